@@ -1,0 +1,51 @@
+.DEFAULT_GOAL := help
+.PHONY: help run test check demo bench-startup docs clean
+
+PYTHON ?= python3
+VENV := .venv
+comma := ,
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+# Installs the extras $(1) into .venv, unless pyproject.toml and constraints.txt are what they were the last time:
+# then nothing needs the network. Installing more extras covers those that need fewer.
+define install
+	@test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
+	@want="$$(cat pyproject.toml constraints.txt | sha256sum | cut -d ' ' -f 1)"; \
+	grep -qs "$$want .*$(1)" $(VENV)/installed && exit 0; \
+	echo "Installing SeedCore into $(VENV) (once; it takes a few minutes) ..."; \
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[$(1)]' && \
+	echo "$$want $(1)" >> $(VENV)/installed
+endef
+
+run: ## start SeedCore here; Ctrl-C stops everything that it started
+	$(call install,demo)
+	@exec $(VENV)/bin/seedcore run
+
+test: ## the whole test suite
+	$(call install,test$(comma)dev$(comma)demo)
+	$(VENV)/bin/python -m pytest $(ARGS)
+
+check: ## format, lint, types and the import contracts
+	$(call install,test$(comma)dev$(comma)demo)
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/mypy
+	$(VENV)/bin/lint-imports
+
+demo: ## against a running SeedCore: train a classifier and let tasks predict every held-out patient
+	$(call install,demo)
+	@exec $(VENV)/bin/python -m examples.demo $(ARGS)
+
+bench-startup: ## cold start and memory, median of five starts
+	$(call install,demo)
+	@exec $(VENV)/bin/python -m benchmarks.startup $(ARGS)
+
+docs: ## write docs/configuration.md anew
+	$(call install,demo)
+	$(VENV)/bin/seedcore config docs > docs/configuration.md
+
+clean: ## remove the virtual environment and every cache (not the data directory)
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist build
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

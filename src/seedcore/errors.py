@@ -1,0 +1,207 @@
+"""The error hierarchy, and its one mapping to HTTP problem details (RFC 9457).
+
+An error is data: a stable `code`, an HTTP `status`, a `detail` that tells the mend, and optional `errors` that
+name input fields. Raise it where the fact is known; `problem()` renders it once, at the edge.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+
+@dataclass(frozen=True, slots=True)
+class FieldError:
+    """One wrong input field: its dotted path and what is allowed there."""
+
+    field: str
+    message: str
+
+
+def wrong_fields(items: Iterable[Mapping[str, Any]], *below: str) -> list[FieldError]:
+    """The wrong fields of a pydantic error's `errors()`, their paths put below `below`."""
+    return [
+        FieldError(".".join([*below, *map(str, item["loc"])]), str(item["msg"]).removeprefix("Value error, "))
+        for item in items
+    ]
+
+
+class SeedCoreError(Exception):
+    """Base of every error that SeedCore raises on purpose.
+
+    Attributes:
+        code: stable machine-readable name, part of the public contract.
+        status: the HTTP status that it maps to.
+        title: the short human name of the class.
+        retry_after_s: when set, the client may try again after that many seconds.
+    """
+
+    code: ClassVar[str] = "internal_error"
+    status: ClassVar[int] = 500
+    title: ClassVar[str] = "Internal error"
+
+    def __init__(
+        self,
+        detail: str,
+        *,
+        errors: Sequence[FieldError] = (),
+        retry_after_s: float | None = None,
+        **extra: Any,
+    ) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.errors = tuple(errors)
+        self.retry_after_s = retry_after_s
+        self.extra = extra
+
+    @property
+    def transient(self) -> bool:
+        """Whether the same thing may succeed when it is tried again later."""
+        return self.status in (429, 500, 502, 503, 504)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Cross process borders whole: the default would lose the keyword arguments."""
+        return _rebuild, (type(self), self.detail, self.errors, self.retry_after_s, self.extra)
+
+
+def _rebuild(
+    kind: type[SeedCoreError],
+    detail: str,
+    errors: tuple[FieldError, ...],
+    retry_after_s: float | None,
+    extra: dict[str, Any],
+) -> SeedCoreError:
+    return kind(detail, errors=errors, retry_after_s=retry_after_s, **extra)
+
+
+class SettingsError(SeedCoreError):
+    """A setting is wrong; the process must not start."""
+
+    code, title = "bad_setting", "Bad setting"
+
+
+class InvalidInputError(SeedCoreError):
+    """The request is well-formed, but a field is not allowed."""
+
+    code, status, title = "invalid_input", 422, "Invalid input"
+
+
+class NoPlanError(InvalidInputError):
+    """No sequence of skills leads to the goal; `missing` and `known` name fields."""
+
+    code, title = "no_plan", "No plan"
+
+
+class MalformedError(SeedCoreError):
+    """The request body cannot be read at all."""
+
+    code, status, title = "malformed_request", 400, "Malformed request"
+
+
+class TooLargeError(SeedCoreError):
+    """A payload is over its limit."""
+
+    code, status, title = "too_large", 413, "Too large"
+
+
+class UnauthorizedError(SeedCoreError):
+    """No API key, or a wrong one."""
+
+    code, status, title = "unauthorized", 401, "Unauthorized"
+
+
+class NotFoundError(SeedCoreError):
+    """There is no such thing."""
+
+    code, status, title = "not_found", 404, "Not found"
+
+
+class ConflictError(SeedCoreError):
+    """The thing is not in a state that allows this."""
+
+    code, status, title = "conflict", 409, "Conflict"
+
+
+class OverloadedError(SeedCoreError):
+    """Too much is asked at once; try again later."""
+
+    code, status, title = "overloaded", 429, "Too many requests"
+
+
+class UnavailableError(SeedCoreError):
+    """Something that this depends on does not answer."""
+
+    code, status, title = "unavailable", 503, "Unavailable"
+
+
+class SchemaBehindError(UnavailableError):
+    """The database has not been migrated to this version yet."""
+
+    code, title = "schema_behind", "Database schema is behind"
+
+
+class NotConfiguredError(UnavailableError):
+    """The feature needs a setting that is not set."""
+
+    code, title = "not_configured", "Not configured"
+
+    @property
+    def transient(self) -> bool:
+        """False: nothing changes until somebody sets the setting."""
+        return False
+
+
+class DeadlineError(SeedCoreError):
+    """It did not end in time."""
+
+    code, status, title = "deadline_exceeded", 504, "Deadline exceeded"
+
+
+class RayConnectionError(UnavailableError):
+    """No Ray cluster can be reached, or it is unclear which one is meant."""
+
+    code, title = "ray_unavailable", "Ray unavailable"
+
+
+class SkillError(SeedCoreError):
+    """A skill failed. `retryable=False` says that another attempt is pointless."""
+
+    code, status, title = "skill_failed", 500, "Skill failed"
+
+    @property
+    def transient(self) -> bool:
+        """True unless the skill said that trying again is pointless."""
+        return bool(self.extra.get("retryable", True))
+
+
+def problem(error: SeedCoreError) -> dict[str, Any]:
+    """Render an error as an RFC 9457 problem document (plain JSON types)."""
+    document: dict[str, Any] = {
+        "type": f"urn:seedcore:problem:{error.code}",
+        "title": error.title,
+        "status": error.status,
+        "detail": error.detail,
+        "code": error.code,
+    }
+    if error.errors:
+        document["errors"] = [{"field": item.field, "message": item.message} for item in error.errors]
+    if error.retry_after_s is not None:
+        document["retry_after_s"] = error.retry_after_s
+    document.update({key: value for key, value in error.extra.items() if key not in document})
+    return document
+
+
+def _all_errors(root: type[SeedCoreError]) -> dict[str, type[SeedCoreError]]:
+    found = {root.code: root}
+    for child in root.__subclasses__():
+        found.update(_all_errors(child))
+    return found
+
+
+def from_problem(document: Mapping[str, Any]) -> SeedCoreError:
+    """Rebuild the error that a SeedCore service answered with, for typed clients."""
+    kind = _all_errors(SeedCoreError).get(str(document.get("code")), SeedCoreError)
+    errors = [FieldError(str(e.get("field")), str(e.get("message"))) for e in document.get("errors") or ()]
+    known = {"type", "title", "status", "detail", "code", "errors", "retry_after_s", "self"}
+    extra = {str(k): v for k, v in document.items() if k not in known}
+    again = document.get("retry_after_s")
+    return kind(str(document.get("detail", "unknown error")), errors=errors, retry_after_s=again, **extra)

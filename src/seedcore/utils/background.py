@@ -1,0 +1,41 @@
+"""An event loop of its own in a thread, for actors whose work must go on whoever calls them."""
+
+import asyncio
+import concurrent.futures
+import threading
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+import uvloop
+
+Result = TypeVar("Result")
+
+
+class BackgroundLoop:
+    """Runs coroutines in a thread that lives as long as the process."""
+
+    def __init__(self, name: str) -> None:
+        self.loop = uvloop.new_event_loop()
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self.loop)
+        self.loop.run_forever()
+
+    def start(self, work: Coroutine[Any, Any, Result]) -> "concurrent.futures.Future[Result]":
+        """Begin `work` in the loop."""
+        return asyncio.run_coroutine_threadsafe(work, self.loop)
+
+    def call(self, work: Coroutine[Any, Any, Result], timeout_s: float) -> Result:
+        """Do `work` in the loop and wait for it.
+
+        Raises:
+            TimeoutError: it took longer than `timeout_s`; it is cancelled then.
+        """
+        future = self.start(work)
+        try:
+            return future.result(timeout_s)
+        except TimeoutError:
+            future.cancel()
+            raise

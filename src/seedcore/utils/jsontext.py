@@ -1,0 +1,30 @@
+"""What a JSON text may hold so that PostgreSQL can keep it and everybody can read it."""
+
+import re
+
+MAX_DEPTH = 100
+"""Levels that params and results may nest: readers in Python and Rust give up between 200 and 1,000."""
+
+# An odd number of backslashes before the `u`: an even one is text that speaks of U+0000.
+_NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
+_STRING = re.compile(r'"(?:[^"\\]|\\.)*"')
+_BRACKET = re.compile(r"[\[\]{}]")
+
+
+def unfit(text: str) -> str | None:
+    """Why valid JSON `text` cannot be kept, or None when it can."""
+    if "\\u0000" in text and _NUL.search(text):
+        return "holds U+0000, which PostgreSQL cannot keep"
+    # Counting is fast and settles it for nearly all.
+    if text.count("[") + text.count("{") > MAX_DEPTH and depth(text) > MAX_DEPTH:
+        return f"nests deeper than {MAX_DEPTH} levels"
+    return None
+
+
+def depth(text: str) -> int:
+    """How deep arrays and objects nest in valid JSON `text`."""
+    level = deepest = 0
+    for bracket in _BRACKET.findall(_STRING.sub("", text)):
+        level += 1 if bracket in "[{" else -1
+        deepest = max(deepest, level)
+    return deepest

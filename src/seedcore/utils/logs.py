@@ -1,0 +1,83 @@
+"""Structured logs: one line an event, context bound by the caller, secrets masked."""
+
+import logging
+import re
+import sys
+from collections.abc import Mapping
+from typing import Any, TextIO
+
+import structlog
+
+from seedcore.settings import Settings
+
+# The last `@` before a space, quote, `?` or `#` ends the user part, so passwords may hold `@` and `/`.
+_USER_INFO = re.compile(r"(\b[a-z][a-z0-9+.-]*://)([^\s\"'?#]*)(?=@[^\s@])", re.IGNORECASE)
+_ASSIGNED = re.compile(r"(\b(?:password|passwd|secret|api_?key|(?:access|auth)_token)=)[^\s\"'&;,]+", re.IGNORECASE)
+_BEARER = re.compile(r"(\bbearer\s+)[^\s\"',]+", re.IGNORECASE)
+_SECRET_KEYS = re.compile(
+    r"password|secret|(access|auth|bearer|refresh)_?token|token_value|api_?key|authorization|dsn", re.IGNORECASE
+)
+
+
+def mask(text: str) -> str:
+    """Hide passwords in URLs, in `password=…` and after `Bearer`."""
+    text = _USER_INFO.sub(_without_password, text)
+    return _BEARER.sub(r"\1***", _ASSIGNED.sub(r"\1***", text))
+
+
+def _without_password(match: re.Match[str]) -> str:
+    scheme, user_info = match.groups()
+    user, colon, _ = user_info.partition(":")
+    if colon:
+        return f"{scheme}{user}:***"
+    # A user without a password is a token, as in https://TOKEN@host; with a slash it is a path that holds an `@`.
+    return match[0] if "/" in user else f"{scheme}***"
+
+
+def _masked(value: Any) -> Any:
+    """A copy without secrets; whatever is no plain JSON type is shown by its `repr`, as the renderers do."""
+    if isinstance(value, str):
+        return mask(value)
+    if value is None or isinstance(value, (bool, int, float)):
+        return value
+    if isinstance(value, Mapping):
+        return {key: "***" if _SECRET_KEYS.search(str(key)) else _masked(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [_masked(item) for item in value]
+    return mask(repr(value))
+
+
+def _mask_event(_logger: Any, _method: str, event: structlog.types.EventDict) -> structlog.types.EventDict:
+    for key, value in event.items():
+        event[key] = "***" if _SECRET_KEYS.search(key) else _masked(value)
+    return event
+
+
+def configure_logs(settings: Settings, *, stream: TextIO | None = None) -> None:
+    """Set up structlog and the standard library's logging for this process; safe to call again."""
+    level = logging.getLevelNamesMapping()[settings.log_level]
+    target = stream or sys.stderr
+    renderer: Any = (
+        structlog.processors.JSONRenderer()
+        if settings.log_format == "json"
+        else structlog.dev.ConsoleRenderer(colors=target.isatty())
+    )
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            _mask_event,
+            renderer,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.PrintLoggerFactory(target),
+        cache_logger_on_first_use=False,
+    )
+    logging.getLogger("seedcore").setLevel(level)
+
+
+def get_logger(name: str, **context: Any) -> Any:
+    """A logger bound to `name` and `context`."""
+    return structlog.get_logger().bind(logger=name, **context)
