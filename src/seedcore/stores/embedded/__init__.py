@@ -1,0 +1,26 @@
+"""Servers that SeedCore brings along: PostgreSQL, and a Bolt server for the knowledge graph.
+
+Each has one owner, a small supervisor process under a lock in the data directory. It starts the server,
+restarts it when it dies, and stops it when the last process that holds a lease has gone. The kernel drops the
+lock of a process that dies, however it dies, so a lease cannot outlive its holder.
+"""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from seedcore.settings import Settings
+    from seedcore.stores.embedded.lease import EmbeddedServer
+
+
+def embedded_postgres(settings: "Settings") -> "EmbeddedServer":
+    """The embedded PostgreSQL of this data directory: one object a process."""
+    from seedcore.stores.embedded.lease import embedded_server
+
+    return embedded_server("postgres", settings)
+
+
+def embedded_bolt(settings: "Settings") -> "EmbeddedServer":
+    """The embedded Bolt server of this data directory: one object a process."""
+    from seedcore.stores.embedded.lease import embedded_server
+
+    return embedded_server("bolt", settings)

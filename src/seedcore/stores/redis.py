@@ -1,0 +1,44 @@
+"""Redis for one process."""
+
+from typing import TYPE_CHECKING
+
+from seedcore.errors import NotConfiguredError, UnavailableError
+from seedcore.settings import Settings
+from seedcore.utils.logs import mask
+
+if TYPE_CHECKING:
+    from redis.asyncio import Redis
+
+TIMEOUT_S = 5.0
+POOL_SIZE = 16
+
+
+def redis_client(settings: Settings) -> "Redis":
+    """A client of REDIS_URL, not connected yet. It belongs to one event loop; the caller closes it with `aclose()`.
+
+    Raises:
+        NotConfiguredError: REDIS_URL is not set.
+    """
+    if settings.redis_url is None:
+        raise NotConfiguredError("This needs Redis; set REDIS_URL.")
+    from redis.asyncio import BlockingConnectionPool, Redis
+    from redis.asyncio.retry import Retry
+    from redis.backoff import ExponentialBackoff
+
+    pool = BlockingConnectionPool.from_url(
+        settings.redis_url.get_secret_value(),
+        max_connections=POOL_SIZE,
+        timeout=TIMEOUT_S,
+        socket_timeout=TIMEOUT_S,
+        socket_connect_timeout=TIMEOUT_S,
+        health_check_interval=30,
+        # A connection that was lost while nobody used it must not fail the next command.
+        retry=Retry(ExponentialBackoff(cap=0.5, base=0.05), retries=2),
+        client_name="seedcore",
+    )
+    return Redis.from_pool(pool)
+
+
+def redis_error(error: Exception) -> UnavailableError:
+    """The client's error as one of ours; secrets do not get into it."""
+    return UnavailableError(f"Redis (REDIS_URL) does not do it: {mask(str(error))[:200]}", retry_after_s=2)
