@@ -1,0 +1,1 @@
+"""Dispatchers and the reaper."""

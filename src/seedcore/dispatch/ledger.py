@@ -1,0 +1,119 @@
+"""What one dispatcher holds: its leases in flight, the acknowledgements to write, the feedback to give."""
+
+import asyncio
+import time
+from dataclasses import dataclass, field
+from uuid import UUID
+
+from seedcore.dispatch.ports import Decision, Feedback
+from seedcore.skills.calls import Completion
+from seedcore.tasks.model import Lease, Outcome, Retry
+
+
+@dataclass(slots=True)
+class Held:
+    """A lease in flight."""
+
+    lease: Lease
+    taken: float = field(default_factory=time.monotonic)
+    decision: Decision | None = None
+    begun: float | None = None
+    announced: bool = False
+
+
+class Ledger:
+    """In memory only: everything here is either a lease that the database knows, or a write that it will fence."""
+
+    def __init__(self) -> None:
+        self.held: dict[UUID, Held] = {}
+        self.outcomes: list[Outcome] = []
+        self.retries: list[Retry] = []
+        self.released: list[tuple[UUID, int]] = []
+        self.writing: set[tuple[UUID, int]] = set()
+        self.changed = asyncio.Event()
+        self._feedback = Feedback()
+
+    def take(self, leases: list[Lease]) -> None:
+        """Leases were claimed."""
+        for lease in leases:
+            self.held[lease.id] = Held(lease)
+
+    def begin(self, task_id: UUID, decision: Decision) -> None:
+        """A lease was handed to an agent."""
+        held = self.held.get(task_id)
+        if held is None or decision.agent is None:
+            return
+        held.decision, held.begun = decision, time.monotonic()
+        key = (decision.agent, held.lease.type)
+        self._feedback.outstanding[key] = self._feedback.outstanding.get(key, 0) + 1
+
+    def learn(self, completion: Completion) -> None:
+        """An agent answered: its time and success become feedback."""
+        key = (completion.agent, completion.skill)
+        count, seconds, good = self._feedback.outcomes.get(key, (0, 0.0, 0))
+        self._feedback.outcomes[key] = (count + 1, seconds + completion.seconds, good + completion.ok)
+
+    def drop(self, task_id: UUID) -> Held | None:
+        """A lease ended, whatever way."""
+        held = self.held.pop(task_id, None)
+        if held is not None and held.decision is not None and held.decision.agent is not None:
+            key = (held.decision.agent, held.lease.type)
+            left = self._feedback.outstanding.get(key, 1) - 1
+            if left > 0:
+                self._feedback.outstanding[key] = left
+            else:
+                self._feedback.outstanding.pop(key, None)
+        return held
+
+    def end(self, outcome: Outcome) -> None:
+        """Write this end with the next flush."""
+        self.drop(outcome.id)
+        self.outcomes.append(outcome)
+        self.changed.set()
+
+    def again(self, retry: Retry) -> None:
+        """Put this attempt off with the next flush."""
+        self.drop(retry.id)
+        self.retries.append(retry)
+        self.changed.set()
+
+    def give_back(self, lease: Lease) -> None:
+        """Give this lease back with the next flush."""
+        self.drop(lease.id)
+        self.released.append((lease.id, lease.token))
+        self.changed.set()
+
+    def take_feedback(self) -> Feedback:
+        """What to tell the Coordinator now; outcomes are handed out once."""
+        told = Feedback(dict(self._feedback.outstanding), self._feedback.outcomes)
+        self._feedback.outcomes = {}
+        return told
+
+    def return_feedback(self, feedback: Feedback) -> None:
+        """The question failed: tell these outcomes with the next one."""
+        for key, (count, seconds, good) in feedback.outcomes.items():
+            n, s, g = self._feedback.outcomes.get(key, (0, 0.0, 0))
+            self._feedback.outcomes[key] = (n + count, s + seconds, g + good)
+
+    @property
+    def pending(self) -> int:
+        """Writes that wait for the next flush."""
+        return len(self.outcomes) + len(self.retries) + len(self.released)
+
+    def writes(self, task_id: UUID, token: int) -> bool:
+        """Whether a write for this lease waits for a flush, or is on its way."""
+        key = (task_id, token)
+        return (
+            key in self.writing
+            or key in self.released
+            or any((o.id, o.token) == key for o in self.outcomes)
+            or any((r.id, r.token) == key for r in self.retries)
+        )
+
+    def clear(self) -> None:
+        """The session was lost: every lease of it is worth nothing."""
+        self.held.clear()
+        self.outcomes.clear()
+        self.retries.clear()
+        self.released.clear()
+        self._feedback.outstanding.clear()

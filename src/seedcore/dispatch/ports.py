@@ -1,0 +1,95 @@
+"""What a dispatcher needs from the rest of the system; the Ray side of it is in `dispatch.actors`."""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from seedcore.skills.calls import Call, Completion
+from seedcore.tasks.model import Lease
+
+
+class HostUnavailableError(Exception):
+    """The host did not take the calls: none of them has begun."""
+
+
+class HostLostError(Exception):
+    """The host ended while calls were running: it is not known which of them took effect."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What the Coordinator decided for one task; `route` is None when no agent can take it just now.
+
+    `timeout_s` is the skill's own.
+    """
+
+    route: str | None
+    rule: str
+    reason: str
+    agent: str | None = None
+    host: str | None = None
+    delta_energy: float | None = None
+    evidence: float | None = None
+    expected_s: float = 0.0
+    timeout_s: float | None = None
+
+    def record(self) -> dict[str, Any]:
+        """The part that is stored with the task."""
+        return {
+            "route": self.route,
+            "rule": self.rule,
+            "reason": self.reason,
+            "agent": self.agent,
+            "delta_energy": self.delta_energy,
+            "evidence": self.evidence,
+        }
+
+
+@dataclass(slots=True)
+class Feedback:
+    """What a dispatcher tells the Coordinator with every question.
+
+    `outstanding` is the whole of what it waits for, by (agent, type); `outcomes` is (count, seconds, successes) by
+    (agent, type) since the last question that was answered.
+    """
+
+    outstanding: dict[tuple[str, str], int] = field(default_factory=dict)
+    outcomes: dict[tuple[str, str], tuple[int, float, int]] = field(default_factory=dict)
+
+
+def features(lease: Lease) -> dict[str, Any]:
+    """What the Coordinator is told about a task: never its payload."""
+    return {
+        "id": str(lease.id),
+        "type": lease.type,
+        "domain": lease.domain,
+        "priority": lease.priority,
+        "attempt": lease.attempt,
+        "size": len(lease.params),
+        "approved": lease.approved,
+    }
+
+
+class Brain(Protocol):
+    """Who decides: the Coordinator and the Cognitive service."""
+
+    async def decide(self, tasks: Sequence[Mapping[str, Any]], feedback: Feedback) -> list[Decision]:
+        """One decision for each task, in order."""
+
+    async def plan(self, goal: Any, inputs: Mapping[str, Any]) -> dict[str, Any]:
+        """A plan: `{steps, output}`."""
+
+
+class Hosts(Protocol):
+    """Who runs skills: the organism's hosts, by name."""
+
+    def run(self, host: str, calls: Sequence[Call]) -> AsyncIterator[list[Completion]]:
+        """Run `calls` on `host`, yielding completions as they happen.
+
+        Raises:
+            HostUnavailableError: nothing has begun.
+            HostLostError: the host ended in between.
+        """
+
+    async def cancel(self, host: str, task_ids: Sequence[str]) -> None:
+        """Cancel running calls; a host that is gone has none."""

@@ -1,0 +1,1 @@
+"""The durable task engine. It knows no Ray."""

@@ -1,0 +1,69 @@
+"""What people do to tasks: cancel, retry, approve, reject."""
+
+from uuid import UUID
+
+import asyncpg
+
+from seedcore.errors import ConflictError
+from seedcore.tasks import queries, sql
+from seedcore.tasks.queries import TaskRecord
+
+
+async def cancel(connection: asyncpg.Connection, task_id: UUID) -> TaskRecord:
+    """End a task and the steps below it; a completion that comes later is refused.
+
+    Raises:
+        NotFoundError: there is no such task.
+        ConflictError: it has ended already.
+    """
+    async with connection.transaction():
+        rows = await connection.fetch(sql.CANCEL, task_id)
+        if rows:
+            await connection.execute(sql.ADVANCE_PLANS, [task_id])
+    return await _after(connection, task_id, bool(rows), "cancel a task that has ended")
+
+
+async def retry(connection: asyncpg.Connection, task_id: UUID) -> TaskRecord:
+    """Run a failed or cancelled task again, with all its attempts.
+
+    Raises:
+        NotFoundError: there is no such task.
+        ConflictError: it has not failed, or is a step of a plan (retry the plan's task).
+    """
+    record = await queries.get(connection, task_id)
+    if record.parent_id is not None:
+        raise ConflictError(f"Task {task_id} is a step of a plan: retry task {record.parent_id}.")
+    row = await connection.fetchrow(sql.REQUEUE, task_id)
+    return await _after(connection, task_id, row is not None, "retry a task that has not failed or been cancelled")
+
+
+async def approve(connection: asyncpg.Connection, task_id: UUID) -> TaskRecord:
+    """Release a task that waits for a person.
+
+    Raises:
+        NotFoundError: there is no such task.
+        ConflictError: it does not wait for approval.
+    """
+    row = await connection.fetchrow(sql.APPROVE, task_id)
+    return await _after(connection, task_id, row is not None, "approve a task that does not wait for approval")
+
+
+async def reject(connection: asyncpg.Connection, task_id: UUID, reason: str) -> TaskRecord:
+    """Refuse a task that waits for a person; it ends as failed with code `approval_rejected`.
+
+    Raises:
+        NotFoundError: there is no such task.
+        ConflictError: it does not wait for approval.
+    """
+    async with connection.transaction():
+        row = await connection.fetchrow(sql.REJECT, task_id, reason)
+        if row is not None:
+            await connection.execute(sql.ADVANCE_PLANS, [task_id])
+    return await _after(connection, task_id, row is not None, "reject a task that does not wait for approval")
+
+
+async def _after(connection: asyncpg.Connection, task_id: UUID, done: bool, what: str) -> TaskRecord:
+    record = await queries.get(connection, task_id)
+    if not done:
+        raise ConflictError(f"Cannot {what}: task {task_id} is {record.status}.", task_status=str(record.status))
+    return record

@@ -1,0 +1,139 @@
+"""The words of the task engine: tasks, leases and how an attempt ended."""
+
+import os
+import time
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+from uuid import UUID
+
+GOAL = "goal"
+"""The task type that names no skill: its params hold a goal, and a plan reaches it."""
+
+DEFAULT_QUEUE = "default"
+GRAPH_QUEUE = "graph"
+
+
+class Status(StrEnum):
+    """What state a task is in."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    WAITING = "waiting"
+    APPROVAL = "approval"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+    @property
+    def ended(self) -> bool:
+        """True for the three states that nothing follows on its own."""
+        return self in (Status.COMPLETED, Status.FAILED, Status.CANCELLED)
+
+
+def new_id() -> UUID:
+    """A UUID version 7 (RFC 9562 §5.7 and §6.2 method 3): sorts by creation time, to a quarter of a microsecond."""
+    milliseconds, rest = divmod(time.time_ns(), 1_000_000)
+    value = milliseconds << 80 | 0x7 << 76 | (rest * 4096 // 1_000_000) << 64
+    return UUID(int=value | 0x2 << 62 | int.from_bytes(os.urandom(8), "big") >> 2)
+
+
+@dataclass(slots=True)
+class NewTask:
+    """A task to submit. `params` is JSON text of an object; times are aware."""
+
+    type: str
+    params: str
+    queue: str = DEFAULT_QUEUE
+    domain: str | None = None
+    priority: int = 0
+    max_attempts: int = 5
+    timeout_s: float | None = None
+    run_after: datetime | None = None
+    idempotency_key: str | None = None
+    id: UUID = field(default_factory=new_id)
+
+
+@dataclass(slots=True)
+class Submitted:
+    """What became of a submission: `created` is False when the idempotency key gave an earlier task."""
+
+    id: UUID
+    created: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """A claimed task. `token` fences every later write; `params` is JSON text, still undecoded."""
+
+    id: UUID
+    token: int
+    attempt: int
+    type: str
+    params: str
+    bindings: str | None
+    queue: str
+    domain: str | None
+    priority: int
+    max_attempts: int
+    timeout_s: float | None
+    idempotency_key: str | None
+    parent_id: UUID | None
+    approved: bool
+    created_at: datetime
+
+
+@dataclass(slots=True)
+class Outcome:
+    """How an attempt ended; JSON fields are text.
+
+    `began` says that the `started` event is not written yet and belongs before the last one.
+    """
+
+    id: UUID
+    token: int
+    status: Status
+    result: str | None = None
+    error_code: str | None = None
+    error_message: str | None = None
+    decision: str | None = None
+    began: bool = True
+    has_parent: bool = False
+
+
+@dataclass(slots=True)
+class Retry:
+    """An attempt that failed and may be tried again after `delay_s`."""
+
+    id: UUID
+    token: int
+    delay_s: float
+    error_code: str
+    error_message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A step of a plan, ready to store: `needs` are ids of other steps; `bindings` is JSON text or None."""
+
+    id: UUID
+    name: str
+    type: str
+    params: str
+    bindings: str | None
+    needs: tuple[UUID, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One line of a task's history; `id` grows along it."""
+
+    id: int
+    task_id: UUID
+    event: str
+    at: datetime
+    data: dict[str, Any]
+
+
+LAST_EVENTS = frozenset({"completed", "failed", "cancelled"})

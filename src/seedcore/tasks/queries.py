@@ -1,0 +1,145 @@
+"""Reading tasks, events and the queue."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+
+from seedcore.errors import NotFoundError
+from seedcore.tasks import sql
+from seedcore.tasks.model import Event, Status
+
+
+@dataclass(frozen=True, slots=True)
+class TaskRecord:
+    """A task as people see it."""
+
+    id: UUID
+    type: str
+    params: Any
+    status: Status
+    domain: str | None
+    priority: int
+    queue: str
+    idempotency_key: str | None
+    attempts: int
+    max_attempts: int
+    timeout_s: float | None
+    run_after: datetime | None
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    result: Any
+    error: dict[str, Any] | None
+    decision: dict[str, Any] | None
+    parent_id: UUID | None
+    step: str | None
+
+
+def _record(row: asyncpg.Record) -> TaskRecord:
+    values = dict(row)
+    code, message = values.pop("error_code"), values.pop("error_message")
+    values["error"] = None if code is None else {"code": code, "message": message}
+    values["status"] = Status(values["status"])
+    for name in ("params", "result", "decision"):
+        values[name] = None if values[name] is None else json.loads(values[name])
+    return TaskRecord(**values)
+
+
+async def get(connection: asyncpg.Connection, task_id: UUID) -> TaskRecord:
+    """One task.
+
+    Raises:
+        NotFoundError: there is no such task (or its retention has passed).
+    """
+    row = await connection.fetchrow(sql.GET, task_id)
+    if row is None:
+        raise NotFoundError(f"There is no task {task_id}.")
+    return _record(row)
+
+
+# The short table that holds the ids of a state: a filter by state starts there, not in history.
+_SOURCES = {
+    Status.QUEUED: "(select id from seedcore.ready union all select id from seedcore.deferred)",
+    Status.RUNNING: "(select id from seedcore.leases)",
+    Status.WAITING: "(select id from seedcore.held where status = 'waiting')",
+    Status.APPROVAL: "(select id from seedcore.held where status = 'approval')",
+    Status.COMPLETED: "(select id from seedcore.finished where status = 'completed')",
+    Status.FAILED: "(select id from seedcore.finished where status = 'failed')",
+    Status.CANCELLED: "(select id from seedcore.finished where status = 'cancelled')",
+}
+
+
+async def find(
+    connection: asyncpg.Connection,
+    *,
+    status: Status | None = None,
+    task_type: str | None = None,
+    queue: str | None = None,
+    domain: str | None = None,
+    parent_id: UUID | None = None,
+    before: UUID | None = None,
+    limit: int = 50,
+) -> list[TaskRecord]:
+    """Tasks, the newest first, those older than `before` (the last id of the page before)."""
+    clauses: list[str] = []
+    values: list[Any] = []
+    filters = {"type": task_type, "queue": queue, "domain": domain, "parent_id": parent_id}
+    for column, value in filters.items():
+        if value is not None:
+            values.append(value)
+            clauses.append(f"{column} = ${len(values)}")
+    if before is not None:
+        values.append(before)
+        clauses.append(f"id < ${len(values)}")
+    if status is not None:
+        clauses.append(f"id in {_SOURCES[status]}")
+    values.append(limit)
+    where = f"where {' and '.join(clauses)}" if clauses else ""
+    # Only names from the dictionaries above are pasted; every value is a parameter.
+    statement = f"select {sql.STATE_COLUMNS} from seedcore.task_state {where} order by id desc limit ${len(values)}"  # noqa: S608
+    return [_record(row) for row in await connection.fetch(statement, *values)]
+
+
+async def children(connection: asyncpg.Connection, parent_id: UUID) -> list[TaskRecord]:
+    """The steps of a plan, in the order they were planned."""
+    return [_record(row) for row in await connection.fetch(sql.CHILDREN, parent_id)]
+
+
+async def events_of(connection: asyncpg.Connection, task_id: UUID, after: int = 0) -> list[Event]:
+    """A task's events after the event id `after`."""
+    return await events_of_many(connection, [(task_id, after)])
+
+
+async def events_of_many(connection: asyncpg.Connection, followed: Sequence[tuple[UUID, int]]) -> list[Event]:
+    """New events of many tasks at once; items are (task id, last event id seen)."""
+    rows = await connection.fetch(sql.EVENTS, [t for t, _ in followed], [a for _, a in followed])
+    return [Event(row["id"], row["task_id"], row["event"], row["at"], json.loads(row["data"])) for row in rows]
+
+
+async def ended(connection: asyncpg.Connection, task_ids: Sequence[UUID]) -> set[UUID]:
+    """Which of these tasks have ended."""
+    return {row["id"] for row in await connection.fetch(sql.ENDED, list(task_ids))}
+
+
+async def queue_state(connection: asyncpg.Connection) -> dict[str, Any]:
+    """Depths by queue (counted up to 10,000 each), totals, and the living dispatchers with their progress."""
+    depths = await connection.fetch(sql.QUEUE_DEPTHS)
+    totals = await connection.fetchrow(sql.QUEUE_TOTALS)
+    sessions = await connection.fetch(sql.SESSIONS)
+    return {
+        "queues": {
+            row["queue"]: {
+                "ready": int(row["ready"]),
+                "deferred": int(row["deferred"]),
+                "oldest_ready_s": row["oldest_s"],
+            }
+            for row in depths
+        },
+        **{name: int(value) for name, value in totals.items()},
+        "dispatchers": [dict(row) for row in sessions],
+    }

@@ -1,0 +1,92 @@
+"""EXPLAIN of the hot statements on a database with history: index and TID scans, never a scan of a whole table."""
+
+import re
+
+import asyncpg
+import pytest
+
+from seedcore.tasks import sql
+from seedcore.tasks.model import new_id
+
+pytestmark = pytest.mark.integration
+
+HISTORY = """
+insert into seedcore.tasks (id, type, params, max_attempts)
+select seedcore.new_id(), 'echo', '{"value": 1}', 5 from generate_series(1, 20000);
+insert into seedcore.finished (id, tick, token, status, attempts)
+select id, nextval('seedcore.ticks'), nextval('seedcore.ticks'), 'completed', 1 from seedcore.tasks;
+insert into seedcore.tasks (id, type, params, max_attempts)
+select seedcore.new_id(), 'echo', '{"value": 1}', 5 from generate_series(1, 20000);
+insert into seedcore.ready (id, queue, priority)
+select t.id, 'default', 0 from seedcore.tasks t left join seedcore.finished f using (id) where f.id is null;
+insert into seedcore.leases (id, token, owner, attempts)
+select seedcore.new_id(), nextval('seedcore.ticks'), gen_random_uuid(), 1 from generate_series(1, 3000);
+insert into seedcore.deferred (id, run_at, queue, priority)
+select seedcore.new_id(), now() + interval '1 hour', 'default', 0 from generate_series(1, 20000);
+"""
+
+STATEMENTS = {
+    "CLAIM": ("text, uuid, int", ["'default'", f"'{new_id()}'", "500"]),
+    "FINISH": (
+        "uuid[], bigint[], text[], text[], text[], text[], text[], bool[]",
+        [
+            f"array['{new_id()}']::uuid[]",
+            "'{1}'",
+            "'{completed}'",
+            "'{null}'",
+            "'{null}'",
+            "'{null}'",
+            "'{null}'",
+            "'{t}'",
+        ],
+    ),
+    "RETRY": (
+        "uuid[], bigint[], float8[], text[], text[]",
+        [f"array['{new_id()}']::uuid[]", "'{1}'", "'{1}'", "'{x}'", "'{x}'"],
+    ),
+    "RELEASE": ("uuid[], bigint[]", [f"array['{new_id()}']::uuid[]", "'{1}'"]),
+    "OWNED": ("uuid", [f"'{new_id()}'"]),
+    "PROMOTE": ("int", ["1000"]),
+    "EVENTS": ("uuid[], bigint[]", [f"array['{new_id()}']::uuid[]", "'{0}'"]),
+    "CANCEL": ("uuid", [f"'{new_id()}'"]),
+}
+WHOLE_TABLE = re.compile(r"Seq Scan on (tasks|finished|ready|leases|deferred|events|held)\b")
+
+
+@pytest.fixture
+async def with_history(connection: asyncpg.Connection) -> asyncpg.Connection:
+    await connection.execute(HISTORY)
+    await connection.execute("vacuum analyze")
+    return connection
+
+
+@pytest.mark.parametrize("fresh", [True, False], ids=["analyzed", "never analyzed"])
+async def test_no_hot_statement_scans_a_whole_table(connection: asyncpg.Connection, fresh: bool):
+    await connection.execute(HISTORY)
+    if fresh:
+        await connection.execute("vacuum analyze")
+    for name, (types, values) in STATEMENTS.items():
+        await connection.execute(f"prepare s_{name.lower()} ({types}) as {getattr(sql, name)}")
+        rows = await connection.fetch(f"explain execute s_{name.lower()} ({', '.join(values)})")
+        plan = "\n".join(row[0] for row in rows)
+        assert not WHOLE_TABLE.search(plan), f"{name}:\n{plan}"
+
+
+@pytest.mark.parametrize("name", ["FINISH", "RETRY", "RELEASE"])
+async def test_an_acknowledgement_looks_each_lease_up(with_history: asyncpg.Connection, name: str):
+    """Never each lease against each acknowledgement: that is 250,000 comparisons for a batch of 500."""
+    types, values = STATEMENTS[name]
+    await with_history.execute(f"prepare ack ({types}) as {getattr(sql, name)}")
+    rows = await with_history.fetch(f"explain execute ack ({', '.join(values)})")
+    plan = "\n".join(row[0] for row in rows)
+    assert re.search(r"Index Scan using leases_pkey on leases l.*\n\s+Index Cond: \(id = a(_1)?\.id\)", plan), plan
+
+
+async def test_a_claim_takes_its_page_by_tid(with_history: asyncpg.Connection):
+    types, values = STATEMENTS["CLAIM"]
+    await with_history.execute(f"prepare claim ({types}) as {sql.CLAIM}")
+    rows = await with_history.fetch(f"explain execute claim ({', '.join(values)})")
+    plan = "\n".join(row[0] for row in rows)
+    assert "Tid Scan on ready" in plan
+    assert "Index Scan using ready_order" in plan
+    assert "Index Scan using tasks_pkey" in plan
