@@ -1,0 +1,110 @@
+"""A plan and what makes it valid, whoever made it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from seedcore.cognitive import jsontypes
+from seedcore.cognitive.jsontypes import JsonType
+from seedcore.cognitive.signatures import Signature
+from seedcore.errors import FieldError, InvalidInputError
+
+INPUTS = "inputs"
+FROM = "$from"
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One skill to run. A param is a literal, or `{"$from": "inputs" or a step's id, "field": name}`."""
+
+    id: str
+    skill: str
+    params: dict[str, Any]
+    needs: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Steps in an order in which each needs only earlier ones, and where each part of the goal comes from."""
+
+    steps: tuple[Step, ...]
+    output: dict[str, dict[str, str]]
+    inputs: Mapping[str, Any] = field(default_factory=dict)
+    cost: float = 0.0
+    explored: int = 0
+
+
+def reference(source: str, name: str) -> dict[str, str]:
+    """Where a value comes from."""
+    return {FROM: source, "field": name}
+
+
+def is_reference(value: Any) -> bool:
+    """Whether a param is a reference, well-formed or not."""
+    return isinstance(value, Mapping) and FROM in value
+
+
+def validate_plan(plan: Plan, skills: Mapping[str, Signature]) -> None:
+    """Hold a plan against the skills' types.
+
+    Raises:
+        InvalidInputError: names every step and field that does not hold: an unknown skill or field, a required
+            param that is not bound, a type that does not fit, a reference to a step that is not earlier, an id
+            that repeats, needs that differ from the references, an output that is not there.
+    """
+    sources: dict[str, Mapping[str, JsonType]] = {
+        INPUTS: {name: jsontypes.of_value(value) for name, value in plan.inputs.items()}
+    }
+    wrong: list[FieldError] = []
+    for i, step in enumerate(plan.steps):
+        where = f"steps.{i}"
+        if step.id in sources:
+            wrong.append(FieldError(f"{where}.id", f"{step.id!r} is taken"))
+        skill = skills.get(step.skill)
+        if skill is None:
+            wrong.append(FieldError(f"{where}.skill", f"there is no skill {step.skill!r}"))
+            continue
+        wrong += _wrong_params(step, skill, sources, where)
+        sources[step.id] = skill.results
+    for name, value in plan.output.items():
+        if not is_reference(value) or _type_of(value, sources) is None:
+            wrong.append(FieldError(f"output.{name}", f"{value!r} is no field of the inputs or of a step"))
+    if wrong:
+        raise InvalidInputError("; ".join(f"{e.field}: {e.message}" for e in wrong[:5]), errors=wrong)
+
+
+def _wrong_params(
+    step: Step, skill: Signature, sources: Mapping[str, Mapping[str, JsonType]], where: str
+) -> list[FieldError]:
+    wrong = [
+        FieldError(f"{where}.params.{name}", f"{skill.name} needs it")
+        for name, param in skill.params.items()
+        if param.required and name not in step.params
+    ]
+    referred = set()
+    for name, value in step.params.items():
+        place, param = f"{where}.params.{name}", skill.params.get(name)
+        if param is None:
+            wrong.append(FieldError(place, f"{skill.name} has no such param"))
+            continue
+        given = _type_of(value, sources)
+        if given is None:
+            wrong.append(FieldError(place, f"{value!r} is no field of the inputs or of an earlier step"))
+            continue
+        if is_reference(value) and value[FROM] != INPUTS:
+            referred.add(value[FROM])
+        if not jsontypes.fits(given, param.type):
+            message = f"is {jsontypes.shown(given)}, {skill.name} takes {jsontypes.shown(param.type)}"
+            wrong.append(FieldError(place, message))
+    if referred != set(step.needs) or len(step.needs) != len(referred):
+        wrong.append(FieldError(f"{where}.needs", f"must be the steps that params come from: {sorted(referred)}"))
+    return wrong
+
+
+def _type_of(value: Any, sources: Mapping[str, Mapping[str, JsonType]]) -> JsonType | None:
+    """The type of a param's value; None when it is a reference to nothing."""
+    if not is_reference(value):
+        return jsontypes.of_value(value)
+    if set(value) != {FROM, "field"} or not all(isinstance(part, str) for part in value.values()):
+        return None
+    return sources.get(value[FROM], {}).get(value["field"])

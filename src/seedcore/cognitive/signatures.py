@@ -1,0 +1,51 @@
+"""What a skill takes and gives, as the planner sees it."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import BaseModel
+
+from seedcore.cognitive import jsontypes
+from seedcore.cognitive.jsontypes import JsonType
+from seedcore.skills import SkillSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Param:
+    """One input field."""
+
+    type: JsonType
+    required: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """A skill's input and output fields by name; `cost` is what a plan pays for a step with it."""
+
+    name: str
+    params: Mapping[str, Param]
+    results: Mapping[str, JsonType]
+    cost: float = 1.0
+
+
+def signature(spec: SkillSpec) -> Signature:
+    """The signature that the skill's pydantic models tell."""
+    schema = spec.params.model_json_schema(mode="validation")
+    needed = set(schema.get("required", ()))
+    params = {name: Param(kind, name in needed) for name, kind in _fields(schema).items()}
+    return Signature(spec.name, params, _fields(_result_schema(spec.result)))
+
+
+def signatures(specs: Iterable[SkillSpec]) -> dict[str, Signature]:
+    """All signatures by the skill's name."""
+    return {spec.name: signature(spec) for spec in specs}
+
+
+def _result_schema(model: type[BaseModel]) -> dict[str, Any]:
+    return model.model_json_schema(mode="serialization")
+
+
+def _fields(schema: Mapping[str, Any]) -> dict[str, JsonType]:
+    definitions = schema.get("$defs", {})
+    return {name: jsontypes.of_schema(field, definitions) for name, field in schema.get("properties", {}).items()}

@@ -1,0 +1,1 @@
+"""The Coordinator: one decision for every task."""

@@ -1,0 +1,83 @@
+"""What goes over the wire to and from the Coordinator."""
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class TaskFacts(BaseModel):
+    """What a decision looks at: features, never payloads."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    id: str | None = None
+    type: str = Field(min_length=1, max_length=200)
+    domain: str | None = Field(None, max_length=200)
+    priority: int = Field(0, ge=-100, le=100)
+    attempt: int = Field(1, ge=0)
+    size: int = Field(0, ge=0, description="bytes of the params")
+    approved: bool = False
+
+
+class AgentCount(BaseModel):
+    """Tasks of one type that a dispatcher waits for at one agent."""
+
+    agent: str
+    type: str
+    count: int = Field(ge=0)
+
+
+class AgentOutcome(BaseModel):
+    """Outcomes of one type at one agent since the last report: how many, seconds in all, good ones."""
+
+    agent: str
+    type: str
+    count: int = Field(ge=1)
+    seconds: float = Field(ge=0)
+    successes: int = Field(ge=0)
+
+
+class DecideBatch(BaseModel):
+    """A dispatcher's question for a batch of leased tasks, with what it knows about the fleet."""
+
+    asker: str = Field(min_length=1, max_length=200)
+    tasks: list[TaskFacts] = Field(max_length=10_000)
+    outstanding: list[AgentCount] = Field(default_factory=list)
+    outcomes: list[AgentOutcome] = Field(default_factory=list)
+
+
+class DecideRequest(BaseModel):
+    """A dry run: what would be decided for these tasks now."""
+
+    tasks: list[TaskFacts] = Field(min_length=1, max_length=10_000)
+
+
+class DecisionModel(BaseModel):
+    """One decision; `route` is null when no agent can take the task just now."""
+
+    route: str | None
+    rule: str
+    reason: str
+    agent: str | None = None
+    host: str | None = None
+    delta_energy: float | None = Field(None, description="seconds²")
+    evidence: float | None = Field(None, description="the valve's; null while the stream has no valve")
+    expected_s: float = 0.0
+    timeout_s: float | None = Field(None, description="the skill's own")
+
+
+class Decisions(BaseModel):
+    """One decision for each task, in order."""
+
+    decisions: list[DecisionModel]
+    fleet_epoch: int
+
+
+class ExecuteRequest(BaseModel):
+    """A task to submit and wait for: the fields of `POST /api/v1/tasks`, and how long to wait."""
+
+    model_config = ConfigDict(extra="allow")
+
+    type: str = Field(min_length=1, max_length=200)
+    params: dict[str, Any] = Field(default_factory=dict)
+    wait_s: float | None = Field(None, gt=0, le=3600, description="longest wait; SEEDCORE_ROUTE_WAIT_S when not given")

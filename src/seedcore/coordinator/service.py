@@ -1,0 +1,128 @@
+"""The Coordinator's Serve deployment."""
+
+import asyncio
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ray import serve
+
+from seedcore.clients.organism import OrganismClient
+from seedcore.coordinator.decision import decide
+from seedcore.coordinator.fleet import Fleet
+from seedcore.coordinator.schemas import DecideBatch, DecideRequest, Decisions, ExecuteRequest
+from seedcore.errors import DeadlineError, SeedCoreError, UnavailableError
+from seedcore.skills.registry import SkillRegistry
+from seedcore.stores.postgres import Database
+from seedcore.tasks import queries
+from seedcore.tasks.feed import EventFeed
+from seedcore.tasks.intake import Submission
+from seedcore.tasks.records import task_json
+from seedcore.utils.serving import Operation, ServiceBase
+
+FLEET_TTL_S = 1.0
+
+
+class CoordinatorService(ServiceBase):
+    """Decides for batches of tasks; submits and waits for single ones."""
+
+    name = "coordinator"
+
+    async def start(self) -> None:
+        """Connect lazily; nothing is asked before the first request."""
+        self._fleet = Fleet()
+        self._organism = OrganismClient(self.settings, timeout_s=5)
+        self._database = Database(self.settings, name="seedcore-coordinator")
+        self._feed = EventFeed(self._database)
+        self._submission = Submission(self.settings, SkillRegistry.load(self.settings))
+        self._fleet_at = float("-inf")
+        self._fleet_lock = asyncio.Lock()
+        self._decided: dict[str, int] = {}
+        self._batches = 0
+
+    async def stop(self) -> None:
+        """Close connections."""
+        await self._feed.aclose()
+        await self._database.aclose()
+        await self._organism.aclose()
+
+    def operations(self) -> Sequence[Operation]:
+        """What the Coordinator does."""
+        return [
+            Operation("POST", "/decide", self.decide, DecideRequest, summary="Show a decision without acting"),
+            Operation("POST", "/decide-batch", self.decide_batch, DecideBatch, summary="A dispatcher's question"),
+            Operation("POST", "/route-and-execute", self.route_and_execute, ExecuteRequest, summary="Run and wait"),
+            Operation("GET", "/metrics", self.metrics, summary="What was decided"),
+        ]
+
+    async def decide(self, request: DecideRequest) -> Decisions:
+        """What would be decided for these tasks now; nothing is changed."""
+        fleet = await self._get_fleet()
+        return Decisions(decisions=decide(request.tasks, fleet, v=self.settings.energy_v), fleet_epoch=fleet.epoch)
+
+    async def decide_batch(self, request: DecideBatch) -> Decisions:
+        """Learn from what the dispatcher tells, then decide for its batch."""
+        fleet = await self._get_fleet()
+        for outcome in request.outcomes:
+            fleet.rates.add(outcome.agent, outcome.type, outcome.count, outcome.seconds, outcome.successes)
+        fleet.report(request.asker, [(o.agent, o.type, o.count) for o in request.outstanding])
+        decisions = decide(request.tasks, fleet, v=self.settings.energy_v)
+        self._batches += 1
+        for decision in decisions:
+            key = f"{decision.route or 'wait'}:{decision.rule}"
+            self._decided[key] = self._decided.get(key, 0) + 1
+        return Decisions(decisions=decisions, fleet_epoch=fleet.epoch)
+
+    async def route_and_execute(self, request: ExecuteRequest) -> dict[str, Any]:
+        """Submit a task, wait for its end, and answer with the ended task, whatever its end.
+
+        Raises:
+            DeadlineError: it did not end in time; it goes on, and the problem document holds its id.
+        """
+        fields = request.model_dump(exclude={"wait_s"}, exclude_unset=True)
+        async with self._database.connection() as connection:
+            submitted = await self._submission.one(connection, fields)
+        wait_s = min(request.wait_s or self.settings.route_wait_s, self.settings.request_timeout_s - 1)
+        if not await self._feed.wait_ended(submitted.id, wait_s):
+            raise DeadlineError(
+                f"Task {submitted.id} has not ended within {wait_s:g} s; follow GET /api/v1/tasks/{submitted.id}.",
+                id=str(submitted.id),
+            )
+        async with self._database.connection() as connection:
+            return task_json(await queries.get(connection, submitted.id))
+
+    async def metrics(self) -> dict[str, Any]:
+        """Counts since this replica started."""
+        return {"batches": self._batches, "decisions": dict(self._decided), "fleet_epoch": self._fleet.epoch}
+
+    async def health(self) -> Mapping[str, Any]:
+        """Ready when the database answers and a routing table is there."""
+        database = await self._database.ready()
+        try:
+            fleet = await self._get_fleet()
+            organism: dict[str, Any] = {"ready": True, "epoch": fleet.epoch, "skills": len(fleet.skills)}
+        except SeedCoreError as error:
+            organism = {"ready": False, "reason": error.detail}
+        counts = self._organism.counts
+        organism["http_fallbacks"] = counts.fallbacks
+        return {"ready": database["ready"] and organism["ready"], "postgres": database, "organism": organism}
+
+    async def _get_fleet(self) -> Fleet:
+        """The fleet, its table at most FLEET_TTL_S old; an older one serves while the Organism restarts."""
+        if time.monotonic() - self._fleet_at > FLEET_TTL_S:
+            async with self._fleet_lock:
+                if time.monotonic() - self._fleet_at > FLEET_TTL_S:
+                    await self._refresh()
+        return self._fleet
+
+    async def _refresh(self) -> None:
+        try:
+            self._fleet.update(await self._organism.fleet())
+        except SeedCoreError as error:
+            if self._fleet.epoch == 0:
+                raise UnavailableError(f"No routing table yet: {error.detail}", retry_after_s=1) from error
+            self.log.warning("routing table is old", epoch=self._fleet.epoch, reason=error.detail)
+        self._fleet_at = time.monotonic()
+
+
+CoordinatorDeployment = serve.deployment(name="CoordinatorService")(serve.ingress()(CoordinatorService))

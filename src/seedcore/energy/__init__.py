@@ -1,0 +1,1 @@
+"""Energy: the potential of the fleet, and routing by its smallest change."""

@@ -1,0 +1,1 @@
+"""Working memory, and flashbulb memory: incidents that are kept for good."""

@@ -1,0 +1,213 @@
+"""Turning what a client sends into a table of numbers, or saying which cells are wrong."""
+
+import math
+from array import array
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from seedcore.errors import FieldError, InvalidInputError, TooLargeError
+from seedcore.ml.schemas import Label, LabelKind
+
+FLOAT32_MAX = float(np.finfo(np.float32).max)
+MIN_ROWS = 10
+MIN_ROWS_PER_CLASS = 2
+MAX_CLASSES = 256
+MAX_COLUMNS = 4096
+_MAX_REPORTED = 20
+
+Floats = NDArray[np.float32]
+Place = Callable[[int, str | None], tuple[str, str]]
+"""(row, column or None) → the field to name and a prefix of the message."""
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Features (n, d) with NaN where a value is missing, and targets (n,): class numbers, or the values themselves."""
+
+    columns: tuple[str, ...]
+    matrix: Floats
+    label_column: str
+    label_kind: LabelKind
+    labels: tuple[Label, ...]
+    targets: Floats
+
+
+def to_number(value: Any) -> float:
+    """A feature's value as a float; null is NaN.
+
+    Raises:
+        ValueError: the message says what is allowed.
+    """
+    if value is None:
+        return math.nan
+    if not isinstance(value, (int, float)):
+        raise ValueError(f"must be a number, a boolean or null, not {_shown(value)}")
+    if value != value:
+        return math.nan
+    if not -FLOAT32_MAX <= value <= FLOAT32_MAX:
+        raise ValueError("must be finite and fit a 32-bit float")
+    return float(value)
+
+
+def from_text(value: Any) -> float:
+    """A feature's value in a CSV cell; an empty cell is NaN."""
+    try:
+        return to_number(float(value) if value else None)
+    except ValueError:
+        raise ValueError(f"must be a number or empty, not {_shown(value)}") from None
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 40 else text[:37] + "..."
+
+
+def from_rows(columns: Sequence[str], rows: Sequence[Sequence[Any]], label_column: str, max_rows: int) -> Table:
+    """A table from lists in the order of `columns`."""
+    return build(columns, rows, label_column, max_rows, lambda i, c: (f"rows.{i}", f"{c}: " if c else ""))
+
+
+def from_records(records: Sequence[Mapping[str, Any]], label_column: str, max_rows: int) -> Table:
+    """A table from objects; the first one's keys are the columns, and all others must have the same."""
+    if not records:
+        raise too_few(0, "dataset")
+    columns = list(records[0])
+    known = set(columns)
+    wrong = []
+    for i, record in enumerate(records):
+        if record.keys() != known:
+            missing, extra = sorted(known - record.keys()), sorted(record.keys() - known)
+            wrong.append(
+                FieldError(f"dataset.{i}", f"must have the first row's columns; missing: {missing}, unknown: {extra}")
+            )
+            if len(wrong) == _MAX_REPORTED:
+                break
+    if wrong:
+        raise _invalid(wrong)
+    rows = ([record[c] for c in columns] for record in records)
+    return build(columns, rows, label_column, max_rows, lambda i, c: (f"dataset.{i}" + (f".{c}" if c else ""), ""))
+
+
+def build(
+    columns: Sequence[str],
+    rows: Iterable[Sequence[Any]],
+    label_column: str,
+    max_rows: int,
+    place: Place,
+    parse: Callable[[Any], float] = to_number,
+    read_labels: Callable[[list[Any]], list[Any]] = list,
+) -> Table:
+    """Check and convert the rows one by one, so that a large file is never held as Python objects.
+
+    Raises:
+        InvalidInputError: names the wrong columns, rows or cells.
+        TooLargeError: there are more than `max_rows` rows.
+    """
+    at = _label_position(columns, label_column)
+    names = tuple(c for c in columns if c != label_column)
+    values, labels, wrong = array("f"), [], list[FieldError]()
+    for i, row in enumerate(rows):
+        if i >= max_rows:
+            raise TooLargeError(f"There are more than {max_rows} rows (SEEDCORE_MAX_TRAIN_ROWS).", limit=max_rows)
+        if len(row) != len(columns):
+            field, prefix = place(i, None)
+            wrong.append(FieldError(field, f"{prefix}has {len(row)} values, must have {len(columns)}"))
+        else:
+            labels.append(row[at])
+            for name, value in zip(names, (*row[:at], *row[at + 1 :]), strict=True):
+                try:
+                    values.append(parse(value))
+                except ValueError as error:
+                    field, prefix = place(i, name)
+                    wrong.append(FieldError(field, f"{prefix}{error}"))
+        if len(wrong) >= _MAX_REPORTED:
+            break
+    if wrong:
+        raise _invalid(wrong)
+    if len(labels) < MIN_ROWS:
+        raise too_few(len(labels), place(0, None)[0].split(".")[0])
+    kind, classes, targets = encode_labels(read_labels(labels), lambda i: place(i, label_column))
+    matrix = np.frombuffer(values, dtype=np.float32).reshape(len(labels), len(names))
+    return Table(names, matrix, label_column, kind, classes, targets)
+
+
+def _label_position(columns: Sequence[str], label_column: str) -> int:
+    wrong = []
+    if len(set(columns)) != len(columns):
+        repeated = sorted({c for c in columns if columns.count(c) > 1})
+        wrong.append(FieldError("columns", f"must differ from each other; repeated: {repeated}"))
+    if len(columns) > MAX_COLUMNS:
+        wrong.append(FieldError("columns", f"there may be at most {MAX_COLUMNS}"))
+    if any(not c.strip() or len(c) > 200 for c in columns):
+        wrong.append(FieldError("columns", "a name has 1 to 200 characters, not only white space"))
+    if label_column not in columns:
+        known = ", ".join(map(str, columns[:50]))
+        wrong.append(FieldError("label_column", f"{label_column!r} is no column; the columns are: {known}"))
+    elif len(columns) < 2:
+        wrong.append(FieldError("columns", "there must be a feature beside the label"))
+    if wrong:
+        raise _invalid(wrong)
+    return columns.index(label_column)
+
+
+def encode_labels(
+    values: list[Any], place: Callable[[int], tuple[str, str]]
+) -> tuple[LabelKind, tuple[Label, ...], Floats]:
+    """(kind, classes in order, targets). Floats are regression; integers, text and booleans are classes."""
+    kinds = [_label_kind(v) for v in values]
+    wrong = [
+        FieldError(place(i)[0], f"{place(i)[1]}a label must be an integer, text, a boolean or a finite number")
+        for i, kind in enumerate(kinds)
+        if kind is None
+    ]
+    if wrong:
+        raise _invalid(wrong[:_MAX_REPORTED])
+    kind = "number" if set(kinds) == {"integer", "number"} else kinds[0]
+    if kind != "number" and len(set(kinds)) > 1:
+        raise _invalid([FieldError("label_column", f"labels are of different types: {sorted(set(map(str, kinds)))}")])
+    if len(set(values)) < 2:
+        what = "one value" if kind == "number" else "one class"
+        raise _invalid([FieldError("label_column", f"all labels are {_shown(values[0])}: {what} only; at least 2")])
+    if kind == "number":
+        return kind, (), np.asarray(values, dtype=np.float32)
+    assert kind is not None
+    return kind, *_classes(values)
+
+
+def _label_kind(value: Any) -> LabelKind | None:
+    if isinstance(value, bool):
+        return "boolean"
+    if isinstance(value, int):
+        return "integer"
+    if isinstance(value, str):
+        return "string"
+    if isinstance(value, float) and -FLOAT32_MAX <= value <= FLOAT32_MAX:
+        return "number"
+    return None
+
+
+def _classes(values: list[Any]) -> tuple[tuple[Label, ...], Floats]:
+    classes = tuple(sorted(set(values)))
+    if len(classes) > MAX_CLASSES:
+        hint = "" if isinstance(values[0], str) else "; for regression send them as floats (1.0)"
+        raise _invalid([FieldError("label_column", f"{len(classes)} classes, at most {MAX_CLASSES}{hint}")])
+    number = {label: i for i, label in enumerate(classes)}
+    targets = np.asarray([number[v] for v in values], dtype=np.float32)
+    rare = [classes[i] for i in np.flatnonzero(np.bincount(targets.astype(np.int64)) < MIN_ROWS_PER_CLASS)]
+    if rare:
+        message = f"every class needs at least {MIN_ROWS_PER_CLASS} rows; fewer have: {rare[:10]}"
+        raise _invalid([FieldError("label_column", message)])
+    return classes, targets
+
+
+def too_few(count: int, field: str) -> InvalidInputError:
+    """The error for a training set that is too small to learn from and to measure."""
+    return _invalid([FieldError(field, f"has {count} rows, must have at least {MIN_ROWS}")])
+
+
+def _invalid(wrong: Sequence[FieldError]) -> InvalidInputError:
+    return InvalidInputError("; ".join(f"{e.field}: {e.message}" for e in wrong[:5]), errors=wrong)

@@ -1,0 +1,99 @@
+"""Training sets in files: CSV and Parquet inside the `datasets` folder of the data directory, nowhere else."""
+
+import csv
+import importlib
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from seedcore.errors import FieldError, InvalidInputError, NotConfiguredError, NotFoundError, TooLargeError
+from seedcore.ml import dataset
+
+MAX_FILE_BYTES = 256 * 1024 * 1024
+_INTEGER = re.compile(r"[+-]?\d{1,18}")
+
+
+def load(folder: Path, source: str, label_column: str, max_rows: int) -> dataset.Table:
+    """The table in the file `source` of `folder`.
+
+    Raises:
+        InvalidInputError: the path leaves the folder, or the content does not fit.
+        NotFoundError: there is no such file.
+        TooLargeError: the file or its count of rows is over the limit.
+    """
+    path = _inside(folder, source)
+    size = path.stat().st_size
+    if size > MAX_FILE_BYTES:
+        raise TooLargeError(f"data_source {source!r} has {size} bytes, at most {MAX_FILE_BYTES}.", limit=MAX_FILE_BYTES)
+    if path.suffix.lower() == ".parquet":
+        return _from_parquet(path, label_column, max_rows)
+    try:
+        return _from_csv(path, label_column, max_rows)
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise _invalid(f"is no CSV in UTF-8: {error}") from None
+
+
+def _inside(folder: Path, source: str) -> Path:
+    if "\0" in source or Path(source).suffix.lower() not in (".csv", ".parquet"):
+        raise _invalid("must name a .csv or .parquet file")
+    root = folder.resolve()
+    path = (root / source).resolve()
+    if not path.is_relative_to(root):
+        raise _invalid(f"must stay inside {folder}")
+    if not path.is_file():
+        raise NotFoundError(f"There is no file {source!r} in {folder}.")
+    return path
+
+
+def _from_csv(path: Path, label_column: str, max_rows: int) -> dataset.Table:
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        reader = csv.reader(file, strict=True)
+        columns = next(reader, None)
+        if not columns:
+            raise _invalid("is empty; its first line must name the columns")
+        rows = (row for row in reader if row)
+
+        def place(_row: int, column: str | None) -> tuple[str, str]:
+            return "data_source", f"line {reader.line_num}, {column}: " if column else f"line {reader.line_num} "
+
+        return dataset.build(columns, rows, label_column, max_rows, place, dataset.from_text, _typed_labels)
+
+
+def _typed_labels(cells: list[Any]) -> list[Any]:
+    """A CSV has text only: labels are integers when all look so, else numbers when all do, else text."""
+    if any(not cell for cell in cells):
+        raise InvalidInputError(
+            "label_column: some labels are empty", errors=[FieldError("label_column", "some labels are empty")]
+        )
+    if all(_INTEGER.fullmatch(cell) for cell in cells):
+        return [int(cell) for cell in cells]
+    try:
+        return [float(cell) for cell in cells]
+    except ValueError:
+        return cells
+
+
+def _from_parquet(path: Path, label_column: str, max_rows: int) -> dataset.Table:
+    try:
+        parquet: Any = importlib.import_module("pyarrow.parquet")
+        arrow: Any = importlib.import_module("pyarrow")
+    except ImportError:
+        raise NotConfiguredError("Reading Parquet needs pyarrow: `pip install pyarrow`, or send a CSV.") from None
+
+    def rows(file: Any) -> Iterator[Sequence[Any]]:
+        for batch in file.iter_batches(batch_size=8192):
+            yield from zip(*(column.to_pylist() for column in batch.columns), strict=True)
+
+    def place(row: int, column: str | None) -> tuple[str, str]:
+        return "data_source", f"row {row}, {column}: " if column else f"row {row} "
+
+    try:
+        with parquet.ParquetFile(path) as file:
+            return dataset.build(list(file.schema_arrow.names), rows(file), label_column, max_rows, place)
+    except arrow.ArrowException as error:
+        raise _invalid(f"cannot be read as Parquet: {error}") from None
+
+
+def _invalid(message: str) -> InvalidInputError:
+    return InvalidInputError(f"data_source: {message}", errors=[FieldError("data_source", message)])

@@ -1,0 +1,82 @@
+"""The XGBoost parameters that a client may set: an allow-list with types and ranges."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from seedcore.errors import FieldError, InvalidInputError
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One parameter: XGBoost's own name, its type, its closed range (open below when `above`) and default."""
+
+    kind: type[int] | type[float]
+    low: float
+    high: float
+    default: float | int
+    above: bool = False
+
+    def allowed(self) -> str:
+        """The range in words."""
+        noun = "an integer" if self.kind is int else "a number"
+        return f"{noun} {'above' if self.above else 'from'} {self.low:g} to {self.high:g}"
+
+    def accepts(self, value: Any) -> bool:
+        """Whether `value` is of the type and in the range."""
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+            return False
+        if self.kind is int and value != int(value):
+            return False
+        return (value > self.low if self.above else value >= self.low) and value <= self.high
+
+
+# The defaults are XGBoost's own; num_boost_round is the count of trees that its scikit-learn wrapper uses.
+RULES: Mapping[str, Rule] = {
+    "num_boost_round": Rule(int, 1, 5000, 100),
+    "max_depth": Rule(int, 1, 16, 6),
+    "max_bin": Rule(int, 2, 1024, 256),
+    "learning_rate": Rule(float, 0, 1, 0.3, above=True),
+    "subsample": Rule(float, 0, 1, 1.0, above=True),
+    "colsample_bytree": Rule(float, 0, 1, 1.0, above=True),
+    "reg_lambda": Rule(float, 0, 1e6, 1.0),
+    "reg_alpha": Rule(float, 0, 1e6, 0.0),
+    "min_child_weight": Rule(float, 0, 1e6, 1.0),
+    "gamma": Rule(float, 0, 1e6, 0.0),
+    "scale_pos_weight": Rule(float, 0, 1e6, 1.0, above=True),
+    "seed": Rule(int, 0, 2**31 - 1, 0),
+}
+SYNONYMS: Mapping[str, str] = {
+    "n_estimators": "num_boost_round",
+    "eta": "learning_rate",
+    "lambda": "reg_lambda",
+    "alpha": "reg_alpha",
+    "min_split_loss": "gamma",
+    "random_state": "seed",
+}
+
+
+def resolve(given: Mapping[str, Any]) -> dict[str, float | int]:
+    """All parameters: those given, checked, under XGBoost's names, and the defaults of the rest.
+
+    Raises:
+        InvalidInputError: names each unknown, repeated or out-of-range parameter.
+    """
+    wrong: list[FieldError] = []
+    found: dict[str, float | int] = {}
+    for key, value in given.items():
+        name = SYNONYMS.get(key, key)
+        rule = RULES.get(name)
+        if rule is None:
+            known = ", ".join(sorted((*RULES, *SYNONYMS)))
+            wrong.append(FieldError(f"params.{key}", f"unknown; allowed: {known}"))
+        elif name in found:
+            wrong.append(FieldError(f"params.{key}", f"means {name}, which is given already"))
+        elif not rule.accepts(value):
+            wrong.append(FieldError(f"params.{key}", f"must be {rule.allowed()}"))
+        else:
+            found[name] = rule.kind(value)
+    if wrong:
+        raise InvalidInputError("; ".join(f"{e.field}: {e.message}" for e in wrong[:5]), errors=wrong)
+    return {name: rule.default for name, rule in RULES.items()} | found

@@ -1,0 +1,165 @@
+"""Predictions from models in memory: a bounded cache of boosters, and rows turned into vectors."""
+
+import threading
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from seedcore import errors
+from seedcore.errors import FieldError, InvalidInputError
+from seedcore.ml.dataset import Floats, to_number
+from seedcore.ml.registry import Manifest, ModelRegistry, Stamp
+from seedcore.ml.schemas import Features, RowPrediction
+from seedcore.ml.training import as_probabilities
+
+CACHED_MODELS = 16
+
+
+class Model:
+    """One version, ready to predict; safe to use from several threads."""
+
+    def __init__(self, manifest: Manifest, ubj: bytes) -> None:
+        import xgboost
+
+        self.manifest = manifest
+        # One thread a call: a second one costs more than it brings, and makes the tail longer.
+        self._booster = xgboost.Booster({"nthread": 1})
+        self._booster.load_model(bytearray(ubj))
+        self._positions = {name: i for i, name in enumerate(manifest.features)}
+
+    def vector(self, features: Features, field: str = "features") -> list[float]:
+        """One row in the model's order, NaN where a value is null.
+
+        Raises:
+            InvalidInputError: names the columns that are missing, unknown or no numbers.
+        """
+        names = self.manifest.features
+        if isinstance(features, Mapping):
+            wrong = [FieldError(f"{field}.{n}", "is missing (null is allowed)") for n in names if n not in features]
+            wrong += [
+                FieldError(f"{field}.{n}", f"is unknown to the model; it takes: {', '.join(names[:50])}")
+                for n in features
+                if n not in self._positions
+            ]
+            if wrong:
+                raise _invalid(wrong)
+            values: Sequence[Any] = [features[n] for n in names]
+        else:
+            values = features
+            if len(values) != len(names):
+                raise _invalid([FieldError(field, f"has {len(values)} values, the model takes {len(names)}")])
+        return self._numbers(values, field)
+
+    def _numbers(self, values: Sequence[Any], field: str) -> list[float]:
+        row, wrong = [], []
+        for name, value in zip(self.manifest.features, values, strict=True):
+            try:
+                row.append(to_number(value))
+            except ValueError as error:
+                wrong.append(FieldError(f"{field}.{name}", str(error)))
+        if wrong:
+            raise _invalid(wrong)
+        return row
+
+    def predict(self, matrix: Floats) -> list[RowPrediction]:
+        """One prediction a row of `matrix` (n, d)."""
+        answers = self._booster.inplace_predict(matrix, missing=np.nan)
+        if self.manifest.task == "regression":
+            return [RowPrediction(prediction=value) for value in answers.tolist()]
+        labels = self.manifest.labels
+        names = [str(label).lower() if isinstance(label, bool) else str(label) for label in labels]
+        table = as_probabilities(self.manifest.task, answers)
+        return [
+            RowPrediction(prediction=labels[best], probabilities=dict(zip(names, row, strict=True)))
+            for best, row in zip(table.argmax(axis=1).tolist(), table.tolist(), strict=True)
+        ]
+
+
+def _invalid(wrong: list[FieldError]) -> InvalidInputError:
+    return InvalidInputError("; ".join(f"{e.field}: {e.message}" for e in wrong[:5]), errors=wrong[:20])
+
+
+@dataclass(frozen=True, slots=True)
+class _Cached:
+    stamp: Stamp
+    model: Model
+
+
+class Predictor:
+    """Loads models on first use and keeps the last used ones.
+
+    The disk is asked on every call which version is the newest and whether it is still the one in memory, so what
+    another replica trains or deletes counts at once.
+    """
+
+    def __init__(self, registry: ModelRegistry, capacity: int = CACHED_MODELS) -> None:
+        self.registry = registry
+        self.capacity = capacity
+        self._models: OrderedDict[tuple[str, int], _Cached] = OrderedDict()
+        self._lock = threading.Lock()
+        self._loading = threading.Lock()
+
+    @property
+    def loaded(self) -> int:
+        """How many models are in memory."""
+        return len(self._models)
+
+    def model(self, name: str, version: int | None = None) -> Model:
+        """A version, or the newest.
+
+        Raises:
+            NotFoundError: there is no such model.
+            ConflictError: its files are damaged.
+        """
+        number = self.registry.latest(name) if version is None else version
+        key, stamp = (name, number), self.registry.stamp(name, number)
+        found = self._cached(key, stamp)
+        if found is not None:
+            return found
+        with self._loading:
+            found = self._cached(key, stamp)
+            if found is not None:
+                return found
+            model = Model(*self.registry.load(name, number))
+            with self._lock:
+                self._models[key] = _Cached(stamp, model)
+                while len(self._models) > self.capacity:
+                    self._models.popitem(last=False)
+            return model
+
+    def _cached(self, key: tuple[str, int], stamp: Stamp) -> Model | None:
+        with self._lock:
+            entry = self._models.get(key)
+            if entry is None or entry.stamp != stamp:
+                return None
+            self._models.move_to_end(key)
+            return entry.model
+
+    def one(self, name: str, version: int | None, features: Features) -> tuple[RowPrediction, Manifest]:
+        """Predict one row.
+
+        Raises:
+            InvalidInputError: the row does not fit the model.
+        """
+        model = self.model(name, version)
+        matrix = np.array([model.vector(features)], dtype=np.float32)
+        return model.predict(matrix)[0], model.manifest
+
+    def many(self, name: str, version: int | None, rows: Sequence[Features]) -> tuple[list[RowPrediction], Manifest]:
+        """Predict many rows at once; a row that does not fit gets an error of its own and spoils no other."""
+        model = self.model(name, version)
+        answers: list[RowPrediction | None] = [None] * len(rows)
+        vectors, places = [], []
+        for i, row in enumerate(rows):
+            try:
+                vectors.append(model.vector(row))
+                places.append(i)
+            except InvalidInputError as error:
+                answers[i] = RowPrediction(error=errors.problem(error))
+        if vectors:
+            for i, answer in zip(places, model.predict(np.array(vectors, dtype=np.float32)), strict=True):
+                answers[i] = answer
+        return [answer for answer in answers if answer is not None], model.manifest

@@ -1,0 +1,194 @@
+"""What goes over the wire to and from the ML service."""
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+
+NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
+MAX_BATCH_ROWS = 10_000
+
+ModelName = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
+Version = Annotated[int, Field(ge=1)]
+Label = bool | int | float | str
+LabelKind = Literal["integer", "string", "boolean", "number"]
+Features = dict[str, Any] | list[Any]
+Task = Literal["binary", "multiclass", "regression"]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class TrainRequest(_Strict):
+    """A training set and how to learn from it. Exactly one of `dataset`, `rows` with `columns`, and `data_source`.
+
+    Numbers, booleans and null (missing) are features. Integer, text or boolean labels mean classification,
+    float labels mean regression.
+    """
+
+    name: ModelName
+    dataset: list[dict[str, Any]] | None = Field(None, description="One object a row, each with the same columns.")
+    rows: list[list[Any]] | None = Field(None, description="One list a row, in the order of `columns`.")
+    columns: list[str] | None = Field(None, description="Names of the columns of `rows`, the label's among them.")
+    data_source: str | None = Field(
+        None, description="A CSV or Parquet file, relative to `datasets` in the data directory."
+    )
+    label_column: str
+    params: dict[str, Any] = Field(default_factory=dict, description="XGBoost parameters; only known ones are allowed.")
+
+    @model_validator(mode="after")
+    def _one_source(self) -> "TrainRequest":
+        given = [n for n in ("dataset", "rows", "data_source") if getattr(self, n) is not None]
+        if len(given) != 1:
+            raise ValueError(f"give exactly one of dataset, rows with columns, data_source; given: {given or 'none'}")
+        if (self.rows is None) != (self.columns is None):
+            raise ValueError("rows and columns go together")
+        return self
+
+
+class Column(BaseModel):
+    """One feature column."""
+
+    name: str
+    type: Literal["number"] = "number"
+
+
+class ModelSchema(BaseModel):
+    """What a model takes and what it answers."""
+
+    features: list[Column]
+    label_column: str
+    label_type: LabelKind
+    labels: list[Label] | None = Field(None, description="The classes; null for regression.")
+    task: Task
+
+
+class TrainResponse(BaseModel):
+    """A trained model. The metrics are of the held-out rows; the stored model has learnt from all of them."""
+
+    model_config = ConfigDict(serialize_by_alias=True, populate_by_name=True)
+
+    name: str
+    version: int
+    metrics: dict[str, float]
+    training_time_s: float
+    model_schema: ModelSchema = Field(alias="schema")
+
+
+class ModelRef(BaseModel):
+    """The version that answered."""
+
+    name: str
+    version: int
+
+
+class _Choice(_Strict):
+    name: ModelName
+    version: Version | None = None
+    alias: Literal["latest"] | None = None
+
+    @model_validator(mode="after")
+    def _version_or_alias(self) -> "_Choice":
+        if self.version is not None and self.alias is not None:
+            raise ValueError("give version or alias, not both")
+        return self
+
+
+class PredictRequest(_Choice):
+    """One row for one model; the newest version answers unless one is named."""
+
+    features: Features = Field(description="{column: value}, or the values in the order of the model's schema.")
+
+
+class PredictResponse(BaseModel):
+    """The label (classification) or the value (regression); `probabilities` are by label, null for regression."""
+
+    prediction: Label
+    probabilities: dict[str, float] | None = None
+    model: ModelRef
+
+
+class BatchPredictRequest(_Choice):
+    """Many rows for one model."""
+
+    rows: list[Features] = Field(min_length=1, max_length=MAX_BATCH_ROWS)
+
+
+class RowPrediction(BaseModel):
+    """The answer for one row: a prediction, or the problem document of a row that does not fit the model."""
+
+    prediction: Label | None = None
+    probabilities: dict[str, float] | None = None
+    error: dict[str, Any] | None = None
+
+
+class BatchPredictResponse(BaseModel):
+    """One answer a row, in order."""
+
+    predictions: list[RowPrediction]
+    model: ModelRef
+
+
+class ModelQuery(_Choice):
+    """Which model to describe."""
+
+
+class DeleteRequest(_Strict):
+    """Which versions to delete: one, or all of the name."""
+
+    name: ModelName
+    version: Version | None = None
+
+
+class DeleteResponse(BaseModel):
+    """What was deleted. The numbers are never given out again."""
+
+    name: str
+    deleted: list[int]
+
+
+class ModelSummary(BaseModel):
+    """One name in the registry; task, label and metrics are those of the newest version."""
+
+    name: str
+    latest: int
+    versions: list[int]
+    task: Task
+    label_column: str
+    metrics: dict[str, float]
+    created_at: datetime
+
+
+class BrokenModel(BaseModel):
+    """A version whose manifest cannot be read."""
+
+    name: str
+    version: int
+    reason: str
+
+
+class ListModelsResponse(BaseModel):
+    """All names."""
+
+    models: list[ModelSummary]
+    total_count: int
+    broken: list[BrokenModel]
+
+
+class ModelInfo(BaseModel):
+    """All that the registry knows about one version."""
+
+    model_config = ConfigDict(serialize_by_alias=True, populate_by_name=True)
+
+    name: str
+    version: int
+    versions: list[int]
+    created_at: datetime
+    n_rows: int
+    model_schema: ModelSchema = Field(alias="schema")
+    metrics: dict[str, float]
+    params: dict[str, float | int]
+    sha256: str
+    size_bytes: int
+    xgboost_version: str

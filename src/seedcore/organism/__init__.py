@@ -1,0 +1,1 @@
+"""The Organism: organs, hosts and the agents that live on them."""

@@ -1,0 +1,77 @@
+"""An agent host: one Ray actor, a process, that many agents live on."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+from seedcore import __version__
+from seedcore.clients.bundle import Clients
+from seedcore.organism.agents import AgentBook
+from seedcore.organism.executor import SkillExecutor
+from seedcore.organism.store import AgentStore
+from seedcore.settings import get_settings
+from seedcore.skills.calls import Call, Completion
+from seedcore.skills.registry import SkillRegistry
+from seedcore.stores.postgres import Database
+from seedcore.utils.background import BackgroundLoop
+from seedcore.utils.logs import configure_logs, get_logger
+from seedcore.utils.ray_utils import refuse_embedded_on_many_nodes
+
+REPORT_S = 0.5
+
+
+class AgentHost:
+    """Runs skills for its agents and reports what they do to PostgreSQL, in batches.
+
+    Args:
+        name: the actor's name.
+        organ: the organ that its agents belong to.
+        agent_ids: the agents that live here from the start.
+    """
+
+    def __init__(self, name: str, organ: str, agent_ids: list[str]) -> None:
+        settings = get_settings()
+        configure_logs(settings)
+        refuse_embedded_on_many_nodes(settings)
+        self._log = get_logger("seedcore.organism.host", host=name, organ=organ)
+        self.name = name
+        self._agents = AgentBook(organ, agent_ids)
+        registry = SkillRegistry.load(settings)
+        self._executor = SkillExecutor(registry, settings, self._agents, Clients(settings))
+        self._store = AgentStore(Database(settings, size=1, name="seedcore-host"))
+        # The report goes on even while a skill blocks the loop that skills run in.
+        self._background = BackgroundLoop("report")
+        self._background.start(self._report())
+
+    async def run(self, calls: list[Call]) -> AsyncIterator[list[Completion]]:
+        """Run calls side by side; yields completions as they happen."""
+        async for chunk in self._executor.run(calls):
+            yield chunk
+
+    async def execute(self, call: Call) -> Completion:
+        """Run one call."""
+        async for chunk in self._executor.run([call]):
+            return chunk[0]
+        raise AssertionError("an executor ends every call")
+
+    async def cancel(self, task_ids: list[str]) -> int:
+        """Cancel running calls; returns how many were running."""
+        return self._executor.cancel(task_ids)
+
+    async def status(self) -> dict[str, Any]:
+        """What this host is and does."""
+        return {
+            "host": self.name,
+            "organ": self._agents.organ,
+            "version": __version__,
+            "agents": len(self._agents.agents),
+            "running": self._executor.running,
+        }
+
+    async def _report(self) -> None:
+        while True:
+            try:
+                await self._store.save(self.name, self._agents)
+            except Exception as error:  # noqa: BLE001 - the report must go on whatever the database says; it is logged
+                self._log.warning("report is late", reason=f"{type(error).__name__}: {error}")
+            await asyncio.sleep(REPORT_S)

@@ -1,0 +1,71 @@
+"""`http.fetch`: the text of a public web page whose host SEEDCORE_FETCH_ALLOW names."""
+
+import asyncio
+import re
+
+from pydantic import BaseModel, Field
+
+from seedcore.errors import NotConfiguredError, SkillError
+from seedcore.settings import get_settings
+from seedcore.skills.builtin import _html
+from seedcore.skills.builtin._addresses import AllowList
+from seedcore.skills.builtin._guarded_http import Fetched, Fetcher
+from seedcore.skills.sdk import SkillContext, skill
+
+_TEXTUAL = re.compile(r"text/|application/([\w.+-]+\+)?(json|xml|javascript|yaml|x-yaml|ld\+json|x-ndjson)$")
+_META_CHARSET = re.compile(rb"<meta[^>]{0,200}?charset=[\"']?([\w-]{1,40})", re.IGNORECASE)
+
+
+class Address(BaseModel):
+    """What to fetch."""
+
+    url: str = Field(min_length=1, max_length=2000)
+
+
+class Page(BaseModel):
+    """What came: `url` is the last one after redirects, `text` is what a reader sees of an HTML page."""
+
+    text: str
+    status: int
+    content_type: str
+    url: str
+
+
+@skill("http.fetch", organ="utility", timeout_s=30)
+async def http_fetch(params: Address, context: SkillContext) -> Page:
+    """Fetch a public web page as text.
+
+    An HTTP status that is not a success fails the task: 5xx, 408, 425 and 429 are tried again, others are not.
+    """
+    hosts = get_settings().fetch_hosts
+    if not hosts:
+        raise NotConfiguredError("http.fetch may reach no host: name the allowed ones in SEEDCORE_FETCH_ALLOW.")
+    return await asyncio.to_thread(to_page, await Fetcher(AllowList(hosts)).fetch(params.url))
+
+
+def to_page(fetched: Fetched) -> Page:
+    """The page as text.
+
+    Raises:
+        SkillError: it is no text.
+    """
+    kind = fetched.content_type.partition(";")[0].strip().lower()
+    if not _TEXTUAL.match(kind):
+        raise SkillError(f"{fetched.url} is {kind or 'of no stated type'}, which is no text.", retryable=False)
+    is_html = kind in ("text/html", "application/xhtml+xml")
+    text = _decoded(fetched, is_html)
+    if is_html:
+        text = _html.to_text(text)
+    return Page(text=text, status=fetched.status, content_type=kind, url=fetched.url)
+
+
+def _decoded(fetched: Fetched, is_html: bool) -> str:
+    """The body in the character set that the page names; UTF-8 when it names none that exists."""
+    named = re.search(r"charset=[\"']?([\w-]+)", fetched.content_type, re.IGNORECASE)
+    name = named.group(1) if named else "utf-8-sig"
+    if not named and is_html and (meta := _META_CHARSET.search(fetched.body[:2048])):
+        name = meta.group(1).decode("ascii")
+    try:
+        return fetched.body.decode(name, errors="replace")
+    except (LookupError, UnicodeError):
+        return fetched.body.decode("utf-8", errors="replace")

@@ -1,0 +1,111 @@
+"""Finding skills: built in, named by SEEDCORE_SKILLS, and installed under the entry-point group `seedcore.skills`."""
+
+import importlib
+import pkgutil
+from collections.abc import Iterable, Iterator, Mapping
+from importlib.metadata import entry_points
+from types import ModuleType
+from typing import Any
+
+from pydantic import ValidationError
+
+from seedcore.errors import FieldError, InvalidInputError, NotFoundError, SettingsError, wrong_fields
+from seedcore.settings import Settings
+from seedcore.skills.sdk import MARK, SkillSpec
+
+ENTRY_POINT_GROUP = "seedcore.skills"
+
+
+class SkillRegistry(Mapping[str, SkillSpec]):
+    """All skills that this process can run, by name."""
+
+    def __init__(self, specs: Iterable[SkillSpec]) -> None:
+        self._specs: dict[str, SkillSpec] = {}
+        for spec in specs:
+            other = self._specs.setdefault(spec.name, spec)
+            if other.function is not spec.function:
+                raise SettingsError(
+                    f"Two skills are called {spec.name!r}: {_where(other)} and {_where(spec)}. Rename one of them."
+                )
+
+    @classmethod
+    def load(cls, settings: Settings) -> "SkillRegistry":
+        """Import every module that may define skills.
+
+        Raises:
+            SettingsError: a module cannot be imported, defines no skill, or two skills share a name.
+        """
+        specs = list(_builtin())
+        for name in settings.skill_modules:
+            specs += _from_module(name, "SEEDCORE_SKILLS")
+        for point in entry_points(group=ENTRY_POINT_GROUP):
+            specs += _from_module(point.module, f"entry point {point.name!r} of {ENTRY_POINT_GROUP}")
+        return cls(specs)
+
+    def __getitem__(self, name: str) -> SkillSpec:
+        return self._specs[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._specs)
+
+    def __len__(self) -> int:
+        return len(self._specs)
+
+    def find(self, name: str) -> SkillSpec:
+        """The skill `name`.
+
+        Raises:
+            NotFoundError: there is none; the detail lists those there are.
+        """
+        spec = self._specs.get(name)
+        if spec is None:
+            raise NotFoundError(f"There is no skill {name!r}. Known: {', '.join(sorted(self._specs))}.")
+        return spec
+
+    def check(self, name: str, params: Any) -> None:
+        """Hold a task's type and params against the skill, before the task is stored.
+
+        Raises:
+            InvalidInputError: names `type` when no skill has that name, or the params' fields that do not fit.
+        """
+        spec = self._specs.get(name)
+        if spec is None:
+            message = f"no skill {name!r}; known: {', '.join(sorted(self._specs))}, and goal"
+            raise InvalidInputError(message, errors=[FieldError("type", message)])
+        try:
+            spec.params.model_validate(params)
+        except ValidationError as error:
+            wrong = wrong_fields(error.errors(include_url=False, include_input=False), "params")
+            detail = f"params do not fit the skill {name!r}: " + "; ".join(f"{e.field}: {e.message}" for e in wrong[:5])
+            raise InvalidInputError(detail, errors=wrong) from None
+
+
+def _where(spec: SkillSpec) -> str:
+    return f"{spec.function.__module__}.{getattr(spec.function, '__qualname__', spec.name)}"
+
+
+def _builtin() -> Iterator[SkillSpec]:
+    package = importlib.import_module("seedcore.skills.builtin")
+    for info in pkgutil.iter_modules(package.__path__, package.__name__ + "."):
+        yield from specs_of(importlib.import_module(info.name))
+
+
+def _from_module(name: str, source: str) -> list[SkillSpec]:
+    try:
+        module = importlib.import_module(name)
+    except (Exception, SystemExit) as error:
+        raise SettingsError(
+            f"{source}: module {name!r} cannot be imported ({type(error).__name__}: {error})."
+        ) from error
+    found = list(specs_of(module))
+    if not found:
+        raise SettingsError(f"{source}: module {name!r} defines no skill (see the decorator seedcore.skills.skill).")
+    return found
+
+
+def specs_of(module: ModuleType) -> Iterator[SkillSpec]:
+    """The skills among a module's attributes."""
+    for value in vars(module).values():
+        spec = getattr(value, MARK, None)
+        if isinstance(spec, SkillSpec):
+            yield spec

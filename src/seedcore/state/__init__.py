@@ -1,0 +1,1 @@
+"""State: one place that sees everything."""

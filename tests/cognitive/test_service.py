@@ -1,0 +1,122 @@
+import asyncio
+import threading
+
+import httpx
+import pytest
+
+from seedcore.clients.cognitive import CognitiveClient
+from seedcore.cognitive import service as module
+from seedcore.cognitive.plan import Plan, Step, validate_plan
+from seedcore.cognitive.service import CognitiveService
+from seedcore.errors import NoPlanError
+from seedcore.settings import Settings, load_settings
+
+
+@pytest.fixture
+async def service(settings: Settings) -> CognitiveService:
+    made = CognitiveService({}, settings)
+    await made.start()
+    return made
+
+
+@pytest.fixture
+async def http(service: CognitiveService) -> httpx.AsyncClient:
+    return httpx.AsyncClient(transport=httpx.ASGITransport(service.build_app()), base_url="http://test")
+
+
+async def test_the_built_in_skills_chain_from_a_url_to_a_summary_and_keywords(http, service):
+    asked = {"goal": ["summary", "keywords"], "inputs": {"url": "https://example.org/", "limit": 5}}
+    answer = await http.post("/plan-task", json=asked)
+    assert answer.status_code == 200, answer.text
+    body = answer.json()
+    assert [s["skill"] for s in body["steps"]] == ["http.fetch", "text.keywords", "text.summarize"]
+    assert [s["needs"] for s in body["steps"]] == [[], ["s1"], ["s1"]]
+    assert body["steps"][1]["params"]["limit"] == {"$from": "inputs", "field": "limit"}
+    assert (body["method"], body["cost"]) == ("search", 3)
+    steps = tuple(Step(s["id"], s["skill"], s["params"], tuple(s["needs"])) for s in body["steps"])
+    validate_plan(Plan(steps, body["output"], asked["inputs"]), service._skills)
+
+
+async def test_a_prediction_can_be_planned(http):
+    asked = {"goal": "prediction", "inputs": {"name": "m", "features": {"x": 1.5}}}
+    body = (await http.post("/plan-task", json=asked)).json()
+    assert [s["skill"] for s in body["steps"]] == ["ml.predict"]
+    assert set(body["steps"][0]["params"]) == {"name", "features"}
+
+
+async def test_no_plan_is_a_problem_document(http):
+    answer = await http.post("/plan-task", json={"goal": "summary", "inputs": {}})
+    assert answer.status_code == 422
+    assert answer.headers["content-type"] == "application/problem+json"
+    body = answer.json()
+    assert (body["code"], body["missing"]) == ("no_plan", ["text", "url"])
+    assert "summary" in body["known"]
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ({}, "goal"),
+        ({"goal": "  "}, "goal"),
+        ({"goal": []}, "goal"),
+        ({"goal": "summary", "inputs": []}, "inputs"),
+        ({"goal": "summary", "max_steps": 0}, "max_steps"),
+        ({"goal": "summary", "inputs": {"text": "a"}, "max_steps": 9999}, "max_steps"),
+        ({"goal": "summary", "task": {}}, "task"),
+    ],
+)
+async def test_bad_input_names_the_field(http, body, field):
+    answer = await http.post("/plan-task", json=body)
+    assert answer.status_code == 422
+    assert any(e["field"].startswith(field) for e in answer.json()["errors"])
+
+
+@pytest.mark.parametrize("path", ["solve-problem", "make-decision", "reason-about-failure", "synthesize-memory"])
+async def test_what_needs_a_language_model_is_not_faked(http, path):
+    assert (await http.post(f"/{path}", json={})).status_code == 404
+
+
+async def test_too_many_plans_at_once_are_refused_with_a_retry_time(settings, monkeypatch):
+    service = CognitiveService({}, load_settings(data_dir=settings.data_dir, cognitive_max_inflight=1))
+    await service.start()
+    http = httpx.AsyncClient(transport=httpx.ASGITransport(service.build_app()), base_url="http://test")
+    begun, go, real = threading.Event(), threading.Event(), module.find_plan
+
+    def slow(*args):
+        begun.set()
+        go.wait(5)
+        return real(*args)
+
+    monkeypatch.setattr(module, "find_plan", slow)
+    asked = {"goal": "summary", "inputs": {"text": "a"}}
+    first = asyncio.create_task(http.post("/plan-task", json=asked))
+    await asyncio.to_thread(begun.wait, 5)
+    second = await http.post("/plan-task", json=asked)
+    go.set()
+    assert second.status_code == 429
+    assert second.headers["retry-after"] == "1"
+    assert (await first).status_code == 200
+    assert (await http.post("/plan-task", json=asked)).status_code == 200
+
+
+async def test_health_is_ready_once_the_skills_are_known(settings):
+    service = CognitiveService({}, settings)
+    http = httpx.AsyncClient(transport=httpx.ASGITransport(service.build_app()), base_url="http://test")
+    assert (await http.get("/health")).status_code == 503
+    await service.start()
+    answer = await http.get("/health")
+    assert answer.status_code == 200
+    assert answer.json()["skills"] >= 5
+
+
+async def test_the_client_speaks_the_services_shapes(service, monkeypatch):
+    client = CognitiveClient(service.settings)
+
+    async def call(_method, path, payload):
+        return await service.invoke(path, payload)
+
+    monkeypatch.setattr(client, "call", call)
+    plan = await client.plan_task("keywords", {"text": "abc"})
+    assert [step.skill for step in plan.steps] == ["text.keywords"]
+    with pytest.raises(NoPlanError):
+        await client.plan_task(["keywords"], {})

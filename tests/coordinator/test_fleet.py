@@ -1,0 +1,115 @@
+"""The fleet as the Coordinator knows it: the table, the reports, the rates."""
+
+import pytest
+
+from seedcore.coordinator import fleet as module
+from seedcore.coordinator.fleet import REPORT_TTL_S, Fleet
+from seedcore.energy.rates import DEFAULT_SECONDS
+
+TABLE = {
+    "epoch": 3,
+    "skills": {"echo": "utility", "ml.predict": "ml"},
+    "timeouts": {"echo": 5.0},
+    "agents": [
+        {"id": "u-0", "organ": "utility", "host": "h-0"},
+        {"id": "u-1", "organ": "utility", "host": "h-1"},
+        {"id": "m-0", "organ": "ml", "host": "h-2"},
+    ],
+}
+
+
+class Clock:
+    """A monotonic clock that a test moves."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    made = Clock()
+    monkeypatch.setattr(module, "time", made)
+    return made
+
+
+@pytest.fixture
+def fleet() -> Fleet:
+    made = Fleet()
+    made.update(TABLE)
+    return made
+
+
+def queued(fleet: Fleet, organ: str = "utility") -> list[float]:
+    """Tasks queued at each agent of an organ, in tasks of the default length."""
+    return [round(seconds / DEFAULT_SECONDS, 6) for seconds in fleet.queued_s(fleet.agents_of(organ))]
+
+
+def test_the_table_tells_organs_skills_and_agents(fleet: Fleet):
+    assert fleet.epoch == 3
+    assert fleet.skills == ["echo", "ml.predict"]
+    assert (fleet.organ_of("echo"), fleet.organ_of("nope")) == ("utility", None)
+    assert [(a.id, a.host) for a in fleet.agents_of("utility")] == [("u-0", "h-0"), ("u-1", "h-1")]
+    assert fleet.agents_of("nowhere") == ()
+
+
+def test_a_new_table_replaces_the_old_one_and_keeps_what_was_learned(fleet: Fleet):
+    fleet.rates.add("u-0", "echo", 40, 80.0, 40)
+    before = fleet.rates.seconds("u-0", "echo")
+    fleet.update({"epoch": 4, "skills": {"echo": "utility"}, "timeouts": {}, "agents": TABLE["agents"][:1]})
+    assert fleet.skills == ["echo"]
+    assert [a.id for a in fleet.agents_of("utility")] == ["u-0"]
+    assert fleet.agents_of("ml") == ()
+    assert fleet.rates.seconds("u-0", "echo") == before
+
+
+def test_reports_of_several_dispatchers_add_up(fleet: Fleet):
+    fleet.report("one", [("u-0", "echo", 2), ("m-0", "ml.predict", 5)])
+    fleet.report("two", [("u-0", "echo", 1), ("u-1", "echo", 4)])
+    assert queued(fleet) == [3, 4]
+    assert queued(fleet, "ml") == [5]
+
+
+def test_a_report_replaces_the_one_before_of_the_same_dispatcher(fleet: Fleet):
+    fleet.report("one", [("u-0", "echo", 2), ("u-1", "echo", 9)])
+    fleet.report("one", [("u-1", "echo", 1)])
+    assert queued(fleet) == [0, 1]
+    fleet.report("one", [])
+    assert queued(fleet) == [0, 0]
+
+
+def test_the_report_of_a_dispatcher_that_is_gone_expires(fleet: Fleet, clock: Clock):
+    fleet.report("gone", [("u-0", "echo", 7)])
+    clock.now += REPORT_TTL_S / 2
+    fleet.report("alive", [("u-1", "echo", 1)])
+    assert queued(fleet) == [7, 1]
+    clock.now += REPORT_TTL_S / 2 + 0.1
+    assert queued(fleet) == [0, 1]
+    clock.now += REPORT_TTL_S
+    assert queued(fleet) == [0, 0]
+
+
+def test_what_waits_is_counted_in_seconds_of_agent_and_type(fleet: Fleet):
+    fleet.rates.add("u-0", "echo", 40, 80.0, 40)
+    fleet.report("one", [("u-0", "echo", 3), ("u-1", "echo", 3)])
+    slow, average = fleet.queued_s(fleet.agents_of("utility"))
+    assert slow == pytest.approx(3 * fleet.rates.seconds("u-0", "echo"))
+    assert average == pytest.approx(3 * fleet.rates.seconds("u-1", "echo"))
+
+
+def test_work_at_an_agent_that_the_table_lost_is_nobodys(fleet: Fleet):
+    fleet.report("one", [("lost", "echo", 3)])
+    assert queued(fleet) == [0, 0]
+
+
+def test_rates_come_as_a_table_of_agents_by_types(fleet: Fleet):
+    fleet.rates.add("u-0", "echo", 40, 80.0, 10)
+    agents = fleet.agents_of("utility")
+    service = fleet.service_s(agents, ["echo", "ml.predict"])
+    failure = fleet.expected_failure(agents, ["echo", "ml.predict"])
+    assert service.shape == failure.shape == (2, 2)
+    assert service[0, 0] == fleet.rates.seconds("u-0", "echo")
+    assert failure[0, 0] == 1 - fleet.rates.success("u-0", "echo") > 0.5
+    assert failure[:, 1].tolist() == [0, 0]

@@ -1,0 +1,73 @@
+"""Routing: the least ΔE, one task after the other, each counted before the next."""
+
+from collections import Counter
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from seedcore.energy.potential import potential
+from seedcore.energy.routing import route
+
+
+def even(n: int, k: int = 1, seconds: float = 0.5) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    return np.zeros(n), np.full((n, k), seconds), np.zeros((n, k))
+
+
+@given(st.integers(1, 20), st.integers(0, 200))
+def test_equal_agents_get_equal_shares(agents: int, tasks: int):
+    shares = Counter(p.agent for p in route(*even(agents), [0] * tasks, v=1.0))
+    assert max(shares.values(), default=0) - min((shares[n] for n in range(agents)), default=0) <= 1
+
+
+@given(st.lists(st.floats(0, 100), min_size=1, max_size=10), st.lists(st.integers(0, 2), max_size=30), st.data())
+def test_the_sum_of_what_was_added_is_the_change_of_the_potential(
+    queued: list[float], columns: list[int], data: st.DataObject
+):
+    n = len(queued)
+    cells = st.lists(st.floats(0.001, 10), min_size=3, max_size=3)
+    service = np.array(data.draw(st.lists(cells, min_size=n, max_size=n)))
+    waiting, none = np.array(queued), np.zeros(n)
+    before = potential(waiting, none, v=0.0).energy
+    placements = route(waiting, service, np.zeros((n, 3)), columns, v=0.0)
+    after = potential(waiting, none, v=0.0).energy
+    assert np.isclose(sum(p.delta_energy for p in placements), after - before, rtol=1e-6, atol=1e-6)
+
+
+@given(st.lists(st.floats(0, 100), min_size=2, max_size=10), st.floats(0.01, 10))
+def test_a_single_task_goes_where_least_waits_when_all_are_equally_fast(queued: list[float], seconds: float):
+    n = len(queued)
+    waiting = np.array(queued)
+    (placement,) = route(waiting.copy(), np.full((n, 1), seconds), np.zeros((n, 1)), [0], v=1.0)
+    assert np.isclose(waiting[placement.agent], waiting.min(), atol=1e-9 * (1 + waiting.max()))
+
+
+def test_its_own_assignments_are_counted_at_once():
+    queued, service, cost = even(2, seconds=1.0)
+    placements = route(queued, service, cost, [0, 0, 0], v=1.0)
+    assert [p.agent for p in placements] == [0, 1, 0]
+    assert [p.delta_energy for p in placements] == [0.5, 0.5, 1.5]
+    assert queued.tolist() == [2.0, 1.0]
+
+
+def test_a_fast_agent_gets_more_than_a_slow_one():
+    queued, service = np.zeros(2), np.array([[0.1], [0.4]])
+    shares = Counter(p.agent for p in route(queued, service, np.zeros((2, 1)), [0] * 100, v=0.0))
+    assert shares[0] > 3 * shares[1] > 0
+
+
+def test_an_agent_that_fails_is_avoided_as_much_as_v_says():
+    service, cost = np.full((2, 1), 1.0), np.array([[0.5], [0.0]])
+    assert route(np.zeros(2), service, cost, [0], v=1.0)[0].agent == 1
+    assert route(np.array([0.0, 0.6]), service, cost, [0], v=1.0)[0].agent == 0
+    assert route(np.zeros(2), service, cost, [0], v=0.0)[0].agent == 0
+
+
+def test_each_type_has_its_own_column():
+    service = np.array([[0.1, 1.0], [1.0, 0.1]])
+    placements = route(np.zeros(2), service, np.zeros((2, 2)), [0, 1], v=0.0)
+    assert [p.agent for p in placements] == [0, 1]
+
+
+def test_no_task_places_nothing():
+    assert route(*even(3), [], v=1.0) == []

@@ -1,0 +1,138 @@
+"""The Energy service: what it prices, and where the state came from."""
+
+from typing import Any
+
+import httpx
+import pytest
+from hypothesis import HealthCheck, given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from seedcore.clients.base import TransportCounts
+from seedcore.energy.schemas import ComputeEnergy
+from seedcore.energy.service import EnergyService
+from seedcore.errors import InvalidInputError, UnavailableError
+from seedcore.settings import Settings, load_settings
+from seedcore.utils.serving import parse
+
+AGENTS = {
+    "a": {"queued_s": 3.0, "running": 2, "completed": 3, "failed": 1, "organ": "x", "rates": {}},
+    "b": {"queued_s": 4.0},
+}
+
+
+class FakeState:
+    """A State client that tells what a test put there."""
+
+    def __init__(self) -> None:
+        self.counts = TransportCounts(fallbacks=3)
+        self.answer: Any = {"agents": AGENTS}
+
+    async def unified_state(self, **_filters: Any) -> Any:
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return self.answer
+
+    async def aclose(self) -> None:
+        return None
+
+
+@pytest.fixture
+async def service(settings: Settings) -> EnergyService:
+    made = EnergyService({}, settings)
+    await made.start()
+    await made._state.aclose()
+    made._state = FakeState()
+    return made
+
+
+@pytest.fixture
+def http(service: EnergyService) -> httpx.AsyncClient:
+    return httpx.AsyncClient(transport=httpx.ASGITransport(service.build_app()), base_url="http://test")
+
+
+def asked(**fields: Any) -> ComputeEnergy:
+    return parse(ComputeEnergy, fields)
+
+
+async def test_a_given_state_is_priced_and_the_terms_sum_to_the_energy(service: EnergyService):
+    found = await service.compute_energy(asked(unified_state={"agents": AGENTS}))
+    assert found.breakdown == {"load": 12.5, "cost": 0.5}
+    assert (found.energy, found.source, found.agents, found.v) == (13.0, "given", 2, 1.0)
+
+
+async def test_without_a_state_the_live_one_is_priced(service: EnergyService):
+    found = await service.compute_energy(asked())
+    assert (found.energy, found.source) == (13.0, "live")
+
+
+async def test_the_breakdown_is_left_out_when_it_is_not_wanted(service: EnergyService):
+    assert (await service.compute_energy(asked(include_breakdown=False))).breakdown is None
+
+
+async def test_v_weighs_the_cost(settings: Settings):
+    service = EnergyService({}, load_settings(data_dir=settings.data_dir, energy_v=10))
+    found = await service.compute_energy(asked(unified_state={"agents": AGENTS}))
+    assert found.breakdown == {"load": 12.5, "cost": 5.0}
+
+
+async def test_an_empty_fleet_has_no_energy(service: EnergyService):
+    assert (await service.compute_energy(asked(unified_state={"agents": {}}))).energy == 0
+
+
+@pytest.mark.parametrize(
+    ("state", "field"),
+    [
+        ({"agents": {"a": {"queued_s": -1}}}, "unified_state.agents.a.queued_s"),
+        ({"agents": {"a": {"queued_s": 1e300}}}, "unified_state.agents.a.queued_s"),
+        ({"agents": {"a": {"queued_s": 1, "running": 10**400}}}, "unified_state.agents.a.running"),
+        ({"agents": {"a": {"queued_s": 1, "failed": -1}}}, "unified_state.agents.a.failed"),
+        ({"agents": {"a": {}}}, "unified_state.agents.a.queued_s"),
+        ({}, "unified_state.agents"),
+    ],
+)
+async def test_a_state_that_cannot_be_priced_is_422_and_names_the_field(
+    http: httpx.AsyncClient, state: Any, field: str
+):
+    answer = await http.post("/compute-energy", json={"unified_state": state})
+    assert answer.status_code == 422
+    assert answer.json()["errors"][0]["field"] == field
+
+
+@hypothesis_settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=50)
+@given(
+    st.dictionaries(
+        st.text(max_size=4),
+        st.fixed_dictionaries(
+            {"queued_s": st.floats()},
+            optional={name: st.integers() for name in ("running", "completed", "failed")},
+        ),
+        max_size=6,
+    )
+)
+async def test_whatever_is_priced_is_finite_and_sums_up(service: EnergyService, agents: dict[str, Any]):
+    try:
+        request = asked(unified_state={"agents": agents})
+    except InvalidInputError:
+        return
+    found = await service.compute_energy(request)
+    assert found.breakdown is not None
+    assert 0 <= found.energy < float("inf")
+    assert sum(found.breakdown.values()) == pytest.approx(found.energy)
+
+
+async def test_when_state_is_away_the_live_energy_is_an_error_not_a_number(
+    service: EnergyService, http: httpx.AsyncClient
+):
+    service._state.answer = UnavailableError("state does not answer")
+    answer = await http.post("/compute-energy", json={})
+    assert (answer.status_code, answer.json()["code"]) == (503, "unavailable")
+    health = await http.get("/health")
+    assert health.status_code == 503
+    assert health.json()["state"] == {"ready": False, "reason": "state does not answer", "http_fallbacks": 3}
+
+
+async def test_health_is_ready_with_state_and_tells_fallbacks(http: httpx.AsyncClient):
+    answer = await http.get("/health")
+    assert answer.status_code == 200
+    assert answer.json()["state"] == {"ready": True, "http_fallbacks": 3}

@@ -1,0 +1,98 @@
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from seedcore.errors import InvalidInputError, NotConfiguredError, NotFoundError, TooLargeError
+from seedcore.ml import dataset, files
+from tests.ml.conftest import flowers
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    made = tmp_path / "datasets"
+    (made / "sub").mkdir(parents=True)
+    table = flowers()
+    with (made / "sub" / "flowers.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(table["columns"])
+        writer.writerows(table["rows"])
+    (tmp_path / "secret.csv").write_text("a,b\n1,2\n")
+    return made
+
+
+def test_a_csv_gives_the_same_table_as_its_rows(folder: Path):
+    table = flowers()
+    expected = dataset.from_rows(table["columns"], table["rows"], "kind", 1000)
+    found = files.load(folder, "sub/flowers.csv", "kind", 1000)
+    assert found.columns == expected.columns
+    assert found.labels == expected.labels
+    assert np.allclose(found.matrix, expected.matrix)
+
+
+@pytest.mark.parametrize(("cells", "kind"), [("01", "integer"), (("0.5", "2"), "number"), ("ab", "string")])
+def test_labels_of_a_csv_get_the_narrowest_type(folder: Path, cells, kind):
+    lines = ["x,y", *(f"{i},{cells[i % 2]}" for i in range(12))]
+    (folder / "t.csv").write_text("\n".join(lines))
+    assert files.load(folder, "t.csv", "y", 100).label_kind == kind
+
+
+def test_an_empty_cell_is_a_missing_value(folder: Path):
+    (folder / "t.csv").write_text("x,y\n" + "".join(f"{'' if i == 3 else i},{i % 2}\n" for i in range(12)))
+    assert np.isnan(files.load(folder, "t.csv", "y", 100).matrix[3, 0])
+
+
+def test_a_bad_cell_is_named_by_line_and_column(folder: Path):
+    (folder / "t.csv").write_text("x,y\n1,0\noops,1\n")
+    with pytest.raises(InvalidInputError, match="line 3, x: must be a number") as caught:
+        files.load(folder, "t.csv", "y", 100)
+    assert caught.value.errors[0].field == "data_source"
+
+
+@pytest.mark.parametrize("path", ["../secret.csv", "/etc/passwd", "sub/../../secret.csv", "link.csv", "a\0.csv"])
+def test_no_path_leads_out_of_the_folder(folder: Path, path: str):
+    (folder / "link.csv").symlink_to(folder.parent / "secret.csv")
+    with pytest.raises(InvalidInputError) as caught:
+        files.load(folder, path, "a", 100)
+    assert caught.value.errors[0].field == "data_source"
+
+
+def test_a_file_that_is_not_there_is_not_found(folder: Path):
+    with pytest.raises(NotFoundError):
+        files.load(folder, "none.csv", "y", 100)
+    with pytest.raises(NotFoundError):
+        files.load(folder.parent / "absent", "none.csv", "y", 100)
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff\xfe\x00", b'x,y\n"1,0\n'])
+def test_a_file_that_is_no_csv_is_refused(folder: Path, content: bytes):
+    (folder / "t.csv").write_bytes(content)
+    with pytest.raises(InvalidInputError):
+        files.load(folder, "t.csv", "y", 100)
+
+
+def test_a_file_over_the_limit_is_refused_unread(folder: Path):
+    with (folder / "big.csv").open("wb") as file:
+        file.truncate(files.MAX_FILE_BYTES + 1)
+    with pytest.raises(TooLargeError):
+        files.load(folder, "big.csv", "y", 100)
+
+
+def test_parquet_is_read_or_the_missing_library_named(folder: Path):
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except ImportError:
+        (folder / "t.parquet").write_bytes(b"PAR1")
+        with pytest.raises(NotConfiguredError, match="pip install pyarrow"):
+            files.load(folder, "t.parquet", "kind", 1000)
+        return
+    table = flowers()
+    columns = dict(zip(table["columns"], zip(*table["rows"], strict=True), strict=True))
+    pyarrow.parquet.write_table(pyarrow.table({k: list(v) for k, v in columns.items()}), folder / "t.parquet")
+    expected = dataset.from_rows(table["columns"], table["rows"], "kind", 1000)
+    assert np.array_equal(files.load(folder, "t.parquet", "kind", 1000).matrix, expected.matrix)
+    (folder / "t.parquet").write_bytes(b"PAR1")
+    with pytest.raises(InvalidInputError, match="Parquet"):
+        files.load(folder, "t.parquet", "kind", 1000)

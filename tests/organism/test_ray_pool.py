@@ -1,0 +1,158 @@
+"""The pool of hosts: named, detached, in SeedCore's namespace, and found again by name. Ray itself is played."""
+
+import asyncio
+from typing import Any
+
+import pytest
+import ray
+
+from seedcore.organism import ray_pool as module
+from seedcore.organism.organs import HostPlan, OrganSpec
+from seedcore.organism.ray_pool import RayHostPool
+from seedcore.settings import load_settings
+
+PLAN = HostPlan("seedcore-host-a-0", "a", ("a-0000", "a-0001"), OrganSpec(num_cpus=1, resources={"tpu": 1}))
+
+
+class Actor:
+    """A handle whose `status` answers as a test wants it."""
+
+    def __init__(self) -> None:
+        self.error: Exception | None = None
+        self.delay_s = 0.0
+        self.status = self
+
+    async def remote(self) -> dict[str, Any]:
+        await asyncio.sleep(self.delay_s)
+        if self.error is not None:
+            raise self.error
+        return {}
+
+
+class FakeRay:
+    """What the pool asks of Ray."""
+
+    exceptions = ray.exceptions
+
+    def __init__(self) -> None:
+        self.actors: dict[tuple[str, str], Actor] = {}
+        self.options: list[dict[str, Any]] = []
+        self.arguments: list[tuple[Any, ...]] = []
+        self.killed: list[Actor] = []
+
+    def remote(self, _kind: type) -> "FakeRay.Class":
+        return FakeRay.Class(self)
+
+    def get_actor(self, name: str, namespace: str) -> Actor:
+        if (namespace, name) not in self.actors:
+            raise ValueError(f"Failed to look up actor {name!r}")
+        return self.actors[namespace, name]
+
+    def kill(self, actor: Actor, *, no_restart: bool) -> None:
+        assert no_restart
+        self.killed.append(actor)
+        self.actors = {key: value for key, value in self.actors.items() if value is not actor}
+
+    class Class:
+        def __init__(self, ray: "FakeRay") -> None:
+            self.ray = ray
+            self.given: dict[str, Any] = {}
+
+        def options(self, **given: Any) -> "FakeRay.Class":
+            self.given = given
+            return self
+
+        def remote(self, *arguments: Any) -> Actor:
+            self.ray.options.append(self.given)
+            self.ray.arguments.append(arguments)
+            key = (self.given["namespace"], self.given["name"])
+            return self.ray.actors.setdefault(key, Actor())
+
+
+@pytest.fixture
+def fake(monkeypatch: pytest.MonkeyPatch) -> FakeRay:
+    made = FakeRay()
+    monkeypatch.setattr(module, "ray", made)
+    return made
+
+
+def pool() -> RayHostPool:
+    return RayHostPool(load_settings(namespace="here"))
+
+
+async def test_a_host_is_a_detached_named_actor_that_restarts_for_ever(fake: FakeRay):
+    await pool().ensure(PLAN)
+    (options,) = fake.options
+    assert (
+        options.items()
+        >= {
+            "name": PLAN.name,
+            "namespace": "here",
+            "lifetime": "detached",
+            "get_if_exists": True,
+            "max_restarts": -1,
+            "num_cpus": 1,
+            "resources": {"tpu": 1},
+        }.items()
+    )
+    assert fake.arguments == [(PLAN.name, "a", ["a-0000", "a-0001"])]
+
+
+async def test_a_host_is_made_once(fake: FakeRay):
+    made = pool()
+    for _ in range(3):
+        await made.ensure(PLAN)
+    assert len(fake.options) == 1
+    assert made.handle(PLAN.name) is fake.get_actor(PLAN.name, "here")
+
+
+async def test_a_host_that_ended_for_good_is_made_anew(fake: FakeRay):
+    made = pool()
+    await made.ensure(PLAN)
+    dead = fake.actors.pop(("here", PLAN.name))
+    dead.error = ray.exceptions.ActorDiedError()
+    with pytest.raises(ray.exceptions.ActorDiedError):
+        await made.ping(PLAN.name)
+    await made.ensure(PLAN)
+    assert made.handle(PLAN.name) is not dead
+
+
+async def test_a_host_that_restarts_keeps_its_handle(fake: FakeRay):
+    made = pool()
+    await made.ensure(PLAN)
+    made.handle(PLAN.name).error = ray.exceptions.ActorUnavailableError("restarting", None)
+    with pytest.raises(ray.exceptions.ActorUnavailableError):
+        await made.ping(PLAN.name)
+    await made.ensure(PLAN)
+    assert len(fake.options) == 1
+
+
+async def test_a_host_that_says_nothing_is_a_timeout(fake: FakeRay, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(module, "PING_S", 0.02)
+    made = pool()
+    await made.ensure(PLAN)
+    made.handle(PLAN.name).delay_s = 30
+    with pytest.raises(TimeoutError):
+        await made.ping(PLAN.name)
+
+
+async def test_a_removed_host_is_killed_and_may_be_made_again(fake: FakeRay):
+    made = pool()
+    await made.ensure(PLAN)
+    first = made.handle(PLAN.name)
+    await made.remove(PLAN.name)
+    assert fake.killed == [first]
+    await made.ensure(PLAN)
+    assert made.handle(PLAN.name) is not first
+
+
+async def test_a_host_that_an_earlier_process_made_is_found_and_killed(fake: FakeRay):
+    await pool().ensure(PLAN)
+    await pool().remove(PLAN.name)
+    assert len(fake.killed) == 1
+    assert fake.actors == {}
+
+
+async def test_removing_what_is_gone_is_fine(fake: FakeRay):
+    await pool().remove("seedcore-host-never-0")
+    assert fake.killed == []

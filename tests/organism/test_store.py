@@ -1,0 +1,124 @@
+"""What the organism keeps: desired organs, and agents with all that they learned."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import asyncpg
+import pytest
+
+from seedcore.errors import UnavailableError
+from seedcore.organism.agents import AgentBook
+from seedcore.organism.organs import OrganSpec
+from seedcore.organism.store import AgentStore, OrganStore
+from seedcore.settings import Settings
+from seedcore.stores.postgres import Database
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.fixture
+async def database(pg_settings: Settings) -> AsyncIterator[Database]:
+    made = Database(pg_settings)
+    yield made
+    await made.aclose()
+
+
+@pytest.fixture
+def agents(database: Database) -> AgentStore:
+    return AgentStore(database)
+
+
+@pytest.fixture
+def organs(database: Database) -> OrganStore:
+    return OrganStore(database)
+
+
+async def test_before_the_first_start_no_organ_is_desired(organs: OrganStore):
+    assert await organs.load() == {}
+
+
+async def test_desired_organs_come_back_as_they_went(organs: OrganStore):
+    specs = {
+        "utility": OrganSpec(agents=8, description="ü", resources={"tpu": 0.5}).model_dump(mode="json"),
+        "ml": OrganSpec().model_dump(mode="json"),
+    }
+    await organs.save(specs)
+    assert await organs.load() == specs
+    assert OrganSpec.model_validate((await organs.load())["ml"]) == OrganSpec()
+
+
+async def test_saving_replaces_and_drops(organs: OrganStore):
+    await organs.save({"a": {"agents": 1}, "b": {"agents": 2}})
+    await organs.save({"b": {"agents": 3}, "c": {"agents": 4}})
+    assert await organs.load() == {"b": {"agents": 3}, "c": {"agents": 4}}
+    await organs.save({})
+    assert await organs.load() == {}
+
+
+async def test_an_agent_has_its_memory_back_on_its_next_host(agents: AgentStore):
+    book = AgentBook("utility", ["a", "b"])
+    for n in range(10):
+        book.learned("a", "echo", 0.5, ok=n % 2 == 0)
+    assert await agents.save("h-0", book) == 2
+    again = AgentBook("utility", ["a", "b", "new"])
+    await agents.restore(again)
+    restored, lost = again.agents["a"], book.agents["a"]
+    assert (restored.completed, restored.failed) == (5, 5)
+    assert restored.rates == lost.rates
+    assert (again.agents["b"].rates, again.agents["new"].completed) == ({}, 0)
+    assert again.unrestored() == []
+
+
+async def test_memory_is_given_back_once(agents: AgentStore):
+    book = AgentBook("utility", ["a"])
+    book.learned("a", "echo", 0.5, ok=True)
+    await agents.save("h-0", book)
+    again = AgentBook("utility", ["a"])
+    for _ in range(3):
+        await agents.restore(again)
+        await agents.save("h-1", again)
+    assert again.agents["a"].completed == 1
+
+
+async def test_only_what_changed_is_written(agents: AgentStore):
+    book = AgentBook("utility", ["a", "b"])
+    assert await agents.save("h-0", book) == 2
+    assert await agents.save("h-0", book) == 0
+    book.accepted("b", "echo")
+    assert await agents.save("h-0", book) == 1
+
+
+async def test_an_agent_activated_on_another_host_keeps_its_history(agents: AgentStore, database: Database):
+    home = AgentBook("utility", ["a"])
+    for _ in range(5):
+        home.learned("a", "echo", 1.0, ok=True)
+    await agents.save("h-0", home)
+    elsewhere = AgentBook("utility", [])
+    elsewhere.accepted("a", "echo")
+    elsewhere.left("a", "echo")
+    elsewhere.learned("a", "echo", 1.0, ok=True)
+    await agents.save("h-1", elsewhere)
+    async with database.connection() as connection:
+        row = await connection.fetchrow("select completed, host from seedcore.agents where id = 'a'")
+    assert tuple(row) == (6, "h-1")
+
+
+class Away(Database):
+    """A database that never answers."""
+
+    @asynccontextmanager
+    async def connection(self, *, wait_s: float = 10.0) -> AsyncIterator[asyncpg.Connection]:
+        raise UnavailableError("PostgreSQL does not answer")
+        yield
+
+
+async def test_what_could_not_be_written_is_written_by_the_next_report(agents: AgentStore, settings: Settings):
+    book = AgentBook("utility", ["a"])
+    await agents.save("h-0", book)
+    book.learned("a", "echo", 1.0, ok=True)
+    with pytest.raises(UnavailableError):
+        await AgentStore(Away(settings)).save("h-0", book)
+    assert await agents.save("h-0", book) == 1
+    again = AgentBook("utility", ["a"])
+    await agents.restore(again)
+    assert again.agents["a"].completed == 1
