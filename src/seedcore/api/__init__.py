@@ -1,0 +1,1 @@
+"""The gateway: /api/v1 as a Serve application, and on its own."""

@@ -1,0 +1,38 @@
+"""The gateway as one FastAPI application, for both placements."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+from fastapi.responses import JSONResponse, RedirectResponse
+
+from seedcore.api.gateway import Gateway
+from seedcore.api.routes import router
+from seedcore.settings import Settings
+from seedcore.utils import web
+
+
+def build_app(settings: Settings) -> FastAPI:
+    """The gateway's application; its paths are the same under Ray Serve and on their own."""
+    gateway = Gateway(settings)
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        yield
+        await gateway.aclose()
+
+    app = web.create_app("gateway", settings, gateway.health, lifespan=lifespan)
+    app.state.gateway = gateway
+    app.include_router(router)
+
+    @app.get("/api/v1/health", tags=["health"])
+    @app.get("/readyz", tags=["health"])
+    async def get_health() -> JSONResponse:
+        """The same as `GET /health`."""
+        return await web.health_response("gateway", gateway.health)
+
+    @app.get("/", include_in_schema=False)
+    async def root() -> RedirectResponse:
+        return RedirectResponse("/docs")
+
+    return app

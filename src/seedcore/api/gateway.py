@@ -1,0 +1,41 @@
+"""What the gateway's routes share: database, feed, submission, skills."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from seedcore.settings import Settings
+from seedcore.skills.registry import SkillRegistry
+from seedcore.stores.postgres import Database
+from seedcore.tasks.feed import EventFeed
+from seedcore.tasks.intake import Submission
+
+
+class Gateway:
+    """The state of one gateway process. It needs PostgreSQL, and works while Ray is down."""
+
+    def __init__(self, settings: Settings) -> None:
+        skills = SkillRegistry.load(settings)
+        self.database = Database(settings, size=8, name="seedcore-gateway")
+        self.feed = EventFeed(self.database)
+        self.submission = Submission(settings, skills)
+        self.skill_list = [
+            {
+                "name": spec.name,
+                "organ": spec.organ,
+                "timeout_s": spec.timeout_s or settings.skill_timeout_s,
+                "description": spec.description,
+                "params_schema": spec.params.model_json_schema(),
+                "result_schema": spec.result.model_json_schema(),
+            }
+            for spec in sorted(skills.values(), key=lambda spec: spec.name)
+        ]
+
+    async def health(self) -> Mapping[str, Any]:
+        """Ready when PostgreSQL answers with this version's schema."""
+        postgres = await self.database.ready()
+        return {"ready": postgres["ready"], "postgres": postgres}
+
+    async def aclose(self) -> None:
+        """Close connections."""
+        await self.feed.aclose()
+        await self.database.aclose()

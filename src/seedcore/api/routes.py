@@ -1,0 +1,172 @@
+"""The routes of /api/v1."""
+
+import contextlib
+from collections.abc import AsyncIterator
+from typing import Annotated, Any
+from uuid import UUID
+
+from fastapi import APIRouter, Depends, Header, Query, Request, Response
+
+from seedcore.api.gateway import Gateway
+from seedcore.api.schemas import BatchIn, BatchOut, RejectIn, TaskQuery
+from seedcore.errors import FieldError, InvalidInputError
+from seedcore.tasks import control, queries
+from seedcore.tasks.model import Status
+from seedcore.tasks.records import event_json, task_json
+from seedcore.utils.web import EventStream
+
+router = APIRouter(prefix="/api/v1")
+
+EVENT_STREAM: dict[int | str, dict[str, Any]] = {
+    200: {"description": "Server-sent events", "content": {"text/event-stream": {}}},
+    204: {"description": "The task has ended, and its last event was sent"},
+}
+
+
+async def _gateway(request: Request) -> Gateway:
+    # async: FastAPI hands a plain function to a thread, at every request.
+    gateway: Gateway = request.app.state.gateway
+    return gateway
+
+
+TheGateway = Annotated[Gateway, Depends(_gateway)]
+
+
+@router.post("/tasks", status_code=201, tags=["tasks"])
+async def submit_task(
+    body: dict[str, Any],
+    response: Response,
+    gateway: TheGateway,
+    idempotency_key: Annotated[str | None, Header(max_length=500)] = None,
+) -> dict[str, Any]:
+    """Submit a task: 201 and the task; with a key that was used before 200 and the first task."""
+    if idempotency_key is not None:
+        if body.get("idempotency_key", idempotency_key) != idempotency_key:
+            message = "differs from the header Idempotency-Key"
+            raise InvalidInputError(f"idempotency_key {message}.", errors=[FieldError("idempotency_key", message)])
+        body = {**body, "idempotency_key": idempotency_key}
+    async with gateway.database.connection() as connection:
+        submitted = await gateway.submission.one(connection, body)
+        if not submitted.created:
+            response.status_code = 200
+        response.headers["Location"] = f"/api/v1/tasks/{submitted.id}"
+        return task_json(await queries.get(connection, submitted.id))
+
+
+@router.post("/tasks/batch", status_code=201, tags=["tasks"])
+async def submit_batch(body: BatchIn, gateway: TheGateway) -> BatchOut:
+    """Submit many tasks, all or none; the ids come back in the same order."""
+    async with gateway.database.connection() as connection:
+        submitted = await gateway.submission.many(connection, body.tasks)
+    return BatchOut(ids=[str(item.id) for item in submitted])
+
+
+@router.get("/tasks", tags=["tasks"])
+async def list_tasks(query: Annotated[TaskQuery, Query()], gateway: TheGateway) -> dict[str, Any]:
+    """Tasks, the newest first; `next_cursor` is null on the last page."""
+    async with gateway.database.connection() as connection:
+        records = await queries.find(
+            connection,
+            status=_status(query.status),
+            task_type=query.type,
+            queue=query.queue,
+            domain=query.domain,
+            parent_id=_uuid(query.parent_id, "parent_id"),
+            before=_uuid(query.cursor, "cursor"),
+            limit=query.limit + 1,
+        )
+    page = records[: query.limit]
+    more = len(records) > query.limit
+    return {"items": [task_json(r) for r in page], "next_cursor": str(page[-1].id) if more else None}
+
+
+@router.get("/tasks/{task_id}", tags=["tasks"])
+async def get_task(task_id: UUID, gateway: TheGateway) -> dict[str, Any]:
+    """One task."""
+    async with gateway.database.connection() as connection:
+        return task_json(await queries.get(connection, task_id))
+
+
+@router.get("/tasks/{task_id}/events", tags=["tasks"], responses=EVENT_STREAM)
+async def follow_task(
+    task_id: UUID,
+    gateway: TheGateway,
+    last_event_id: Annotated[int, Header(ge=0, lt=2**63)] = 0,
+) -> Response:
+    """A task's events as they happen, from the one after Last-Event-ID to its last one; 204 when it has passed."""
+    async with gateway.database.connection() as connection:
+        record = await queries.get(connection, task_id)
+        if record.status.ended and not await queries.events_of(connection, task_id, last_event_id):
+            # An EventSource that has seen the end comes back for more; 204 tells it that there is none.
+            return Response(status_code=204)
+
+    async def stream() -> AsyncIterator[dict[str, Any]]:
+        async with contextlib.aclosing(gateway.feed.follow(task_id, last_event_id)) as events:
+            async for event in events:
+                yield event_json(event)
+
+    return EventStream(stream())
+
+
+@router.get("/tasks/{task_id}/plan", tags=["tasks"])
+async def get_plan(task_id: UUID, gateway: TheGateway) -> dict[str, Any]:
+    """The steps that a goal was planned into, each a task; empty when it was not planned."""
+    async with gateway.database.connection() as connection:
+        await queries.get(connection, task_id)
+        return {"id": str(task_id), "steps": [task_json(r) for r in await queries.children(connection, task_id)]}
+
+
+@router.post("/tasks/{task_id}/cancel", status_code=202, tags=["tasks"])
+async def cancel_task(task_id: UUID, gateway: TheGateway) -> dict[str, Any]:
+    """End a task before its time; 409 when it has ended."""
+    async with gateway.database.connection() as connection:
+        return task_json(await control.cancel(connection, task_id))
+
+
+@router.post("/tasks/{task_id}/retry", status_code=202, tags=["tasks"])
+async def retry_task(task_id: UUID, gateway: TheGateway) -> dict[str, Any]:
+    """Run a failed or cancelled task again."""
+    async with gateway.database.connection() as connection:
+        return task_json(await control.retry(connection, task_id))
+
+
+@router.post("/tasks/{task_id}/approve", status_code=202, tags=["tasks"])
+async def approve_task(task_id: UUID, gateway: TheGateway) -> dict[str, Any]:
+    """Release a task that waits for a person."""
+    async with gateway.database.connection() as connection:
+        return task_json(await control.approve(connection, task_id))
+
+
+@router.post("/tasks/{task_id}/reject", status_code=202, tags=["tasks"])
+async def reject_task(task_id: UUID, gateway: TheGateway, body: RejectIn | None = None) -> dict[str, Any]:
+    """Refuse a task that waits for a person."""
+    async with gateway.database.connection() as connection:
+        return task_json(await control.reject(connection, task_id, (body or RejectIn()).reason))
+
+
+@router.get("/queue", tags=["queue"])
+async def queue_state(gateway: TheGateway) -> dict[str, Any]:
+    """How much waits, for how long, and whether dispatchers make progress."""
+    async with gateway.database.connection() as connection:
+        return await queries.queue_state(connection)
+
+
+@router.get("/skills", tags=["skills"])
+async def list_skills(gateway: TheGateway) -> dict[str, Any]:
+    """Every skill, with the JSON schemas of what it takes and gives."""
+    return {"items": gateway.skill_list}
+
+
+def _uuid(value: str | None, field: str) -> UUID | None:
+    try:
+        return None if value is None else UUID(value)
+    except ValueError:
+        raise InvalidInputError(f"{field}: not a task id.", errors=[FieldError(field, "not a task id")]) from None
+
+
+def _status(value: str | None) -> Status | None:
+    try:
+        return None if value is None else Status(value)
+    except ValueError:
+        message = f"one of {', '.join(Status)}"
+        raise InvalidInputError(f"status: {message}.", errors=[FieldError("status", message)]) from None

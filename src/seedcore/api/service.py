@@ -1,0 +1,29 @@
+"""The gateway's Serve deployment."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from fastapi import FastAPI
+from ray import serve
+
+from seedcore.api.app import build_app
+from seedcore.settings import get_settings
+from seedcore.utils.logs import configure_logs
+from seedcore.utils.ray_utils import refuse_embedded_on_many_nodes
+
+
+class GatewayService:
+    """Serves /api/v1 from a Ray Serve replica."""
+
+    def __init__(self, args: Mapping[str, Any] | None = None) -> None:
+        self.args = dict(args or {})
+        self.settings = get_settings()
+        configure_logs(self.settings)
+        refuse_embedded_on_many_nodes(self.settings)
+
+    def __serve_build_asgi_app__(self) -> FastAPI:
+        """Ray Serve calls this in the replica, after the constructor."""
+        return build_app(self.settings)
+
+
+GatewayDeployment = serve.deployment(name="Gateway")(serve.ingress()(GatewayService))

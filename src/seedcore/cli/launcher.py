@@ -1,0 +1,208 @@
+"""`seedcore run`: bring a whole SeedCore up on this machine, stay with it, and take it down again."""
+
+import errno
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+from seedcore.cli import environment, preflight, readiness
+from seedcore.cli.lock import DataDirLock
+from seedcore.cli.make import ParentMake
+from seedcore.cli.processes import Child, adopt_orphans, reap_orphans
+from seedcore.cli.screen import announce, complain, say
+from seedcore.cli.serve_config import Application, write_config
+from seedcore.cli.stop import stop_everything
+from seedcore.cli.watch import RayWatch, ray_of
+from seedcore.errors import SeedCoreError
+from seedcore.settings import Settings
+from seedcore.stores.embedded import embedded_postgres
+from seedcore.stores.embedded.files import ServerFiles, keep_bounded
+from seedcore.utils.logs import mask
+from seedcore.utils.ray_record import forget_ray_address, record_ray_address
+
+TICK_S = 0.1
+HOUSEKEEPING_S = 2.0
+REPORT_S = 5.0
+LEFTOVERS_S = 15.0
+
+Found = TypeVar("Found")
+
+
+class StopRequested(Exception):  # noqa: N818 - not an error
+    """Ctrl-C, SIGTERM, or the end of the `make` that started this process."""
+
+
+class StartFailed(SeedCoreError):  # noqa: N818 - reads as what happened
+    """A part did not come up, or has ended."""
+
+    code, title = "start_failed", "Start failed"
+
+
+class Launcher:
+    """One start of SeedCore, from its checks to its end."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._url = environment.local_url(settings)
+        self._lock = DataDirLock(settings.data_dir)
+        self._stop = threading.Event()
+        self._hurry = threading.Event()
+        self._children: list[Child] = []
+        self._make = ParentMake.find()
+        self._tidied = 0.0
+        self._port: socket.socket | None = None
+
+    def run(self) -> int:
+        """Run until told to stop; the exit status of the process.
+
+        Raises:
+            SettingsError: a check failed; nothing was started.
+        """
+        self._check()
+        adopt_orphans()
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, self._on_signal)
+        status = 0
+        try:
+            self._start_and_stay()
+        except StopRequested:
+            say("Stopping SeedCore ...")
+        except SeedCoreError as error:
+            complain(mask(error.detail))
+            status = 1
+        finally:
+            left = stop_everything(self._settings, self._children, self._hurry)
+            forget_ray_address(self._settings)
+            self._lock.release()
+        if left:
+            complain(f"these processes do not end: {', '.join(left)}")
+            return 1
+        if status == 0:
+            environment.remove_session_root(self._settings)
+        say("SeedCore has stopped.")
+        return status
+
+    def _check(self) -> None:
+        """Everything that can be known to be wrong, before anything is started."""
+        preflight.check_exposure(self._settings)
+        self._lock.check_free()
+        ServerFiles(self._settings.data_dir, "postgres").make()
+        self._port = self._claim_port(LEFTOVERS_S if self._lock.take() else 0)
+        if self._settings.http_mode == "haproxy":
+            # Unlike Serve's own proxy, HAProxy takes the port for itself alone, or fails.
+            self._port.close()
+        preflight.check_database(self._settings)
+
+    def _claim_port(self, patience_s: float) -> socket.socket:
+        """After a killed launcher, its processes may take a while to end by themselves and free the port."""
+        deadline = time.monotonic() + patience_s
+        while True:
+            try:
+                return preflight.claim_port(self._settings.http_host, self._settings.http_port)
+            except OSError as error:
+                if time.monotonic() >= deadline or error.errno != errno.EADDRINUSE:
+                    raise preflight.explain_port(self._settings, error) from None
+            time.sleep(TICK_S)
+
+    def _start_and_stay(self) -> None:
+        began = time.monotonic()
+        root = environment.session_root(self._settings)
+        environment.remove_old_sessions(root)
+        environment.ensure_ray_token(os.environ)
+        config, applications = write_config(self._settings)
+        env = environment.serve_environment(self._settings, os.environ, root)
+        say(f"Starting SeedCore in {self._settings.data_dir} (logs in {self._settings.data_dir / 'logs'}) ...")
+        # Told by a SIGINT that this process was killed, it still takes its Ray down in good order.
+        serve = self._spawn("serve", ["-m", "seedcore.cli.serve_child", "run", str(config)], env, signal.SIGINT)
+        if self._settings.pg_dsn is None:
+            # Its first start takes seconds; so does Ray's, beside it.
+            embedded_postgres(self._settings).acquire()
+        ray = self._wait_for("Ray", serve, lambda: ray_of(serve.pid))
+        record_ray_address(self._settings, ray.address)
+        # It migrates the database at once, and waits for the applications by itself.
+        self._spawn("bootstrap", ["-m", "bootstraps.bootstrap_entry"], env | {"RAY_ADDRESS": ray.address})
+        self._wait_until_ready(applications, serve)
+        announce(self._settings, self._url, applications, time.monotonic() - began)
+        watch = RayWatch(serve.pid)
+        while True:
+            self._tick()
+            self._check_on(serve)
+            if lost := watch.lost():
+                raise StartFailed(f"{lost} of the local Ray has ended; start again, no task is lost.\n{_end_of(serve)}")
+
+    def _spawn(
+        self, name: str, arguments: list[str], env: dict[str, str], at_end: signal.Signals = signal.SIGKILL
+    ) -> Child:
+        log = self._settings.data_dir / "logs" / f"{name}.log"
+        child = Child(name, [sys.executable, *arguments], env, log, at_parents_end=at_end)
+        self._children.append(child)
+        return child
+
+    def _wait_until_ready(self, applications: list[Application], serve: Child) -> None:
+        """Until the bootstrap's canary came through and every application says that it is healthy."""
+        bootstrap = self._children[-1]
+        began = reported = time.monotonic()
+
+        def ready() -> bool | None:
+            nonlocal reported
+            due = time.monotonic() - reported >= REPORT_S
+            if bootstrap.poll() is None and not due:
+                return None
+            missing = readiness.waiting_for(self._url, applications)
+            if not missing and bootstrap.poll() == 0:
+                return True
+            if due:
+                reported = time.monotonic()
+                say(f"  {reported - began:3.0f} s  waiting for {', '.join(missing) or 'the bootstrap'}")
+                if failure := readiness.deployment_failure(serve.log):
+                    raise StartFailed(failure)
+            return None
+
+        def why() -> str:
+            missing = readiness.waiting_for(self._url, applications)
+            return "; ".join(f"{name}: {reason}" for name, reason in missing.items()) or _end_of(bootstrap)
+
+        self._wait_for("SeedCore", serve, ready, why)
+
+    def _wait_for(
+        self, what: str, serve: Child, found: Callable[[], Found | None], why: Callable[[], str] | None = None
+    ) -> Found:
+        deadline = time.monotonic() + self._settings.bootstrap_timeout_s
+        while (answer := found()) is None:
+            self._tick()
+            self._check_on(serve)
+            if time.monotonic() > deadline:
+                limit = f"{self._settings.bootstrap_timeout_s:g} s (SEEDCORE_BOOTSTRAP_TIMEOUT_S)"
+                raise StartFailed(f"{what} was not ready within {limit}. {why() if why else _end_of(serve)}")
+        return answer
+
+    def _check_on(self, serve: Child) -> None:
+        """`serve run` must not end; the bootstrap may, when all went well."""
+        for child in self._children:
+            status = child.poll()
+            if status is not None and (status != 0 or child is serve):
+                raise StartFailed(f"{child.name} has ended with exit status {status}.\n{_end_of(child)}")
+
+    def _tick(self) -> None:
+        """Let a moment pass; tidy up now and then."""
+        if self._stop.wait(TICK_S) or (self._make is not None and self._make.wants_to_stop()):
+            raise StopRequested
+        if time.monotonic() - self._tidied > HOUSEKEEPING_S:
+            self._tidied = time.monotonic()
+            reap_orphans({child.pid for child in self._children})
+            for child in self._children:
+                keep_bounded(child.log)
+
+    def _on_signal(self, *_: object) -> None:
+        if self._stop.is_set():
+            self._hurry.set()
+        self._stop.set()
+
+
+def _end_of(child: Child) -> str:
+    return f"The end of {child.log}:\n{child.log_tail()}"

@@ -1,0 +1,104 @@
+"""The `seedcore` command. Nothing here imports Ray: `seedcore --help` must be quick."""
+
+import json
+import sys
+from typing import Annotated
+
+import typer
+
+from seedcore import __version__
+from seedcore.errors import SeedCoreError, SettingsError
+from seedcore.settings import SECRET_FIELDS, Settings, env_names, load_settings
+
+EXIT_BAD_INPUT = 2
+"""A setting or the command line is wrong; nothing was started."""
+
+app = typer.Typer(
+    help="Fleets of skilled agents on Ray.",
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+config_app = typer.Typer(help="The settings: what there is, and what holds here.", no_args_is_help=True)
+app.add_typer(config_app, name="config")
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        print(f"seedcore {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """Take the options that belong to every command."""
+
+
+@app.command()
+def run() -> None:
+    """Start SeedCore on this machine and stay in the foreground; Ctrl-C stops all that it started.
+
+    Exit status: 0 after Ctrl-C or SIGTERM, 1 when a part fails, 2 when a setting is wrong.
+    """
+    from seedcore.cli.launcher import Launcher
+
+    sys.exit(Launcher(load_settings()).run())
+
+
+@app.command()
+def migrate() -> None:
+    """Bring the database's schema to this version; `run` and the bootstraps do it by themselves."""
+    from seedcore.stores.migrate import migrate as bring_up
+
+    print(f"schema {bring_up(load_settings())}")
+
+
+@config_app.command("docs")
+def config_docs() -> None:
+    """Print docs/configuration.md, made from the settings class."""
+    from seedcore.cli.docs import configuration_page
+
+    print(configuration_page(), end="")
+
+
+@config_app.command("check")
+def config_check(
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of lines.")] = False,
+) -> None:
+    """Validate the settings of this environment and show them, secrets masked. Exit status 2: one is wrong."""
+    shown = _shown(load_settings())
+    if as_json:
+        print(json.dumps(shown, indent=2))
+        return
+    for name, value in shown.items():
+        print(f"{name}={'' if value is None else value}")
+
+
+def _shown(settings: Settings) -> dict[str, object]:
+    values = settings.model_dump(mode="json")
+    masked = {name: "***" for name in SECRET_FIELDS if values[name]}
+    return {env_names(name)[0]: masked.get(name, value) for name, value in values.items()}
+
+
+def main() -> None:
+    """Run the command line. An error is one line that says what to mend, never a traceback."""
+    try:
+        app()
+    except SettingsError as error:
+        _fail(error, EXIT_BAD_INPUT)
+    except SeedCoreError as error:
+        _fail(error, 1)
+
+
+def _fail(error: SeedCoreError, status: int) -> None:
+    print(f"seedcore: {' '.join(error.detail.split())}", file=sys.stderr)
+    sys.exit(status)
+
+
+if __name__ == "__main__":
+    main()

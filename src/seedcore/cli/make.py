@@ -1,0 +1,44 @@
+"""`make run`: make keeps a Ctrl-C to itself when only make is signalled, and says nothing when it is killed."""
+
+import os
+import signal
+from pathlib import Path
+
+_PROC = Path("/proc")
+
+
+class ParentMake:
+    """The `make` that started this process.
+
+    On SIGINT, GNU make restores the signal's default action and waits for its recipe, taking for granted that the
+    terminal has told the recipe as well. From `kill -INT` it has not; that it no longer catches SIGINT shows it.
+    """
+
+    def __init__(self, pid: int) -> None:
+        self._pid = pid
+
+    @classmethod
+    def find(cls) -> "ParentMake | None":
+        """This process's parent, when it is a make that catches SIGINT."""
+        pid = os.getppid()
+        return cls(pid) if _name(pid) in ("make", "gmake") and _catches(pid, signal.SIGINT) else None
+
+    def wants_to_stop(self) -> bool:
+        """True once make was interrupted, or has gone."""
+        return os.getppid() != self._pid or not _catches(self._pid, signal.SIGINT)
+
+
+def _name(pid: int) -> str:
+    try:
+        return (_PROC / str(pid) / "comm").read_text().strip()
+    except OSError:
+        return ""
+
+
+def _catches(pid: int, number: signal.Signals) -> bool:
+    try:
+        lines = (_PROC / str(pid) / "status").read_text().splitlines()
+    except OSError:
+        return False
+    mask = next((line.split()[1] for line in lines if line.startswith("SigCgt:")), "0")
+    return bool(int(mask, 16) >> (number - 1) & 1)

@@ -1,0 +1,116 @@
+"""What must hold before anything is started: each check names the setting that is wrong, and the mend."""
+
+import asyncio
+import errno
+import ipaddress
+import re
+import socket
+
+from seedcore.errors import SettingsError
+from seedcore.settings import LOOPBACK_HOSTS, Settings
+
+DATABASE_TIMEOUT_S = 5.0
+_CLEAR_DSN = re.compile(
+    r"(?P<scheme>\w+://)(?:(?P<user>[^:@/?#]+)(?P<password>:[^:@/?#]*)?(?=@))?(?P<place>@?[^@?#]*)(?:\?[^@]*)?$"
+)
+
+
+def check_exposure(settings: Settings) -> None:
+    """Without API keys, HTTP stays on this machine.
+
+    Raises:
+        SettingsError: the host is not loopback and there are no keys.
+    """
+    if settings.api_key_list or is_loopback(settings.http_host):
+        return
+    raise SettingsError(
+        f"SEEDCORE_HTTP_HOST='{settings.http_host}' is not allowed without SEEDCORE_API_KEYS: anyone who reaches this "
+        "machine could run skills. Set SEEDCORE_API_KEYS, or a loopback address (127.0.0.1, ::1, localhost)."
+    )
+
+
+def is_loopback(host: str) -> bool:
+    """True when only this machine can reach `host`."""
+    if host in LOOPBACK_HOSTS:
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def claim_port(host: str, port: int) -> socket.socket:
+    """Bind the port for as long as the socket lives, so that only Serve can listen there beside it.
+
+    Serve listens with SO_REUSEPORT: the kernel lets two of them have the same port, and deals requests out to both.
+
+    Raises:
+        OSError: it is taken, or this machine has no such address.
+    """
+    family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    claim = socket.socket(family, kind, protocol)
+    try:
+        # For the moment of binding: a connection that is still closing does not keep the port, a listener does.
+        claim.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        claim.bind(address)
+        # From now on: nobody gets it but one who, as Serve does, says that the port is shared.
+        claim.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
+        claim.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    except OSError:
+        claim.close()
+        raise
+    return claim
+
+
+def explain_port(settings: Settings, problem: OSError) -> SettingsError:
+    """Why HTTP cannot listen where the settings say, and the mend."""
+    port = f"SEEDCORE_HTTP_PORT={settings.http_port}"
+    if problem.errno == errno.EADDRINUSE:
+        return SettingsError(f"{port} is in use on {settings.http_host}: stop what listens there, or set another port.")
+    if problem.errno in (errno.EACCES, errno.EPERM):
+        return SettingsError(f"{port} is not allowed for this user: set a port of 1024 or higher.")
+    return SettingsError(
+        f"SEEDCORE_HTTP_HOST='{settings.http_host}' is not an address of this machine ({problem.strerror}): "
+        "set one that is, such as 127.0.0.1."
+    )
+
+
+def check_database(settings: Settings) -> None:
+    """The configured PostgreSQL lets SeedCore in; the embedded one is started later.
+
+    Raises:
+        SettingsError: it refuses; the password is masked.
+    """
+    if settings.pg_dsn is None:
+        return
+    dsn = settings.pg_dsn.get_secret_value()
+    reason = asyncio.run(_refusal(dsn))
+    if reason is not None:
+        raise SettingsError(
+            f"SEEDCORE_PG_DSN={shown_dsn(dsn)} does not work: {reason}. Set it to a PostgreSQL that accepts "
+            "connections, or unset it for the embedded one."
+        )
+
+
+def shown_dsn(dsn: str) -> str:
+    """The DSN without password and query; nothing but its scheme where it is unclear what the password is."""
+    found = _CLEAR_DSN.match(dsn)
+    if found is None:
+        return f"{dsn.partition('://')[0]}://***"
+    return f"{found['scheme']}{found['user'] or ''}{':***' if found['password'] else ''}{found['place']}"
+
+
+async def _refusal(dsn: str) -> str | None:
+    import asyncpg
+
+    try:
+        connection = await asyncpg.connect(dsn, timeout=DATABASE_TIMEOUT_S)
+    except TimeoutError:
+        return f"no answer within {DATABASE_TIMEOUT_S:g} s"
+    except (OSError, asyncpg.PostgresError) as error:
+        return str(error).strip() or type(error).__name__
+    except (ValueError, asyncpg.InterfaceError) as error:
+        # The text of these may quote the DSN.
+        return f"it cannot be read ({type(error).__name__})"
+    await connection.close()
+    return None

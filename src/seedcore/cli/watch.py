@@ -1,0 +1,39 @@
+"""Ray's own processes: when one of the two that hold a cluster together ends, nothing brings it back."""
+
+import psutil
+
+from seedcore.utils.ray_address import LocalRay, find_local_rays
+
+GCS = "gcs_server"
+
+
+def ray_of(serve_pid: int) -> LocalRay | None:
+    """The Ray that this `serve run` has started; None until its raylet runs."""
+    below = {process.pid for process in psutil.Process(serve_pid).children(recursive=True)}
+    return next((ray for ray in find_local_rays() if ray.pid in below), None)
+
+
+class RayWatch:
+    """The GCS and the raylet of a `serve run`."""
+
+    def __init__(self, serve_pid: int) -> None:
+        found = psutil.Process(serve_pid).children(recursive=True)
+        self._core = [(name, process) for process in found if (name := _name(process)) in (GCS, "raylet")]
+
+    def lost(self) -> str | None:
+        """The name of one that has ended; None while both run."""
+        return next((name for name, process in self._core if not _runs(process)), None)
+
+
+def _name(process: psutil.Process) -> str:
+    try:
+        return str(process.name())
+    except psutil.NoSuchProcess:
+        return ""
+
+
+def _runs(process: psutil.Process) -> bool:
+    try:
+        return bool(process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False

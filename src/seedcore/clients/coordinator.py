@@ -1,0 +1,21 @@
+"""Client of the Coordinator."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from seedcore.clients.base import ServiceClient
+
+
+class CoordinatorClient(ServiceClient):
+    """Asks what to do with tasks."""
+
+    app, prefix = "coordinator", "/pipeline"
+
+    async def decide_batch(self, asker: str, tasks: Sequence[Mapping[str, Any]], feedback: Any) -> list[dict[str, Any]]:
+        """One decision for each task, with the dispatcher's feedback; see `coordinator.schemas.DecideBatch`."""
+        answer = await self.call("POST", "/decide-batch", {"asker": asker, "tasks": list(tasks), **feedback})
+        return list(answer["decisions"])
+
+    async def route_and_execute(self, task: Mapping[str, Any]) -> dict[str, Any]:
+        """Submit a task and wait for its end; the task as `GET /api/v1/tasks/{id}` shows it."""
+        return dict(await self.call("POST", "/route-and-execute", task))

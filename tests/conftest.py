@@ -1,0 +1,101 @@
+"""What the whole suite shares: an isolated environment, and one embedded PostgreSQL for all integration tests."""
+
+import asyncio
+import os
+import shutil
+import tempfile
+import uuid
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+
+import pytest
+import structlog
+
+# Before anything imports Ray: tests never turn token authentication on by accident, nor report usage.
+os.environ.setdefault("RAY_AUTH_MODE", "disabled")
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+
+from seedcore.settings import Settings, get_settings, load_settings
+
+KEEP = ("RAY_AUTH_MODE", "RAY_USAGE_STATS_ENABLED", "SEEDCORE_REQUIRE_SERVICES")
+OURS = ("SEEDCORE_", "RAY_", "REDIS_URL", "NEO4J_", "LOG_LEVEL", "LLM_PROVIDER", "BOOTSTRAP_MODE", "COGNITIVE_", "XGB_")
+
+
+@pytest.fixture(autouse=True)
+def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    for name in list(os.environ):
+        if name.startswith(OURS) and name not in KEEP:
+            monkeypatch.delenv(name)
+    get_settings.cache_clear()
+    # A test that configures logs binds them to its own captured stream.
+    structlog.reset_defaults()
+    yield
+    get_settings.cache_clear()
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    """Settings with a data directory of the test's own."""
+    return load_settings(data_dir=tmp_path / "data")
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[str]:
+    """URI of an embedded PostgreSQL for the session, whose template database is migrated."""
+    from seedcore.stores.embedded import embedded_postgres
+    from seedcore.stores.migrate import migrate
+
+    folder = Path(tempfile.mkdtemp(prefix="sct"))
+    folder.chmod(0o755)
+    server_settings = load_settings(data_dir=folder / "data")
+    server = embedded_postgres(server_settings)
+    uri = server.acquire()
+    asyncio.run(_execute(uri, "create database template_seedcore"))
+    migrate(load_settings(data_dir=folder / "data", pg_dsn=_database(uri, "template_seedcore")))
+    yield uri
+    server.release()
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+async def pg_dsn(postgres_server: str) -> AsyncIterator[str]:
+    """DSN of a fresh, migrated database."""
+    name = f"t{uuid.uuid4().hex[:12]}"
+    await _execute(postgres_server, f"create database {name} template template_seedcore")
+    yield _database(postgres_server, name)
+    await _execute(postgres_server, f"drop database if exists {name} with (force)")
+
+
+@pytest.fixture
+def pg_settings(pg_dsn: str, tmp_path: Path) -> Settings:
+    """Settings that point at a fresh, migrated database."""
+    return load_settings(data_dir=tmp_path / "data", pg_dsn=pg_dsn)
+
+
+@pytest.fixture
+def require_service() -> Callable[[bool, str], None]:
+    """Skip a test whose server is missing; fail it where SEEDCORE_REQUIRE_SERVICES=1."""
+
+    def check(present: bool, what: str) -> None:
+        if present:
+            return
+        if os.environ.get("SEEDCORE_REQUIRE_SERVICES") == "1":
+            pytest.fail(f"{what} is required here and missing")
+        pytest.skip(f"{what} is missing")
+
+    return check
+
+
+def _database(uri: str, name: str) -> str:
+    head, _, tail = uri.partition("?")
+    return f"{head.rsplit('/', 1)[0]}/{name}?{tail}"
+
+
+async def _execute(uri: str, statement: str) -> None:
+    import asyncpg
+
+    connection = await asyncpg.connect(uri)
+    try:
+        await connection.execute(statement)
+    finally:
+        await connection.close()

@@ -1,0 +1,141 @@
+"""Real work on a whole SeedCore: the demo, goals, SQL, and kills in the middle of it."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import psycopg
+import pytest
+
+from benchmarks.faults import TARGETS
+from benchmarks.system import System
+
+pytestmark = [pytest.mark.e2e, pytest.mark.integration, pytest.mark.timeout(300)]
+
+
+@pytest.fixture(scope="module")
+def system() -> Iterator[System]:
+    with System() as running:
+        yield running
+
+
+def post(system: System, path: str, body: dict[str, Any]) -> httpx.Response:
+    return httpx.post(system.url + path, json=body, timeout=60)
+
+
+def until_ended(system: System, task_id: str, timeout_s: float = 60) -> dict[str, Any]:
+    deadline = time.monotonic() + timeout_s
+    while (task := system.get(f"/api/v1/tasks/{task_id}"))["finished_at"] is None:
+        assert time.monotonic() < deadline, task
+        time.sleep(0.02)
+    return task
+
+
+def demo(system: System) -> subprocess.Popen[str]:
+    arguments = [sys.executable, "-m", "examples.demo", "--base-url", system.url, "--json", "--timeout", "120"]
+    return subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def test_the_demo_answers_every_patient_once(system: System):
+    running = demo(system)
+    out, err = running.communicate(timeout=150)
+    assert running.returncode == 0, err
+    found = json.loads(out)
+    assert found["accuracy"] >= 0.9
+    assert found["routes"] == {"fast": found["rows"]}
+
+
+def test_a_goal_is_planned_and_its_steps_are_tasks(system: System):
+    text = "Ray runs agents. Agents run skills. Skills do real work, and real work is what users want from agents."
+    goal = {"type": "goal", "params": {"goal": ["summary", "keywords"], "inputs": {"text": text}}}
+    answer = post(system, "/api/v1/tasks", goal)
+    assert answer.status_code == 201, answer.text
+    task = until_ended(system, answer.json()["id"])
+    assert task["status"] == "completed", task["error"]
+    assert task["decision"]["route"] == "plan"
+    assert set(task["result"]) == {"summary", "keywords"}
+    steps = system.get(f"/api/v1/tasks/{task['id']}/plan")["steps"]
+    assert {step["type"] for step in steps} == {"text.summarize", "text.keywords"}
+    assert all(step["status"] == "completed" and step["parent_id"] == task["id"] for step in steps)
+
+
+def test_a_goal_that_nothing_reaches_fails_and_names_what_is_missing(system: System):
+    answer = post(system, "/api/v1/tasks", {"type": "goal", "params": {"goal": "teleport", "inputs": {"text": "x"}}})
+    task = until_ended(system, answer.json()["id"])
+    assert (task["status"], task["error"]["code"], task["attempts"]) == ("failed", "no_plan", 1)
+    assert "teleport" in task["error"]["message"]
+
+
+def test_route_and_execute_answers_with_the_ended_task(system: System):
+    answer = post(system, "/pipeline/route-and-execute", {"type": "echo", "params": {"value": {"a": [1, None]}}})
+    assert (answer.status_code, answer.json()["result"]) == (200, {"value": {"a": [1, None]}})
+
+
+def test_a_task_from_sql_runs_like_any_other(system: System):
+    with psycopg.connect(dsn(system)) as connection:
+        (task_id,) = connection.execute("""select seedcore.enqueue('echo', '{"value": "from SQL"}')""").fetchone()
+    assert until_ended(system, str(task_id))["result"] == {"value": "from SQL"}
+
+
+def test_the_graph_queue_has_dispatchers_of_its_own(system: System):
+    answer = post(system, "/api/v1/tasks", {"type": "echo", "params": {"value": 1}, "queue": "graph"})
+    assert until_ended(system, answer.json()["id"])["status"] == "completed"
+
+
+def test_state_and_energy_tell_what_was_measured(system: System):
+    post(system, "/pipeline/route-and-execute", {"type": "echo", "params": {"value": 1}})
+    deadline = time.monotonic() + 10
+    while True:
+        state = system.get("/state/unified-state")
+        if any("echo" in agent["rates"] for agent in state["agents"].values()):
+            break
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    live = post(system, "/energy/compute-energy", {}).json()
+    assert live["source"] == "live"
+    given = post(system, "/energy/compute-energy", {"unified_state": {"agents": {"a": {"queued_s": 3.0}}}}).json()
+    assert (given["source"], given["energy"]) == ("given", 4.5)
+    assert sum(given["breakdown"].values()) == given["energy"]
+    assert state["organs"]["utility"]["agents"] == 8
+
+
+def test_the_bootstrap_changes_nothing_when_it_runs_again(system: System):
+    before = {p.pid for p in system.find("ray::DispatcherActor") + system.find("ray::AgentHost")}
+    done = subprocess.run(
+        [sys.executable, "-m", "bootstraps.bootstrap_entry"],
+        env={**system.environment, "SEEDCORE_BOOTSTRAP_TIMEOUT_S": "60"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "canary completed" in done.stderr
+    assert {p.pid for p in system.find("ray::DispatcherActor") + system.find("ray::AgentHost")} == before
+
+
+@pytest.mark.parametrize("killed", ["agent host", "dispatcher", "Coordinator replica", "HAProxy", "PostgreSQL"])
+def test_the_demo_ends_well_although_every_process_of_a_kind_is_killed(system: System, killed: str):
+    targets = system.find(*TARGETS[killed])
+    running = demo(system)
+    newest = system.get("/api/v1/tasks?limit=1")["items"][0]["id"]
+    while system.get("/api/v1/tasks?limit=1")["items"][0]["id"] == newest and running.poll() is None:
+        time.sleep(0.005)
+    for target in targets:
+        os.kill(target.pid, signal.SIGKILL)
+    out, err = running.communicate(timeout=150)
+    assert running.returncode == 0, f"{err}\n{out}"
+    system.wait_healthy(90)
+
+
+def dsn(system: System) -> str:
+    """The embedded server's, which runs: asking for it starts nothing."""
+    from seedcore.settings import load_settings
+    from seedcore.stores.postgres import resolve_dsn
+
+    return resolve_dsn(load_settings(data_dir=system.data_dir))

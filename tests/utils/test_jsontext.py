@@ -1,0 +1,49 @@
+"""What a JSON text may hold."""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from seedcore.utils.jsontext import MAX_DEPTH, depth, unfit
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=20,
+)
+
+
+def true_depth(value: Any) -> int:
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else None
+    return 0 if inner is None else 1 + max(map(true_depth, inner), default=0)
+
+
+def has_nul(value: Any) -> bool:
+    if isinstance(value, dict):
+        return any(has_nul(key) or has_nul(item) for key, item in value.items())
+    return any(map(has_nul, value)) if isinstance(value, list) else isinstance(value, str) and "\0" in value
+
+
+@given(JSON)
+def test_the_depth_is_that_of_the_value(value: Any):
+    assert depth(json.dumps(value)) == true_depth(value)
+    assert depth(json.dumps(value, ensure_ascii=False)) == true_depth(value)
+
+
+@given(st.lists(st.text(st.sampled_from('\0\\u0"[]{}')), max_size=5))
+def test_u0000_is_found_and_text_about_it_is_not(value: list[str]):
+    assert (unfit(json.dumps(value)) is not None) == has_nul(value)
+
+
+@pytest.mark.parametrize("extra", [0, 1])
+def test_the_limit_of_depth_is_exact(extra: int):
+    levels = MAX_DEPTH + extra
+    assert (unfit("[" * levels + "]" * levels) is not None) == bool(extra)
+
+
+def test_breadth_is_no_depth():
+    assert unfit(json.dumps([{"a": [1]}] * 10_000)) is None
+    assert unfit(json.dumps("[" * 1000)) is None
