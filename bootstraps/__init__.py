@@ -1,0 +1,1 @@
+"""Bringing a SeedCore up: organs, dispatchers, and the proof that a task goes through."""

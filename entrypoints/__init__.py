@@ -1,0 +1,1 @@
+"""One builder for each Serve application; no logic."""

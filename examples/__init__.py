@@ -1,0 +1,1 @@
+"""Real jobs to run against a SeedCore that is up."""
