@@ -24,7 +24,7 @@ def test_a_process_lives_while_any_of_its_threads_does() -> None:
     with subprocess.Popen(
         [sys.executable, "-c", FIRST_THREAD_ENDS], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as process:
-        assert process.stdin is not None and process.stdout is not None
+        assert process.stdout is not None
         process.stdout.readline()
         wait_for(lambda: state_of(process.pid) == "Z", "the first thread to end")
         assert alive(process.pid)
