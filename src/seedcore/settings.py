@@ -291,6 +291,13 @@ class Settings(BaseSettings):
         validation_alias=_env("SEEDCORE_DISPATCHER_ROOM"),
         description="Most tasks a dispatcher holds.",
     )
+    slow_slots: int = Field(
+        8,
+        ge=1,
+        le=10_000,
+        validation_alias=_env("SEEDCORE_SLOW_SLOTS"),
+        description="Slow tasks (planning, LLM work) a dispatcher runs at once; they wait in a lane of their own.",
+    )
     lease_s: float = Field(
         15.0,
         ge=1,
@@ -299,7 +306,7 @@ class Settings(BaseSettings):
         description="Leases end this long after the last heartbeat.",
     )
     poll_s: float = Field(
-        0.5,
+        2.0,
         gt=0,
         le=60,
         validation_alias=_env("SEEDCORE_POLL_S"),

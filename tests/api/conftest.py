@@ -103,7 +103,7 @@ class Dispatcher:
             lease.token,
             status,
             decision=json.dumps({"route": "fast", "rule": "known_skill", "agent": "a-1", "delta_energy": 0.5}),
-            has_parent=lease.parent_id is not None,
+            follow_up=lease.follow_up,
             **ending,
         )
         async with self.database.connection() as connection:

@@ -32,7 +32,7 @@ def completed(lease, result: object = None) -> Outcome:
         lease.token,
         Status.COMPLETED,
         result=json.dumps(result),
-        has_parent=lease.parent_id is not None,
+        follow_up=lease.follow_up,
     )
 
 
@@ -111,7 +111,7 @@ async def test_an_expired_session_loses_its_tasks_and_can_claim_no_more(pg_setti
     await connection.execute("update seedcore.sessions set expires_at = now() - interval '1 s'")
     assert await leases.claim(connection, "default", session, 1) == []
     done = await reap.reap(connection, pg_settings)
-    assert not await leases.heartbeat(connection, session, 60, holding=1, claimed=True)
+    assert not (await leases.heartbeat(connection, session, 60, holding=1, claimed=True)).alive
     assert (done.sessions, done.returned, done.dead) == (1, 1, 0)
     assert await leases.finish(connection, [completed(lease)]) == set()
     assert (await queries.get(connection, submitted.id)).status == "queued"
@@ -121,7 +121,7 @@ async def test_a_heartbeat_that_is_late_but_not_too_late_keeps_the_leases(pg_set
     await submit(connection, [task()])
     lease = await claim_one(connection, session)
     await connection.execute("update seedcore.sessions set expires_at = now() - interval '1 s'")
-    assert await leases.heartbeat(connection, session, 60, holding=1, claimed=True)
+    assert (await leases.heartbeat(connection, session, 60, holding=1, claimed=True)).alive
     assert (await reap.reap(connection, pg_settings)).returned == 0
     assert await leases.finish(connection, [completed(lease)]) == {lease.id}
 
@@ -135,7 +135,7 @@ async def test_a_restarted_dispatchers_earlier_session_ends_at_once(pg_settings,
     await leases.open_session(connection, second, "d", "default", 60, "actor-1")
     done = await reap.reap(connection, pg_settings)
     assert (done.sessions, done.returned) == (1, 1)
-    assert await leases.heartbeat(connection, other, 60, holding=0, claimed=False)
+    assert (await leases.heartbeat(connection, other, 60, holding=0, claimed=False)).alive
 
 
 async def test_a_task_that_loses_every_worker_ends_as_failed(pg_settings, connection):
@@ -155,9 +155,11 @@ async def test_a_task_that_loses_every_worker_ends_as_failed(pg_settings, connec
 async def test_cancel_wins_over_a_late_completion(connection, session):
     (submitted,) = await submit(connection, [task()])
     lease = await claim_one(connection, session)
-    assert await leases.owned(connection, session) == {(lease.id, lease.token): False}
+    pulse = await leases.heartbeat(connection, session, 60, holding=1, claimed=True, owned=True)
+    assert pulse.owned == {(lease.id, lease.token): False}
     assert (await control.cancel(connection, submitted.id)).status == "cancelled"
-    assert await leases.owned(connection, session) == {}
+    pulse = await leases.heartbeat(connection, session, 60, holding=0, claimed=True, owned=True)
+    assert pulse.owned == {}
     assert await leases.finish(connection, [completed(lease)]) == set()
     with pytest.raises(ConflictError):
         await control.cancel(connection, submitted.id)
@@ -271,7 +273,7 @@ async def test_a_step_that_fails_ends_its_plan_and_the_steps_after_it(connection
     steps = [Step(first, "s1", "echo", "{}", None, ()), Step(second, "s2", "echo", "{}", None, (first,))]
     await leases.store_plan(connection, lease, "{}", '{"output": {}}', steps)
     one = await claim_one(connection, session)
-    broken = Outcome(one.id, one.token, Status.FAILED, error_code="x", error_message="boom", has_parent=True)
+    broken = Outcome(one.id, one.token, Status.FAILED, error_code="x", error_message="boom", follow_up=True)
     await leases.finish(connection, [broken])
     record = await queries.get(connection, goal.id)
     assert (record.status, record.error["code"]) == ("failed", "step_failed")
@@ -315,14 +317,3 @@ async def test_followers_see_every_event_to_the_last(database: Database):
             assert await follow(seen[1][0]) == seen[2:]
             assert await feed.wait_ended(submitted.id, 1)
     await feed.aclose()
-
-
-async def test_retention_forgets_old_tasks_but_keeps_the_failed_longer(pg_settings, connection, session):
-    await submit(connection, [task(1), task(2)])
-    one, two = await leases.claim(connection, "default", session, 2)
-    await leases.finish(connection, [completed(one), Outcome(two.id, two.token, Status.FAILED, error_code="x")])
-    await connection.execute("update seedcore.finished set finished_at = now() - interval '8 days'")
-    await connection.execute("update seedcore.events set at = now() - interval '8 days'")
-    assert await reap.expire(connection, pg_settings) > 0
-    left = await queries.find(connection)
-    assert [r.id for r in left] == [two.id]

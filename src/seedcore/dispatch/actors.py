@@ -1,26 +1,25 @@
 """Dispatchers and the reaper as detached Ray actors. Each starts its loop when it is constructed."""
 
 import asyncio
+import contextlib
 import sys
-import time
-from dataclasses import asdict
 from typing import Any
 
-import asyncpg
 import ray
 
 from seedcore import __version__
 from seedcore.dispatch.dispatcher import Dispatcher
 from seedcore.dispatch.ray_ports import RayHosts, ServiceBrain
+from seedcore.dispatch.reaper import LATER_CHANNEL, Reaper
 from seedcore.settings import Settings, get_settings
 from seedcore.stores.postgres import DATABASE_ERRORS, ENGINE_SESSION, Database
-from seedcore.tasks import reap
+from seedcore.tasks.bell import Bell
 from seedcore.utils.background import BackgroundLoop
-from seedcore.utils.logs import configure_logs, get_logger
+from seedcore.utils.logs import configure_logs
 from seedcore.utils.ray_utils import refuse_embedded_on_many_nodes
 
 REAPER = "seedcore-reaper"
-EXPIRE_EVERY_S = 60.0
+RELISTEN_S = 0.5
 
 
 def dispatcher_name(queue: str, number: int) -> str:
@@ -61,47 +60,25 @@ class DispatcherActor:
 
 
 class ReaperActor:
-    """Returns what dead dispatchers held, promotes what is due, forgets what retention allows."""
+    """The reaper in a process of its own; a dispatcher stands in for it while it is away."""
 
     def __init__(self) -> None:
         settings = get_settings()
         _logs(settings)
         refuse_embedded_on_many_nodes(settings)
-        self._settings = settings
-        self._log = get_logger("seedcore.dispatch.reaper")
-        self._database = Database(settings, size=1, session=ENGINE_SESSION, name=REAPER)
-        self._totals: dict[str, int] = {"rounds": 0, "failures": 0}
-        self._last_round: float | None = None
+        database = Database(settings, size=1, session=ENGINE_SESSION, name=REAPER)
+        self._reaper = Reaper(settings, database, REAPER)
+        self._bell = Bell(database, {LATER_CHANNEL: self._reaper.on_later})
         self._background = BackgroundLoop(REAPER)
-        self._run = self._background.start(self._loop())
+        self._run = self._background.start(self._reaper.run())
+        self._listening = self._background.start(self._listen())
 
     def status(self) -> dict[str, Any]:
-        """Progress: when the last round ended and what all rounds did."""
-        last = None if self._last_round is None else round(time.monotonic() - self._last_round, 3)
-        return {"name": REAPER, "version": __version__, "last_round_s": last, **self._totals}
+        """Progress: whether it leads, when the last round ended and what all rounds did."""
+        return {"name": REAPER, "version": __version__, **self._reaper.status()}
 
-    async def _loop(self) -> None:
-        expired_at = float("-inf")
+    async def _listen(self) -> None:
         while True:
-            try:
-                async with self._database.connection() as connection:
-                    await self._round(connection)
-                    if time.monotonic() - expired_at > EXPIRE_EVERY_S:
-                        expired_at = time.monotonic()
-                        self._add("expired", await reap.expire(connection, self._settings))
-            except DATABASE_ERRORS as error:
-                self._add("failures", 1)
-                self._log.warning("round failed", reason=f"{type(error).__name__}: {error}")
-            await asyncio.sleep(self._settings.reap_s)
-
-    async def _round(self, connection: asyncpg.Connection) -> None:
-        done = asdict(await reap.reap(connection, self._settings))
-        self._add("rounds", 1)
-        for name, count in done.items():
-            self._add(name, count)
-        self._last_round = time.monotonic()
-        if any(done.values()):
-            self._log.info("reaped", **{name: count for name, count in done.items() if count})
-
-    def _add(self, name: str, count: int) -> None:
-        self._totals[name] = self._totals.get(name, 0) + count
+            with contextlib.suppress(*DATABASE_ERRORS):
+                await self._bell.listen()
+            await asyncio.sleep(RELISTEN_S)

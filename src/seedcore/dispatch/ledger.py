@@ -29,6 +29,8 @@ class Ledger:
         self.outcomes: list[Outcome] = []
         self.retries: list[Retry] = []
         self.released: list[tuple[UUID, int]] = []
+        self.moved: list[tuple[UUID, int]] = []
+        self.slow = 0
         self.writing: set[tuple[UUID, int]] = set()
         self.changed = asyncio.Event()
         self._feedback = Feedback()
@@ -37,6 +39,7 @@ class Ledger:
         """Leases were claimed."""
         for lease in leases:
             self.held[lease.id] = Held(lease)
+            self.slow += lease.slow
 
     def begin(self, task_id: UUID, decision: Decision) -> None:
         """A lease was handed to an agent."""
@@ -56,6 +59,8 @@ class Ledger:
     def drop(self, task_id: UUID) -> Held | None:
         """A lease ended, whatever way."""
         held = self.held.pop(task_id, None)
+        if held is not None:
+            self.slow -= held.lease.slow
         if held is not None and held.decision is not None and held.decision.agent is not None:
             key = (held.decision.agent, held.lease.type)
             left = self._feedback.outstanding.get(key, 1) - 1
@@ -77,10 +82,10 @@ class Ledger:
         self.retries.append(retry)
         self.changed.set()
 
-    def give_back(self, lease: Lease) -> None:
-        """Give this lease back with the next flush."""
+    def give_back(self, lease: Lease, *, slow: bool = False) -> None:
+        """Give this lease back with the next flush; `slow` lets it wait in the slow lane."""
         self.drop(lease.id)
-        self.released.append((lease.id, lease.token))
+        (self.moved if slow else self.released).append((lease.id, lease.token))
         self.changed.set()
 
     def take_feedback(self) -> Feedback:
@@ -98,7 +103,7 @@ class Ledger:
     @property
     def pending(self) -> int:
         """Writes that wait for the next flush."""
-        return len(self.outcomes) + len(self.retries) + len(self.released)
+        return len(self.outcomes) + len(self.retries) + len(self.released) + len(self.moved)
 
     def writes(self, task_id: UUID, token: int) -> bool:
         """Whether a write for this lease waits for a flush, or is on its way."""
@@ -106,6 +111,7 @@ class Ledger:
         return (
             key in self.writing
             or key in self.released
+            or key in self.moved
             or any((o.id, o.token) == key for o in self.outcomes)
             or any((r.id, r.token) == key for r in self.retries)
         )
@@ -116,4 +122,6 @@ class Ledger:
         self.outcomes.clear()
         self.retries.clear()
         self.released.clear()
+        self.moved.clear()
+        self.slow = 0
         self._feedback.outstanding.clear()

@@ -18,14 +18,19 @@ SETTLED_S = 5.0
 """Claims younger than this may not stand in what was read of the database."""
 
 
-async def announce(connection: asyncpg.Connection, ledger: Ledger) -> None:
-    """Write the `started` events of tasks that run for longer than a moment."""
+def unannounced(ledger: Ledger) -> list[Held]:
+    """Tasks that run for longer than a moment and whose `started` event is not written."""
     now = time.monotonic()
-    late = [
+    return [
         held
         for held in ledger.held.values()
         if held.begun is not None and not held.announced and now - held.begun > ANNOUNCE_AFTER_S
     ]
+
+
+async def announce(connection: asyncpg.Connection, ledger: Ledger) -> None:
+    """Write the `started` events of tasks that run for longer than a moment."""
+    late = unannounced(ledger)
     if late:
         await leases.started(connection, [(held.lease.id, held.lease.token) for held in late])
         for held in late:

@@ -8,7 +8,8 @@ import asyncpg
 from seedcore.dispatch.ledger import Ledger
 from seedcore.stores.postgres import Database
 from seedcore.tasks import leases
-from seedcore.tasks.model import Outcome, Retry, Status
+from seedcore.tasks.model import Lease, Outcome, Retry, Status
+from seedcore.tasks.scan import Scan
 
 
 class Writer:
@@ -29,22 +30,66 @@ class Writer:
         async with self._lock:
             await self._flush(self._ledger)
 
+    async def exchange(self, queue: str, session: UUID, most: int, *, slow: bool, scan: Scan) -> list[Lease]:
+        """Write everything that waits and claim up to `most` tasks: one statement when nothing follows from the ends.
+
+        Raises:
+            UnavailableError: the database is away; what was not written waits for the next flush.
+        """
+        async with self._lock:
+            ledger = self._ledger
+            plain = [o for o in ledger.outcomes if not o.follow_up]
+            claimed: list[Lease] | None = None
+            if plain:
+                ledger.outcomes = [o for o in ledger.outcomes if o.follow_up]
+                claimed = await self._exchange(plain, queue, session, most, slow=slow, scan=scan)
+            if ledger.pending:
+                await self._flush(ledger)
+            if claimed is None:
+                async with self._database.connection() as connection:
+                    claimed = await leases.claim(connection, queue, session, most, slow=slow, scan=scan)
+            return claimed
+
+    async def _exchange(
+        self, outcomes: list[Outcome], queue: str, session: UUID, most: int, *, slow: bool, scan: Scan
+    ) -> list[Lease] | None:
+        """None when PostgreSQL cannot keep one of the outcomes: the flush that follows finds it."""
+        ledger = self._ledger
+        ledger.writing = {(o.id, o.token) for o in outcomes}
+        try:
+            async with self._database.connection() as connection:
+                accepted, claimed = await leases.finish_and_claim(
+                    connection, outcomes, queue, session, most, slow=slow, scan=scan
+                )
+        except asyncpg.DataError:
+            ledger.outcomes += outcomes
+            return None
+        except BaseException:
+            ledger.outcomes += outcomes
+            raise
+        finally:
+            ledger.writing = set()
+        self._count(outcomes, accepted)
+        return claimed
+
     async def _flush(self, ledger: Ledger) -> None:
-        ledger.changed.clear()
         while ledger.pending:
-            outcomes, retries, released = ledger.outcomes, ledger.retries, ledger.released
-            ledger.outcomes, ledger.retries, ledger.released = [], [], []
-            ledger.writing = {(o.id, o.token) for o in outcomes} | {(r.id, r.token) for r in retries} | set(released)
+            outcomes, retries, released, moved = ledger.outcomes, ledger.retries, ledger.released, ledger.moved
+            ledger.outcomes, ledger.retries, ledger.released, ledger.moved = [], [], [], []
+            ledger.writing = {(o.id, o.token) for o in outcomes} | {(r.id, r.token) for r in retries}
+            ledger.writing |= {*released, *moved}
             try:
                 async with self._database.connection() as connection:
                     await self._finish(connection, outcomes)
                     await self._retry(connection, retries)
                     await self._release(connection, released)
+                    await self._release(connection, moved, slow=True)
             except BaseException:
                 # Not known whether it was written: say it again, the token refuses a second time.
                 ledger.outcomes += outcomes
                 ledger.retries += retries
                 ledger.released += released
+                ledger.moved += moved
                 ledger.changed.set()
                 raise
             finally:
@@ -52,11 +97,13 @@ class Writer:
 
     async def _finish(self, connection: asyncpg.Connection, outcomes: list[Outcome]) -> None:
         if outcomes:
-            accepted = await _finish_or_part(connection, outcomes)
-            for outcome in outcomes:
-                kind = "completed" if outcome.status is Status.COMPLETED else "failed"
-                self.counts[kind if outcome.id in accepted else "stale"] += 1
+            self._count(outcomes, await _finish_or_part(connection, outcomes))
             outcomes.clear()
+
+    def _count(self, outcomes: list[Outcome], accepted: set[UUID]) -> None:
+        for outcome in outcomes:
+            kind = "completed" if outcome.status is Status.COMPLETED else "failed"
+            self.counts[kind if outcome.id in accepted else "stale"] += 1
 
     async def _retry(self, connection: asyncpg.Connection, retries: list[Retry]) -> None:
         if retries:
@@ -65,9 +112,11 @@ class Writer:
             self.counts["stale"] += len(retries) - len(accepted)
             retries.clear()
 
-    async def _release(self, connection: asyncpg.Connection, released: list[tuple[UUID, int]]) -> None:
+    async def _release(
+        self, connection: asyncpg.Connection, released: list[tuple[UUID, int]], *, slow: bool = False
+    ) -> None:
         if released:
-            self.counts["released"] += len(await leases.release(connection, released))
+            self.counts["released"] += len(await leases.release(connection, released, slow=slow))
             released.clear()
 
 

@@ -19,7 +19,7 @@ async def cancel(connection: asyncpg.Connection, task_id: UUID) -> TaskRecord:
     async with connection.transaction():
         rows = await connection.fetch(sql.CANCEL, task_id)
         if rows:
-            await connection.execute(sql.ADVANCE_PLANS, [task_id])
+            await connection.execute(sql.SETTLE, [row["id"] for row in rows])
     return await _after(connection, task_id, bool(rows), "cancel a task that has ended")
 
 
@@ -33,7 +33,7 @@ async def retry(connection: asyncpg.Connection, task_id: UUID) -> TaskRecord:
     record = await queries.get(connection, task_id)
     if record.parent_id is not None:
         raise ConflictError(f"Task {task_id} is a step of a plan: retry task {record.parent_id}.")
-    row = await connection.fetchrow(sql.REQUEUE, task_id)
+    row = await connection.fetchrow(sql.REQUEUE, [task_id])
     return await _after(connection, task_id, row is not None, "retry a task that has not failed or been cancelled")
 
 
@@ -58,7 +58,7 @@ async def reject(connection: asyncpg.Connection, task_id: UUID, reason: str) -> 
     async with connection.transaction():
         row = await connection.fetchrow(sql.REJECT, task_id, reason)
         if row is not None:
-            await connection.execute(sql.ADVANCE_PLANS, [task_id])
+            await connection.execute(sql.SETTLE, [task_id])
     return await _after(connection, task_id, row is not None, "reject a task that does not wait for approval")
 
 

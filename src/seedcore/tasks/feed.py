@@ -1,20 +1,28 @@
-"""Following tasks as they go: one listener and one query a tick for all followers of a process."""
+"""Following tasks as they go: one listener and one query a tick for all followers of single tasks in a process, and
+the log of everything for those who follow all of it."""
 
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager
 from uuid import UUID
 
 import asyncpg
 
 from seedcore.errors import UnavailableError
-from seedcore.stores.postgres import Database
+from seedcore.stores.postgres import DATABASE_ERRORS, Database
 from seedcore.tasks import queries
+from seedcore.tasks.bell import FOLLOWED, Bell
+from seedcore.tasks.log import LogEntry, Position, read_log
 from seedcore.tasks.model import LAST_EVENTS, Event
 from seedcore.utils.logs import get_logger
 
 CHANNEL = "seedcore_events"
+QUIET_S = 30.0
+"""The listener goes when nobody has followed for this long."""
+
+LOG_PAGE = 500
 
 
 class _Follower:
@@ -28,7 +36,7 @@ class _Follower:
 
 
 class EventFeed:
-    """Hands the events of followed tasks to their followers.
+    """Hands events to those who follow them.
 
     A NOTIFY wakes it; polling every `poll_s` is the safety net for one that was lost. It asks nothing of the
     database while nobody follows.
@@ -38,8 +46,10 @@ class EventFeed:
         self._database = database
         self._poll_s = poll_s
         self._followers: set[_Follower] = set()
-        self._wake = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
+        self._readers = 0
+        self._wakes: set[asyncio.Event] = set()
+        self._bell = Bell(database, {CHANNEL: lambda *_: self._rouse()})
+        self._tasks: list[asyncio.Task[None]] = []
         self._log = get_logger("seedcore.tasks.feed")
 
     async def follow(self, task_id: UUID, after: int = 0) -> AsyncGenerator[Event]:
@@ -47,7 +57,7 @@ class EventFeed:
         follower = _Follower(task_id, after)
         self._followers.add(follower)
         self._ensure_running()
-        self._wake.set()
+        self._rouse()
         try:
             while True:
                 event = await follower.queue.get()
@@ -56,6 +66,29 @@ class EventFeed:
                     return
         finally:
             self._followers.discard(follower)
+
+    async def follow_all(self, after: Position | None = None) -> AsyncGenerator[LogEntry]:
+        """Everything that happens, from now on or after an entry's position; waits for what is to come.
+
+        Raises:
+            UnavailableError: the database was away for long; go on from the last position.
+        """
+        position = after
+        self._readers += 1
+        self._ensure_running()
+        try:
+            async with self._waking() as wake:
+                while True:
+                    async with self._database.connection() as connection:
+                        entries, position = await read_log(connection, position, LOG_PAGE)
+                    for entry in entries:
+                        yield entry
+                    if not entries:
+                        with contextlib.suppress(TimeoutError):
+                            await asyncio.wait_for(wake.wait(), self._poll_s)
+                        wake.clear()
+        finally:
+            self._readers -= 1
 
     async def wait_ended(self, task_id: UUID, timeout_s: float) -> bool:
         """Wait until the task has ended; False when `timeout_s` passed first."""
@@ -71,40 +104,66 @@ class EventFeed:
 
     async def aclose(self) -> None:
         """Stop following."""
-        if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._tasks = []
+
+    def _rouse(self) -> None:
+        for wake in self._wakes:
+            wake.set()
+
+    @asynccontextmanager
+    async def _waking(self) -> AsyncIterator[asyncio.Event]:
+        wake = asyncio.Event()
+        self._wakes.add(wake)
+        try:
+            yield wake
+        finally:
+            self._wakes.discard(wake)
 
     def _ensure_running(self) -> None:
-        if self._task is None or self._task.done():
-            self._task = asyncio.create_task(self._run(), name="event-feed")
+        if not self._tasks or any(task.done() for task in self._tasks):
+            for task in self._tasks:
+                task.cancel()
+            self._tasks = [
+                asyncio.create_task(self._run(), name="event-feed"),
+                asyncio.create_task(self._listen(), name="event-bell"),
+            ]
 
     async def _run(self) -> None:
-        listener: asyncpg.Connection | None = None
+        """Deliver to the followers of single tasks, until nobody has followed anything for a while."""
         idle_since = time.monotonic()
         try:
-            while self._followers or time.monotonic() - idle_since < 30:
-                if listener is None or listener.is_closed():
-                    listener = await self._listen()
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._wake.wait(), self._poll_s if self._followers else 5)
-                self._wake.clear()
-                if self._followers:
-                    idle_since = time.monotonic()
-                    await self._deliver()
+            async with self._waking() as wake:
+                while self._followers or self._readers or time.monotonic() - idle_since < QUIET_S:
+                    with contextlib.suppress(TimeoutError):
+                        await asyncio.wait_for(wake.wait(), self._poll_s if self._followers else 5)
+                    wake.clear()
+                    if self._followers or self._readers:
+                        idle_since = time.monotonic()
+                    if self._followers:
+                        await self._deliver()
         finally:
-            if listener is not None:
-                await listener.close()
+            for task in self._tasks:
+                if task is not asyncio.current_task():
+                    task.cancel()
 
-    async def _listen(self) -> asyncpg.Connection | None:
-        try:
-            listener = await self._database.connect()
-            await listener.add_listener(CHANNEL, lambda *_: self._wake.set())
-        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, UnavailableError) as error:
-            self._log.warning("cannot listen, polling goes on", reason=type(error).__name__)
-            return None
-        return listener
+    async def _listen(self) -> None:
+        while True:
+            listening = asyncio.create_task(self._bell.listen(on_ready=self._said))
+            try:
+                await listening
+            except DATABASE_ERRORS as error:
+                self._log.warning("cannot listen, polling goes on", reason=type(error).__name__)
+            finally:
+                listening.cancel()
+            await asyncio.sleep(self._poll_s)
+
+    async def _said(self) -> None:
+        await self._bell.tell(FOLLOWED, "events", waits=True)
+        # What happened before that was not called out.
+        self._rouse()
 
     async def _deliver(self) -> None:
         followers = list(self._followers)

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from seedcore.errors import FieldError, InvalidInputError, TooLargeError, wrong_fields
 from seedcore.settings import Settings
 from seedcore.skills.registry import SkillRegistry
-from seedcore.tasks.model import GOAL, NewTask, Submitted
+from seedcore.tasks.model import GOAL, Limit, NewTask, Submitted
 from seedcore.tasks.schemas import TaskIn
 from seedcore.tasks.submit import submit
 from seedcore.utils.jsontext import unfit
@@ -79,6 +79,10 @@ class Submission:
             timeout_s=given.timeout_s,
             run_after=given.run_after,
             idempotency_key=given.idempotency_key,
+            idempotency_period_s=given.idempotency_period_s,
+            slow=given.type == GOAL,
+            deadline=given.deadline,
+            limit=None if given.limit is None else Limit(**given.limit.model_dump()),
         )
 
     def _encode(self, params: dict[str, Any]) -> str:

@@ -15,6 +15,11 @@ DEFAULT_QUEUE = "default"
 GRAPH_QUEUE = "graph"
 
 
+def lane_name(queue: str, slow: bool) -> str:
+    """What a lane is called where it is waited for: `default`, `default~slow` (as `seedcore.lane` in the database)."""
+    return f"{queue}~slow" if slow else queue
+
+
 class Status(StrEnum):
     """What state a task is in."""
 
@@ -39,9 +44,25 @@ def new_id() -> UUID:
     return UUID(int=value | 0x2 << 62 | int.from_bytes(os.urandom(8), "big") >> 2)
 
 
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """How many tasks of a key run at once, and how many start in a second; None leaves what the key has.
+
+    A key that nobody defined lets one task run at a time.
+    """
+
+    key: str
+    max_running: int | None = None
+    rate_per_s: float | None = None
+    burst: int | None = None
+
+
 @dataclass(slots=True)
 class NewTask:
-    """A task to submit. `params` is JSON text of an object; times are aware."""
+    """A task to submit. `params` is JSON text of an object; times are aware.
+
+    `idempotency_period_s`: the key is free again after that many seconds (None: as long as the task is kept).
+    """
 
     type: str
     params: str
@@ -52,6 +73,10 @@ class NewTask:
     timeout_s: float | None = None
     run_after: datetime | None = None
     idempotency_key: str | None = None
+    idempotency_period_s: float | None = None
+    slow: bool = False
+    deadline: datetime | None = None
+    limit: Limit | None = None
     id: UUID = field(default_factory=new_id)
 
 
@@ -65,7 +90,7 @@ class Submitted:
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """A claimed task. `token` fences every later write; `params` is JSON text, still undecoded."""
+    """A claimed task. `token` fences every later write; `params` is JSON text, still undecoded; `seq` is its place."""
 
     id: UUID
     token: int
@@ -74,14 +99,22 @@ class Lease:
     params: str
     bindings: str | None
     queue: str
+    slow: bool
     domain: str | None
     priority: int
     max_attempts: int
     timeout_s: float | None
+    limit_key: str | None
     idempotency_key: str | None
     parent_id: UUID | None
     approved: bool
     created_at: datetime
+    seq: int
+
+    @property
+    def follow_up(self) -> bool:
+        """Whether its end brings something about: its plan goes on, or its key lets another task through."""
+        return self.parent_id is not None or self.limit_key is not None
 
 
 @dataclass(slots=True)
@@ -99,7 +132,7 @@ class Outcome:
     error_message: str | None = None
     decision: str | None = None
     began: bool = True
-    has_parent: bool = False
+    follow_up: bool = False
 
 
 @dataclass(slots=True)
@@ -111,6 +144,7 @@ class Retry:
     delay_s: float
     error_code: str
     error_message: str
+    limit_key: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,6 +38,9 @@ class TaskRecord:
     decision: dict[str, Any] | None
     parent_id: UUID | None
     step: str | None
+    deadline: datetime | None
+    limit_key: str | None
+    errors: list[dict[str, Any]]
 
 
 def _record(row: asyncpg.Record) -> TaskRecord:
@@ -47,6 +50,7 @@ def _record(row: asyncpg.Record) -> TaskRecord:
     values["status"] = Status(values["status"])
     for name in ("params", "result", "decision"):
         values[name] = None if values[name] is None else json.loads(values[name])
+    values["errors"] = json.loads(values["errors"] or "[]")
     return TaskRecord(**values)
 
 
@@ -64,12 +68,15 @@ async def get(connection: asyncpg.Connection, task_id: UUID) -> TaskRecord:
 
 # The short table that holds the ids of a state: a filter by state starts there, not in history.
 _SOURCES = {
-    Status.QUEUED: "(select id from seedcore.ready union all select id from seedcore.deferred)",
+    Status.QUEUED: (
+        "(select id from seedcore.ready union all select id from seedcore.deferred"
+        " union all select id from seedcore.gated)"
+    ),
     Status.RUNNING: "(select id from seedcore.leases)",
     Status.WAITING: "(select id from seedcore.held where status = 'waiting')",
     Status.APPROVAL: "(select id from seedcore.held where status = 'approval')",
     Status.COMPLETED: "(select id from seedcore.finished where status = 'completed')",
-    Status.FAILED: "(select id from seedcore.finished where status = 'failed')",
+    Status.FAILED: "(select id from seedcore.dead)",
     Status.CANCELLED: "(select id from seedcore.finished where status = 'cancelled')",
 }
 
@@ -136,6 +143,7 @@ async def queue_state(connection: asyncpg.Connection) -> dict[str, Any]:
             row["queue"]: {
                 "ready": int(row["ready"]),
                 "deferred": int(row["deferred"]),
+                "gated": int(row["gated"]),
                 "oldest_ready_s": row["oldest_s"],
             }
             for row in depths

@@ -1,6 +1,7 @@
 """Returning what dead dispatchers held, and forgetting what retention allows. Each step is one guarded statement."""
 
 from dataclasses import dataclass
+from uuid import UUID
 
 import asyncpg
 
@@ -9,34 +10,88 @@ from seedcore.tasks import sql
 
 PAGE = 1000
 DAY_S = 86_400.0
+DAYS_AHEAD = 4
 
 
 @dataclass(slots=True)
 class Reaped:
-    """What one round did."""
+    """What one round did: sessions ended, tasks returned, tasks that failed for good, by deadline, made runnable."""
 
     sessions: int = 0
     returned: int = 0
     dead: int = 0
+    late: int = 0
     promoted: int = 0
-    expired: int = 0
+    admitted: int = 0
+
+
+@dataclass(slots=True)
+class Expired:
+    """What retention took: rows one by one, days whole, and days that somebody's transaction kept from going."""
+
+    rows: int = 0
+    partitions: int = 0
+    blocked: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """What there is to do: whether this one leads, leases without a session, tasks that wait for their key, and the
+    seconds until something is due (negative: it is; None: nothing is)."""
+
+    leads: bool
+    lost: bool
+    waits: bool
+    due_s: float | None
+
+
+async def lead(connection: asyncpg.Connection, owner: UUID, lead_s: float) -> Outlook:
+    """Become or stay the reaper for `lead_s` seconds, unless another one is, and look what there is to do."""
+    return Outlook(*await connection.fetchrow(sql.LEAD, owner, lead_s))
+
+
+async def resign(connection: asyncpg.Connection, owner: UUID) -> None:
+    """Let another one become the reaper at once."""
+    await connection.execute(sql.RESIGN, owner)
 
 
 async def reap(connection: asyncpg.Connection, settings: Settings) -> Reaped:
-    """One round: end sessions without heartbeat, return their tasks with jitter or end them, promote what is due."""
-    done = Reaped(sessions=len(await connection.fetch(sql.REAP_SESSIONS)))
+    """One whole round: return what is lost, close what is late, let through what is due."""
+    done = Reaped()
+    await reap_lost(connection, settings, done)
+    await let_through(connection, done)
+    return done
+
+
+async def reap_lost(connection: asyncpg.Connection, settings: Settings, done: Reaped) -> None:
+    """End sessions without heartbeat; return their tasks with jitter, or end those without attempts left."""
+    done.sessions += len(await connection.fetch(sql.REAP_SESSIONS))
     while True:
         async with connection.transaction():
             rows = await connection.fetch(sql.REAP_LEASES, PAGE, settings.retry_base_s)
-            children = [row["id"] for row in rows if row["dead"] and row["has_parent"]]
-            if children:
-                await connection.execute(sql.ADVANCE_PLANS, children)
+            following = [row["id"] for row in rows if row["follow_up"]]
+            if following:
+                await connection.execute(sql.SETTLE, following)
         done.dead += sum(row["dead"] for row in rows)
         done.returned += sum(not row["dead"] for row in rows)
         if len(rows) < PAGE:
-            break
-    done.promoted = await promote(connection)
-    return done
+            return
+
+
+async def let_through(connection: asyncpg.Connection, done: Reaped) -> None:
+    """Close what is late, make runnable what is due."""
+    done.late += await close_late(connection)
+    done.promoted += await promote(connection)
+    done.admitted += await admit(connection)
+
+
+async def close_late(connection: asyncpg.Connection) -> int:
+    """End tasks whose deadline has passed, a page of them; returns how many, the steps below them included."""
+    async with connection.transaction():
+        rows = await connection.fetch(sql.CLOSE_LATE, PAGE)
+        if rows:
+            await connection.execute(sql.SETTLE, [row["id"] for row in rows])
+    return len(rows)
 
 
 async def promote(connection: asyncpg.Connection) -> int:
@@ -49,18 +104,30 @@ async def promote(connection: asyncpg.Connection) -> int:
             return total
 
 
-async def expire(connection: asyncpg.Connection, settings: Settings) -> int:
-    """Delete what is older than retention, at most a page of each kind; returns how many rows went."""
+async def admit(connection: asyncpg.Connection) -> int:
+    """Let tasks of keys through, as far as their limits allow; returns how many."""
+    keys = await connection.fetchval(sql.WAITING_KEYS)
+    return int(await connection.fetchval(sql.ADMIT, keys)) if keys else 0
+
+
+async def expire(connection: asyncpg.Connection, settings: Settings) -> Expired:
+    """Make the days to come, drop the days that retention has passed, and a page of what outlived its day."""
     kept_s, dead_s = settings.retention_finished_d * DAY_S, settings.retention_dead_d * DAY_S
-    tags = [
-        await connection.execute(sql.EXPIRE_EVENTS, kept_s, PAGE),
-        await connection.execute(sql.EXPIRE_KEYS, kept_s, PAGE),
-        await connection.execute(sql.EXPIRE_FINISHED, kept_s, dead_s, PAGE),
-    ]
-    return sum(int(tag.rsplit(" ", 1)[-1]) for tag in tags)
-
-
-async def next_due(connection: asyncpg.Connection) -> float | None:
-    """Seconds until the next deferred task is due (negative: it is); None when there is none."""
-    due = await connection.fetchval(sql.NEXT_DUE)
-    return None if due is None else float(due)
+    done = Expired()
+    await connection.execute(sql.MAKE_PARTITIONS, DAYS_AHEAD)
+    for parent, statement, more in (("finished", sql.DROP_DAY, (kept_s,)), ("events", sql.DROP_EVENTS, ())):
+        for row in await connection.fetch(sql.OLD_PARTITIONS, kept_s, parent):
+            try:
+                await connection.execute(statement, row["day"], *more)
+                done.partitions += 1
+            except asyncpg.LockNotAvailableError:
+                done.blocked += 1
+    for statement, seconds in (
+        (sql.EXPIRE_EVENTS, kept_s),
+        (sql.EXPIRE_FINISHED, kept_s),
+        (sql.EXPIRE_DEAD, dead_s),
+        (sql.EXPIRE_KEYS, kept_s),
+    ):
+        tag = await connection.execute(statement, seconds, PAGE)
+        done.rows += int(tag.rsplit(" ", 1)[-1])
+    return done

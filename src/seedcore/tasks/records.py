@@ -30,6 +30,9 @@ def task_json(record: TaskRecord) -> dict[str, Any]:
         "decision": record.decision,
         "parent_id": str(record.parent_id) if record.parent_id else None,
         "step": record.step,
+        "deadline": _time(record.deadline),
+        "limit_key": record.limit_key,
+        "errors": record.errors,
     }
 
 

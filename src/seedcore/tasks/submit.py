@@ -7,7 +7,7 @@ import asyncpg
 
 from seedcore.errors import ConflictError, FieldError, InvalidInputError
 from seedcore.tasks import sql
-from seedcore.tasks.model import NewTask, Submitted
+from seedcore.tasks.model import Limit, NewTask, Submitted
 
 
 async def submit(connection: asyncpg.Connection, tasks: Sequence[NewTask]) -> list[Submitted]:
@@ -20,9 +20,12 @@ async def submit(connection: asyncpg.Connection, tasks: Sequence[NewTask]) -> li
     if not tasks:
         return []
     keyed = any(task.idempotency_key is not None for task in tasks)
+    limits = {task.limit for task in tasks if task.limit is not None}
     columns = _columns(tasks)
     try:
         async with connection.transaction():
+            if limits:
+                await set_limits(connection, list(limits))
             rows = await connection.fetch(sql.SUBMIT_KEYED if keyed else sql.SUBMIT, *columns)
             if not keyed:
                 return [Submitted(task.id, True) for task in tasks]
@@ -30,6 +33,17 @@ async def submit(connection: asyncpg.Connection, tasks: Sequence[NewTask]) -> li
     except (asyncpg.UntranslatableCharacterError, asyncpg.InvalidTextRepresentationError, asyncpg.DataError) as error:
         message = f"cannot be stored as JSON: {error.args[0]}"
         raise InvalidInputError(f"params {message}", errors=[FieldError("params", message)]) from None
+
+
+async def set_limits(connection: asyncpg.Connection, limits: Sequence[Limit]) -> None:
+    """Define what keys allow; what a limit does not say stays as it is."""
+    await connection.execute(
+        sql.SET_LIMITS,
+        [limit.key for limit in limits],
+        [limit.max_running for limit in limits],
+        [limit.rate_per_s for limit in limits],
+        [limit.burst for limit in limits],
+    )
 
 
 async def _resolve(connection: asyncpg.Connection, tasks: Sequence[NewTask], fresh: set[Any]) -> list[Submitted]:
@@ -66,4 +80,8 @@ def _columns(tasks: Sequence[NewTask]) -> tuple[list[Any], ...]:
         [t.timeout_s for t in tasks],
         [t.run_after for t in tasks],
         [t.idempotency_key for t in tasks],
+        [t.slow for t in tasks],
+        [t.deadline for t in tasks],
+        [None if t.limit is None else t.limit.key for t in tasks],
+        [t.idempotency_period_s for t in tasks],
     )

@@ -1,0 +1,221 @@
+"""What becomes of a claimed batch: the Coordinator decides, hosts run it, plans are made; the ledger takes the ends."""
+
+import asyncio
+import json
+import random
+from collections.abc import Awaitable, Coroutine, Sequence
+from typing import Any
+from uuid import UUID
+
+from seedcore.dispatch.ledger import Held, Ledger
+from seedcore.dispatch.planning import make_plan
+from seedcore.dispatch.ports import Brain, Decision, HostLostError, Hosts, HostUnavailableError, features
+from seedcore.errors import SeedCoreError
+from seedcore.settings import Settings
+from seedcore.skills.calls import Call, Completion
+from seedcore.stores.postgres import DATABASE_ERRORS, Database
+from seedcore.tasks import leases
+from seedcore.tasks.model import Lease, Outcome, Retry, Status
+from seedcore.utils.logs import get_logger
+
+# No agent can take it just now, or nobody decides: look again after about this long.
+PATIENCE_S = 0.25
+
+
+class Work:
+    """The batches in flight of one dispatcher."""
+
+    def __init__(
+        self, settings: Settings, database: Database, brain: Brain, hosts: Hosts, ledger: Ledger, name: str
+    ) -> None:
+        self._settings, self._database = settings, database
+        self._brain, self._hosts, self._ledger = brain, hosts, ledger
+        self._log = get_logger("seedcore.dispatch", dispatcher=name)
+        self.jobs: set[asyncio.Task[None]] = set()
+        self.planning = 0
+
+    def slow_running(self) -> int:
+        """How many places of the slow lane are taken."""
+        return self._ledger.slow + self.planning
+
+    def start(self, work: Coroutine[Any, Any, None]) -> None:
+        """Go on with `work` beside everything else."""
+        job = asyncio.create_task(self._logged(work))
+        self.jobs.add(job)
+        job.add_done_callback(self.jobs.discard)
+
+    async def abandon(self) -> None:
+        """Cancel everything: the session was lost, or its time is over."""
+        jobs = list(self.jobs)
+        for job in jobs:
+            job.cancel()
+        await asyncio.gather(*jobs, return_exceptions=True)
+
+    async def _logged(self, work: Awaitable[None]) -> None:
+        try:
+            await work
+        except Exception as error:  # noqa: BLE001 - a job must not die unseen; its leases are watched by the heartbeat
+            self._log.error("a batch broke", exc_info=error)
+
+    async def handle(self, batch: list[Lease]) -> None:
+        """Decide and begin; what nobody can take now is given back after a moment."""
+        try:
+            params = await self._bind(batch)
+            decisions = await self._decide(batch)
+        except (SeedCoreError, *DATABASE_ERRORS) as error:
+            self._log.warning("nobody decides, giving back", tasks=len(batch), reason=str(error))
+            await self._put_off(batch)
+            return
+        by_host: dict[str, list[Call]] = {}
+        put_off: list[Lease] = []
+        for lease, decision in zip(batch, decisions, strict=True):
+            if lease.id not in self._ledger.held:
+                continue
+            if decision.route == "fast" and decision.host and decision.agent:
+                self._ledger.begin(lease.id, decision)
+                call = self._call(lease, decision.agent, params.get(lease.id, lease.params))
+                by_host.setdefault(decision.host, []).append(call)
+            else:
+                self._not_fast(lease, decision, put_off)
+        for host, calls in by_host.items():
+            self.start(self._run_on(host, calls))
+        if put_off:
+            await self._put_off(put_off)
+
+    async def _put_off(self, batch: Sequence[Lease]) -> None:
+        await asyncio.sleep(PATIENCE_S)
+        for lease in batch:
+            self._ledger.give_back(lease)
+
+    async def _bind(self, batch: list[Lease]) -> dict[UUID, str]:
+        if not any(lease.bindings for lease in batch):
+            return {}
+        async with self._database.connection() as connection:
+            return await leases.bind(connection, batch)
+
+    async def _decide(self, batch: list[Lease]) -> list[Decision]:
+        feedback = self._ledger.take_feedback()
+        try:
+            return await self._brain.decide([features(lease) for lease in batch], feedback)
+        except BaseException:
+            self._ledger.return_feedback(feedback)
+            raise
+
+    def _not_fast(self, lease: Lease, decision: Decision, put_off: list[Lease]) -> None:
+        if decision.route == "plan":
+            self._plan_or_queue(lease, decision)
+        elif decision.route == "hold":
+            self.start(self._hold(lease, decision))
+        elif decision.route == "reject":
+            held = self._ledger.held[lease.id]
+            held.decision = decision
+            self._ledger.end(
+                self._outcome(held, Status.FAILED, error_code="policy_rejected", error_message=decision.reason)
+            )
+        else:
+            put_off.append(lease)
+
+    def _call(self, lease: Lease, agent: str, params: str) -> Call:
+        task_id, key = str(lease.id), lease.idempotency_key or str(lease.id)
+        return Call(task_id, lease.token, lease.attempt, lease.type, params, agent, lease.timeout_s, key)
+
+    # -- on hosts ------------------------------------------------------------------------------------------
+
+    async def _run_on(self, host: str, calls: Sequence[Call]) -> None:
+        left = {call.task_id: call for call in calls}
+        try:
+            async for chunk in self._hosts.run(host, calls):
+                for completion in chunk:
+                    left.pop(completion.task_id, None)
+                    self._completed(completion)
+        except HostUnavailableError as error:
+            self._log.warning("host does not answer, giving back", host=host, tasks=len(left), reason=str(error))
+            await self._put_off([held.lease for held in self._still_held(left)])
+        except HostLostError as error:
+            self._log.warning("host lost", host=host, tasks=len(left), reason=str(error))
+            for held in self._still_held(left):
+                self.again_or_fail(held, "host_lost", f"the host {host} ended while the task ran")
+
+    def _still_held(self, calls: dict[str, Call]) -> list[Held]:
+        found = [self._ledger.held.get(UUID(task_id)) for task_id in calls]
+        return [held for held in found if held is not None]
+
+    def _completed(self, completion: Completion) -> None:
+        held = self._ledger.held.get(UUID(completion.task_id))
+        if held is None or held.lease.token != completion.token:
+            return
+        self._ledger.learn(completion)
+        if completion.ok:
+            self._ledger.end(self._outcome(held, Status.COMPLETED, result=completion.result))
+        else:
+            self.again_or_fail(
+                held, completion.error_code or "failed", completion.error_message or "", again=completion.retryable
+            )
+
+    def _outcome(self, held: Held, status: Status, **fields: Any) -> Outcome:
+        lease, decision = held.lease, None if held.decision is None else json.dumps(held.decision.record())
+        return Outcome(
+            lease.id,
+            lease.token,
+            status,
+            decision=decision,
+            began=held.begun is not None and not held.announced,
+            follow_up=lease.follow_up,
+            **fields,
+        )
+
+    def again_or_fail(self, held: Held, code: str, message: str, *, again: bool = True) -> None:
+        """Put a failed attempt off (exponential backoff, full jitter), or end the task when none is left."""
+        lease = held.lease
+        if again and lease.attempt < lease.max_attempts:
+            longest = min(self._settings.retry_max_s, self._settings.retry_base_s * 2 ** (lease.attempt - 1))
+            delay = random.uniform(0, longest)  # noqa: S311 - jitter
+            self._ledger.again(Retry(lease.id, lease.token, delay, code, message, lease.limit_key))
+        else:
+            self._ledger.end(self._outcome(held, Status.FAILED, error_code=code, error_message=message))
+
+    async def cancel(self, gone: Sequence[Held]) -> None:
+        """These tasks are no longer ours: stop them where they run."""
+        by_host: dict[str, list[str]] = {}
+        for held in gone:
+            self._ledger.drop(held.lease.id)
+            if held.decision is not None and held.decision.host is not None:
+                by_host.setdefault(held.decision.host, []).append(str(held.lease.id))
+        for host, task_ids in by_host.items():
+            await self._hosts.cancel(host, task_ids)
+
+    # -- people, and plans (the slow lane) -----------------------------------------------------------------
+
+    async def _hold(self, lease: Lease, decision: Decision) -> None:
+        async with self._database.connection() as connection:
+            await leases.hold(connection, [(lease.id, lease.token, json.dumps(decision.record()))])
+        self._ledger.drop(lease.id)
+
+    def _plan_or_queue(self, lease: Lease, decision: Decision) -> None:
+        """Plan now when a place of the slow lane is free; otherwise the task waits in that lane, not here."""
+        if lease.slow or self.slow_running() < self._settings.slow_slots:
+            self.planning += not lease.slow
+            self.start(self._plan(lease, decision))
+        else:
+            self._ledger.give_back(lease, slow=True)
+
+    async def _plan(self, lease: Lease, decision: Decision) -> None:
+        try:
+            held = self._ledger.held.get(lease.id)
+            if held is not None:
+                held.decision = decision
+                await self._make_plan(held, decision)
+        finally:
+            self.planning -= not lease.slow
+            self._ledger.changed.set()
+
+    async def _make_plan(self, held: Held, decision: Decision) -> None:
+        try:
+            plan, steps = await make_plan(self._brain, held.lease)
+        except SeedCoreError as error:
+            self.again_or_fail(held, error.code, error.detail, again=error.transient)
+            return
+        record = json.dumps(decision.record())
+        async with self._database.connection() as connection:
+            await leases.store_plan(connection, held.lease, record, json.dumps(plan), steps)
+        self._ledger.drop(held.lease.id)
