@@ -13,7 +13,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from benchmarks.chaos import report
+from benchmarks.chaos.plan import KINDS
 from benchmarks.chaos.trial import Options, Trial, run_seed
+
+_KINDS = f"kinds of process to strike (default: all): {', '.join(KINDS)}"
 
 
 def main() -> int:
@@ -25,10 +28,13 @@ def main() -> int:
     parser.add_argument("--kills-every", type=float, default=2.0, metavar="S", help="mean pause between two faults")
     parser.add_argument("--lease", type=float, default=5.0, metavar="S", help="SEEDCORE_LEASE_S of the run")
     parser.add_argument("--patience", type=float, default=180.0, metavar="S", help="longest wait for the last end")
+    parser.add_argument("--only", nargs="+", choices=list(KINDS), default=list(KINDS), metavar="KIND", help=_KINDS)
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="copy the logs of a seed with findings there")
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args()
-    options = Options(given.tasks, given.rate, given.kills_every, given.lease, given.patience, given.keep)
+    options = Options(
+        given.tasks, given.rate, given.kills_every, given.lease, given.patience, given.keep, tuple(given.only)
+    )
     # What goes on is said beside the result, so that --json leaves standard output to the JSON.
     aside = Console(stderr=True)
     aside.print(f"SEEDCORE_LEASE_S={options.lease_s:g} here, so that stops outlast leases; the default is longer.")

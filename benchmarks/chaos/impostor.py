@@ -7,8 +7,8 @@ engine's own functions, under tokens that the witness saw go; every one of them 
 import json
 import random
 from collections import deque
-from collections.abc import Sequence
-from uuid import UUID
+from collections.abc import Mapping, Sequence
+from uuid import UUID, uuid4
 
 import asyncpg
 
@@ -16,42 +16,60 @@ from benchmarks.chaos.evidence import Evidence, Stale
 from seedcore.tasks import leases
 from seedcore.tasks.model import Outcome, Retry, Status
 
-WRITES = ("completion", "failure", "retry", "release")
+WRITES = ("completion", "failure", "exchange", "retry", "release")
 AT_ONCE = 10
 MOST = 2_000
 
 
 class Impostor:
-    """Remembers lost leases, and writes under them."""
+    """Remembers lost leases, and writes under them.
+
+    A task that was taken away is tried twice: at once, while nobody holds it, and again when another worker does. The
+    second is what fencing is for: an engine that looks at the task alone would take that write for the new holder's.
+    """
 
     def __init__(self, seed: int) -> None:
         self._chance = random.Random(f"impostor {seed}")
-        # Those whose task still runs somewhere are worth more, so that neither kind crowds the other out.
-        self._taken: deque[tuple[str, int]] = deque(maxlen=MOST)
+        self._fresh: deque[tuple[str, int]] = deque(maxlen=MOST)
+        self._waits: dict[str, int] = {}
         self._ended: deque[tuple[str, int]] = deque(maxlen=MOST)
+        self.against_holders = 0
 
     def learn(self, taken: Sequence[tuple[str, int]], ended: Sequence[tuple[str, int]]) -> None:
         """Leases (id, token) that went: from tasks that had not ended, and with their end."""
-        self._taken.extend(taken)
+        self._fresh.extend(taken)
+        self._waits.update(taken)
         self._ended.extend(ended)
 
-    async def strike(self, connection: asyncpg.Connection, evidence: Evidence) -> None:
-        """Try some writes, and note which were refused. A statement that fails says nothing, and is tried no more."""
-        for known, most in ((self._taken, AT_ONCE), (self._ended, AT_ONCE // 2)):
-            for _ in range(min(most, len(known))):
-                task_id, token = known.popleft()
-                write = self._chance.choice(WRITES)
-                if await _write(connection, write, UUID(task_id), token):
-                    evidence.stale_accepted.append(Stale(task_id, token, write))
-                else:
-                    evidence.stale_refused += 1
+    async def strike(self, connection: asyncpg.Connection, evidence: Evidence, held: Mapping[str, int]) -> None:
+        """Try some writes, and note which were refused; `held` are the leases of this moment.
+
+        A statement that fails says nothing, and is tried no more.
+        """
+        again = [(i, token) for i, token in self._waits.items() if held.get(i, token) != token][:AT_ONCE]
+        for task_id, _ in again:
+            del self._waits[task_id]
+        self.against_holders += len(again)
+        some = [known.popleft() for known in (self._fresh, self._ended) for _ in range(min(AT_ONCE // 2, len(known)))]
+        for task_id, token in again + some:
+            write = self._chance.choice(WRITES)
+            if await _write(connection, write, UUID(task_id), token):
+                evidence.stale_accepted.append(Stale(task_id, token, write))
+            else:
+                evidence.stale_refused += 1
+
+
+_RESULT = json.dumps({"run": "impostor", "token": 0, "attempt": 0})
 
 
 async def _write(connection: asyncpg.Connection, write: str, task_id: UUID, token: int) -> bool:
     match write:
         case "completion":
-            result = json.dumps({"run": "impostor", "token": token, "attempt": 0})
-            accepted = await leases.finish(connection, [Outcome(task_id, token, Status.COMPLETED, result=result)])
+            accepted = await leases.finish(connection, [Outcome(task_id, token, Status.COMPLETED, result=_RESULT)])
+        case "exchange":
+            # The dispatcher's usual way: ends and claims in one statement. A session that nobody opened claims nothing.
+            ended = [Outcome(task_id, token, Status.COMPLETED, result=_RESULT)]
+            accepted, _ = await leases.finish_and_claim(connection, ended, "default", uuid4(), 1)
         case "failure":
             outcome = Outcome(task_id, token, Status.FAILED, error_code="impostor", error_message="a stale worker")
             accepted = await leases.finish(connection, [outcome])

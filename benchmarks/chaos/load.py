@@ -13,7 +13,7 @@ import httpx
 
 from benchmarks.chaos import skills
 from benchmarks.chaos.evidence import Evidence, Shown
-from benchmarks.chaos.plan import Task, batches
+from benchmarks.chaos.plan import MAX_RUNNING, Task, batches
 
 SENDERS = 4
 TIMEOUT_S = 6.0
@@ -103,7 +103,7 @@ class Load:
         except httpx.HTTPError:
             return False
         state = answer.json()
-        waits = sum(q["ready"] + q["deferred"] for q in state["queues"].values())
+        waits = sum(q["ready"] + q["deferred"] + q["gated"] for q in state["queues"].values())
         return not waits and not state["running"]
 
     async def list_all(self) -> dict[str, Shown]:
@@ -130,6 +130,8 @@ def _body(task: Task) -> dict[str, Any]:
         "queue": task.queue,
         "max_attempts": task.max_attempts,
     }
+    if task.limit:
+        body["limit"] = {"key": task.limit, "max_running": MAX_RUNNING}
     if task.delay_s:
         body["run_after"] = (datetime.now(UTC) + timedelta(seconds=task.delay_s)).isoformat()
     return body

@@ -1,7 +1,7 @@
 """What is submitted and what is struck, both decided by the seed alone."""
 
 import random
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 from benchmarks.faults import TARGETS
@@ -15,6 +15,9 @@ KINDS: dict[str, tuple[str, ...]] = {
 }
 OFTEN = ("dispatcher", "agent host", "PostgreSQL", BACKEND)
 """These hold or write leases: they stand in the bag twice."""
+
+MAX_RUNNING = 4
+"""At once, of the tasks under one limit."""
 
 SHARE_ALL, SHARE_OVERLAP, SHARE_SHORT = 0.25, 0.2, 0.3
 
@@ -41,7 +44,7 @@ class Fault:
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """A task to submit; `delay_s` is its `run_after`, counted from the submission."""
+    """A task to submit; `delay_s` is its `run_after`, counted from the submission, `limit` the key of a limit."""
 
     key: str
     n: int
@@ -49,15 +52,16 @@ class Task:
     queue: str = "default"
     delay_s: float = 0.0
     max_attempts: int = 100
+    limit: str | None = None
 
 
-def faults(seed: int, mean_s: float, lease_s: float) -> Iterator[Fault]:
+def faults(seed: int, mean_s: float, lease_s: float, only: Collection[str] = KINDS) -> Iterator[Fault]:
     """Faults without end. Kinds and signals are drawn from a bag, so that each comes up before one does again."""
     chance = random.Random(f"faults {seed}")
     bag: list[tuple[str, str]] = []
     while True:
         if not bag:
-            bag = [(kind, signal) for kind in (*KINDS, *OFTEN) for signal in (KILL, STOP)]
+            bag = [(kind, signal) for kind in (*KINDS, *OFTEN) if kind in only for signal in (KILL, STOP)]
             chance.shuffle(bag)
         kind, signal = bag.pop()
         # Most stops outlast the lease and the reaper's pause; the others end in time and must cost no lease.
@@ -77,7 +81,8 @@ def faults(seed: int, mean_s: float, lease_s: float) -> Iterator[Fault]:
 def batches(seed: int, count: int) -> Iterator[list[Task]]:
     """`count` tasks in batches of 1 to 60: mostly no-ops, sleepers of 10 ms to 2 s, some deferred, some fragile.
 
-    A fragile one has two attempts, so that kills bring some of them to the dead letters.
+    A fragile one has two attempts, so that kills bring some of them to the dead letters. Some share a limit of few at
+    once: a place that a lost worker does not give back would hold up the others.
     """
     chance = random.Random(f"tasks {seed}")
     n = 0
@@ -88,6 +93,9 @@ def batches(seed: int, count: int) -> Iterator[list[Task]]:
 
 
 def _task(chance: random.Random, seed: int, n: int) -> Task:
+    if chance.random() < 0.05:
+        key = f"chaos-{chance.randrange(3)}"
+        return Task(f"chaos-{seed}-{n}", n, sleep_ms=chance.randint(10, 200), limit=key)
     sleeps = chance.random() < 0.4
     return Task(
         key=f"chaos-{seed}-{n}",

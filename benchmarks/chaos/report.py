@@ -40,18 +40,34 @@ def show(console: Console, trials: Sequence[Trial]) -> None:
 
 def _verdicts(trials: Sequence[Trial]) -> Table:
     table = Table(title="SIGKILL and SIGSTOP at random while tasks run")
-    for column in ("seed", "tasks", "faults", "runs", "leases lost", "lost", "twice", "stolen", "no answer"):
-        table.add_column(column, justify="right")
-    for column in ("stale refused: provoked", "by dispatchers, ≥", "dead letters", "submits repeated", "s"):
-        table.add_column(column, justify="right")
-    for t in trials:
-        v, counts = t.verdict, t.verdict.counts()
-        stale = "unknown" if t.stale_counted is None else f"{t.stale_counted:,}"
-        numbers = [v.tasks, len(t.struck), v.runs, v.leases_lost, *counts.values(), v.stale_refused]
-        rest = [stale, f"{v.dead_letters:,}", f"{t.repeated:,}", f"{t.seconds:.0f}"]
-        style = None if t.clean else "bold red"
-        table.add_row(str(t.seed), *[f"{n:,}" for n in numbers], *rest, style=style)
+    table.add_column("seed")
+    for trial in trials:
+        table.add_column(str(trial.seed), justify="right", style=None if trial.clean else "bold red")
+    facts = [_facts(trial) for trial in trials]
+    for name in facts[0]:
+        table.add_row(name, *[fact[name] for fact in facts])
     return table
+
+
+def _facts(trial: Trial) -> dict[str, str]:
+    verdict, counts = trial.verdict, trial.verdict.counts()
+    numbers: dict[str, int | None] = {
+        "lost": counts["lost"],
+        "completed twice": counts["twice"],
+        "stolen": counts["stolen"],
+        "submissions without answer": counts["unanswered"],
+        "stale writes refused: of dispatchers, at least": trial.stale_counted,
+        "stale writes refused: of the witness": verdict.stale_refused,
+        "of them while another held the task": trial.against_holders,
+        "leases lost": verdict.leases_lost,
+        "faults": len(trial.struck),
+        "tasks": verdict.tasks,
+        "runs": verdict.runs,
+        "dead letters (attempts spent)": verdict.dead_letters,
+        "submissions sent again": trial.repeated,
+        "seconds": round(trial.seconds),
+    }
+    return {name: "unknown" if number is None else f"{number:,}" for name, number in numbers.items()}
 
 
 def _recoveries(trials: Sequence[Trial]) -> Table:

@@ -1,44 +1,27 @@
 """Every statement that the witness runs; when the engine's tables change, this page follows. Reads only."""
 
-_ENDS = ("finished", "dead")
-_SHORT = ("ready", "deferred", "held", "leases")
-
-TABLES = "select table_name::text from information_schema.tables where table_schema = 'seedcore'"
-"""Which of the tables there are."""
+# The tables that hold ends, and how each tells the status.
+_ENDS = {"finished": "status", "dead": "'failed'"}
+_SHORT = ("ready", "deferred", "gated", "held", "leases")
 
 LEASES = "select id::text, token from seedcore.leases"
 
 
-def ends_since(tables: set[str]) -> str:
-    """Tasks that ended during the last $1 seconds."""
-    return f"select * from ({_ends(tables)}) e where finished_at > now() - make_interval(secs => $1::float8)"
+ENDS = " union all ".join(
+    f"select '{table}' as kept_in, id as uid, id::text as id, {status} as status, token, attempts, finished_at"
+    f" from seedcore.{table}"
+    for table, status in _ENDS.items()
+)
+"""Every end."""
 
+ENDS_SINCE = f"select * from ({ENDS}) e where finished_at > now() - make_interval(secs => $1::float8)"
+"""Tasks that ended during the last $1 seconds."""
 
-def ends_of(tables: set[str]) -> str:
-    """Tasks among $1 (ids as text) that have ended."""
-    return f"select * from ({_ends(tables)}) e where uid = any($1::text[]::uuid[])"
+ENDS_OF = f"select * from ({ENDS}) e where uid = any($1::text[]::uuid[])"
+"""Tasks among $1 that have ended."""
 
-
-def ends(tables: set[str]) -> str:
-    """Every end."""
-    return _ends(tables)
-
-
-def _ends(tables: set[str]) -> str:
-    parts = [
-        f"select '{name}' as kept_in, id as uid, id::text as id, status, token, attempts, finished_at"
-        f" from seedcore.{name}"
-        for name in _ENDS
-        if name in tables
-    ]
-    return " union all ".join(parts)
-
-
-def still_in(tables: set[str]) -> str:
-    """(id, table) of everything that waits or runs."""
-    parts = [f"select id::text, '{name}' as kept_in from seedcore.{name}" for name in _SHORT if name in tables]
-    return " union all ".join(parts)
-
+STILL_IN = " union all ".join(f"select id::text, '{table}' as kept_in from seedcore.{table}" for table in _SHORT)
+"""Everything that waits or runs."""
 
 # Events of every task stand in rows of many (`task_ids`), rare ones in rows of their own (`task_id`).
 END_EVENTS = """

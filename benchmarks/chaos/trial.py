@@ -22,7 +22,7 @@ from benchmarks.chaos.evidence import ENDED, Evidence, read_journal
 from benchmarks.chaos.impostor import Impostor
 from benchmarks.chaos.judge import Verdict, judge
 from benchmarks.chaos.load import TIMEOUT_S, Load
-from benchmarks.chaos.plan import faults
+from benchmarks.chaos.plan import KINDS, faults
 from benchmarks.chaos.recovery import Struck, in_flight
 from benchmarks.chaos.strike import Striker
 from benchmarks.chaos.witness import AWAY, Witness
@@ -44,6 +44,7 @@ class Options:
     lease_s: float
     patience_s: float
     keep: Path | None = None
+    only: tuple[str, ...] = tuple(KINDS)
 
 
 @dataclass(slots=True)
@@ -57,6 +58,7 @@ class Trial:
     stale_counted: int | None = None
     repeated: int = 0
     looks: int = 0
+    against_holders: int = 0
     seconds: float = 0.0
 
     @property
@@ -108,7 +110,8 @@ class _Seed:
     def __init__(self, system: System, seed: int, options: Options, journal: Path, tell: Tell) -> None:
         self._system, self._options, self._journal, self._tell = system, options, journal, tell
         self._trial, self._evidence = Trial(seed), Evidence()
-        self._witness = Witness(system.data_dir, self._evidence, Impostor(seed))
+        self._impostor = Impostor(seed)
+        self._witness = Witness(system.data_dir, self._evidence, self._impostor)
         self._striker = Striker(system)
         self._probes: list[asyncio.Task[None]] = []
 
@@ -132,6 +135,7 @@ class _Seed:
                 await watching
             await self._conclude(load)
             trial.stale_counted, trial.repeated = counters.stale(), load.repeated
+        trial.against_holders = self._impostor.against_holders
         trial.looks, trial.seconds = self._witness.looks, time.monotonic() - began
         return trial
 
@@ -157,7 +161,7 @@ class _Seed:
         options = self._options
         under_way: set[asyncio.Task[None]] = set()
         alone = True
-        for fault in faults(self._trial.seed, options.kills_every_s, options.lease_s):
+        for fault in faults(self._trial.seed, options.kills_every_s, options.lease_s, options.only):
             if under_way and not (fault.overlaps and alone):
                 await asyncio.wait(under_way)
             under_way = {job for job in under_way if not job.done()}

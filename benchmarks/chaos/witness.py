@@ -42,8 +42,7 @@ class Witness:
         self._data_dir = data_dir
         self._evidence = evidence
         self._impostor = impostor
-        self._tables: set[str] = set()
-        self._leases: dict[str, int] = {}
+        self.leases: dict[str, int] = {}
         self._seen: dict[str, End] = {}
         self.looks = 0
 
@@ -62,7 +61,7 @@ class Witness:
                         now = asyncio.get_running_loop().time()
                         await self.look(connection, sweep=now - swept > SWEEP_S)
                         swept = now if now - swept > SWEEP_S else swept
-                        await self._impostor.strike(connection, self._evidence)
+                        await self._impostor.strike(connection, self._evidence, self.leases)
                         await _pause(stop, LOOK_S)
             except AWAY:
                 await _pause(stop, LOOK_S)
@@ -75,18 +74,16 @@ class Witness:
 
     async def look(self, connection: asyncpg.Connection, *, sweep: bool) -> None:
         """One snapshot: which leases there are, which went without an end, and what ended."""
-        if not self._tables:
-            self._tables = {row["table_name"] for row in await connection.fetch(sql.TABLES)}
         async with connection.transaction(isolation="repeatable_read", readonly=True):
             rows = await connection.fetch(sql.LEASES)
             leases = {row["id"]: row["token"] for row in rows}
-            gone = {i: token for i, token in self._leases.items() if leases.get(i) != token}
-            ended = {row["id"] for row in await connection.fetch(sql.ends_of(self._tables), list(gone))}
+            gone = {i: token for i, token in self.leases.items() if leases.get(i) != token}
+            ended = {row["id"] for row in await connection.fetch(sql.ENDS_OF, list(gone))}
             if sweep:
-                ends = await connection.fetch(sql.ends(self._tables))
+                ends = await connection.fetch(sql.ENDS)
             else:
-                ends = await connection.fetch(sql.ends_since(self._tables), WINDOW_S)
-        self._leases = leases
+                ends = await connection.fetch(sql.ENDS_SINCE, WINDOW_S)
+        self.leases = leases
         for task_id, token in leases.items():
             self._evidence.newest[task_id] = max(token, self._evidence.newest.get(task_id, 0))
         taken = [(i, token) for i, token in gone.items() if i not in ended]
@@ -112,11 +109,11 @@ class Witness:
         await self.look(connection, sweep=True)
         evidence = self._evidence
         async with connection.transaction(isolation="repeatable_read", readonly=True):
-            for row in await connection.fetch(sql.ends(self._tables)):
+            for row in await connection.fetch(sql.ENDS):
                 evidence.ends.setdefault(row["id"], []).append(_end(row))
             for row in await connection.fetch(sql.END_EVENTS):
                 evidence.end_events.setdefault(row["id"], []).append(row["event"])
-            for row in await connection.fetch(sql.still_in(self._tables)):
+            for row in await connection.fetch(sql.STILL_IN):
                 evidence.still_in.setdefault(row["id"], []).append(row["kept_in"])
             for row in await connection.fetch(sql.KEYS):
                 evidence.stored.setdefault(row["key"], []).append(row["id"])

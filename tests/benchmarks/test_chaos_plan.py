@@ -41,7 +41,8 @@ def test_as_many_tasks_as_asked_for_each_under_a_key_of_its_own() -> None:
     assert {task.queue for task in tasks} == {"default", "graph"}
     assert any(task.delay_s for task in tasks)
     assert any(task.max_attempts == 2 for task in tasks)
+    assert len({task.limit for task in tasks}) == 4
     sleeps = [task.sleep_ms for task in tasks if task.sleep_ms]
-    assert 0.3 < len(sleeps) / len(tasks) < 0.5
+    assert 0.35 < len(sleeps) / len(tasks) < 0.5
     assert min(sleeps) >= 10
     assert max(sleeps) <= 2_000

@@ -71,6 +71,10 @@ class Scene:
         """The witness looks, as it does some times a second."""
         await self.witness.look(self.connection, sweep=False)
 
+    async def strike(self) -> None:
+        """The witness writes under leases that are lost."""
+        await self.impostor.strike(self.connection, self.evidence, self.witness.leases)
+
     async def verdict(self) -> Verdict:
         """What it all comes to."""
         await self.witness.conclude(self.connection)
@@ -99,12 +103,17 @@ async def test_a_task_that_changed_hands_and_ended_once_is_clean(scene: Scene) -
 
 
 async def test_stale_writes_of_the_witness_are_refused_and_counted(scene: Scene) -> None:
-    new = await scene.lose(await scene.claim())
-    await scene.impostor.strike(scene.connection, scene.evidence)
-    assert (scene.evidence.stale_refused, scene.evidence.stale_accepted) == (1, [])
+    old = await scene.claim()
+    await leases.release(scene.connection, [(old.id, old.token)])
+    await scene.look()
+    await scene.strike()
+    assert (scene.impostor.against_holders, scene.evidence.stale_refused) == (0, 1)
+    new = await scene.claim()
+    await scene.strike()
+    assert (scene.impostor.against_holders, scene.evidence.stale_refused) == (1, 2)
     await scene.complete(new)
-    await scene.impostor.strike(scene.connection, scene.evidence)
-    assert scene.evidence.stale_refused == 2
+    await scene.strike()
+    assert (scene.evidence.stale_refused, scene.evidence.stale_accepted) == (3, [])
     assert (await scene.verdict()).clean
 
 
@@ -114,9 +123,9 @@ async def test_an_engine_that_does_not_fence_is_found_out(
 ) -> None:
     monkeypatch.setattr(impostor, "WRITES", (write,))
     new = await scene.lose(await scene.claim())
-    for name in ("finish", "retry", "release"):
+    for name in ("finish", "retry", "release", "finish_and_claim"):
         monkeypatch.setattr(leases, name, unfenced(getattr(leases, name)))
-    await scene.impostor.strike(scene.connection, scene.evidence)
+    await scene.strike()
     monkeypatch.undo()
     assert await scene.complete(new) == set()
     verdict = await scene.verdict()
@@ -127,11 +136,13 @@ async def test_an_engine_that_does_not_fence_is_found_out(
 def unfenced(write: Callable[..., Awaitable[set[UUID]]]) -> Callable[..., Awaitable[set[UUID]]]:
     """The engine's write as it would be if nobody looked at tokens: it goes through under the one that holds."""
 
-    async def written(connection: asyncpg.Connection, items: list[Any]) -> set[UUID]:
+    async def written(connection: asyncpg.Connection, items: list[Any], *claim: Any) -> set[UUID]:
         (item,) = items
         task_id = item[0] if isinstance(item, tuple) else item.id
         token = await connection.fetchval("select token from seedcore.leases where id = $1", task_id)
-        return await write(connection, [(task_id, token) if isinstance(item, tuple) else replace(item, token=token)])
+        return await write(
+            connection, [(task_id, token) if isinstance(item, tuple) else replace(item, token=token)], *claim
+        )
 
     return written
 
