@@ -36,7 +36,7 @@ async def test_a_stream_follows_a_task_to_its_end_and_closes(http: httpx.AsyncCl
     await asyncio.sleep(0.3)
     async with dispatcher.database.connection() as connection:
         await connection.execute("delete from seedcore.deferred")
-        await connection.execute("insert into seedcore.ready (id, queue, priority) values ($1, 'default', 0)", lease.id)
+        await connection.execute("insert into seedcore.ready (id, queue, rank) values ($1, 'default', 0)", lease.id)
     await dispatcher.complete(await dispatcher.lease(), {"value": 1})
     answer = await reading
     assert answer.headers["content-type"].startswith("text/event-stream")

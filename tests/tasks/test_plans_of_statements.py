@@ -51,7 +51,7 @@ STATEMENTS: dict[str, tuple[str, list[str]]] = {
     "PULSE": ("uuid, float8, int, bool, bool", [f"'{new_id()}'", "15", "1", "true", "true"]),
     "LEAD": ("uuid, float8", [f"'{new_id()}'", "5"]),
     "CLOSE_LATE": ("int", ["1000"]),
-    "LOG": ("xid8, xid8[], pg_snapshot, bigint, int", ["'1'", "'{}'", "'10:10:'", "0", "500"]),
+    "LOG": ("text, text[], text, bigint, int", ["'1'", "'{}'", "'10:10:'", "0", "500"]),
     "PROMOTE": ("int", ["1000"]),
     "EVENTS": ("uuid[], bigint[]", [f"array['{new_id()}']::uuid[]", "'{0}'"]),
     "CANCEL": ("uuid", [f"'{new_id()}'"]),

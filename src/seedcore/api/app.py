@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 from fastapi.responses import JSONResponse, RedirectResponse
 
+from seedcore.api.engine_routes import router as engine_router
 from seedcore.api.gateway import Gateway
 from seedcore.api.routes import router
 from seedcore.settings import Settings
@@ -24,6 +25,7 @@ def build_app(settings: Settings) -> FastAPI:
     app = web.create_app("gateway", settings, gateway.health, lifespan=lifespan)
     app.state.gateway = gateway
     app.include_router(router)
+    app.include_router(engine_router)
 
     @app.get("/api/v1/health", tags=["health"])
     @app.get("/readyz", tags=["health"])

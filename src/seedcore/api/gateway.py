@@ -1,7 +1,9 @@
 """What the gateway's routes share: database, feed, submission, skills."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
+
+from fastapi import Depends, Request
 
 from seedcore.settings import Settings
 from seedcore.skills.registry import SkillRegistry
@@ -39,3 +41,13 @@ class Gateway:
         """Close connections."""
         await self.feed.aclose()
         await self.database.aclose()
+
+
+async def _gateway(request: Request) -> Gateway:
+    # async: FastAPI hands a plain function to a thread, at every request.
+    gateway: Gateway = request.app.state.gateway
+    return gateway
+
+
+TheGateway = Annotated[Gateway, Depends(_gateway)]
+"""The process's gateway, as routes take it."""

@@ -5,10 +5,10 @@ from collections.abc import AsyncIterator
 from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Header, Query, Request, Response
+from fastapi import APIRouter, Header, Query, Response
 
-from seedcore.api.gateway import Gateway
-from seedcore.api.schemas import BatchIn, BatchOut, RejectIn, TaskQuery
+from seedcore.api.gateway import TheGateway
+from seedcore.api.schemas import BatchIn, BatchOut, RejectIn, TaskQuery, parse_uuid
 from seedcore.errors import FieldError, InvalidInputError
 from seedcore.tasks import control, queries
 from seedcore.tasks.model import Status
@@ -21,15 +21,6 @@ EVENT_STREAM: dict[int | str, dict[str, Any]] = {
     200: {"description": "Server-sent events", "content": {"text/event-stream": {}}},
     204: {"description": "The task has ended, and its last event was sent"},
 }
-
-
-async def _gateway(request: Request) -> Gateway:
-    # async: FastAPI hands a plain function to a thread, at every request.
-    gateway: Gateway = request.app.state.gateway
-    return gateway
-
-
-TheGateway = Annotated[Gateway, Depends(_gateway)]
 
 
 @router.post("/tasks", status_code=201, tags=["tasks"])
@@ -46,10 +37,11 @@ async def submit_task(
             raise InvalidInputError(f"idempotency_key {message}.", errors=[FieldError("idempotency_key", message)])
         body = {**body, "idempotency_key": idempotency_key}
     async with gateway.database.connection() as connection:
-        submitted = await gateway.submission.one(connection, body)
-        if not submitted.created:
-            response.status_code = 200
+        task, submitted = await gateway.submission.one(connection, body)
         response.headers["Location"] = f"/api/v1/tasks/{submitted.id}"
+        if submitted.created_at is not None:
+            return task_json(queries.just_submitted(task, submitted.created_at))
+        response.status_code = 200
         return task_json(await queries.get(connection, submitted.id))
 
 
@@ -71,8 +63,8 @@ async def list_tasks(query: Annotated[TaskQuery, Query()], gateway: TheGateway) 
             task_type=query.type,
             queue=query.queue,
             domain=query.domain,
-            parent_id=_uuid(query.parent_id, "parent_id"),
-            before=_uuid(query.cursor, "cursor"),
+            parent_id=parse_uuid(query.parent_id, "parent_id"),
+            before=parse_uuid(query.cursor, "cursor"),
             limit=query.limit + 1,
         )
     page = records[: query.limit]
@@ -155,13 +147,6 @@ async def queue_state(gateway: TheGateway) -> dict[str, Any]:
 async def list_skills(gateway: TheGateway) -> dict[str, Any]:
     """Every skill, with the JSON schemas of what it takes and gives."""
     return {"items": gateway.skill_list}
-
-
-def _uuid(value: str | None, field: str) -> UUID | None:
-    try:
-        return None if value is None else UUID(value)
-    except ValueError:
-        raise InvalidInputError(f"{field}: not a task id.", errors=[FieldError(field, "not a task id")]) from None
 
 
 def _status(value: str | None) -> Status | None:

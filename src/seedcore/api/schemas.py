@@ -1,9 +1,11 @@
 """What the gateway takes."""
 
-from typing import Any
+from typing import Any, Self
+from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from seedcore.errors import FieldError, InvalidInputError
 from seedcore.tasks.schemas import Text
 
 
@@ -39,3 +41,53 @@ class TaskQuery(BaseModel):
     parent_id: str | None = None
     cursor: str | None = Field(None, description="`next_cursor` of the page before")
     limit: int = Field(50, ge=1, le=500)
+
+
+class DeadQuery(BaseModel):
+    """Filters of `GET /dead`."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    type: Text | None = None
+    code: Text | None = Field(None, description="the error code")
+    cursor: str | None = Field(None, description="`next_cursor` of the page before")
+    limit: int = Field(50, ge=1, le=500)
+
+
+class RequeueIn(BaseModel):
+    """Which dead letters run again: those named, or the newest of a type, an error code, or both."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    ids: list[UUID] | None = Field(None, min_length=1, max_length=1000)
+    type: Text | None = None
+    code: Text | None = None
+    limit: int = Field(1000, ge=1, le=1000)
+
+    @model_validator(mode="after")
+    def _says_which(self) -> Self:
+        if (self.ids is None) == (self.type is None and self.code is None):
+            raise ValueError("name either `ids`, or `type` or `code`")
+        return self
+
+
+class LimitBody(BaseModel):
+    """What a key allows; null takes a bound away."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    max_running: int | None = Field(None, ge=1, le=1_000_000)
+    rate_per_s: float | None = Field(None, gt=0, le=1_000_000)
+    burst: int = Field(1, ge=1, le=1_000_000)
+
+
+def parse_uuid(value: str | None, field: str) -> UUID | None:
+    """A task's id from a query.
+
+    Raises:
+        InvalidInputError: it is none.
+    """
+    try:
+        return None if value is None else UUID(value)
+    except ValueError:
+        raise InvalidInputError(f"{field}: not a task id.", errors=[FieldError(field, "not a task id")]) from None

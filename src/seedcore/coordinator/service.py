@@ -81,7 +81,7 @@ class CoordinatorService(ServiceBase):
         """
         fields = request.model_dump(exclude={"wait_s"}, exclude_unset=True)
         async with self._database.connection() as connection:
-            submitted = await self._submission.one(connection, fields)
+            _, submitted = await self._submission.one(connection, fields)
         wait_s = min(request.wait_s or self.settings.route_wait_s, self.settings.request_timeout_s - 1)
         if not await self._feed.wait_ended(submitted.id, wait_s):
             raise DeadlineError(

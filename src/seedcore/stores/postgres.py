@@ -58,6 +58,14 @@ DATABASE_ERRORS = (UnavailableError, asyncpg.PostgresError, *_DOWN)
 """What a statement may raise while the server restarts, refuses or is gone."""
 
 
+class _Connection(asyncpg.Connection):  # type: ignore[misc]  # asyncpg has no types
+    """One without session state to reset: that would be a round trip for every use of a pool's connection."""
+
+    def get_reset_query(self) -> str:
+        """Nothing; an open transaction is rolled back all the same."""
+        return ""
+
+
 class Database:
     """A lazily connected pool that survives restarts of the server.
 
@@ -147,6 +155,7 @@ class Database:
                 dsn = await asyncio.to_thread(resolve_dsn, self.settings)
                 self._pool = await asyncpg.create_pool(
                     dsn,
+                    connection_class=_Connection,
                     min_size=0,
                     max_size=self.size,
                     max_inactive_connection_lifetime=60,

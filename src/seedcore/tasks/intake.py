@@ -26,15 +26,16 @@ class Submission:
         self._settings = settings
         self._skills = skills
 
-    async def one(self, connection: asyncpg.Connection, fields: Mapping[str, Any]) -> Submitted:
-        """Submit one task.
+    async def one(self, connection: asyncpg.Connection, fields: Mapping[str, Any]) -> tuple[NewTask, Submitted]:
+        """Submit one task; returns it as it was checked, and what became of it.
 
         Raises:
             InvalidInputError: names the field and what is allowed.
             TooLargeError: its params are over the limit.
             ConflictError: its key was used with other params.
         """
-        return (await submit(connection, [self.check(fields)]))[0]
+        task = self.check(fields)
+        return task, (await submit(connection, [task]))[0]
 
     async def many(self, connection: asyncpg.Connection, items: Sequence[Mapping[str, Any]]) -> list[Submitted]:
         """Submit a batch, all or none; errors name `tasks.N.field`."""

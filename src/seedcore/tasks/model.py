@@ -82,10 +82,15 @@ class NewTask:
 
 @dataclass(slots=True)
 class Submitted:
-    """What became of a submission: `created` is False when the idempotency key gave an earlier task."""
+    """What became of a submission: `created_at` is None when the idempotency key gave an earlier task."""
 
     id: UUID
-    created: bool
+    created_at: datetime | None
+
+    @property
+    def created(self) -> bool:
+        """Whether this submission made the task."""
+        return self.created_at is not None
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ import asyncpg
 
 from seedcore.errors import NotFoundError
 from seedcore.tasks import sql
-from seedcore.tasks.model import Event, Status
+from seedcore.tasks.model import Event, NewTask, Status
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +64,41 @@ async def get(connection: asyncpg.Connection, task_id: UUID) -> TaskRecord:
     if row is None:
         raise NotFoundError(f"There is no task {task_id}.")
     return _record(row)
+
+
+def just_submitted(task: NewTask, created_at: datetime) -> TaskRecord:
+    """A task as it is right after its submission, without asking for it."""
+    return TaskRecord(
+        id=task.id,
+        type=task.type,
+        params=json.loads(task.params),
+        status=Status.QUEUED,
+        domain=task.domain,
+        priority=task.priority,
+        queue=task.queue,
+        idempotency_key=task.idempotency_key,
+        attempts=0,
+        max_attempts=task.max_attempts,
+        timeout_s=task.timeout_s,
+        run_after=task.run_after,
+        created_at=created_at,
+        started_at=None,
+        finished_at=None,
+        result=None,
+        error=None,
+        decision=None,
+        parent_id=None,
+        step=None,
+        deadline=task.deadline,
+        limit_key=None if task.limit is None else task.limit.key,
+        errors=[],
+    )
+
+
+async def get_many(connection: asyncpg.Connection, task_ids: Sequence[UUID]) -> list[TaskRecord]:
+    """Tasks by id, in that order; those that are not there are left out."""
+    rows = {row["id"]: row for row in await connection.fetch(sql.GET_MANY, list(task_ids))}
+    return [_record(rows[i]) for i in task_ids if i in rows]
 
 
 # The short table that holds the ids of a state: a filter by state starts there, not in history.

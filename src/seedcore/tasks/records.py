@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from seedcore.tasks.log import LogEntry
 from seedcore.tasks.model import Event
 from seedcore.tasks.queries import TaskRecord
 
@@ -40,6 +41,12 @@ def event_json(event: Event) -> dict[str, Any]:
     """An event as a server-sent event's `id`, `event` and `data`."""
     data = {"task_id": str(event.task_id), "at": _time(event.at), **event.data}
     return {"id": event.id, "event": event.event, "data": data}
+
+
+def entry_json(entry: LogEntry) -> dict[str, Any]:
+    """An entry of the log as a server-sent event's `id`, `event` and `data`."""
+    data = {"task_ids": [str(i) for i in entry.task_ids], "at": _time(entry.at), **entry.data}
+    return {"id": str(entry.position), "event": entry.event, "data": data}
 
 
 def _time(value: Any) -> str | None:

@@ -39,7 +39,7 @@ _STORE = """
     select min(at) as at from (select run_at as at from later union all select now() from gated
                                union all select deadline from fresh where deadline is not null) m) c where c.at is not null)
 , told as (select seedcore.tell())
-select f.id from fresh f, woken, rouse, told
+select f.id, now() as created_at from fresh f, woken, rouse, told
 """
 
 # Without keys: plain inserts.
@@ -371,6 +371,8 @@ error_message, decision::text as decision, parent_id, step, deadline, limit_key,
 
 GET = f"select {STATE_COLUMNS} from seedcore.task_state where id = $1"
 
+GET_MANY = f"select {STATE_COLUMNS} from seedcore.task_state where id = any($1::uuid[])"
+
 CHILDREN = f"select {STATE_COLUMNS} from seedcore.task_state where parent_id = $1 order by id"
 
 PLAN_OF = "select plan::text from seedcore.held where id = $1"
@@ -415,7 +417,8 @@ from found e join followed f on f.task_id = e.task_id where e.id > f.after order
 LOG = """
 select e.tick, e.event, e.at, coalesce(e.task_ids, array[e.task_id]) as task_ids, (e.data - 'token' - 'leased_at')::text as data
 from seedcore.events e
-where (e.xid >= $1::xid8 or e.xid = any($2::xid8[])) and pg_visible_in_snapshot(e.xid, $3::pg_snapshot) and e.tick > $4
+where (e.xid >= $1::text::xid8 or e.xid = any($2::text[]::xid8[]))
+  and pg_visible_in_snapshot(e.xid, $3::text::pg_snapshot) and e.tick > $4
 order by e.tick limit $5
 """
 

@@ -1,7 +1,9 @@
 """Submitting tasks: one statement for any number, all or none."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 import asyncpg
 
@@ -23,13 +25,15 @@ async def submit(connection: asyncpg.Connection, tasks: Sequence[NewTask]) -> li
     limits = {task.limit for task in tasks if task.limit is not None}
     columns = _columns(tasks)
     try:
+        if not keyed and not limits:
+            # One statement is a transaction of its own.
+            created_at = (await connection.fetch(sql.SUBMIT, *columns))[0]["created_at"]
+            return [Submitted(task.id, created_at) for task in tasks]
         async with connection.transaction():
             if limits:
                 await set_limits(connection, list(limits))
             rows = await connection.fetch(sql.SUBMIT_KEYED if keyed else sql.SUBMIT, *columns)
-            if not keyed:
-                return [Submitted(task.id, True) for task in tasks]
-            return await _resolve(connection, tasks, {row["id"] for row in rows})
+            return await _resolve(connection, tasks, {row["id"]: row["created_at"] for row in rows})
     except (asyncpg.UntranslatableCharacterError, asyncpg.InvalidTextRepresentationError, asyncpg.DataError) as error:
         message = f"cannot be stored as JSON: {error.args[0]}"
         raise InvalidInputError(f"params {message}", errors=[FieldError("params", message)]) from None
@@ -46,9 +50,13 @@ async def set_limits(connection: asyncpg.Connection, limits: Sequence[Limit]) ->
     )
 
 
-async def _resolve(connection: asyncpg.Connection, tasks: Sequence[NewTask], fresh: set[Any]) -> list[Submitted]:
-    answers = {n: Submitted(task.id, True) for n, task in enumerate(tasks) if task.id in fresh}
+async def _resolve(
+    connection: asyncpg.Connection, tasks: Sequence[NewTask], fresh: Mapping[UUID, datetime]
+) -> list[Submitted]:
+    answers = {n: Submitted(task.id, fresh[task.id]) for n, task in enumerate(tasks) if task.id in fresh}
     rest = [n for n in range(len(tasks)) if n not in answers]
+    if not rest:
+        return [answers[n] for n in range(len(tasks))]
     rows = await connection.fetch(
         sql.FIRST_OF_KEYS,
         [tasks[n].queue for n in rest],
@@ -64,7 +72,7 @@ async def _resolve(connection: asyncpg.Connection, tasks: Sequence[NewTask], fre
                 f"for a task of another type or with other params (task {row['id']}).",
                 errors=[FieldError("idempotency_key", "already used with other params")],
             )
-        answers[n] = Submitted(row["id"], False)
+        answers[n] = Submitted(row["id"], None)
     return [answers[n] for n in range(len(tasks))]
 
 
