@@ -16,20 +16,26 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
 
+from benchmarks.queue import report
 from seedcore.settings import load_settings
 from seedcore.stores.embedded import embedded_postgres
 
 PEERS = {"engine": "seedcore", "pgqueuer": "pgqueuer", "awa": "awa", "procrastinate": "procrastinate"}
+PARTS = ("drain", "latency", "held", "history", "idle")
+# Jobs a second, and how many in one submit.
+OPEN_LOOPS = ((1000, 1), (10_000, 50))
 
 
 def main() -> int:
-    """Measure; 0 when every peer that is installed gave a result."""
+    """Measure; 0 when everything that was asked for gave a result."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.queue", description=__doc__)
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
     parser.add_argument("--jobs", type=int, nargs="+", default=[10_000, 100_000])
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--peers", nargs="+", choices=list(PEERS), default=list(PEERS))
+    parser.add_argument("--backlog", type=int, default=1_000_000)
+    parser.add_argument("--history", type=int, default=5_000_000)
     parser.add_argument("--dsn", help="a PostgreSQL to fill (default: an embedded one of its own)")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
@@ -39,34 +45,53 @@ def main() -> int:
     folder = Path(tempfile.mkdtemp(prefix="scq"))
     server = embedded_postgres(load_settings(data_dir=folder / "data"))
     try:
-        dsn = options.dsn or server.acquire()
-        results = [r for jobs in options.jobs for r in _measure(dsn, jobs, options.rounds, present)]
+        results = _measure(options.dsn or server.acquire(), options, present)
     finally:
         server.release()
         shutil.rmtree(folder, ignore_errors=True)
     if options.json:
         print(json.dumps(results, indent=1))
     else:
-        Console().print(table(results))
+        for table in report.tables(results):
+            Console().print(table)
     return 0
 
 
-def _measure(dsn: str, jobs: int, rounds: int, peers: list[str]) -> list[dict[str, Any]]:
+def _measure(dsn: str, options: argparse.Namespace, peers: list[str]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    if "drain" in options.parts:
+        found["drain"] = [r for jobs in options.jobs for r in _drains(dsn, jobs, options.rounds, peers)]
+    if "latency" in options.parts:
+        two = [name for name in ("engine", "pgqueuer") if name in peers]
+        found["latency"] = [r for loop in OPEN_LOOPS for r in _latencies(dsn, *loop, options.rounds, two)]
+    if "held" in options.parts:
+        found["held"] = [_child("long", dsn, "--what", "held") for _ in range(3)]
+    if "history" in options.parts:
+        sizes = ("--backlog", str(options.backlog), "--history", str(options.history))
+        found["history"] = _child("long", dsn, "--what", "history", *sizes)
+    if "idle" in options.parts:
+        found["idle"] = _child("idle", dsn)
+    return found
+
+
+def _child(module: str, dsn: str, *arguments: str) -> dict[str, Any]:
+    """One measurement in a process of its own."""
+    print(f"{module} {' '.join(arguments)}", file=sys.stderr, flush=True)
+    command = [sys.executable, "-m", f"benchmarks.queue.{module}", "--server", dsn, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=1800)
+    if done.returncode != 0:
+        raise RuntimeError(f"{module} failed:\n{done.stderr[-2000:]}")
+    result: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
+    return result
+
+
+def _drains(dsn: str, jobs: int, rounds: int, peers: list[str]) -> list[dict[str, Any]]:
     runs: dict[str, list[dict[str, Any]]] = {name: [] for name in peers}
     for n in range(rounds):
         for name in peers:
             if name == "procrastinate" and (jobs > 10_000 or n > 0):
                 continue  # a thousand jobs a second: one run of the small size tells enough
-            print(f"round {n + 1}: {name}, {jobs} jobs", file=sys.stderr, flush=True)
-            done = subprocess.run(
-                [sys.executable, "-m", f"benchmarks.queue.{name}", "--server", dsn, "--jobs", str(jobs)],
-                capture_output=True,
-                text=True,
-                timeout=900,
-            )
-            if done.returncode != 0:
-                raise RuntimeError(f"{name} failed:\n{done.stderr[-2000:]}")
-            runs[name].append(json.loads(done.stdout.strip().splitlines()[-1]))
+            runs[name].append(_child(name, dsn, "--jobs", str(jobs)))
     return [_summary(found) for found in runs.values() if found]
 
 
@@ -83,34 +108,22 @@ def _summary(found: list[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
-def table(results: list[dict[str, Any]]) -> Table:
-    """Medians, and how many times PgQueuer's rate each is."""
-    base = {r["jobs"]: r["jobs_per_s"] for r in results if r["peer"] == "pgqueuer"}
-    shown = Table(title="Drain of no-op jobs, one process, to durable completion (median)")
-    for column in (
-        "jobs",
-        "peer",
-        "jobs/s",
-        "lowest to highest",
-        "runs",
-        "times pgqueuer",
-        "insert/s",
-        "WAL bytes a job",
-    ):
-        shown.add_column(column, justify="right")
-    for r in results:
-        ratio = f"{r['jobs_per_s'] / base[r['jobs']]:.2f}" if r["jobs"] in base else "-"
-        shown.add_row(
-            f"{r['jobs']:,}",
-            r["peer"],
-            f"{r['jobs_per_s']:,.0f}",
-            f"{r['lowest']:,.0f} to {r['highest']:,.0f}",
-            str(r["runs"]),
-            ratio,
-            f"{r['insert_per_s']:,.0f}",
-            f"{r['wal_bytes_per_job']:,.0f}",
-        )
-    return shown
+def _latencies(dsn: str, rate: int, group: int, rounds: int, peers: list[str]) -> list[dict[str, Any]]:
+    runs: dict[str, list[dict[str, Any]]] = {name: [] for name in peers}
+    for _ in range(rounds):
+        for name in peers:
+            runs[name].append(_child("latency", dsn, "--peer", name, "--rate", str(rate), "--group", str(group)))
+    kept = ("p50_ms", "p99_ms", "max_ms", "missing")
+    return [
+        {
+            "peer": name,
+            "rate": rate,
+            "group": group,
+            **{key: round(statistics.median(run[key] for run in found), 2) for key in kept},
+            "p99s_ms": [round(run["p99_ms"], 1) for run in found],
+        }
+        for name, found in runs.items()
+    ]
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from seedcore.stores.migrate import migrate
 from seedcore.stores.postgres import ENGINE_SESSION
 from seedcore.tasks import leases
 from seedcore.tasks.model import Lease, NewTask, Outcome, Status
+from seedcore.tasks.scan import Scan
 from seedcore.tasks.submit import submit
 
 WORKERS, BATCH, CHUNK = 2, 500, 1000
@@ -26,27 +27,50 @@ async def noop(lease: Lease) -> Outcome:
     return Outcome(lease.id, lease.token, Status.COMPLETED, result='{"value": 1}', decision=DECISION)
 
 
+async def connect(dsn: str) -> asyncpg.Connection:
+    """As a dispatcher connects."""
+    return await asyncpg.connect(dsn, server_settings=ENGINE_SESSION)
+
+
+async def work_off(connection: asyncpg.Connection, most: int | None = None, batch: int = BATCH) -> int:
+    """Claim and finish until nothing is left (or `most` are done): each turn is one statement; returns how many."""
+    session, scan = uuid4(), Scan()
+    await leases.open_session(connection, session, "bench", "default", 600)
+    outcomes: list[Outcome] = []
+    done = 0
+    while True:
+        room = batch if most is None else min(batch, most - done)
+        if outcomes and room > 0:
+            accepted, claimed = await leases.finish_and_claim(connection, outcomes, "default", session, room, scan=scan)
+            assert len(accepted) == len(outcomes)
+        elif outcomes:
+            await leases.finish(connection, outcomes)
+            return done
+        else:
+            claimed = await leases.claim(connection, "default", session, room, scan=scan)
+        if not claimed and not outcomes:
+            return done
+        outcomes = [await noop(lease) for lease in claimed]
+        done += len(outcomes)
+
+
+async def fill(connection: asyncpg.Connection, jobs: int, prefix: str = "k") -> None:
+    """Submit with keys, a thousand at a time."""
+    for start in range(0, jobs, CHUNK):
+        numbers = range(start, min(start + CHUNK, jobs))
+        await submit(connection, [NewTask("noop", PARAMS, idempotency_key=f"{prefix}{n}") for n in numbers])
+
+
 async def drain(dsn: str, jobs: int) -> Drain:
-    """Submit with keys, claim by batch, finish by batch."""
+    """Submit with keys, work off with two connections."""
     await asyncio.to_thread(migrate, load_settings(pg_dsn=dsn))
-    connections = [await asyncpg.connect(dsn, server_settings=ENGINE_SESSION) for _ in range(WORKERS)]
-
-    async def insert() -> None:
-        for start in range(0, jobs, CHUNK):
-            batch = [NewTask("noop", PARAMS, idempotency_key=f"k{n}") for n in range(start, min(start + CHUNK, jobs))]
-            await submit(connections[0], batch)
-
-    async def worker(connection: asyncpg.Connection) -> None:
-        session = uuid4()
-        await leases.open_session(connection, session, "bench", "default", 600)
-        while claimed := await leases.claim(connection, "default", session, BATCH):
-            await leases.finish(connection, [await noop(lease) for lease in claimed])
+    connections = [await connect(dsn) for _ in range(WORKERS)]
 
     async def work() -> None:
-        await asyncio.gather(*[worker(connection) for connection in connections])
+        await asyncio.gather(*[work_off(connection) for connection in connections])
 
     left = "select exists (select 1 from seedcore.ready) or exists (select 1 from seedcore.leases)"
-    result = await timed_drain("seedcore", dsn, jobs, insert, work, left)
+    result = await timed_drain("seedcore", dsn, jobs, lambda: fill(connections[0], jobs), work, left)
     finished = await connections[0].fetchval("select count(*) from seedcore.finished where status = 'completed'")
     assert finished == jobs, f"{finished} of {jobs} completed"
     for connection in connections:

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import APIRouter, Header, Query, Response
+from fastapi import APIRouter, Header, Path, Query, Response
 
 from seedcore.api.gateway import TheGateway
 from seedcore.api.schemas import BatchIn, BatchOut, RejectIn, TaskQuery, parse_uuid
@@ -13,9 +13,11 @@ from seedcore.errors import FieldError, InvalidInputError
 from seedcore.tasks import control, queries
 from seedcore.tasks.model import Status
 from seedcore.tasks.records import event_json, task_json
+from seedcore.tasks.schemas import QUEUE_NAME
 from seedcore.utils.web import EventStream
 
 router = APIRouter(prefix="/api/v1")
+QueueName = Annotated[str, Path(pattern=QUEUE_NAME)]
 
 EVENT_STREAM: dict[int | str, dict[str, Any]] = {
     200: {"description": "Server-sent events", "content": {"text/event-stream": {}}},
@@ -141,6 +143,22 @@ async def queue_state(gateway: TheGateway) -> dict[str, Any]:
     """How much waits, for how long, and whether dispatchers make progress."""
     async with gateway.database.connection() as connection:
         return await queries.queue_state(connection)
+
+
+@router.post("/queue/{queue}/pause", tags=["queue"])
+async def pause_queue(queue: QueueName, gateway: TheGateway) -> dict[str, Any]:
+    """Claim nothing more from a queue; what runs goes on, and tasks can still be submitted."""
+    async with gateway.database.connection() as connection:
+        await control.pause(connection, queue)
+    return {"queue": queue, "paused": True}
+
+
+@router.post("/queue/{queue}/resume", tags=["queue"])
+async def resume_queue(queue: QueueName, gateway: TheGateway) -> dict[str, Any]:
+    """Claim from a queue again."""
+    async with gateway.database.connection() as connection:
+        at = await control.resume(connection, queue)
+    return {"queue": queue, "paused": False, "at": at.isoformat()}
 
 
 @router.get("/skills", tags=["skills"])

@@ -1,5 +1,6 @@
 """What people do to tasks: cancel, retry, approve, reject."""
 
+from datetime import datetime
 from uuid import UUID
 
 import asyncpg
@@ -67,3 +68,14 @@ async def _after(connection: asyncpg.Connection, task_id: UUID, done: bool, what
     if not done:
         raise ConflictError(f"Cannot {what}: task {task_id} is {record.status}.", task_status=str(record.status))
     return record
+
+
+async def pause(connection: asyncpg.Connection, queue: str) -> None:
+    """Claim nothing more from a queue; what runs goes on."""
+    await connection.execute(sql.PAUSE, queue)
+
+
+async def resume(connection: asyncpg.Connection, queue: str) -> datetime:
+    """Claim from a queue again; returns the database's time of it."""
+    at: datetime = (await connection.fetchrow(sql.RESUME, queue))["at"]
+    return at

@@ -93,7 +93,8 @@ class Submitted:
         return self.created_at is not None
 
 
-@dataclass(frozen=True, slots=True)
+# Not frozen: making a frozen one takes five times as long, and one is made for every task.
+@dataclass(slots=True)
 class Lease:
     """A claimed task. `token` fences every later write; `params` is JSON text, still undecoded; `seq` is its place."""
 

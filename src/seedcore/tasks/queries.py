@@ -173,6 +173,7 @@ async def queue_state(connection: asyncpg.Connection) -> dict[str, Any]:
     depths = await connection.fetch(sql.QUEUE_DEPTHS)
     totals = await connection.fetchrow(sql.QUEUE_TOTALS)
     sessions = await connection.fetch(sql.SESSIONS)
+    paused = [row["queue"] for row in await connection.fetch(sql.PAUSED)]
     return {
         "queues": {
             row["queue"]: {
@@ -184,5 +185,6 @@ async def queue_state(connection: asyncpg.Connection) -> dict[str, Any]:
             for row in depths
         },
         **{name: int(value) for name, value in totals.items()},
+        "paused": paused,
         "dispatchers": [dict(row) for row in sessions],
     }

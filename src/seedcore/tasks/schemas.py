@@ -5,6 +5,8 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 
+QUEUE_NAME = r"^[a-z][a-z0-9_-]{0,62}$"
+
 Text = Annotated[str, Field(max_length=200, pattern=r"^[^\x00]*$")]
 """PostgreSQL cannot keep U+0000."""
 
@@ -35,7 +37,7 @@ class TaskIn(BaseModel):
 
     type: str = Field(min_length=1, max_length=200, description="a skill's name, or `goal`")
     params: dict[str, Any] = Field(default_factory=dict)
-    queue: str = Field("default", pattern=r"^[a-z][a-z0-9_-]{0,62}$")
+    queue: str = Field("default", pattern=QUEUE_NAME)
     domain: Text | None = None
     priority: int = Field(0, ge=-100, le=100, description="the higher runs first")
     max_attempts: int | None = Field(None, ge=1, le=100)

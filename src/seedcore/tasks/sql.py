@@ -85,7 +85,8 @@ taken as (
       select c.ctid from seedcore.ready c
       where c.queue = {0} and c.slow = {3} and (c.rank, c.seq) > (w.rank, w.seq) and (c.rank, c.seq) < (w.until, 0)
       order by c.rank, c.seq limit {2} for update skip locked) r
-    where exists (select 1 from seedcore.sessions s where s.id = {1} and s.expires_at > now()) limit {2}))
+    where exists (select 1 from seedcore.sessions s where s.id = {1} and s.expires_at > now())
+      and not exists (select 1 from seedcore.paused p where p.queue = {0}) limit {2}))
   returning id, seq, attempts)
 , leased as (
   insert into seedcore.leases (id, token, owner, attempts)
@@ -139,7 +140,7 @@ where (select count(*) from told) >= 0
 union all
 select a.id, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null
 from ack a where not exists (select 1 from gone g where g.id = a.id)
-order by 2 nulls last
+order by priority desc nulls last, seq
 """
 )
 
@@ -361,6 +362,14 @@ with freed as (delete from seedcore.held where id = $1 and status = 'approval' r
 select id, seedcore.tell() from freed
 """
 
+PAUSE = "insert into seedcore.paused (queue) values ($1) on conflict do nothing"
+
+RESUME = """
+with gone as (delete from seedcore.paused where queue = $1 returning queue)
+select now() as at, count(pg_notify('seedcore_ready', seedcore.lane(g.queue, l.slow))) > 0 as was_paused
+from gone g cross join (values (false), (true)) l(slow)
+"""
+
 # -- read --------------------------------------------------------------------------------------------------
 
 STATE_COLUMNS = """
@@ -437,6 +446,8 @@ select queue, sum(ready) as ready, sum(deferred) as deferred, sum(gated) as gate
   select queue, 0, 0, count(*), null from (select queue from seedcore.gated limit 10000) g group by queue) q
 group by queue order by queue
 """
+
+PAUSED = "select queue from seedcore.paused order by queue"
 
 QUEUE_TOTALS = """
 select (select count(*) from seedcore.leases) as running,

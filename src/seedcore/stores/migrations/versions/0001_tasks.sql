@@ -56,6 +56,12 @@ create table seedcore.ready (
 create unique index ready_order on seedcore.ready (queue, slow, rank, seq);
 create unique index ready_id on seedcore.ready (id);
 
+-- Queues that nobody claims from until a person lets them go on.
+create table seedcore.paused (
+  queue text primary key,
+  since timestamptz not null default now()
+);
+
 -- Runnable later: `run_after` and retries.
 create table seedcore.deferred (
   id       uuid primary key,
