@@ -17,11 +17,16 @@ async def cancel(connection: asyncpg.Connection, task_id: UUID) -> TaskRecord:
         NotFoundError: there is no such task.
         ConflictError: it has ended already.
     """
+    gone: list[UUID] = []
     async with connection.transaction():
-        rows = await connection.fetch(sql.CANCEL, task_id)
-        if rows:
-            await connection.execute(sql.SETTLE, [row["id"] for row in rows])
-    return await _after(connection, task_id, bool(rows), "cancel a task that has ended")
+        # Again when it moved from one table to another in between.
+        for _ in range(sql.MOST_MOVES):
+            if not await connection.fetchval(sql.LIVES, [task_id]):
+                break
+            gone += [row["id"] for row in await connection.fetch(sql.CANCEL, task_id)]
+        if gone:
+            await connection.execute(sql.SETTLE, gone)
+    return await _after(connection, task_id, bool(gone), "cancel a task that has ended")
 
 
 async def retry(connection: asyncpg.Connection, task_id: UUID) -> TaskRecord:

@@ -87,11 +87,19 @@ async def let_through(connection: asyncpg.Connection, done: Reaped) -> None:
 
 async def close_late(connection: asyncpg.Connection) -> int:
     """End tasks whose deadline has passed, a page of them; returns how many, the steps below them included."""
+    gone: list[UUID] = []
     async with connection.transaction():
-        rows = await connection.fetch(sql.CLOSE_LATE, PAGE)
-        if rows:
-            await connection.execute(sql.SETTLE, [row["id"] for row in rows])
-    return len(rows)
+        due = await connection.fetch(sql.DUE, PAGE)
+        late = [row["id"] for row in due if row["late"]]
+        for _ in range(sql.MOST_MOVES if late else 0):
+            if not await connection.fetchval(sql.LIVES, late):
+                break
+            gone += [row["id"] for row in await connection.fetch(sql.CLOSE_LATE, late)]
+        if due:
+            await connection.execute(sql.DUE_DONE, [row["id"] for row in due])
+        if gone:
+            await connection.execute(sql.SETTLE, gone)
+    return len(gone)
 
 
 async def promote(connection: asyncpg.Connection) -> int:

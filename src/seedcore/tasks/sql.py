@@ -46,7 +46,7 @@ select f.id, now() as created_at from fresh f, woken, rouse, told
 SUBMIT = f"with {_INPUT}, fresh as (select * from input) {_STORE}"
 
 # With keys: primary key idempotency (queue, key) decides who is first; repeats inside the batch too. A key whose period
-# is over is free again.
+# is over is free again, and one whose task retention took (its submitter has committed long since, or it would show).
 SUBMIT_KEYED = f"""
 with {_INPUT}
 , won as (
@@ -54,7 +54,9 @@ with {_INPUT}
   select distinct on (queue, key) queue, key, id, now() + make_interval(secs => period_s)
   from input where key is not null order by queue, key, id
   on conflict (queue, key) do update set task_id = excluded.task_id, created_at = now(), expires_at = excluded.expires_at
-  where i.expires_at <= now() returning task_id)
+  where i.expires_at <= now() or (i.created_at < now() - interval '1 hour'
+        and not exists (select 1 from seedcore.tasks t where t.id = i.task_id))
+  returning task_id)
 , fresh as (select * from input where key is null or id in (select task_id from won))
 {_STORE}"""
 
@@ -272,8 +274,8 @@ ADMIT = "select seedcore.admit($1::text[])"
 # A restarted actor's earlier session is over: its leases are reaped now, not after their time.
 OPEN_SESSION = """
 with before as (update seedcore.sessions set expires_at = now() where actor = $5 and id <> $1)
-insert into seedcore.sessions (id, name, queue, expires_at, actor)
-values ($1, $2, $3, now() + make_interval(secs => $4), $5)
+insert into seedcore.sessions (id, name, queue, expires_at, actor, schema_version)
+values ($1, $2, $3, now() + make_interval(secs => $4), $5, $6)
 on conflict (id) do update set expires_at = excluded.expires_at
 """
 
@@ -312,6 +314,18 @@ with recursive family as (
 , kept as (insert into seedcore.finished (id, tick, status, attempts, error_code, error_message)
            select id, tick, 'cancelled', attempts, 'cancelled', 'cancelled on request' from gone, said)
 select id, seedcore.tell(), pg_notify('seedcore_cancel', id::text) from gone
+"""
+
+MOST_MOVES = 100
+
+# Whether any of these tasks, or of the steps below them, has not ended: one that moved from table to table while a
+# statement waited for it was in neither for that statement's snapshot.
+LIVES = """
+with recursive family as (
+  select id from seedcore.tasks where id = any($1::uuid[])
+  union all select t.id from seedcore.tasks t join family f on t.parent_id = f.id)
+select exists (select 1 from family f where not exists (select 1 from seedcore.finished d where d.id = f.id)
+                                        and not exists (select 1 from seedcore.dead x where x.id = f.id))
 """
 
 # With all its attempts; a deadline that it missed is forgotten.
@@ -475,7 +489,8 @@ select exists (select 1 from led) as leads,
          select 1 from seedcore.leases l where not exists (select 1 from seedcore.sessions s where s.id = l.owner)) as lost,
        exists (select 1 from seedcore.gated) as waits,
        extract(epoch from least((select min(run_at) from seedcore.deferred), (select min(next_at) from seedcore.limits),
-                                (select min(at) from seedcore.deadlines)) - now())::float8 as due_s
+                                (select min(at) from seedcore.deadlines),
+                                (select min(next_at) from seedcore.schedules where not paused)) - now())::float8 as due_s
 """
 
 RESIGN = "delete from seedcore.leaders where role = 'reaper' and owner = $1"
@@ -511,15 +526,18 @@ with lost as (
 select id, attempts >= max_attempts as dead, follow_up, seedcore.tell() from seen
 """
 
-# Index deadlines_at. A task that has not ended by its deadline ends as failed, and the steps below it with it.
+# Index deadlines_at. `late` is false for a task that a person has run again since: its deadline no longer holds.
+DUE = """
+select d.id, coalesce(t.deadline is not null, false) as late
+from seedcore.deadlines d left join seedcore.tasks t on t.id = d.id
+where d.at <= now() order by d.at limit $1 for update of d skip locked
+"""
+
+DUE_DONE = "delete from seedcore.deadlines where id = any($1::uuid[])"
+
+# Primary keys. A task that has not ended by its deadline ends as failed, and the steps below it with it.
 CLOSE_LATE = """
-with recursive due as (
-  delete from seedcore.deadlines where ctid = any(array(
-    select ctid from seedcore.deadlines where at <= now() order by at limit $1 for update skip locked))
-  returning id)
-, late as (
-  -- Retried by a person since: the deadline no longer holds.
-  select d.id from due d join seedcore.tasks t on t.id = d.id where t.deadline is not null)
+with recursive late as (select unnest($1::uuid[]) as id)
 , family as (
   select id, id as root from late
   union all select t.id, f.root from seedcore.tasks t join family f on t.parent_id = f.id)
@@ -543,7 +561,7 @@ with recursive due as (
   insert into seedcore.finished (id, tick, status, attempts, error_code, error_message)
   select g.id, s.tick, 'cancelled', g.attempts, 'deadline_exceeded', 'its plan had not ended by its deadline'
   from gone g, said s where s.event = 'cancelled' and g.id not in (select id from late))
-select count(*) over () as page, g.id, seedcore.tell(), pg_notify('seedcore_cancel', g.id::text) from gone g
+select g.id, seedcore.tell(), pg_notify('seedcore_cancel', g.id::text) from gone g
 """
 
 # -- retention ---------------------------------------------------------------------------------------------
