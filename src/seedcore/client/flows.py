@@ -172,14 +172,16 @@ def events(policy: Policy, task_id: UUID | str, after: int) -> Flow[None]:
         yield from retries.pause(trouble)
 
 
-def wait(policy: Policy, task_id: UUID | str, timeout_s: float) -> Flow[Task]:
+def wait(policy: Policy, task_id: UUID | str, timeout_s: float, began: float | None = None) -> Flow[Task]:
     """The task once it has ended: its stream tells when to look, and looking now and then must do without one.
+
+    The time runs from `began` on, or from now.
 
     Raises:
         DeadlineError: it has not ended after `timeout_s`.
     """
     path = task_path(task_id, "events")
-    until = policy.now() + timeout_s
+    until = (policy.now() if began is None else began) + timeout_s
     cursor = Cursor(0)
     barren = 0
     pause = policy.first_pause_s
@@ -209,10 +211,9 @@ def run(policy: Policy, task: NewTask, returns: Any, timeout_s: float) -> Flow[A
         UnexpectedResultError: its result is no `returns`.
         DeadlineError: it has not ended after `timeout_s`.
     """
-    until = policy.now() + timeout_s
-    submitted = yield from submit(policy, task, until)
-    left = until - policy.now()
-    ended = submitted if submitted.ended else (yield from wait(policy, submitted.id, left))
+    began = policy.now()
+    submitted = yield from submit(policy, task, began + timeout_s)
+    ended = submitted if submitted.ended else (yield from wait(policy, submitted.id, timeout_s, began))
     if ended.status is not Status.COMPLETED:
         raise TaskFailedError.of(ended)
     return ended.result if returns is None else _typed(ended, returns)

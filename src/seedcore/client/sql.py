@@ -13,7 +13,6 @@ from seedcore.client.model import NewTask, Options, Params
 if TYPE_CHECKING:
     import psycopg
     import sqlalchemy
-    import sqlalchemy.ext.asyncio
     import sqlalchemy.orm
 
 # Text first: a driver that was told how to write JSON would make one JSON string of the text.
@@ -36,8 +35,7 @@ class AsyncpgConnection(Protocol):
 
 @overload
 def enqueue(
-    connection: "AsyncpgConnection | psycopg.AsyncConnection[Any] | psycopg.AsyncCursor[Any]"
-    " | sqlalchemy.ext.asyncio.AsyncConnection | sqlalchemy.ext.asyncio.AsyncSession",
+    connection: "AsyncpgConnection | psycopg.AsyncConnection[Any] | psycopg.AsyncCursor[Any]",
     task_type: str,
     params: Params | None = None,
     **options: Unpack[Options],
@@ -57,8 +55,9 @@ def enqueue(connection: Any, task_type: str, params: Params | None = None, **opt
     """Submit a task in the connection's transaction; gives the task's id, or an awaitable of it.
 
     Takes connections of asyncpg, psycopg (a cursor too: it lends its connection and keeps its own results) and
-    SQLAlchemy (a session too), sync and async. Where the caller begins no transaction, the driver's own rules hold.
-    Without an `idempotency_key`, a transaction that the caller repeats after a lost commit submits again.
+    SQLAlchemy (a session too; an async one lends its sync one by `run_sync`). Where the caller begins no transaction,
+    the driver's own rules hold. Without an `idempotency_key`, a transaction that the caller repeats after a lost commit
+    submits again.
 
     Raises:
         InvalidInputError: params or options are not allowed; nothing was sent.
@@ -77,13 +76,9 @@ def enqueue(connection: Any, task_type: str, params: Params | None = None, **opt
         if isinstance(connection, psycopg.AsyncConnection | psycopg.AsyncCursor):
             return _psycopg_async(connection, values)
         return _psycopg(connection, values)
-    if "sqlalchemy" in families:
-        from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession, async_scoped_session
-
-        if isinstance(connection, AsyncConnection | AsyncSession | async_scoped_session):
-            return _sqlalchemy_async(connection, values)
+    if "sqlalchemy" in families and not type(connection).__module__.startswith("sqlalchemy.ext.asyncio"):
         return _sqlalchemy(connection, values)
-    known = "asyncpg, psycopg or SQLAlchemy"
+    known = "asyncpg, psycopg or SQLAlchemy (sync)"
     raise TypeError(
         f"enqueue takes a connection of {known}, not {type(connection).__module__}.{type(connection).__name__}"
     )
@@ -124,17 +119,8 @@ def _first(row: tuple[Any, ...] | None) -> UUID:
 def _sqlalchemy(connection: Any, values: _Values) -> UUID:
     from sqlalchemy import text
 
-    return _id(connection.execute(text(_SQLALCHEMY), _named(values)).scalar_one())
-
-
-async def _sqlalchemy_async(connection: Any, values: _Values) -> UUID:
-    from sqlalchemy import text
-
-    return _id((await connection.execute(text(_SQLALCHEMY), _named(values))).scalar_one())
-
-
-def _named(values: _Values) -> dict[str, str]:
-    return dict(zip(("type", "params", "options"), values, strict=True))
+    named = dict(zip(("type", "params", "options"), values, strict=True))
+    return _id(connection.execute(text(_SQLALCHEMY), named).scalar_one())
 
 
 def _id(value: Any) -> UUID:
