@@ -9,6 +9,7 @@ from fastapi.responses import JSONResponse, RedirectResponse
 from seedcore.api.engine_routes import router as engine_router
 from seedcore.api.gateway import Gateway
 from seedcore.api.routes import router
+from seedcore.api.schedules import router as schedule_router
 from seedcore.settings import Settings
 from seedcore.utils import web
 
@@ -26,6 +27,7 @@ def build_app(settings: Settings) -> FastAPI:
     app.state.gateway = gateway
     app.include_router(router)
     app.include_router(engine_router)
+    app.include_router(schedule_router)
 
     @app.get("/api/v1/health", tags=["health"])
     @app.get("/readyz", tags=["health"])

@@ -51,11 +51,23 @@ def run() -> None:
 
 
 @app.command()
-def migrate() -> None:
-    """Bring the database's schema to this version; `run` and the bootstraps do it by themselves."""
-    from seedcore.stores.migrate import migrate as bring_up
+def migrate(
+    after: Annotated[
+        bool, typer.Option("--after", help="Also take away what only the release before this one needed.")
+    ] = False,
+) -> None:
+    """Bring the database's schema to this version, before a roll; `run` and the bootstraps do it by themselves.
 
-    print(f"schema {bring_up(load_settings())}")
+    The release before this one goes on working. When nothing of it runs any more, `--after` ends the upgrade; it is
+    refused, and the exit status is 1, while dispatchers of an older release are alive.
+    """
+    from seedcore.stores.migrate import migrate as bring_up
+    from seedcore.stores.migrate import newest
+
+    version = bring_up(load_settings(), "after" if after else "before")
+    print(f"schema {version}")
+    if version < newest():
+        print(f"when nothing of the release before this one runs: seedcore migrate --after (to {newest()})")
 
 
 @config_app.command("docs")

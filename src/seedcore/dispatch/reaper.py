@@ -13,7 +13,7 @@ from uuid import uuid4
 
 from seedcore.settings import Settings
 from seedcore.stores.postgres import DATABASE_ERRORS, Database
-from seedcore.tasks import reap
+from seedcore.tasks import firing, reap
 from seedcore.tasks.reap import Reaped
 from seedcore.utils.logs import get_logger
 
@@ -84,6 +84,7 @@ class Reaper:
                 await reap.reap_lost(connection, self._settings, done)
             if outlook.waits or (outlook.due_s is not None and outlook.due_s <= 0):
                 await reap.let_through(connection, done)
+                self._add(asdict(await firing.fire(connection)))
                 outlook = await reap.lead(connection, self._owner, self._lead_s)
             if time.monotonic() - self._expired > EXPIRE_EVERY_S:
                 self._expired = time.monotonic()

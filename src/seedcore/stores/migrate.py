@@ -1,26 +1,76 @@
-"""Bring the database to this version's schema, under a lock; only bootstrap and the launcher do this."""
+"""Bring the database to this version's schema, under a lock; only bootstrap, launcher and `seedcore migrate` do this.
 
+Every revision says its `phase`. Those of phase `before` add what this release needs and leave what the release before
+it works with: they run before a roll, while that release runs. Those of phase `after` take away what only it needed:
+they run when it has gone. See docs/decisions/0005-migrations-in-two-phases.md.
+"""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
-from seedcore.errors import UnavailableError
+from seedcore.errors import ConflictError, UnavailableError
 from seedcore.settings import Settings
 from seedcore.stores.postgres import SCHEMA_VERSION, resolve_dsn
 from seedcore.utils.logs import get_logger, mask
+
+if TYPE_CHECKING:
+    from alembic.script import Script
+    from sqlalchemy import Connection
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 # Two bootstraps at once: the second waits here, then finds nothing to do.
 ADVISORY_LOCK = 0x5EEDC04E
 
+LOCK_TIMEOUT_MS = 1000
+"""A migration that waits for a table makes all others wait behind it: it gives up after this time, and tries again."""
+LOCK_PATIENCE_S = 60.0
+LOCK_PAUSE_S = 0.5
 
-def migrate(settings: Settings) -> str:
-    """Run every migration that is missing; returns the version that the database has now.
+Phase = Literal["before", "after"]
+
+
+def migrate(settings: Settings, phase: Phase | None = None, *, folder: Path = MIGRATIONS) -> str:
+    """Run the migrations that are missing; returns the version that the database has then.
+
+    Args:
+        settings: where the database is.
+        phase: `before` goes to SCHEMA_VERSION, which the release before this one works with, too; `after` goes to the
+            end. None: `before`, and with the embedded server, whose SeedCore is never rolled, the end when no
+            dispatcher of an older release is alive.
+        folder: Alembic's.
 
     Raises:
-        UnavailableError: the database refuses the connection.
+        UnavailableError: the database refuses the connection, or somebody's transaction keeps a table.
+        ConflictError: dispatchers of an older release are alive that a migration would take something from.
     """
-    from alembic import command
-    from alembic.config import Config
-    from alembic.runtime.migration import MigrationContext
+    with _locked(settings) as connection:
+        run = _Run(connection, folder)
+        run.upgrade("head" if phase == "after" else SCHEMA_VERSION)
+        if phase is None and settings.pg_dsn is None:
+            try:
+                run.upgrade("head")
+            except ConflictError as error:
+                get_logger("seedcore.stores").warning(
+                    "the schema keeps what an older release needs", reason=error.detail
+                )
+        version = run.version()
+    get_logger("seedcore.stores").info("schema is up to date", version=version)
+    return version
+
+
+def newest(folder: Path = MIGRATIONS) -> str:
+    """The last revision that there is, of whatever phase."""
+    from alembic.script import ScriptDirectory
+
+    return ScriptDirectory(str(folder)).get_current_head() or ""
+
+
+@contextmanager
+def _locked(settings: Settings) -> Iterator["Connection"]:
+    """A connection that holds the lock of those who migrate."""
     from sqlalchemy import create_engine, text
     from sqlalchemy.exc import OperationalError
     from sqlalchemy.pool import NullPool
@@ -32,22 +82,102 @@ def migrate(settings: Settings) -> str:
             # Session scope, on its own transaction: Alembic commits between migrations.
             connection.execute(text("select pg_advisory_lock(:key)"), {"key": ADVISORY_LOCK})
             connection.execute(text("create schema if not exists seedcore"))
+            connection.execute(text(f"set lock_timeout = {LOCK_TIMEOUT_MS}"))
             connection.commit()
-            config = Config()
-            config.set_main_option("script_location", str(MIGRATIONS))
-            config.attributes["connection"] = connection
-            command.upgrade(config, SCHEMA_VERSION)
-            connection.commit()
-            context = MigrationContext.configure(
-                connection, opts={"version_table": "schema_version", "version_table_schema": "seedcore"}
-            )
-            version = context.get_current_revision() or ""
+            yield connection
     except OperationalError as error:
         raise UnavailableError(f"The database refuses: {mask(str(error.orig))} (SEEDCORE_PG_DSN).") from None
     finally:
         engine.dispose()
-    get_logger("seedcore.stores").info("schema is up to date", version=version)
-    return version
+
+
+class _Run:
+    """Migrations on one connection, one after the other, each in a transaction of its own."""
+
+    def __init__(self, connection: "Connection", folder: Path) -> None:
+        from alembic.config import Config
+        from alembic.script import ScriptDirectory
+
+        self._connection = connection
+        self._config = Config()
+        self._config.set_main_option("script_location", str(folder))
+        self._config.attributes["connection"] = connection
+        self._scripts = ScriptDirectory.from_config(self._config)
+
+    def version(self) -> str:
+        """The database's."""
+        from alembic.runtime.migration import MigrationContext
+
+        options = {"version_table": "schema_version", "version_table_schema": "seedcore"}
+        version = MigrationContext.configure(self._connection, opts=options).get_current_revision() or ""
+        self._connection.commit()
+        return version
+
+    def upgrade(self, target: str) -> None:
+        """Run what is missing up to `target`, itself included."""
+        for script in self._missing(target):
+            if script.module.phase == "after":
+                self._refuse_older(script.revision)
+            self._apply(script.revision)
+
+    def _missing(self, target: str) -> "list[Script]":
+        version = self.version()
+        if version > (self._scripts.get_current_head() or ""):
+            # A newer release was here. What it did before its roll, this one works with.
+            get_logger("seedcore.stores").info("the schema is newer than this release", version=version)
+            return []
+        if target != "head" and version >= target:
+            return []
+        return list(reversed(list(self._scripts.iterate_revisions(target, version or "base"))))
+
+    def _refuse_older(self, revision: str) -> None:
+        """What `revision` takes away is needed by releases that do not know the last `before` in front of it."""
+        from sqlalchemy import text
+
+        below = self._scripts.iterate_revisions(revision, "base")
+        known = next(script.revision for script in below if script.module.phase == "before")
+
+        names = self._connection.scalars(
+            text(
+                "select name from seedcore.sessions where expires_at > now() and schema_version < :known order by name"
+            ),
+            {"known": known},
+        ).all()
+        self._connection.commit()
+        if names:
+            raise ConflictError(
+                f"Migration {revision} takes away what an older release needs, and {len(names)} dispatchers of one are "
+                f"alive ({', '.join(names[:5])}): stop them, then run `seedcore migrate --after`."
+            )
+
+    def _apply(self, revision: str) -> None:
+        from alembic import command
+
+        deadline = time.monotonic() + LOCK_PATIENCE_S
+        while True:
+            try:
+                command.upgrade(self._config, revision)
+                self._connection.commit()
+            except Exception as error:
+                self._connection.rollback()
+                if not _waited_for_a_table(error):
+                    raise
+                if time.monotonic() > deadline:
+                    raise UnavailableError(
+                        f"Migration {revision} waits for a table that somebody's transaction keeps: end what "
+                        "pg_stat_activity shows as oldest, then migrate again.",
+                        retry_after_s=10,
+                    ) from None
+                time.sleep(LOCK_PAUSE_S)
+            else:
+                return
+
+
+def _waited_for_a_table(error: BaseException) -> bool:
+    """Whether a lock was not to be had in time. SQLAlchemy wraps the error (`orig`), a plain cursor does not."""
+    from psycopg.errors import LockNotAvailable
+
+    return isinstance(getattr(error, "orig", error), LockNotAvailable)
 
 
 def run_script(module_file: str) -> None:

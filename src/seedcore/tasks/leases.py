@@ -8,6 +8,7 @@ from uuid import UUID
 
 import asyncpg
 
+from seedcore.stores.postgres import SCHEMA_VERSION
 from seedcore.tasks import sql
 from seedcore.tasks.model import Lease, Outcome, Retry, Step
 from seedcore.tasks.scan import WHOLE, Scan
@@ -26,7 +27,7 @@ async def open_session(
         lease_s: seconds that the session lives without a heartbeat.
         actor: stays the same when the dispatcher is restarted: an earlier session of it ends now.
     """
-    await connection.execute(sql.OPEN_SESSION, session, name, queue, lease_s, actor or str(session))
+    await connection.execute(sql.OPEN_SESSION, session, name, queue, lease_s, actor or str(session), SCHEMA_VERSION)
 
 
 @dataclass(frozen=True, slots=True)
