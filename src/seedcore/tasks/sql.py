@@ -89,17 +89,17 @@ taken as (
       order by c.rank, c.seq limit {2} for update skip locked) r
     where exists (select 1 from seedcore.sessions s where s.id = {1} and s.expires_at > now())
       and not exists (select 1 from seedcore.paused p where p.queue = {0}) limit {2}))
-  returning id, seq, attempts)
+  returning id, seq, attempts + 1 as attempt, nextval('seedcore.ticks') as token)
 , leased as (
-  insert into seedcore.leases (id, token, owner, attempts)
-  select id, nextval('seedcore.ticks'), {1}, attempts + 1 from taken returning id, token, attempts)
+  insert into seedcore.leases (id, token, owner, attempts) select id, token, {1}, attempt from taken)
 """
 
-# The columns stand in the order of `model.Lease`.
+# The columns stand in the order of `model.Lease`. No CTE is joined to another: without hash joins that would compare
+# every row of a batch with every other.
 _LEASED = """
-select l.id, l.token, l.attempts as attempt, t.type, t.params::text as params, t.bindings::text as bindings, t.queue,
+select k.id, k.token, k.attempt, t.type, t.params::text as params, t.bindings::text as bindings, t.queue,
        t.slow, t.domain, t.priority, t.max_attempts, t.timeout_s, t.limit_key, t.idempotency_key, t.parent_id, t.approved, t.created_at, k.seq
-from leased l join taken k on k.id = l.id join seedcore.tasks t on t.id = l.id
+from taken k join seedcore.tasks t on t.id = k.id
 """
 
 CLAIM = "with " + _CLAIM.format("$1", "$2", "$3", "$4", "$5", "$6", "$7") + _LEASED + "order by t.priority desc, k.seq"
@@ -129,10 +129,18 @@ ack as materialized (
 , told as (select seedcore.tell() from said limit 1)
 """
 
-FINISH = f"with {_FINISH} select id from gone where (select count(*) from told) >= 0"
+FINISH = f"with {_FINISH} select count(*) from gone where (select count(*) from told) >= 0"
 
-# One statement, one commit, for a dispatcher's turn: end what ended, lease what is next. A refused acknowledgement comes
-# back as a row without token.
+# Asked only when FINISH counted fewer than it was given: which of the ends stand? Primary keys.
+ACCEPTED = """
+select a.id from unnest($1::uuid[], $2::bigint[], $3::text[], $4::text[]) a(id, token, status, code)
+where exists (select 1 from seedcore.finished f where f.id = a.id and f.token = a.token and f.status = a.status)
+   or exists (select 1 from seedcore.dead d where d.id = a.id and d.token = a.token and a.status = 'failed'
+              and d.error_code = a.code)
+"""
+
+# One statement, one commit, for a dispatcher's turn: end what ended, lease what is next. The last row, without a token,
+# holds how many ends were accepted.
 FINISH_AND_CLAIM = (
     f"with {_FINISH}, "
     + _CLAIM.format("$9", "$10", "$11", "$12", "$13", "$14", "$15")
@@ -140,8 +148,8 @@ FINISH_AND_CLAIM = (
     + """
 where (select count(*) from told) >= 0
 union all
-select a.id, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null
-from ack a where not exists (select 1 from gone g where g.id = a.id)
+select null, null, (select count(*) from gone), null, null, null, null, null, null, null, null, null, null, null, null, null,
+       null, null
 order by priority desc nulls last, seq
 """
 )
