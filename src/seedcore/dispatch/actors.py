@@ -80,5 +80,9 @@ class ReaperActor:
     async def _listen(self) -> None:
         while True:
             with contextlib.suppress(*DATABASE_ERRORS):
-                await self._bell.listen()
+                await self._bell.listen(on_ready=self._on_listening)
             await asyncio.sleep(RELISTEN_S)
+
+    async def _on_listening(self) -> None:
+        """What was said before that, nobody heard: look again what is due."""
+        self._reaper.rouse()

@@ -248,12 +248,17 @@ class Dispatcher:
 
     async def _listen_step(self) -> None:
         try:
-            await self._bell.listen()
+            await self._bell.listen(on_ready=self._on_listening)
         finally:
             for lane in self._lanes.values():
                 lane.idle = False
                 lane.wake()
             self._ledger.changed.set()
+
+    async def _on_listening(self) -> None:
+        """What was said before that, nobody heard: a leading reaper looks again what is due."""
+        if self._reaper.leads:
+            self._reaper.rouse()
 
     def _on_ready(self, _connection: Any, _pid: int, _channel: str, lane: str) -> None:
         for slow in (False, True):

@@ -30,6 +30,7 @@ class Reaper:
         self._owner = uuid4()
         self._lead_s = max(5.0, 3 * settings.reap_s)
         self._wake_at = 0.0
+        self._in_round = False
         self._changed = asyncio.Event()
         self._expired = float("-inf")
         self._last_round: float | None = None
@@ -51,7 +52,7 @@ class Reaper:
 
     def on_later(self, _connection: Any, _pid: int, _channel: str, seconds: str) -> None:
         """A NOTIFY on LATER_CHANNEL; its payload is the seconds until something is due."""
-        if self.leads:
+        if self.leads or self._in_round:
             with contextlib.suppress(ValueError):
                 self.rouse(float(seconds))
 
@@ -62,12 +63,15 @@ class Reaper:
                 self._wake_at = float("inf")
                 await self._sleep()
             pause = self._settings.reap_s
+            # What is said while the round goes on must not be forgotten when it ends.
+            self._wake_at, self._in_round = float("inf"), True
             try:
                 pause = await self.round()
             except DATABASE_ERRORS as error:
                 self.counts["failures"] += 1
                 self._log.warning("round failed", reason=f"{type(error).__name__}: {error}")
-            self._wake_at = time.monotonic() + pause
+            self._in_round = False
+            self._wake_at = min(self._wake_at, time.monotonic() + pause)
             await self._sleep()
 
     async def round(self) -> float:

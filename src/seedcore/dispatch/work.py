@@ -7,6 +7,8 @@ from collections.abc import Awaitable, Coroutine, Sequence
 from typing import Any
 from uuid import UUID
 
+import asyncpg
+
 from seedcore.dispatch.ledger import Held, Ledger
 from seedcore.dispatch.planning import make_plan
 from seedcore.dispatch.ports import Brain, Decision, HostLostError, Hosts, HostUnavailableError, features
@@ -16,10 +18,11 @@ from seedcore.skills.calls import Call, Completion
 from seedcore.stores.postgres import DATABASE_ERRORS, Database
 from seedcore.tasks import leases
 from seedcore.tasks.model import Lease, Outcome, Retry, Status
-from seedcore.utils.logs import get_logger
+from seedcore.utils.logs import get_logger, mask
 
 # No agent can take it just now, or nobody decides: look again after about this long.
 PATIENCE_S = 0.25
+MAX_CODE, MAX_MESSAGE = 100, 2000
 
 
 class Work:
@@ -62,8 +65,9 @@ class Work:
         try:
             params = await self._bind(batch)
             decisions = await self._decide(batch)
-        except (SeedCoreError, *DATABASE_ERRORS) as error:
-            self._log.warning("nobody decides, giving back", tasks=len(batch), reason=str(error))
+        except Exception as error:  # noqa: BLE001 - whatever is wrong there, these leases must not be kept
+            reason = f"{type(error).__name__}: {error}"
+            self._log.warning("nobody decides, giving back", tasks=len(batch), reason=reason)
             await self._put_off(batch)
             return
         by_host: dict[str, list[Call]] = {}
@@ -88,15 +92,34 @@ class Work:
             self._ledger.give_back(lease)
 
     async def _bind(self, batch: list[Lease]) -> dict[UUID, str]:
-        if not any(lease.bindings for lease in batch):
+        bound = [lease for lease in batch if lease.bindings]
+        if not bound:
             return {}
         async with self._database.connection() as connection:
-            return await leases.bind(connection, batch)
+            try:
+                return await leases.bind(connection, bound)
+            except (LookupError, TypeError):
+                return await self._bind_each(connection, bound)
+
+    async def _bind_each(self, connection: asyncpg.Connection, bound: Sequence[Lease]) -> dict[UUID, str]:
+        """What can be bound; a step whose input is not there fails, for what ended before it does not change."""
+        texts: dict[UUID, str] = {}
+        for lease in bound:
+            try:
+                texts |= await leases.bind(connection, [lease])
+            except (LookupError, TypeError) as error:
+                if (held := self._ledger.held.get(lease.id)) is not None:
+                    message = f"no earlier step's result has what this one takes: {error}"
+                    self.again_or_fail(held, "input_missing", message, again=False)
+        return texts
 
     async def _decide(self, batch: list[Lease]) -> list[Decision]:
         feedback = self._ledger.take_feedback()
         try:
-            return await self._brain.decide([features(lease) for lease in batch], feedback)
+            decisions = await self._brain.decide([features(lease) for lease in batch], feedback)
+            if len(decisions) != len(batch):
+                raise ValueError(f"{len(decisions)} decisions for {len(batch)} tasks")
+            return decisions
         except BaseException:
             self._ledger.return_feedback(feedback)
             raise
@@ -128,11 +151,14 @@ class Work:
                 for completion in chunk:
                     left.pop(completion.task_id, None)
                     self._completed(completion)
+            if left:
+                raise HostLostError("it answered for some of the calls only")
         except HostUnavailableError as error:
             self._log.warning("host does not answer, giving back", host=host, tasks=len(left), reason=str(error))
             await self._put_off([held.lease for held in self._still_held(left)])
-        except HostLostError as error:
-            self._log.warning("host lost", host=host, tasks=len(left), reason=str(error))
+        except Exception as error:  # noqa: BLE001 - HostLostError, or what nobody foresaw: the calls had begun
+            reason = f"{type(error).__name__}: {error}"
+            self._log.warning("host lost", host=host, tasks=len(left), reason=reason)
             for held in self._still_held(left):
                 self.again_or_fail(held, "host_lost", f"the host {host} ended while the task ran")
 
@@ -166,7 +192,7 @@ class Work:
 
     def again_or_fail(self, held: Held, code: str, message: str, *, again: bool = True) -> None:
         """Put a failed attempt off (exponential backoff, full jitter), or end the task when none is left."""
-        lease = held.lease
+        lease, code, message = held.lease, _kept(code, MAX_CODE), _kept(mask(message), MAX_MESSAGE)
         if again and lease.attempt < lease.max_attempts:
             longest = min(self._settings.retry_max_s, self._settings.retry_base_s * 2 ** (lease.attempt - 1))
             delay = random.uniform(0, longest)  # noqa: S311 - jitter
@@ -187,9 +213,14 @@ class Work:
     # -- people, and plans (the slow lane) -----------------------------------------------------------------
 
     async def _hold(self, lease: Lease, decision: Decision) -> None:
-        async with self._database.connection() as connection:
-            await leases.hold(connection, [(lease.id, lease.token, json.dumps(decision.record()))])
-        self._ledger.drop(lease.id)
+        try:
+            async with self._database.connection() as connection:
+                await leases.hold(connection, [(lease.id, lease.token, json.dumps(decision.record()))])
+        except DATABASE_ERRORS as error:
+            self._log.warning("cannot hold, giving back", reason=f"{type(error).__name__}: {error}")
+            await self._put_off([lease])
+        else:
+            self._ledger.drop(lease.id)
 
     def _plan_or_queue(self, lease: Lease, decision: Decision) -> None:
         """Plan now when a place of the slow lane is free; otherwise the task waits in that lane, not here."""
@@ -215,7 +246,22 @@ class Work:
         except SeedCoreError as error:
             self.again_or_fail(held, error.code, error.detail, again=error.transient)
             return
+        except Exception as error:  # noqa: BLE001 - a plan of another shape than agreed: an attempt that failed
+            self.again_or_fail(held, "plan_unusable", f"{type(error).__name__}: {error}")
+            return
         record = json.dumps(decision.record())
-        async with self._database.connection() as connection:
-            await leases.store_plan(connection, held.lease, record, json.dumps(plan), steps)
-        self._ledger.drop(held.lease.id)
+        try:
+            async with self._database.connection() as connection:
+                await leases.store_plan(connection, held.lease, record, json.dumps(plan), steps)
+        except asyncpg.DataError as error:
+            self.again_or_fail(held, "plan_unusable", f"PostgreSQL cannot keep it: {error.args[0]}")
+        except DATABASE_ERRORS as error:
+            self._log.warning("cannot store a plan, giving back", reason=f"{type(error).__name__}: {error}")
+            await self._put_off([held.lease])
+        else:
+            self._ledger.drop(held.lease.id)
+
+
+def _kept(text: str, most: int) -> str:
+    """`text` as PostgreSQL can keep it: one that it cannot would hold up every write of this dispatcher."""
+    return text.encode(errors="replace").decode().replace("\0", "\N{REPLACEMENT CHARACTER}")[:most]
