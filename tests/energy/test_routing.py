@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seedcore.energy.potential import potential
+from seedcore.energy.potential import delta, potential
 from seedcore.energy.routing import route
 
 
@@ -71,3 +71,25 @@ def test_each_type_has_its_own_column():
 
 def test_no_task_places_nothing():
     assert route(*even(3), [], v=1.0) == []
+
+
+@given(
+    st.lists(st.floats(0, 100), min_size=1, max_size=12),
+    st.lists(st.integers(0, 2), max_size=40),
+    st.floats(0, 10),
+    st.data(),
+)
+def test_it_chooses_as_one_who_looks_at_every_agent_for_every_task(
+    queued: list[float], columns: list[int], v: float, data: st.DataObject
+):
+    n = len(queued)
+    # Few values, so that many agents are equal and the first of them must win.
+    cells = st.lists(st.sampled_from([0.0, 0.1, 0.5, 3.0]), min_size=3, max_size=3)
+    service, cost = (np.array(data.draw(st.lists(cells, min_size=n, max_size=n))) for _ in range(2))
+    waiting, looked_at = np.array(queued), np.array(queued)
+    placements = route(waiting, service, cost, columns, v=v)
+    for column, placement in zip(columns, placements, strict=True):
+        added = delta(looked_at, service[:, column], cost[:, column], v=v)
+        assert placement == (int(np.argmin(added)), float(added.min()))
+        looked_at[placement.agent] += service[placement.agent, column]
+    assert waiting.tolist() == looked_at.tolist()

@@ -1,15 +1,13 @@
 """Routing by the smallest ΔE, a batch at a time, each assignment counted before the next is made."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-
-import numpy as np
+from heapq import heapify, heapreplace
+from typing import NamedTuple
 
 from seedcore.energy.potential import Floats, delta
 
 
-@dataclass(frozen=True, slots=True)
-class Placement:
+class Placement(NamedTuple):
     """Where one task goes: the agent's row, and the energy that it adds there (seconds²)."""
 
     agent: int
@@ -26,10 +24,40 @@ def route(queued_s: Floats, service_s: Floats, cost: Floats, columns: Sequence[i
         columns: for each task its type's column.
         v: weight of the cost.
     """
+    waits = queued_s.tolist()
+    types = {column: _Type(queued_s, service_s[:, column], cost[:, column], v) for column in set(columns)}
     placements = []
     for column in columns:
-        added = delta(queued_s, service_s[:, column], cost[:, column], v=v)
-        best = int(np.argmin(added))
-        queued_s[best] += service_s[best, column]
-        placements.append(Placement(best, float(added[best])))
+        agent, added = types[column].least(waits)
+        waits[agent] += types[column].seconds[agent]
+        placements.append(Placement(agent, added))
+    queued_s[:] = waits
     return placements
+
+
+class _Type:
+    """Agents by what one task of a type adds there.
+
+    What it adds only grows as tasks are placed. So an entry of the heap is never too high, and the first one that
+    is still true is the least of all: a few comparisons a task, where looking at every agent takes n.
+    """
+
+    __slots__ = ("_heap", "_other", "_own", "seconds")
+
+    def __init__(self, queued_s: Floats, service_s: Floats, cost: Floats, v: float) -> None:
+        self.seconds: list[float] = service_s.tolist()
+        # The same terms, in the same order, as `delta` has: the sums are equal to the last bit.
+        self._own: list[float] = (0.5 * service_s**2).tolist()
+        self._other: list[float] = (v * cost).tolist()
+        self._heap = [(added, agent) for agent, added in enumerate(delta(queued_s, service_s, cost, v=v).tolist())]
+        heapify(self._heap)
+
+    def least(self, waits: Sequence[float]) -> tuple[int, float]:
+        """The agent where it adds the least, the first of equal ones, and how much (seconds²)."""
+        heap = self._heap
+        while True:
+            added, agent = heap[0]
+            now = waits[agent] * self.seconds[agent] + self._own[agent] + self._other[agent]
+            if now <= added:
+                return agent, added
+            heapreplace(heap, (now, agent))
