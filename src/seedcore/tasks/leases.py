@@ -104,26 +104,17 @@ async def finish_and_claim(
         *(queue, session, most, slow),
         *(WHOLE if scan is None else scan.places()),
     )
-    accepted = await _accepted(connection, outcomes, rows.pop()[2])
+    accepted = {outcome.id for outcome in outcomes}
+    while rows and rows[-1][1] is None:
+        accepted.discard(rows.pop()[0])
     return accepted, _claimed([Lease(*row) for row in rows], scan)
-
-
-async def _accepted(connection: asyncpg.Connection, outcomes: Sequence[Outcome], count: int) -> set[UUID]:
-    """Which ends stand, given how many were accepted now: nearly always all.
-
-    An end whose first answer got lost stands although it is refused now.
-    """
-    if count == len(outcomes):
-        return {o.id for o in outcomes}
-    columns = _columns(outcomes)
-    rows = await connection.fetch(sql.ACCEPTED, columns[0], columns[1], columns[2], columns[4])
-    return {row["id"] for row in rows}
 
 
 async def finish(connection: asyncpg.Connection, outcomes: Sequence[Outcome]) -> set[UUID]:
     """End tasks; returns the ids that were accepted. The others had lost their lease: nothing of them is kept."""
     async with connection.transaction():
-        accepted = await _accepted(connection, outcomes, await connection.fetchval(sql.FINISH, *_columns(outcomes)))
+        refused = {row["id"] for row in await connection.fetch(sql.FINISH, *_columns(outcomes))}
+        accepted = {o.id for o in outcomes if o.id not in refused}
         following = [o.id for o in outcomes if o.follow_up and o.id in accepted]
         if following:
             await connection.execute(sql.SETTLE, following)

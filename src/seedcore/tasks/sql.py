@@ -129,18 +129,13 @@ ack as materialized (
 , told as (select seedcore.tell() from said limit 1)
 """
 
-FINISH = f"with {_FINISH} select count(*) from gone where (select count(*) from told) >= 0"
+# What was refused; `except` hashes both sides, so a batch is not compared with itself.
+_REFUSED = "select id from ack except select id from gone"
 
-# Asked only when FINISH counted fewer than it was given: which of the ends stand? Primary keys.
-ACCEPTED = """
-select a.id from unnest($1::uuid[], $2::bigint[], $3::text[], $4::text[]) a(id, token, status, code)
-where exists (select 1 from seedcore.finished f where f.id = a.id and f.token = a.token and f.status = a.status)
-   or exists (select 1 from seedcore.dead d where d.id = a.id and d.token = a.token and a.status = 'failed'
-              and d.error_code = a.code)
-"""
+FINISH = f"with {_FINISH} select id from ({_REFUSED}) r where (select count(*) from told) >= 0"
 
-# One statement, one commit, for a dispatcher's turn: end what ended, lease what is next. The last row, without a token,
-# holds how many ends were accepted.
+# One statement, one commit, for a dispatcher's turn: end what ended, lease what is next. The rows without a token
+# are the ends that were refused.
 FINISH_AND_CLAIM = (
     f"with {_FINISH}, "
     + _CLAIM.format("$9", "$10", "$11", "$12", "$13", "$14", "$15")
@@ -148,8 +143,8 @@ FINISH_AND_CLAIM = (
     + """
 where (select count(*) from told) >= 0
 union all
-select null, null, (select count(*) from gone), null, null, null, null, null, null, null, null, null, null, null, null, null,
-       null, null
+select r.id, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null
+from (select id from ack except select id from gone) r
 order by priority desc nulls last, seq
 """
 )
