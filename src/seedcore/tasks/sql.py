@@ -10,8 +10,8 @@ _INPUT = """
 input as materialized (
   select i.*, -i.priority as rank, run_after is null or run_after <= now() as due
   from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::smallint[], $7::smallint[], $8::real[],
-              $9::timestamptz[], $10::text[], $11::bool[], $12::timestamptz[], $13::text[], $14::float8[])
-    as i(id, type, params, queue, domain, priority, max_attempts, timeout_s, run_after, key, slow, deadline, limit_key,
+              $9::bool[], $10::timestamptz[], $11::text[], $12::timestamptz[], $13::text[], $14::float8[])
+    as i(id, type, params, queue, domain, priority, max_attempts, timeout_s, slow, run_after, key, deadline, limit_key,
          period_s))
 """
 
@@ -40,6 +40,20 @@ _STORE = """
                                union all select deadline from fresh where deadline is not null) m) c where c.at is not null)
 , told as (select seedcore.tell())
 select f.id, now() as created_at from fresh f, woken, rouse, told
+"""
+
+# Due now, without key, limit or deadline, as nearly all are: no table is opened that gets no row.
+SUBMIT_NOW = """
+with input as materialized (
+  select * from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::smallint[], $7::smallint[], $8::real[],
+                       $9::bool[]) as i(id, type, params, queue, domain, priority, max_attempts, timeout_s, slow))
+, stored as (
+  insert into seedcore.tasks (id, type, params, queue, slow, domain, priority, max_attempts, timeout_s)
+  select id, type, params::jsonb, queue, slow, domain, priority, max_attempts, timeout_s from input)
+, now_ready as (insert into seedcore.ready (id, queue, slow, rank) select id, queue, slow, -priority from input)
+, said as (insert into seedcore.events (event, task_ids) select 'submitted', array_agg(id) from input)
+select now() as created_at, (select count(seedcore.wake(d.queue, d.slow)) from (select distinct queue, slow from input) d),
+       seedcore.tell()
 """
 
 # Without keys: plain inserts.
