@@ -2,7 +2,9 @@
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator, Sequence
+from contextvars import ContextVar
 from typing import Any
 
 import pytest
@@ -120,7 +122,43 @@ async def unwritable(params: Value, context: SkillContext) -> Value:
     return Value(value={"broken", object()})
 
 
-SKILLS = [echo, sleep, wait, fail, strict, narrow, liar, unwritable]
+@skill("cancels-itself")
+async def cancels_itself(params: Value, context: SkillContext) -> Value:
+    """Asks for its own end and returns before that can reach it."""
+    task = asyncio.current_task()
+    assert task is not None
+    task.cancel()
+    return params
+
+
+MARKED: ContextVar[str] = ContextVar("marked", default="clean")
+
+
+@skill("mark")
+async def mark(params: Value, context: SkillContext) -> Value:
+    before = MARKED.get()
+    MARKED.set(context.task_id)
+    return Value(value=before)
+
+
+@skill("busy")
+async def busy(params: Value, context: SkillContext) -> Value:
+    """Works for a moment without ever waiting."""
+    time.sleep(params.value)
+    return params
+
+
+@skill("swallow", timeout_s=30)
+async def swallow(params: Value, context: SkillContext) -> Value:
+    """Goes on for a moment after it was told to end."""
+    try:
+        await seen.go.wait()
+    except asyncio.CancelledError:
+        await asyncio.sleep(0.01)
+    return params
+
+
+SKILLS = [cancels_itself, mark, busy, swallow, echo, sleep, wait, fail, strict, narrow, liar, unwritable]
 
 
 @pytest.fixture(autouse=True)
@@ -328,6 +366,38 @@ async def test_the_number_in_hand_counts_running_and_waiting(book: AgentBook):
     await reading
     assert executor.running == 0
     assert book.agents["a-1"].running == 0
+
+
+async def test_quick_calls_share_a_task_and_waiting_ones_have_their_own(executor: SkillExecutor):
+    before = len(asyncio.all_tasks())
+    calls = [call("echo", task=f"e-{n}") for n in range(50)] + [call("wait", task=f"w-{n}") for n in range(20)]
+    reading = asyncio.create_task(run(executor, calls))
+    while executor.running != 20 or len(asyncio.all_tasks()) < before + 21:
+        await asyncio.sleep(0)
+    assert len(asyncio.all_tasks()) == before + 1 + 20
+    seen.go.set()
+    assert all(c.ok for c in (await reading).values())
+
+
+async def test_nothing_of_a_call_reaches_its_neighbours(executor: SkillExecutor):
+    kinds = ["mark", "cancels-itself", "echo", "sleep"]
+    calls = [call(kinds[n % 4], 0, task=f"t-{n}") for n in range(40)]
+    done = await run(executor, calls)
+    for n in range(40):
+        completion = done[f"t-{n}"]
+        assert completion.ok, completion
+        if kinds[n % 4] == "mark":
+            assert json.loads(completion.result or "") == {"value": "clean"}
+
+
+async def test_busy_calls_let_the_others_have_a_turn(executor: SkillExecutor):
+    chunks = [c async for c in executor.run([call("busy", 0.02, task=f"t-{n}") for n in range(5)])]
+    assert len(chunks) > 1, "the first ones are told before the last one has run"
+
+
+async def test_a_skill_that_goes_on_after_its_time_limit_is_believed(executor: SkillExecutor):
+    done = await run(executor, [call("swallow", timeout_s=0.02), call("echo", task="t-2")])
+    assert all(c.ok for c in done.values())
 
 
 # -- cancel ------------------------------------------------------------------------------------------------

@@ -25,6 +25,12 @@ class RateEstimate:
 
         They count as they would one by one, each as the batch's mean: the memory is bounded however they come.
         """
+        if count == 1:
+            # The same sums, without the powers: hosts learn from every single task.
+            self.weight = self.weight * FORGET + 1
+            self.seconds = self.seconds * FORGET + seconds
+            self.successes = self.successes * FORGET + successes
+            return
         keep = FORGET**count
         share = (1 - keep) / (1 - FORGET) / count
         self.weight = self.weight * keep + share * count

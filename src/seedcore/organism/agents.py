@@ -1,6 +1,7 @@
 """Agents of one host: what they do now and what they have learned."""
 
 import threading
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 
@@ -82,23 +83,48 @@ class AgentBook:
             agent.in_hand[task_type] = agent.in_hand.get(task_type, 0) + 1
             self._changed.add(agent_id)
 
+    def accept(self, tasks: Iterable[tuple[str, str]]) -> None:
+        """Agents were given a batch of tasks: (agent, task type) of each."""
+        counts = Counter(tasks)
+        with self._lock:
+            for (agent_id, task_type), count in counts.items():
+                agent = self._get(agent_id)
+                agent.in_hand[task_type] = agent.in_hand.get(task_type, 0) + count
+                self._changed.add(agent_id)
+
     def left(self, agent_id: str, task_type: str) -> None:
         """An agent has a task in hand no more, whatever became of it."""
         with self._lock:
-            agent = self._get(agent_id)
-            agent.in_hand[task_type] -= 1
-            if not agent.in_hand[task_type]:
-                del agent.in_hand[task_type]
-            self._changed.add(agent_id)
+            self._drop(self._get(agent_id), task_type)
 
     def learned(self, agent_id: str, task_type: str, seconds: float, *, ok: bool) -> None:
         """An attempt has ended after `seconds`."""
         with self._lock:
+            self._learn(self._get(agent_id), task_type, seconds, ok)
+
+    def ended(self, agent_id: str, task_type: str, seconds: float, *, ok: bool) -> None:
+        """`left` and `learned` in one."""
+        with self._lock:
             agent = self._get(agent_id)
-            agent.completed += ok
-            agent.failed += not ok
-            agent.rates.setdefault(task_type, RateEstimate()).add(1, seconds, int(ok))
-            self._changed.add(agent_id)
+            self._drop(agent, task_type)
+            self._learn(agent, task_type, seconds, ok)
+
+    def _drop(self, agent: Agent, task_type: str) -> None:
+        left = agent.in_hand[task_type] - 1
+        if left:
+            agent.in_hand[task_type] = left
+        else:
+            del agent.in_hand[task_type]
+        self._changed.add(agent.id)
+
+    def _learn(self, agent: Agent, task_type: str, seconds: float, ok: bool) -> None:
+        agent.completed += ok
+        agent.failed += not ok
+        rate = agent.rates.get(task_type)
+        if rate is None:
+            rate = agent.rates[task_type] = RateEstimate()
+        rate.add(1, seconds, int(ok))
+        self._changed.add(agent.id)
 
     def take_changed(self) -> list[AgentRow]:
         """The agents that changed since the last call; those without their memory wait until they have it."""

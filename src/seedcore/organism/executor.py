@@ -3,11 +3,13 @@
 import asyncio
 import time
 from collections.abc import AsyncGenerator, Sequence
+from typing import Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from seedcore.errors import SeedCoreError, SkillError, wrong_fields
 from seedcore.organism.agents import AgentBook
+from seedcore.organism.strands import Job, Strands
 from seedcore.settings import Settings
 from seedcore.skills.calls import Call, Completion
 from seedcore.skills.registry import SkillRegistry
@@ -26,6 +28,19 @@ class _TooSlowError(Exception):
     """The skill's time limit has passed."""
 
 
+class _SkillLogger:
+    """A skill's logger, bound to its task when used: most skills log nothing, and binding is dearer than they."""
+
+    __slots__ = ("_call", "_log")
+
+    def __init__(self, log: Any, call: Call) -> None:
+        self._log, self._call = log, call
+
+    def __getattr__(self, name: str) -> Any:
+        bound = self._log.bind(skill=self._call.skill, task=self._call.task_id, attempt=self._call.attempt)
+        return getattr(bound, name)
+
+
 class SkillExecutor:
     """Runs calls for the agents of one host, at most `settings.host_concurrency` at once."""
 
@@ -36,34 +51,45 @@ class SkillExecutor:
         self._settings = settings
         self._agents = agents
         self._clients = clients
-        self._slots = asyncio.Semaphore(settings.host_concurrency)
+        self._strands = Strands(self._attempt, self._ended, settings.host_concurrency)
         # A task's earlier attempt may still run here when the next one comes: its lease was lost.
-        self._running: dict[str, set[asyncio.Task[Completion]]] = {}
+        self._running: dict[str, list[Job]] = {}
         self._log = get_logger("seedcore.organism.host")
 
     async def run(self, calls: Sequence[Call]) -> AsyncGenerator[list[Completion]]:
         """Run `calls` side by side; yields completions as they happen, those of one moment together."""
-        done: asyncio.Queue[Completion] = asyncio.Queue()
-        tasks = [self._start(call, done) for call in calls]
-        left = len(tasks)
+        done: list[Completion] = []
+        some = asyncio.Event()
+
+        def ended(completion: Completion) -> None:
+            done.append(completion)
+            some.set()
+
+        jobs = [Job(call, ended) for call in calls]
+        self._agents.accept((call.agent, call.skill) for call in calls)
+        for job in jobs:
+            self._running.setdefault(job.call.task_id, []).append(job)
+        self._strands.add(jobs)
+        left = len(jobs)
         try:
             while left:
-                chunk = [await done.get()]
+                await some.wait()
                 await asyncio.sleep(0)
-                while not done.empty():
-                    chunk.append(done.get_nowait())
+                some.clear()
+                chunk, done = done, []
                 left -= len(chunk)
                 yield chunk
         finally:
             # The reader has gone (its dispatcher died or lost the leases): nobody wants these results.
-            for task in tasks:
-                task.cancel()
+            for job in jobs:
+                if not job.ended:
+                    self._strands.cancel(job)
 
     def cancel(self, task_ids: Sequence[str]) -> int:
         """Cancel running calls; the skill sees `asyncio.CancelledError`. Returns how many were running."""
-        found = [attempt for task_id in task_ids for attempt in self._running.get(task_id, ())]
-        for attempt in found:
-            attempt.cancel()
+        found = [job for task_id in task_ids for job in self._running.get(task_id, ())]
+        for job in found:
+            self._strands.cancel(job)
         return len(found)
 
     @property
@@ -71,40 +97,38 @@ class SkillExecutor:
         """Calls that have begun or wait for a slot."""
         return sum(map(len, self._running.values()))
 
-    def _start(self, call: Call, done: asyncio.Queue[Completion]) -> asyncio.Task[Completion]:
-        self._agents.accepted(call.agent, call.skill)
-        attempt = asyncio.create_task(self._in_slot(call))
-        self._running.setdefault(call.task_id, set()).add(attempt)
-        # A callback, for a task that is cancelled before its first step never runs a line of its own.
-        attempt.add_done_callback(lambda ended: done.put_nowait(self._ended(call, ended)))
-        return attempt
-
-    def _ended(self, call: Call, attempt: asyncio.Task[Completion]) -> Completion:
-        attempts = self._running[call.task_id]
-        attempts.discard(attempt)
-        if not attempts:
+    def _ended(self, job: Job, completion: Completion | None) -> None:
+        call = job.call
+        jobs = self._running[call.task_id]
+        jobs.remove(job)
+        if not jobs:
             del self._running[call.task_id]
-        self._agents.left(call.agent, call.skill)
-        if attempt.cancelled():
-            return _failed(call, 0.0, "cancelled", "cancelled on request", retryable=False)
-        completion = attempt.result()
-        self._agents.learned(call.agent, call.skill, completion.seconds, ok=completion.ok)
-        return completion
+        if completion is None:
+            self._agents.left(call.agent, call.skill)
+            job.done(_failed(call, 0.0, "cancelled", "cancelled on request", retryable=False))
+        else:
+            self._agents.ended(call.agent, call.skill, completion.seconds, ok=completion.ok)
+            job.done(completion)
 
-    async def _in_slot(self, call: Call) -> Completion:
-        async with self._slots:
-            began = time.perf_counter()
-            try:
-                text = await self._result(call)
-            except asyncio.CancelledError:
-                if _requested():
-                    raise
-                failure: BaseException = RuntimeError("the skill raised CancelledError, and nobody had cancelled it")
-            except (Exception, SystemExit) as error:  # noqa: BLE001 - a user's skill may raise anything
-                failure = error
-            else:
-                seconds = time.perf_counter() - began
-                return Completion(call.task_id, call.token, call.agent, call.skill, True, seconds, result=text)
+    async def _attempt(self, job: Job) -> Completion | None:
+        """None when it was cancelled on request."""
+        call = job.call
+        job.began = began = time.perf_counter()
+        try:
+            text = await self._result(job)
+        except asyncio.CancelledError:
+            if job.cancelled or (not job.late and _requested()):
+                return None
+            failure: BaseException = RuntimeError("the skill raised CancelledError, and nobody had cancelled it")
+            if job.late:
+                failure = TimeoutError()
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - a user's skill may raise anything
+            failure = error
+        else:
+            seconds = time.perf_counter() - began
+            return Completion(call.task_id, call.token, call.agent, call.skill, True, seconds, text)
+        if job.late and isinstance(failure, TimeoutError):
+            failure = _TooSlowError(f"the skill took longer than {job.limit_s:g} s")
         return self._failure(call, time.perf_counter() - began, failure)
 
     def _failure(self, call: Call, seconds: float, error: BaseException) -> Completion:
@@ -118,32 +142,18 @@ class SkillExecutor:
         self._log.warning("skill raised", skill=call.skill, task=call.task_id, exc_info=error)
         return _failed(call, seconds, "skill_failed", f"{type(error).__name__}: {error}", retryable=True)
 
-    async def _result(self, call: Call) -> str:
+    async def _result(self, job: Job) -> str:
+        call = job.call
         spec = self._registry.find(call.skill)
         try:
             params = spec.params.model_validate_json(call.params)
         except ValidationError as error:
             wrong = wrong_fields(error.errors(include_url=False, include_input=False))
             raise _UnfitError("; ".join(f"{e.field}: {e.message}" for e in wrong[:5])) from None
-        return self._encode(spec, await self._bounded(spec, params, call))
-
-    async def _bounded(self, spec: SkillSpec, params: BaseModel, call: Call) -> object:
-        context = SkillContext(
-            task_id=call.task_id,
-            attempt=call.attempt,
-            lease_token=call.token,
-            idempotency_key=call.idempotency_key,
-            logger=self._log.bind(skill=call.skill, task=call.task_id, attempt=call.attempt),
-            clients=self._clients,
-        )
-        limit = self._timeout(spec, call)
-        try:
-            async with asyncio.timeout(limit) as deadline:
-                return await spec.function(params, context)
-        except TimeoutError:
-            if deadline.expired():
-                raise _TooSlowError(f"the skill took longer than {limit:g} s") from None
-            raise
+        logger = _SkillLogger(self._log, call)
+        context = SkillContext(call.task_id, call.attempt, call.token, call.idempotency_key, logger, self._clients)
+        job.limit_s = self._timeout(spec, call)
+        return self._encode(spec, await spec.function(params, context))
 
     def _timeout(self, spec: SkillSpec, call: Call) -> float:
         return call.timeout_s or spec.timeout_s or self._settings.skill_timeout_s
@@ -153,8 +163,9 @@ class SkillExecutor:
             expected, got = spec.result.__name__, type(result).__name__
             raise SkillError(f"the skill returned {got}, declared is {expected}", retryable=False)
         text = result.model_dump_json()
-        if len(text.encode()) > self._settings.max_result_bytes:
-            limit = self._settings.max_result_bytes
+        limit = self._settings.max_result_bytes
+        # A character takes 1 to 4 bytes: most results need no second copy to be measured.
+        if len(text) * 4 > limit and len(text.encode()) > limit:
             raise SkillError(f"the result is larger than {limit} bytes (SEEDCORE_MAX_RESULT_BYTES)", retryable=False)
         if (reason := unfit(text)) is not None:
             raise SkillError(f"the result {reason}", retryable=False)

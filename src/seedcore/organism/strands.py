@@ -1,0 +1,134 @@
+"""Running many calls in few asyncio tasks.
+
+A task and a timer for every call cost more than a small skill does. A strand is one task that runs calls one after the
+other for as long as they end without waiting for anything. A call that does wait gets, in that moment, its timer and
+the strand for itself: its neighbours go on in others, and nothing of it (cancellation, context variables) reaches them.
+"""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable
+from contextvars import copy_context
+
+from seedcore.skills.calls import Call, Completion
+
+TURN_S = 0.01
+"""A strand lets others have a turn after this long, however quick its calls are."""
+
+
+class Job:
+    """One call on its way.
+
+    Attributes:
+        call: what to run.
+        began: when it began (`time.perf_counter`).
+        limit_s: seconds that it may take from then on; set before it first waits.
+        cancelled: somebody asked for its end.
+        late: its time limit has passed.
+        ended: it is over, or was cancelled before it began.
+    """
+
+    __slots__ = ("began", "call", "cancelled", "done", "ended", "late", "limit_s", "task", "timer", "waited")
+
+    def __init__(self, call: Call, done: Callable[[Completion], None]) -> None:
+        self.call, self.done = call, done
+        self.began = self.limit_s = 0.0
+        self.cancelled = self.late = self.ended = self.waited = False
+        self.task: asyncio.Task[None] | None = None
+        self.timer: asyncio.TimerHandle | None = None
+
+
+class Strands:
+    """Runs jobs in the order that they come in, at most `most` at once.
+
+    Args:
+        run: does a job; None when it was cancelled.
+        end: takes a job's completion; None when it was cancelled, perhaps before it began.
+        most: strands, and so jobs, at once.
+    """
+
+    def __init__(
+        self,
+        run: Callable[[Job], Awaitable[Completion | None]],
+        end: Callable[[Job, Completion | None], None],
+        most: int,
+    ) -> None:
+        self._run, self._end, self._most = run, end, most
+        self._waiting: deque[Job] = deque()
+        self._strands: set[asyncio.Task[None]] = set()
+        self._fresh: list[Job] = []
+        self._looking = False
+
+    def add(self, jobs: Iterable[Job]) -> None:
+        """Run `jobs` as soon as there is room for them."""
+        self._waiting.extend(jobs)
+        self._start(1)
+
+    def cancel(self, job: Job) -> None:
+        """End a job: its skill sees `asyncio.CancelledError`; one that has not begun never does."""
+        job.cancelled = True
+        if job.task is not None:
+            job.task.cancel()
+        elif not job.ended:
+            self._over(job, None)
+
+    def _start(self, count: int) -> None:
+        for _ in range(min(count, len(self._waiting), self._most - len(self._strands))):
+            strand = asyncio.create_task(self._strand())
+            self._strands.add(strand)
+            strand.add_done_callback(self._retired)
+
+    def _retired(self, strand: asyncio.Task[None]) -> None:
+        self._strands.discard(strand)
+        self._start(1)
+
+    async def _strand(self) -> None:
+        strand = asyncio.current_task()
+        assert strand is not None
+        context, turn = copy_context(), time.perf_counter()
+        while self._waiting:
+            job = self._waiting.popleft()
+            if job.ended:
+                continue
+            job.task = strand
+            self._watch(job)
+            completion = None
+            try:
+                completion = await self._run(job)
+            finally:
+                job.task = None
+                self._over(job, completion)
+            if job.waited or strand.cancelling() or copy_context() != context:
+                return
+            if time.perf_counter() - turn > TURN_S:
+                await asyncio.sleep(0)
+                turn = time.perf_counter()
+
+    def _over(self, job: Job, completion: Completion | None) -> None:
+        job.ended = True
+        if job.timer is not None:
+            job.timer.cancel()
+        self._end(job, completion)
+
+    def _watch(self, job: Job) -> None:
+        """Look at the job when the event loop gets its turn: if it has not ended by then, it waits for something."""
+        self._fresh.append(job)
+        if not self._looking:
+            self._looking = True
+            asyncio.get_running_loop().call_soon(self._look)
+
+    def _look(self) -> None:
+        fresh, self._fresh, self._looking = self._fresh, [], False
+        loop, now = asyncio.get_running_loop(), time.perf_counter()
+        waits = [job for job in fresh if not job.ended]
+        for job in waits:
+            job.waited = True
+            job.timer = loop.call_later(max(0.0, job.began + job.limit_s - now), self._too_late, job)
+        # Twice as many each time: the first few tell how many strands the rest will need.
+        self._start(2 * len(waits))
+
+    def _too_late(self, job: Job) -> None:
+        if job.task is not None:
+            job.late = True
+            job.task.cancel()
