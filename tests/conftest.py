@@ -73,6 +73,15 @@ def pg_settings(pg_dsn: str, tmp_path: Path) -> Settings:
 
 
 @pytest.fixture
+async def empty_pg_settings(postgres_server: str, tmp_path: Path) -> AsyncIterator[Settings]:
+    """Settings that point at a database that nobody has migrated."""
+    name = f"e{uuid.uuid4().hex[:12]}"
+    await _execute(postgres_server, f"create database {name} template template0")
+    yield load_settings(data_dir=tmp_path / "data", pg_dsn=_database(postgres_server, name))
+    await _execute(postgres_server, f"drop database if exists {name} with (force)")
+
+
+@pytest.fixture
 def require_service() -> Callable[[bool, str], None]:
     """Skip a test whose server is missing; fail it where SEEDCORE_REQUIRE_SERVICES=1."""
 

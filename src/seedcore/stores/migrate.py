@@ -24,10 +24,10 @@ MIGRATIONS = Path(__file__).parent / "migrations"
 # Two bootstraps at once: the second waits here, then finds nothing to do.
 ADVISORY_LOCK = 0x5EEDC04E
 
-LOCK_TIMEOUT_MS = 1000
+LOCK_TIMEOUT_MS = 250
 """A migration that waits for a table makes all others wait behind it: it gives up after this time, and tries again."""
 LOCK_PATIENCE_S = 60.0
-LOCK_PAUSE_S = 0.5
+LOCK_PAUSE_S = 1.0
 
 Phase = Literal["before", "after"]
 

@@ -1,0 +1,264 @@
+"""Migrations: their two phases, their order, and what they do when somebody or something is in the way."""
+
+import asyncio
+import re
+import shutil
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from uuid import uuid4
+
+import psycopg
+import pytest
+from alembic.script import ScriptDirectory
+
+from seedcore.cli.main import main
+from seedcore.errors import ConflictError, UnavailableError
+from seedcore.settings import Settings
+from seedcore.stores import migrate as module
+from seedcore.stores.migrate import MIGRATIONS, migrate, newest
+from seedcore.stores.postgres import SCHEMA_VERSION, Database
+
+REVISION = """
+from alembic import op
+
+revision, down_revision, branch_labels, depends_on = {revision!r}, {down!r}, None, None
+phase = {phase!r}
+
+
+def upgrade():
+    op.execute({sql!r})
+"""
+Write = Callable[..., Path]
+
+
+def test_every_revision_has_a_phase_and_a_number_and_the_code_needs_the_last_before():
+    scripts = list(reversed(list(ScriptDirectory(str(MIGRATIONS)).walk_revisions())))
+    assert [s.revision for s in scripts] == [f"{n:04}" for n in range(1, len(scripts) + 1)]
+    assert {s.module.phase for s in scripts} <= {"before", "after"}
+    assert [s.revision for s in scripts if s.module.phase == "before"][-1] == SCHEMA_VERSION
+    assert newest() == scripts[-1].revision
+
+
+@pytest.fixture
+def admin(empty_pg_settings: Settings) -> Iterator[psycopg.Connection]:
+    """A plain connection to the empty database."""
+    assert empty_pg_settings.pg_dsn is not None
+    with psycopg.connect(empty_pg_settings.pg_dsn.get_secret_value(), autocommit=True) as connection:
+        yield connection
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A copy of the migrations."""
+    return Path(shutil.copytree(MIGRATIONS, tmp_path / "migrations", ignore=shutil.ignore_patterns("__pycache__")))
+
+
+@pytest.fixture
+def write(folder: Path) -> Write:
+    """Write a revision into the copy, behind the others."""
+
+    def add(revision: str, phase: str, sql: str) -> Path:
+        down = f"{int(revision) - 1:04}"
+        path = folder / "versions" / f"{revision}_test.py"
+        path.write_text(REVISION.format(revision=revision, down=down, phase=phase, sql=sql))
+        return path
+
+    return add
+
+
+def open_session(
+    admin: psycopg.Connection, schema: str, seconds: float = 60, name: str = "seedcore-dispatcher-0"
+) -> None:
+    admin.execute(
+        "insert into seedcore.sessions (id, actor, name, queue, expires_at, schema_version)"
+        " values (%s, 'a', %s, 'default', now() + make_interval(secs => %s), %s)",
+        (uuid4(), name, seconds, schema),
+    )
+
+
+def version(admin: psycopg.Connection) -> str:
+    row = admin.execute("select version_num from seedcore.schema_version").fetchone()
+    assert row is not None
+    return str(row[0])
+
+
+def columns(admin: psycopg.Connection) -> list[tuple[object, ...]]:
+    return admin.execute(
+        "select table_name, column_name, column_default, data_type from information_schema.columns"
+        " where table_schema = 'seedcore' and table_name !~ '_d[0-9]{8}$' order by 1, 2"
+    ).fetchall()
+
+
+@pytest.mark.integration
+def test_before_leaves_what_comes_after_and_both_change_nothing_the_second_time(empty_pg_settings, admin):
+    assert migrate(empty_pg_settings) == SCHEMA_VERSION
+    before = columns(admin)
+    assert migrate(empty_pg_settings, "before") == SCHEMA_VERSION
+    assert columns(admin) == before
+    assert migrate(empty_pg_settings, "after") == newest()
+    after = columns(admin)
+    assert after != before
+    for phase in (None, "before", "after"):
+        assert migrate(empty_pg_settings, phase) == newest()
+    assert columns(admin) == after
+
+
+@pytest.mark.integration
+def test_several_at_once_take_turns(empty_pg_settings):
+    versions: list[str] = []
+    threads = [threading.Thread(target=lambda: versions.append(migrate(empty_pg_settings))) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert versions == [SCHEMA_VERSION] * 3
+
+
+@pytest.mark.integration
+def test_after_is_refused_while_a_dispatcher_of_an_older_release_lives(empty_pg_settings, admin):
+    migrate(empty_pg_settings)
+    open_session(admin, SCHEMA_VERSION, name="of this release")
+    open_session(admin, "0001", name="of the one before")
+    with pytest.raises(ConflictError, match=re.escape("(of the one before)")) as caught:
+        migrate(empty_pg_settings, "after")
+    assert "seedcore migrate --after" in caught.value.detail
+    assert version(admin) == SCHEMA_VERSION
+    # Its session ended without a word: it counts no more.
+    admin.execute("update seedcore.sessions set expires_at = now() where schema_version = '0001'")
+    assert migrate(empty_pg_settings, "after") == newest()
+
+
+@pytest.mark.integration
+def test_a_release_that_skips_one_does_not_roll_over_dispatchers_that_are_too_old(
+    empty_pg_settings, admin, folder, write, monkeypatch
+):
+    migrate(empty_pg_settings)
+    write("0004", "before", "create table seedcore.newer (id int)")
+    write("0005", "after", "drop table seedcore.newer")
+    monkeypatch.setattr(module, "SCHEMA_VERSION", "0004")
+    open_session(admin, "0001")
+    with pytest.raises(ConflictError, match="0003"):
+        migrate(empty_pg_settings, folder=folder)
+    assert version(admin) == "0002"
+    # The release just before it works on while what came after its own roll, and what this one adds, is done.
+    admin.execute("update seedcore.sessions set schema_version = '0002'")
+    assert migrate(empty_pg_settings, folder=folder) == "0004"
+    with pytest.raises(ConflictError, match="0005"):
+        migrate(empty_pg_settings, "after", folder=folder)
+
+
+@pytest.mark.integration
+def test_what_fails_in_the_middle_leaves_the_revision_before_it(empty_pg_settings, admin, folder, write):
+    write("0004", "before", "create table seedcore.fine (id int)")
+    broken = write("0005", "before", "create table seedcore.half (id int); select 1 / 0")
+    with pytest.raises(Exception, match="division by zero"):
+        migrate(empty_pg_settings, "after", folder=folder)
+    assert version(admin) == "0004"
+    tables = {row[0] for row in admin.execute("select tablename from pg_tables where schemaname = 'seedcore'")}
+    assert "fine" in tables
+    assert "half" not in tables
+    broken.write_text(broken.read_text().replace("select 1 / 0", "select 1"))
+    assert migrate(empty_pg_settings, "after", folder=folder) == "0005"
+
+
+@pytest.mark.integration
+def test_an_older_release_leaves_a_newer_schema_alone_and_works_with_it(empty_pg_settings, admin, folder):
+    migrate(empty_pg_settings, "after")
+    admin.execute("update seedcore.schema_version set version_num = '0009'")
+    for phase in (None, "before", "after"):
+        assert migrate(empty_pg_settings, phase, folder=folder) == "0009"
+
+    async def answers() -> bool:
+        database = Database(empty_pg_settings, size=1)
+        try:
+            return bool((await database.ready())["ready"])
+        finally:
+            await database.aclose()
+
+    assert asyncio.run(answers())
+
+
+@pytest.fixture
+def keep_the_sessions(empty_pg_settings: Settings, admin: psycopg.Connection) -> Iterator[psycopg.Connection]:
+    """Somebody's transaction that has read the sessions and is still open, at revision 0001."""
+    with module._locked(empty_pg_settings) as connection:
+        module._Run(connection, MIGRATIONS).upgrade("0001")
+    assert empty_pg_settings.pg_dsn is not None
+    with psycopg.connect(empty_pg_settings.pg_dsn.get_secret_value()) as keeper:
+        keeper.execute("select count(*) from seedcore.sessions")
+        yield keeper
+
+
+@pytest.mark.integration
+def test_a_migration_that_waits_for_a_table_holds_nobody_up_for_long(empty_pg_settings, admin, keep_the_sessions):
+    migrating = threading.Thread(target=migrate, args=(empty_pg_settings,))
+    migrating.start()
+    waits = []
+    deadline = time.monotonic() + 30
+    while len(waits) < 30 and time.monotonic() < deadline:
+        began = time.monotonic()
+        admin.execute("update seedcore.sessions set holding = 1")
+        waits.append(time.monotonic() - began)
+        time.sleep(0.1)  # a heartbeat now and then; each is measured
+    assert version(admin) == "0001"
+    keep_the_sessions.rollback()
+    migrating.join(30)
+    assert version(admin) == SCHEMA_VERSION
+    # It was in the way now and then, and never for the three seconds and more that the table was kept.
+    assert 0.5 * module.LOCK_TIMEOUT_MS / 1000 < max(waits) < 2
+
+
+@pytest.mark.integration
+def test_a_table_that_is_not_to_be_had_is_said_with_the_mend(empty_pg_settings, admin, keep_the_sessions, monkeypatch):
+    monkeypatch.setattr(module, "LOCK_PATIENCE_S", 1.5)
+    with pytest.raises(UnavailableError, match="pg_stat_activity"):
+        migrate(empty_pg_settings)
+    assert version(admin) == "0001"
+
+
+@pytest.mark.integration
+def test_a_start_on_one_machine_goes_to_the_end_unless_something_older_lives(
+    empty_pg_settings, admin, monkeypatch: pytest.MonkeyPatch
+):
+    assert empty_pg_settings.pg_dsn is not None
+    dsn = empty_pg_settings.pg_dsn.get_secret_value()
+    monkeypatch.setattr(module, "resolve_dsn", lambda _settings: dsn)
+    embedded = empty_pg_settings.model_copy(update={"pg_dsn": None})
+    migrate(empty_pg_settings)
+    open_session(admin, "0001")
+    assert migrate(embedded) == SCHEMA_VERSION
+    admin.execute("delete from seedcore.sessions")
+    assert migrate(embedded) == newest()
+
+
+@pytest.mark.integration
+def test_the_command_says_what_is_left_to_do_and_why_it_is_refused(
+    empty_pg_settings, admin, tmp_path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    assert empty_pg_settings.pg_dsn is not None
+    monkeypatch.setenv("SEEDCORE_PG_DSN", empty_pg_settings.pg_dsn.get_secret_value())
+    monkeypatch.setenv("SEEDCORE_DATA_DIR", str(tmp_path))
+
+    def seedcore(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["seedcore", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        said = capsys.readouterr()
+        return int(ended.value.code or 0), said.out, said.err
+
+    status, out, _ = seedcore("migrate")
+    assert status == 0
+    assert f"schema {SCHEMA_VERSION}\n" in out
+    assert f"seedcore migrate --after (to {newest()})" in out
+    open_session(admin, "0001")
+    status, _, err = seedcore("migrate", "--after")
+    assert (status, err.count("\n")) == (1, 1)
+    assert "seedcore-dispatcher-0" in err
+    admin.execute("delete from seedcore.sessions")
+    status, out, _ = seedcore("migrate", "--after")
+    assert status == 0
+    assert f"schema {newest()}\n" in out
+    assert "--after" not in out

@@ -1,0 +1,159 @@
+"""Leases: claim a batch, end it, give it back. Every write names its fencing token, so a lost lease changes nothing."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+
+from . import sql
+from .model import Lease, Outcome, Retry
+from .scan import WHOLE, Scan
+
+
+async def open_session(
+    connection: asyncpg.Connection, session: UUID, name: str, queue: str, lease_s: float, actor: str | None = None
+) -> None:
+    """Register a dispatcher; its leases live as long as its heartbeat.
+
+    Args:
+        connection: where.
+        session: a new id for each start.
+        name: what people call it.
+        queue: the queue that it claims from.
+        lease_s: seconds that the session lives without a heartbeat.
+        actor: stays the same when the dispatcher is restarted: an earlier session of it ends now.
+    """
+    await connection.execute(sql.OPEN_SESSION, session, name, queue, lease_s, actor or str(session))
+
+
+@dataclass(frozen=True, slots=True)
+class Pulse:
+    """What a heartbeat learns.
+
+    Attributes:
+        alive: False when the session was reaped and all of its leases are lost.
+        reaped: False when nobody has done the reaper's work for a while.
+        owned: every lease (id, token) of the session, when it was asked for; the value says whether its claim was
+            answered seconds ago. What a dispatcher holds and this lacks was cancelled or reaped; what this has and a
+            dispatcher does not hold was claimed by a statement whose answer got lost.
+    """
+
+    alive: bool
+    reaped: bool = True
+    owned: dict[tuple[UUID, int], bool] | None = None
+
+
+async def heartbeat(
+    connection: asyncpg.Connection, session: UUID, lease_s: float, *, holding: int, claimed: bool, owned: bool = False
+) -> Pulse:
+    """Keep the session's leases; `owned` asks for all of them."""
+    rows = await connection.fetch(sql.PULSE, session, lease_s, holding, claimed, owned)
+    if not rows or rows[0]["token"] is not None:
+        return Pulse(alive=False)
+    found = {(row["id"], row["token"]): row["settled"] for row in rows[1:]}
+    return Pulse(alive=True, reaped=rows[0]["settled"], owned=found if owned else None)
+
+
+async def close_session(connection: asyncpg.Connection, session: UUID) -> None:
+    """End a session; what it still holds is reaped at once."""
+    await connection.execute(sql.CLOSE_SESSION, session)
+
+
+async def claim(
+    connection: asyncpg.Connection,
+    queue: str,
+    session: UUID,
+    most: int,
+    *,
+    slow: bool = False,
+    scan: Scan | None = None,
+) -> list[Lease]:
+    """Lease up to `most` tasks of a lane of `queue`, the highest priority first, then the oldest.
+
+    `scan` remembers the place that this claimant has come to; without one the whole lane is looked through.
+    """
+    rows = await connection.fetch(sql.CLAIM, queue, session, most, slow, *(WHOLE if scan is None else scan.places()))
+    # The statement's columns stand in the order of Lease's fields: by position is twice as fast as by name.
+    return _claimed([Lease(*row) for row in rows], scan)
+
+
+def _claimed(claimed: list[Lease], scan: Scan | None) -> list[Lease]:
+    if scan is not None:
+        scan.claimed([(-lease.priority, lease.seq) for lease in claimed])
+    return claimed
+
+
+async def finish_and_claim(
+    connection: asyncpg.Connection,
+    outcomes: Sequence[Outcome],
+    queue: str,
+    session: UUID,
+    most: int,
+    *,
+    slow: bool = False,
+    scan: Scan | None = None,
+) -> tuple[set[UUID], list[Lease]]:
+    """`finish` and `claim` in one statement and one commit; for outcomes that bring nothing about (`follow_up`)."""
+    rows = await connection.fetch(
+        sql.FINISH_AND_CLAIM,
+        *_columns(outcomes),
+        *(queue, session, most, slow),
+        *(WHOLE if scan is None else scan.places()),
+    )
+    claimed = [Lease(*row) for row in rows if row[1] is not None]
+    accepted = {outcome.id for outcome in outcomes}
+    if len(claimed) < len(rows):
+        accepted -= {row[0] for row in rows if row[1] is None}
+    return accepted, _claimed(claimed, scan)
+
+
+async def finish(connection: asyncpg.Connection, outcomes: Sequence[Outcome]) -> set[UUID]:
+    """End tasks; returns the ids that were accepted. The others had lost their lease: nothing of them is kept."""
+    async with connection.transaction():
+        rows = await connection.fetch(sql.FINISH, *_columns(outcomes))
+        accepted = {row["id"] for row in rows}
+        following = [o.id for o in outcomes if o.follow_up and o.id in accepted]
+        if following:
+            await connection.execute(sql.SETTLE, following)
+    return accepted
+
+
+def _columns(outcomes: Sequence[Outcome]) -> tuple[list[Any], ...]:
+    return (
+        [o.id for o in outcomes],
+        [o.token for o in outcomes],
+        [str(o.status) for o in outcomes],
+        [o.result for o in outcomes],
+        [o.error_code for o in outcomes],
+        [o.error_message for o in outcomes],
+        [o.decision for o in outcomes],
+        [o.began for o in outcomes],
+    )
+
+
+async def retry(connection: asyncpg.Connection, retries: Sequence[Retry]) -> set[UUID]:
+    """Put failed attempts off; returns the ids that were accepted."""
+    rows = await connection.fetch(
+        sql.RETRY,
+        [r.id for r in retries],
+        [r.token for r in retries],
+        [r.delay_s for r in retries],
+        [r.error_code for r in retries],
+        [r.error_message for r in retries],
+    )
+    keys = {r.limit_key for r in retries if r.limit_key is not None}
+    if keys:
+        # What waits for its next attempt leaves its place to others of its key.
+        await connection.execute(sql.ADMIT, sorted(keys))
+    return {row["id"] for row in rows}
+
+
+async def release(
+    connection: asyncpg.Connection, leases: Iterable[tuple[UUID, int]], *, slow: bool = False
+) -> set[UUID]:
+    """Give leases back unstarted; the attempt does not count. `slow` moves them to the slow lane."""
+    pairs = list(leases)
+    rows = await connection.fetch(sql.RELEASE, [i for i, _ in pairs], [t for _, t in pairs], [slow] * len(pairs))
+    return {row["id"] for row in rows}
