@@ -175,7 +175,11 @@ class Work:
             self._ledger.end(self._outcome(held, Status.COMPLETED, result=completion.result))
         else:
             self.again_or_fail(
-                held, completion.error_code or "failed", completion.error_message or "", again=completion.retryable
+                held,
+                completion.error_code or "failed",
+                completion.error_message or "",
+                again=completion.retryable,
+                within_s=completion.retry_within_s,
             )
 
     def _outcome(self, held: Held, status: Status, **fields: Any) -> Outcome:
@@ -190,12 +194,17 @@ class Work:
             **fields,
         )
 
-    def again_or_fail(self, held: Held, code: str, message: str, *, again: bool = True) -> None:
-        """Put a failed attempt off (exponential backoff, full jitter), or end the task when none is left."""
+    def again_or_fail(
+        self, held: Held, code: str, message: str, *, again: bool = True, within_s: float | None = None
+    ) -> None:
+        """Put a failed attempt off (exponential backoff, full jitter), or end the task when none is left.
+
+        `within_s` is the longest pause that the skill's own policy gives; SeedCore's when None.
+        """
         lease, code, message = held.lease, _kept(code, MAX_CODE), _kept(mask(message), MAX_MESSAGE)
         if again and lease.attempt < lease.max_attempts:
             longest = min(self._settings.retry_max_s, self._settings.retry_base_s * 2 ** (lease.attempt - 1))
-            delay = random.uniform(0, longest)  # noqa: S311 - jitter
+            delay = random.uniform(0, longest if within_s is None else within_s)  # noqa: S311 - jitter
             self._ledger.again(Retry(lease.id, lease.token, delay, code, message, lease.limit_key))
         else:
             self._ledger.end(self._outcome(held, Status.FAILED, error_code=code, error_message=message))

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncGenerator, Sequence
+from dataclasses import replace
 from typing import Any
 
 from pydantic import ValidationError
@@ -129,7 +130,16 @@ class SkillExecutor:
             return Completion(call.task_id, call.token, call.agent, call.skill, True, seconds, text)
         if job.late and isinstance(failure, TimeoutError):
             failure = _TooSlowError(f"the skill took longer than {job.limit_s:g} s")
-        return self._failure(call, time.perf_counter() - began, failure)
+        return self._with_policy(call, self._failure(call, time.perf_counter() - began, failure))
+
+    def _with_policy(self, call: Call, failed: Completion) -> Completion:
+        """When to try again, where the skill says something about that."""
+        spec = self._registry.get(call.skill)
+        if spec is None or not failed.retryable or (spec.retry.base_s is None and spec.retry.max_s is None):
+            return failed
+        base_s = spec.retry.base_s or self._settings.retry_base_s
+        longest = min(spec.retry.max_s or self._settings.retry_max_s, base_s * 2 ** (call.attempt - 1))
+        return replace(failed, retry_within_s=longest)
 
     def _failure(self, call: Call, seconds: float, error: BaseException) -> Completion:
         match error:

@@ -2,6 +2,6 @@
 
 from seedcore.errors import SkillError
 from seedcore.skills.registry import SkillRegistry
-from seedcore.skills.sdk import SkillContext, SkillSpec, skill
+from seedcore.skills.sdk import RetryPolicy, SkillContext, SkillSpec, skill
 
-__all__ = ["SkillContext", "SkillError", "SkillRegistry", "SkillSpec", "skill"]
+__all__ = ["RetryPolicy", "SkillContext", "SkillError", "SkillRegistry", "SkillSpec", "skill"]

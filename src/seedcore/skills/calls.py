@@ -19,7 +19,10 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """How a call ended; `result` is JSON text when `ok`. `seconds` is the time that the skill took."""
+    """How a call ended; `result` is JSON text when `ok`. `seconds` is the time that the skill took.
+
+    `retry_within_s`: the longest pause before the next attempt, where the skill has a say in it.
+    """
 
     task_id: str
     token: int
@@ -31,3 +34,4 @@ class Completion:
     error_code: str | None = None
     error_message: str | None = None
     retryable: bool = False
+    retry_within_s: float | None = None

@@ -62,8 +62,8 @@ class SkillRegistry(Mapping[str, SkillSpec]):
             raise NotFoundError(f"There is no skill {name!r}. Known: {', '.join(sorted(self._specs))}.")
         return spec
 
-    def check(self, name: str, params: Any) -> None:
-        """Hold a task's type and params against the skill, before the task is stored.
+    def check(self, name: str, params: Any) -> SkillSpec:
+        """Hold a task's type and params against the skill, before the task is stored; returns the skill.
 
         Raises:
             InvalidInputError: names `type` when no skill has that name, or the params' fields that do not fit.
@@ -78,6 +78,7 @@ class SkillRegistry(Mapping[str, SkillSpec]):
             wrong = wrong_fields(error.errors(include_url=False, include_input=False), "params")
             detail = f"params do not fit the skill {name!r}: " + "; ".join(f"{e.field}: {e.message}" for e in wrong[:5])
             raise InvalidInputError(detail, errors=wrong) from None
+        return spec
 
 
 def _where(spec: SkillSpec) -> str:

@@ -3,7 +3,7 @@
 import inspect
 import re
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, TypeVar, get_type_hints
 
 from pydantic import BaseModel
@@ -42,6 +42,27 @@ class SkillContext:
 
 
 @dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """How a skill's failed attempts are tried again: after a random part of `base_s`, doubled each time up to `max_s`.
+
+    `max_attempts` holds for tasks that name no number of their own. What is None is SeedCore's default
+    (SEEDCORE_RETRY_BASE_S, SEEDCORE_RETRY_MAX_S, SEEDCORE_MAX_ATTEMPTS).
+    """
+
+    base_s: float | None = None
+    max_s: float | None = None
+    max_attempts: int | None = None
+
+    def __post_init__(self) -> None:
+        """Hold the numbers against their bounds."""
+        for name, value, most in (("base_s", self.base_s, 3600), ("max_s", self.max_s, 86_400)):
+            if value is not None and not 0 < value <= most:
+                raise TypeError(f"RetryPolicy: {name} must be greater than 0 and at most {most}, got {value!r}")
+        if self.max_attempts is not None and not 1 <= self.max_attempts <= 100:
+            raise TypeError(f"RetryPolicy: max_attempts must be 1 to 100, got {self.max_attempts!r}")
+
+
+@dataclass(frozen=True, slots=True)
 class SkillSpec:
     """A skill as SeedCore sees it."""
 
@@ -52,15 +73,26 @@ class SkillSpec:
     params: type[BaseModel]
     result: type[BaseModel]
     function: Callable[[Any, SkillContext], Awaitable[BaseModel]]
+    retry: RetryPolicy = RetryPolicy()
+    slow: bool = False
 
 
-def skill(name: str, *, organ: str = "utility", timeout_s: float | None = None) -> Callable[[Function], Function]:
+def skill(
+    name: str,
+    *,
+    organ: str = "utility",
+    timeout_s: float | None = None,
+    retry: RetryPolicy | None = None,
+    slow: bool = False,
+) -> Callable[[Function], Function]:
     """Declare an async function as the skill `name`.
 
     Args:
         name: what a task names as its `type`, such as `acme.double`.
         organ: the pool of agents that runs it.
         timeout_s: seconds that one attempt may take; SEEDCORE_SKILL_TIMEOUT_S when None.
+        retry: how failed attempts are tried again; SeedCore's defaults when None.
+        slow: its tasks wait in the slow lane, beside those of language models, so that they hold up no quick ones.
 
     Raises:
         TypeError: the function is not `async`, its first parameter or its result is not a pydantic model, or an
@@ -68,7 +100,8 @@ def skill(name: str, *, organ: str = "utility", timeout_s: float | None = None) 
     """
 
     def declare(function: Function) -> Function:
-        setattr(function, MARK, _spec(name, organ, timeout_s, function))
+        spec = _spec(name, organ, timeout_s, function)
+        setattr(function, MARK, replace(spec, retry=retry or RetryPolicy(), slow=slow))
         return function
 
     return declare

@@ -66,22 +66,24 @@ class Submission:
             wrong = wrong_fields(error.errors(include_url=False, include_input=False))
             raise InvalidInputError("; ".join(f"{e.field}: {e.message}" for e in wrong[:5]), errors=wrong) from None
         params = self._encode(given.params)
+        slow, max_attempts = True, None
         if given.type == GOAL:
             _check_goal(given.params)
         else:
-            self._skills.check(given.type, given.params)
+            spec = self._skills.check(given.type, given.params)
+            slow, max_attempts = spec.slow, spec.retry.max_attempts
         return NewTask(
             type=given.type,
             params=params,
             queue=given.queue,
             domain=given.domain,
             priority=given.priority,
-            max_attempts=given.max_attempts or self._settings.max_attempts,
+            max_attempts=given.max_attempts or max_attempts or self._settings.max_attempts,
             timeout_s=given.timeout_s,
             run_after=given.run_after,
             idempotency_key=given.idempotency_key,
             idempotency_period_s=given.idempotency_period_s,
-            slow=given.type == GOAL,
+            slow=slow,
             deadline=given.deadline,
             limit=None if given.limit is None else Limit(**given.limit.model_dump()),
         )
