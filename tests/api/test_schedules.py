@@ -1,6 +1,7 @@
 """Schedules over HTTP."""
 
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from typing import Any
 
 import httpx
@@ -31,7 +32,7 @@ async def test_a_schedule_is_made_read_and_listed_with_its_next_ticks(http: http
     ticks = [datetime.fromisoformat(tick) for tick in made["next_ticks"]]
     assert len(ticks) == 5
     assert made["next_at"] == made["next_ticks"][0]
-    assert all(later - earlier > timedelta(hours=22) for earlier, later in zip(ticks, ticks[1:], strict=False))
+    assert all(later - earlier > timedelta(hours=22) for earlier, later in pairwise(ticks))
     assert datetime.now(UTC) < ticks[0] <= datetime.now(UTC) + timedelta(hours=25)
     (listed,) = (await http.get(SCHEDULES)).json()["items"]
     assert listed == {name: value for name, value in made.items() if name != "next_ticks"}

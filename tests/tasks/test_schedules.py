@@ -145,6 +145,16 @@ async def test_defining_the_same_again_loses_no_tick_and_another_rhythm_begins_a
     assert (await schedules.put(connection, submission, "other", body()))[1]
 
 
+async def test_its_tasks_wait_in_the_lane_that_their_type_has(connection, submission):
+    await make(connection, submission, "goal", task={"type": "goal", "params": {"goal": "summary"}})
+    await make(connection, submission, "echo")
+    for name in ("goal", "echo"):
+        await miss(connection, 3, name)
+    assert (await firing.fire(connection)).fired == 2
+    lanes = await connection.fetch("select t.type, r.slow from seedcore.ready r join seedcore.tasks t using (id)")
+    assert {row["type"]: row["slow"] for row in lanes} == {"goal": True, "echo": False}
+
+
 async def test_firing_by_hand_leaves_the_ticks_alone(connection, submission):
     made = await make(connection, submission)
     first = await schedules.fire_now(connection, "s")
@@ -189,7 +199,9 @@ async def test_a_tick_whose_key_somebody_used_is_left_out_and_stops_no_other(con
         await make(connection, submission, name)
         tick = await miss(connection, 3, name)
         if name == "b":
-            await submit(connection, [NewTask("echo", '{"value": 2}', idempotency_key=f"schedule:b:{tick.isoformat()}")])
+            await submit(
+                connection, [NewTask("echo", '{"value": 2}', idempotency_key=f"schedule:b:{tick.isoformat()}")]
+            )
     done = await firing.fire(connection)
     assert (done.fired, done.skipped, done.broken) == (2, 1, 1)
     found = {s.id: s for s in await schedules.find(connection, None, 10)}
@@ -306,8 +318,8 @@ async def test_one_who_is_killed_between_two_statements_fires_nothing_and_the_ne
 def test_a_template_becomes_its_task_with_its_limit():
     at = datetime(2026, 3, 29, 1, tzinfo=UTC)
     schedule = Schedule(
-        "s", "goal", "{}", "graph", None, 0, 3, None, '{"key": "k", "burst": 2}', "0 * * * *", None, "UTC", "skip", 100,
-        None, None, False, at, None, None, 0, 0, None, at, at,
+        "s", "goal", "{}", "graph", True, None, 0, 3, None, '{"key": "k", "burst": 2}', "0 * * * *", None, "UTC", "skip",
+        100, None, None, False, at, None, None, 0, 0, None, at, at,
     )  # fmt: skip
     task = schedule.task(at)
     assert (task.slow, task.limit) == (True, Limit("k", burst=2))

@@ -11,7 +11,7 @@ from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 
 from seedcore.errors import ConflictError, FieldError, InvalidInputError, NotFoundError, TooLargeError
 from seedcore.tasks.intake import Submission
-from seedcore.tasks.model import GOAL, Limit, NewTask, Submitted
+from seedcore.tasks.model import Limit, NewTask, Submitted
 from seedcore.tasks.submit import submit
 from seedcore.tasks.ticks import Rhythm
 
@@ -76,6 +76,7 @@ class Schedule:
     type: str
     params: str
     queue: str
+    slow: bool
     domain: str | None
     priority: int
     max_attempts: int
@@ -113,7 +114,7 @@ class Schedule:
             priority=self.priority,
             max_attempts=self.max_attempts,
             timeout_s=self.timeout_s,
-            slow=self.type == GOAL,
+            slow=self.slow,
             limit=None if self.task_limit is None else Limit(**json.loads(self.task_limit)),
             idempotency_key=key or f"schedule:{self.id}:{moment.astimezone(UTC).isoformat()}",
         )
@@ -143,26 +144,27 @@ class Schedule:
 
 # The columns stand in the order of Schedule's fields.
 COLUMNS = """
-id, type, params::text, queue, domain, priority, max_attempts, timeout_s, task_limit::text, cron, every_s, timezone,
-catch_up, max_catch_up, starts_at, ends_at, paused, next_at, last_at, last_task_id, fired, skipped, error, created_at,
-updated_at
+id, type, params::text, queue, slow, domain, priority, max_attempts, timeout_s, task_limit::text, cron, every_s,
+timezone, catch_up, max_catch_up, starts_at, ends_at, paused, next_at, last_at, last_task_id, fired, skipped, error,
+created_at, updated_at
 """
 _LOCK = f"select {COLUMNS} from seedcore.schedules where id = $1 for update"  # noqa: S608
 # A statement of its own, after the lock: now() is older than a lock that was waited for.
 _CLOCK = "select clock_timestamp()"
 _DEFINED = """
-id, type, params, queue, domain, priority, max_attempts, timeout_s, task_limit, cron, every_s, timezone, catch_up,
+id, type, params, queue, slow, domain, priority, max_attempts, timeout_s, task_limit, cron, every_s, timezone, catch_up,
 max_catch_up, starts_at, ends_at, next_at, updated_at
 """
 _INSERT = f"""
 insert into seedcore.schedules ({_DEFINED}, created_at)
-select $1, $2, $3::jsonb, $4, $5, $6, $7, $8, $9::jsonb, $10, $11, $12, $13, $14, $15, $16, $17, $18::timestamptz, $18
+select $1, $2, $3::jsonb, $4, $5, $6, $7, $8, $9, $10::jsonb, $11, $12, $13, $14, $15, $16, $17, $18, $19::timestamptz,
+       $19
 where (select count(*) from seedcore.schedules) < {MOST}
 on conflict (id) do nothing returning {COLUMNS}
 """  # noqa: S608
 _UPDATE = f"""
 update seedcore.schedules set ({_DEFINED}, error)
-     = ($1, $2, $3::jsonb, $4, $5, $6, $7, $8, $9::jsonb, $10, $11, $12, $13, $14, $15, $16, $17, $18, null)
+     = ($1, $2, $3::jsonb, $4, $5, $6, $7, $8, $9, $10::jsonb, $11, $12, $13, $14, $15, $16, $17, $18, $19, null)
 where id = $1 returning {COLUMNS}
 """  # noqa: S608
 _PAUSE = f"""
@@ -354,18 +356,10 @@ def _values(
     limit = None
     if task.limit is not None:
         limit = json.dumps({name: getattr(task.limit, name) for name in ("key", "max_running", "rate_per_s", "burst")})
-    template = (
-        task.type,
-        task.params,
-        task.queue,
-        task.domain,
-        task.priority,
-        task.max_attempts,
-        task.timeout_s,
-        limit,
-    )
+    template = (task.type, task.params, task.queue, task.slow, task.domain, task.priority)
+    bounds = (task.max_attempts, task.timeout_s, limit)
     rhythm = (given.cron, given.every_s, given.timezone, given.catch_up, given.max_catch_up)
-    return (schedule_id, *template, *rhythm, given.starts_at, given.ends_at, next_at, now)
+    return (schedule_id, *template, *bounds, *rhythm, given.starts_at, given.ends_at, next_at, now)
 
 
 def _found(row: asyncpg.Record | None, schedule_id: str) -> Schedule:

@@ -5,6 +5,7 @@ create table seedcore.schedules (
   type         text not null check (length(type) between 1 and 200),
   params       jsonb not null,
   queue        text not null,
+  slow         boolean not null,
   domain       text,
   priority     smallint not null check (priority between -100 and 100),
   max_attempts smallint not null check (max_attempts between 1 and 100),
