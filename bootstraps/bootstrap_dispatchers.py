@@ -66,14 +66,14 @@ def _end_surplus(settings: Settings, wanted: set[str]) -> None:
 
 
 async def _progress(name: str, actor: Any, deadline: float) -> None:
-    """Wait until the actor has claimed (or reaped) once: that is health, an answer alone is not."""
+    """Wait until the actor has claimed (or looked what there is to reap) once: that is health, an answer alone is not."""
     last: Any = "no answer"
     while time.monotonic() < deadline:
         try:
             last = await asyncio.wait_for(actor.status.remote(), max(0.1, deadline - time.monotonic()))
         except TimeoutError:
             break
-        if last.get("last_claim_s") is not None or last.get("last_round_s") is not None:
+        if last.get("last_claim_s") is not None or last.get("last_look_s") is not None:
             return
         await asyncio.sleep(PAUSE_S)
     raise UnavailableError(f"{name} makes no progress: {last}")

@@ -33,15 +33,15 @@ class Reaper:
         self._in_round = False
         self._changed = asyncio.Event()
         self._expired = float("-inf")
-        self._last_round: float | None = None
+        self._last_look: float | None = None
         self.leads = False
         self.counts: dict[str, int] = {"rounds": 0, "failures": 0}
         self._log = get_logger("seedcore.dispatch.reaper", by=name)
 
     def status(self) -> dict[str, Any]:
-        """Progress: whether it leads, when the last round ended, and what all rounds did."""
-        last = None if self._last_round is None else round(time.monotonic() - self._last_round, 3)
-        return {"leads": self.leads, "last_round_s": last, **self.counts}
+        """Progress: whether it leads, when it last looked what there is to do, and what all rounds did."""
+        last = None if self._last_look is None else round(time.monotonic() - self._last_look, 3)
+        return {"leads": self.leads, "last_look_s": last, **self.counts}
 
     def rouse(self, in_s: float = 0.0) -> None:
         """Something is due in so many seconds."""
@@ -81,6 +81,7 @@ class Reaper:
             if outlook.leads != self.leads:
                 self._log.info("leads" if outlook.leads else "another one leads")
             self.leads = outlook.leads
+            self._last_look = time.monotonic()
             if not self.leads:
                 return self._settings.reap_s
             done = Reaped()
@@ -94,7 +95,6 @@ class Reaper:
                 self._expired = time.monotonic()
                 self._add({f"expired_{k}": n for k, n in asdict(await reap.expire(connection, self._settings)).items()})
         self._add({"rounds": 1, **asdict(done)})
-        self._last_round = time.monotonic()
         if any(asdict(done).values()):
             self._log.info("reaped", **{name: count for name, count in asdict(done).items() if count})
         due = self._settings.reap_s if outlook.due_s is None else outlook.due_s
