@@ -66,7 +66,7 @@ def _end_surplus(settings: Settings, wanted: set[str]) -> None:
 
 
 async def _progress(name: str, actor: Any, deadline: float) -> None:
-    """Wait until the actor has claimed (or looked what there is to reap) once: that is health, an answer alone is not."""
+    """Wait until the actor has claimed, or looked what there is to reap: that is health, an answer alone is not."""
     last: Any = "no answer"
     while time.monotonic() < deadline:
         try:
