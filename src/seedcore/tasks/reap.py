@@ -115,7 +115,10 @@ async def promote(connection: asyncpg.Connection) -> int:
 async def admit(connection: asyncpg.Connection) -> int:
     """Let tasks of keys through, as far as their limits allow; returns how many."""
     keys = await connection.fetchval(sql.WAITING_KEYS)
-    return int(await connection.fetchval(sql.ADMIT, keys)) if keys else 0
+    if not keys:
+        return 0
+    await connection.execute(sql.UNDEFINED_KEYS, keys)
+    return int(await connection.fetchval(sql.ADMIT, keys))
 
 
 async def expire(connection: asyncpg.Connection, settings: Settings) -> Expired:

@@ -286,6 +286,13 @@ select array_agg(key) filter (where key is not null) from k
 
 ADMIT = "select seedcore.admit($1::text[])"
 
+# A key whose limit was removed while tasks of it were deferred or running: one at a time, as a key nobody defined.
+UNDEFINED_KEYS = """
+insert into seedcore.limits (key, max_running)
+select k.key, 1 from unnest($1::text[]) k(key) where not exists (select 1 from seedcore.limits l where l.key = k.key)
+on conflict do nothing
+"""
+
 # -- sessions ----------------------------------------------------------------------------------------------
 
 # A restarted actor's earlier session is over: its leases are reaped now, not after their time.
@@ -345,14 +352,16 @@ select exists (select 1 from family f where not exists (select 1 from seedcore.f
                                         and not exists (select 1 from seedcore.dead x where x.id = f.id))
 """
 
-# With all its attempts; a deadline that it missed is forgotten.
+# With all its attempts; a deadline that it missed is forgotten, what it failed of is not.
 REQUEUE = """
-with dead as (delete from seedcore.dead where id = any($1::uuid[]) returning id)
+with dead as (
+  delete from seedcore.dead where id = any($1::uuid[])
+  returning id, jsonb_build_object('attempt', attempts, 'code', error_code, 'message', error_message) as last)
 , over as (delete from seedcore.finished where id = any($1::uuid[]) and status = 'cancelled' returning id)
-, back as (select id, 'failed' as was from dead union all select id, 'cancelled' from over)
+, back as (select id, 'failed' as was, last from dead union all select id, 'cancelled', '{}' from over)
 , seen as (
   update seedcore.tasks t set deadline = null from back b where t.id = b.id
-  returning t.id, t.queue, t.slow, t.priority, t.limit_key, b.was)
+  returning t.id, t.queue, t.slow, t.priority, t.limit_key, b.was, b.last)
 , again as (
   insert into seedcore.ready (id, queue, slow, rank)
   select id, queue, slow, -priority from seen where limit_key is null returning queue, slow)
@@ -360,7 +369,7 @@ with dead as (delete from seedcore.dead where id = any($1::uuid[]) returning id)
   insert into seedcore.gated (id, key, queue, slow, rank)
   select id, limit_key, queue, slow, -priority from seen where limit_key is not null returning id)
 , said as (insert into seedcore.events (task_id, event, data)
-           select id, 'retried', jsonb_build_object('by', 'request', 'was', was) from seen)
+           select id, 'retried', last || jsonb_build_object('by', 'request', 'was', was) from seen)
 , woken as (select count(seedcore.wake(d.queue, d.slow)) from (select distinct queue, slow from again) d)
 , roused as (select count(pg_notify('seedcore_later', '0')) from (select 1 from waits limit 1) w)
 select id, seedcore.tell() from seen, woken, roused
