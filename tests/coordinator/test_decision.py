@@ -3,12 +3,14 @@
 from collections import Counter
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
-from seedcore.coordinator.decision import decide
+from seedcore.coordinator.decision import decide, decide_columns
 from seedcore.coordinator.fleet import Fleet
-from seedcore.coordinator.schemas import TaskFacts
+from seedcore.coordinator.schemas import DecisionModel, TaskColumns, TaskFacts
 
 SKILLS = {"echo": "utility", "text.shout": "utility", "ml.predict": "ml", "orphan": "nowhere"}
 
@@ -110,3 +112,21 @@ def test_the_expected_seconds_are_those_of_the_chosen_agent_and_type():
     echo, shout = decide(facts("echo", "text.shout"), known, v=1.0)
     assert echo.expected_s == known.rates.seconds("utility-0", "echo") > 1
     assert shout.expected_s == known.rates.seconds("utility-0", "text.shout") < 0.1
+
+
+@given(st.lists(st.sampled_from(["echo", "text.shout", "ml.predict", "goal", "nope", "orphan"]), max_size=60))
+def test_columns_say_the_same_as_records(types: list[str]):
+    columns = decide_columns(types, fleet(utility=3, ml=1), v=1.0)
+    records = decide(facts(*types), fleet(utility=3, ml=1), v=1.0)
+    assert len(set(columns.verdicts)) == len(columns.verdicts)
+    assert [
+        DecisionModel(**columns.verdicts[n].model_dump(), delta_energy=added)
+        for n, added in zip(columns.verdict, columns.delta_energy, strict=True)
+    ] == records
+
+
+def test_columns_of_different_lengths_are_refused():
+    columns = {"domain": [None], "priority": [0], "attempt": [1], "size": [2], "approved": [False]}
+    assert TaskColumns(type=["echo"], **columns).type == ["echo"]
+    with pytest.raises(ValidationError, match="differ in length"):
+        TaskColumns(type=["echo", "echo"], **columns)

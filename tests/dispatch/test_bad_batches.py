@@ -1,7 +1,6 @@
 """What goes wrong with a batch in ways nobody foresaw: no lease is kept for ever, no neighbour pays."""
 
 import json
-from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
@@ -139,8 +138,8 @@ async def test_text_that_postgresql_cannot_keep_ends_its_task_and_holds_nobody_u
         if json.loads(call.params)["value"] != "bad":
             return good(call)
         if field == "result":
-            return replace(good(call), result=json.dumps({"v": text}, ensure_ascii=False))
-        return replace(bad(call), **{field: text})
+            return good(call)._replace(result=json.dumps({"v": text}, ensure_ascii=False))
+        return bad(call)._replace(**{field: text})
 
     async with world.dispatcher(ScriptedBrain(), ScriptedHosts(behave)):
         (wrong,) = await world.submit("bad", max_attempts=2)

@@ -16,6 +16,10 @@ class CoordinatorClient(ServiceClient):
         answer = await self.call("POST", "/decide-batch", {"asker": asker, "tasks": list(tasks), **feedback})
         return list(answer["decisions"])
 
+    async def decide_columns(self, asker: str, tasks: Mapping[str, Sequence[Any]], feedback: Any) -> dict[str, Any]:
+        """The same by columns; see `coordinator.schemas.DecideColumns` and `DecisionColumns`."""
+        return dict(await self.call("POST", "/decide-columns", {"asker": asker, "tasks": tasks, **feedback}))
+
     async def route_and_execute(self, task: Mapping[str, Any]) -> dict[str, Any]:
         """Submit a task and wait for its end; the task as `GET /api/v1/tasks/{id}` shows it."""
         return dict(await self.call("POST", "/route-and-execute", task))

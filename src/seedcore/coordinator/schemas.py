@@ -1,8 +1,10 @@
 """What goes over the wire to and from the Coordinator."""
 
-from typing import Any
+from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+MAX_TASKS = 10_000
 
 
 class TaskFacts(BaseModel):
@@ -17,6 +19,26 @@ class TaskFacts(BaseModel):
     attempt: int = Field(1, ge=0)
     size: int = Field(0, ge=0, description="bytes of the params")
     approved: bool = False
+
+
+class TaskColumns(BaseModel):
+    """`TaskFacts` of many tasks by field, all of one length: reading a batch so costs a tenth."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    type: list[Annotated[str, Field(min_length=1, max_length=200)]] = Field(max_length=MAX_TASKS)
+    domain: list[Annotated[str, Field(max_length=200)] | None]
+    priority: list[Annotated[int, Field(ge=-100, le=100)]]
+    attempt: list[Annotated[int, Field(ge=0)]]
+    size: list[Annotated[int, Field(ge=0)]]
+    approved: list[bool]
+
+    @model_validator(mode="after")
+    def _one_length(self) -> Self:
+        lengths = {len(getattr(self, name)) for name in type(self).model_fields}
+        if len(lengths) > 1:
+            raise ValueError("the columns differ in length")
+        return self
 
 
 class AgentCount(BaseModel):
@@ -41,7 +63,16 @@ class DecideBatch(BaseModel):
     """A dispatcher's question for a batch of leased tasks, with what it knows about the fleet."""
 
     asker: str = Field(min_length=1, max_length=200)
-    tasks: list[TaskFacts] = Field(max_length=10_000)
+    tasks: list[TaskFacts] = Field(max_length=MAX_TASKS)
+    outstanding: list[AgentCount] = Field(default_factory=list)
+    outcomes: list[AgentOutcome] = Field(default_factory=list)
+
+
+class DecideColumns(BaseModel):
+    """`DecideBatch` with the tasks as columns."""
+
+    asker: str = Field(min_length=1, max_length=200)
+    tasks: TaskColumns
     outstanding: list[AgentCount] = Field(default_factory=list)
     outcomes: list[AgentOutcome] = Field(default_factory=list)
 
@@ -49,7 +80,7 @@ class DecideBatch(BaseModel):
 class DecideRequest(BaseModel):
     """A dry run: what would be decided for these tasks now."""
 
-    tasks: list[TaskFacts] = Field(min_length=1, max_length=10_000)
+    tasks: list[TaskFacts] = Field(min_length=1, max_length=MAX_TASKS)
 
 
 class DecisionModel(BaseModel):
@@ -70,6 +101,30 @@ class Decisions(BaseModel):
     """One decision for each task, in order."""
 
     decisions: list[DecisionModel]
+    fleet_epoch: int
+
+
+class Verdict(BaseModel):
+    """What many decisions of a batch share; the fields of `DecisionModel`."""
+
+    model_config = ConfigDict(frozen=True)
+
+    route: str | None
+    rule: str
+    reason: str
+    agent: str | None = None
+    host: str | None = None
+    evidence: float | None = None
+    expected_s: float = 0.0
+    timeout_s: float | None = None
+
+
+class DecisionColumns(BaseModel):
+    """Decisions by column, one entry for each task, in order."""
+
+    verdicts: list[Verdict] = Field(description="every different verdict")
+    verdict: list[int] = Field(description="for each task the place of its verdict in `verdicts`")
+    delta_energy: list[float | None] = Field(description="seconds²")
     fleet_epoch: int
 
 

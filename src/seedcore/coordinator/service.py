@@ -2,15 +2,23 @@
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ray import serve
 
 from seedcore.clients.organism import OrganismClient
-from seedcore.coordinator.decision import decide
+from seedcore.coordinator.decision import decide, decide_columns
 from seedcore.coordinator.fleet import Fleet
-from seedcore.coordinator.schemas import DecideBatch, DecideRequest, Decisions, ExecuteRequest
+from seedcore.coordinator.schemas import (
+    DecideBatch,
+    DecideColumns,
+    DecideRequest,
+    DecisionColumns,
+    Decisions,
+    ExecuteRequest,
+)
 from seedcore.errors import DeadlineError, SeedCoreError, UnavailableError
 from seedcore.skills.registry import SkillRegistry
 from seedcore.stores.postgres import Database
@@ -51,6 +59,7 @@ class CoordinatorService(ServiceBase):
         return [
             Operation("POST", "/decide", self.decide, DecideRequest, summary="Show a decision without acting"),
             Operation("POST", "/decide-batch", self.decide_batch, DecideBatch, summary="A dispatcher's question"),
+            Operation("POST", "/decide-columns", self.decide_columns, DecideColumns, summary="The same by columns"),
             Operation("POST", "/route-and-execute", self.route_and_execute, ExecuteRequest, summary="Run and wait"),
             Operation("GET", "/metrics", self.metrics, summary="What was decided"),
         ]
@@ -62,16 +71,34 @@ class CoordinatorService(ServiceBase):
 
     async def decide_batch(self, request: DecideBatch) -> Decisions:
         """Learn from what the dispatcher tells, then decide for its batch."""
+        fleet = await self._learn(request)
+        decisions = decide(request.tasks, fleet, v=self.settings.energy_v)
+        self._count(Counter((decision.route, decision.rule) for decision in decisions))
+        return Decisions(decisions=decisions, fleet_epoch=fleet.epoch)
+
+    async def decide_columns(self, request: DecideColumns) -> DecisionColumns:
+        """`decide_batch` for large batches: tasks and decisions go by columns."""
+        fleet = await self._learn(request)
+        answer = decide_columns(request.tasks.type, fleet, v=self.settings.energy_v)
+        counts: Counter[tuple[str | None, str]] = Counter()
+        for place, count in Counter(answer.verdict).items():
+            verdict = answer.verdicts[place]
+            counts[verdict.route, verdict.rule] += count
+        self._count(counts)
+        return answer
+
+    async def _learn(self, request: DecideBatch | DecideColumns) -> Fleet:
         fleet = await self._get_fleet()
         for outcome in request.outcomes:
             fleet.rates.add(outcome.agent, outcome.type, outcome.count, outcome.seconds, outcome.successes)
         fleet.report(request.asker, [(o.agent, o.type, o.count) for o in request.outstanding])
-        decisions = decide(request.tasks, fleet, v=self.settings.energy_v)
+        return fleet
+
+    def _count(self, decided: Mapping[tuple[str | None, str], int]) -> None:
         self._batches += 1
-        for decision in decisions:
-            key = f"{decision.route or 'wait'}:{decision.rule}"
-            self._decided[key] = self._decided.get(key, 0) + 1
-        return Decisions(decisions=decisions, fleet_epoch=fleet.epoch)
+        for (route, rule), count in decided.items():
+            key = f"{route or 'wait'}:{rule}"
+            self._decided[key] = self._decided.get(key, 0) + count
 
     async def route_and_execute(self, request: ExecuteRequest) -> dict[str, Any]:
         """Submit a task, wait for its end, and answer with the ended task, whatever its end.

@@ -10,9 +10,9 @@ from seedcore.clients.cognitive import CognitiveClient
 from seedcore.clients.coordinator import CoordinatorClient
 from seedcore.dispatch.ports import Decision, Feedback, HostLostError, HostUnavailableError
 from seedcore.settings import Settings
-from seedcore.skills.calls import Call, Completion
+from seedcore.skills.calls import Call, Completion, completions_of, to_columns
 
-_FIELDS = ("route", "rule", "reason", "agent", "host", "delta_energy", "evidence", "expected_s", "timeout_s")
+_FACTS = ("type", "domain", "priority", "attempt", "size", "approved")
 
 
 class ServiceBrain:
@@ -32,8 +32,13 @@ class ServiceBrain:
                 for (a, t), (n, s, g) in feedback.outcomes.items()
             ],
         }
-        answers = await self.coordinator.decide_batch(self._asker, tasks, told)
-        return [_decision(answer) for answer in answers]
+        columns = {name: [task[name] for task in tasks] for name in _FACTS}
+        answer = await self.coordinator.decide_columns(self._asker, columns, told)
+        verdicts = answer["verdicts"]
+        return [
+            Decision(delta_energy=added, **verdicts[n])
+            for n, added in zip(answer["verdict"], answer["delta_energy"], strict=True)
+        ]
 
     async def plan(self, goal: Any, inputs: Mapping[str, Any]) -> dict[str, Any]:
         """A plan, as JSON."""
@@ -43,10 +48,6 @@ class ServiceBrain:
     def fallbacks(self) -> dict[str, int]:
         """Calls that went over HTTP because there was no Serve handle."""
         return {"coordinator": self.coordinator.counts.fallbacks, "cognitive": self.cognitive.counts.fallbacks}
-
-
-def _decision(answer: dict[str, Any]) -> Decision:
-    return Decision(**{name: answer[name] for name in _FIELDS})
 
 
 class RayHosts:
@@ -60,10 +61,15 @@ class RayHosts:
         """Run `calls`, yielding completions as they happen; see `ports.Hosts`."""
         begun = False
         try:
-            generator = self._handle(host).run.options(num_returns="streaming").remote(list(calls))
+            handle = self._handle(host)
+            if len(calls) == 1:
+                # Nothing to stream: one answer costs half of what a stream of one does.
+                yield [await handle.execute.remote(calls[0])]
+                return
+            generator = handle.run.options(num_returns="streaming").remote(to_columns(calls))
             async for reference in generator:
                 begun = True
-                yield await reference
+                yield completions_of(await reference)
         except RayTaskError as error:
             raise HostLostError(f"{type(error.cause).__name__}: {error.cause}") from error
         except ActorUnavailableError as error:

@@ -3,7 +3,6 @@
 import asyncio
 import time
 from collections.abc import AsyncGenerator, Sequence
-from dataclasses import replace
 from typing import Any
 
 from pydantic import ValidationError
@@ -139,7 +138,7 @@ class SkillExecutor:
             return failed
         base_s = spec.retry.base_s or self._settings.retry_base_s
         longest = min(spec.retry.max_s or self._settings.retry_max_s, base_s * 2 ** (call.attempt - 1))
-        return replace(failed, retry_within_s=longest)
+        return failed._replace(retry_within_s=longest)
 
     def _failure(self, call: Call, seconds: float, error: BaseException) -> Completion:
         match error:

@@ -10,7 +10,7 @@ from seedcore.organism.agents import AgentBook
 from seedcore.organism.executor import SkillExecutor
 from seedcore.organism.store import AgentStore
 from seedcore.settings import get_settings
-from seedcore.skills.calls import Call, Completion
+from seedcore.skills.calls import Call, Columns, Completion, calls_of, to_columns
 from seedcore.skills.registry import SkillRegistry
 from seedcore.stores.postgres import Database
 from seedcore.utils.background import BackgroundLoop
@@ -43,10 +43,10 @@ class AgentHost:
         self._background = BackgroundLoop("report")
         self._background.start(self._report())
 
-    async def run(self, calls: list[Call]) -> AsyncIterator[list[Completion]]:
+    async def run(self, calls: Columns) -> AsyncIterator[Columns]:
         """Run calls side by side; yields completions as they happen."""
-        async for chunk in self._executor.run(calls):
-            yield chunk
+        async for chunk in self._executor.run(calls_of(calls)):
+            yield to_columns(chunk)
 
     async def execute(self, call: Call) -> Completion:
         """Run one call."""

@@ -1,10 +1,16 @@
-"""What crosses from a dispatcher to a host and back: plain, small, in batches."""
+"""What crosses from a dispatcher to a host and back: plain, small, in batches.
 
-from dataclasses import dataclass
+Over the wire a batch goes as columns (`to_columns`): serializing an object a task costs more than running a small one.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+Columns = tuple[Sequence[Any], ...]
+"""A batch by fields, all of one length; empty for no calls."""
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(NamedTuple):
     """One attempt at a skill; `params` is JSON text, `task_id` a UUID as text."""
 
     task_id: str
@@ -17,8 +23,7 @@ class Call:
     idempotency_key: str
 
 
-@dataclass(frozen=True, slots=True)
-class Completion:
+class Completion(NamedTuple):
     """How a call ended; `result` is JSON text when `ok`. `seconds` is the time that the skill took.
 
     `retry_within_s`: the longest pause before the next attempt, where the skill has a say in it.
@@ -35,3 +40,18 @@ class Completion:
     error_message: str | None = None
     retryable: bool = False
     retry_within_s: float | None = None
+
+
+def to_columns(batch: Iterable[Call] | Iterable[Completion]) -> Columns:
+    """A batch as one sequence for each field."""
+    return tuple(zip(*batch, strict=True))
+
+
+def calls_of(columns: Columns) -> list[Call]:
+    """The calls that `to_columns` was given."""
+    return list(map(Call._make, zip(*columns, strict=True)))
+
+
+def completions_of(columns: Columns) -> list[Completion]:
+    """The completions that `to_columns` was given."""
+    return list(map(Completion._make, zip(*columns, strict=True)))
