@@ -318,8 +318,8 @@ async def test_one_who_is_killed_between_two_statements_fires_nothing_and_the_ne
 def test_a_template_becomes_its_task_with_its_limit():
     at = datetime(2026, 3, 29, 1, tzinfo=UTC)
     schedule = Schedule(
-        "s", "goal", "{}", "graph", True, None, 0, 3, None, '{"key": "k", "burst": 2}', "0 * * * *", None, "UTC", "skip",
-        100, None, None, False, at, None, None, 0, 0, None, at, at,
+        "s", "goal", "{}", "graph", True, None, 0, 3, None, '{"key": "k", "burst": 2}', "0 * * * *", None, "UTC",
+        "skip", 100, None, None, False, at, None, None, 0, 0, None, at, at,
     )  # fmt: skip
     task = schedule.task(at)
     assert (task.slow, task.limit) == (True, Limit("k", burst=2))

@@ -70,7 +70,14 @@ class ScheduleIn(ScheduleBody):
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """A schedule as it is stored; JSON fields are text. `next_at` is None while it is paused and when it has ended."""
+    """A schedule as it is stored; JSON fields are text.
+
+    Attributes:
+        next_at: the tick to be fired next; None while it is paused and when it has ended.
+        fired: tasks that it submitted.
+        skipped: ticks left out by its catch-up policy, counted up to `ticks.COUNTED` for one gap.
+        error: why it could not be fired the last time; None when it could.
+    """
 
     id: str
     type: str

@@ -24,8 +24,8 @@ from seedcore.errors import FieldError, InvalidInputError
 NEVER_YEARS = 50
 """A line without a tick in so many years has none."""
 
-COUNTED = 1000
-"""Missed ticks are counted up to this many at a time."""
+COUNTED = 100
+"""Missed ticks are counted up to this many at a time: ten thousand schedules may have missed a week of minutes."""
 
 _SPAN = timedelta(hours=3)
 """More than clocks are put forward or back."""
