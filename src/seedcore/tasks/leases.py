@@ -78,12 +78,12 @@ async def claim(
     """
     rows = await connection.fetch(sql.CLAIM, queue, session, most, slow, *(WHOLE if scan is None else scan.places()))
     # The statement's columns stand in the order of Lease's fields: by position is twice as fast as by name.
-    return _claimed([Lease(*row) for row in rows], scan)
+    return _claimed([Lease(*row) for row in rows], scan, most)
 
 
-def _claimed(claimed: list[Lease], scan: Scan | None) -> list[Lease]:
+def _claimed(claimed: list[Lease], scan: Scan | None, most: int) -> list[Lease]:
     if scan is not None:
-        scan.claimed([(-lease.priority, lease.seq) for lease in claimed])
+        scan.claimed([(-lease.priority, lease.seq) for lease in claimed], most)
     return claimed
 
 
@@ -107,7 +107,7 @@ async def finish_and_claim(
     accepted = {outcome.id for outcome in outcomes}
     while rows and rows[-1][1] is None:
         accepted.discard(rows.pop()[0])
-    return accepted, _claimed([Lease(*row) for row in rows], scan)
+    return accepted, _claimed([Lease(*row) for row in rows], scan, most)
 
 
 async def finish(connection: asyncpg.Connection, outcomes: Sequence[Outcome]) -> set[UUID]:
