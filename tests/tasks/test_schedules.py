@@ -3,6 +3,8 @@
 import asyncio
 import json
 import sys
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -267,18 +269,24 @@ async def test_several_who_fire_at_once_give_one_task_a_tick(database: Database,
         assert len(await keys(connection)) == 3 * 40 * 6
 
 
-async def start_firer(dsn: str, *arguments: str) -> asyncio.subprocess.Process:
-    return await asyncio.create_subprocess_exec(
-        sys.executable, str(FIRER), dsn, *arguments, stdout=asyncio.subprocess.PIPE
-    )
+@asynccontextmanager
+async def firer_process(dsn: str, what: str) -> AsyncIterator[asyncio.subprocess.Process]:
+    """A process that fires; it is killed at the end if it has not ended."""
+    firer = await asyncio.create_subprocess_exec(sys.executable, str(FIRER), dsn, what, stdout=asyncio.subprocess.PIPE)
+    try:
+        yield firer
+    finally:
+        if firer.returncode is None:
+            firer.kill()
+            await firer.wait()
 
 
 async def test_several_processes_that_fire_at_once_give_one_task_a_tick(pg_dsn, connection, submission):
     for n in range(30):
         await make(connection, submission, f"s{n}", catch_up="all", every_s=1, max_catch_up=100)
     began = await connection.fetchval("select now()")
-    async with asyncio.timeout(60):
-        firers = [await start_firer(pg_dsn, "4") for _ in range(3)]
+    async with asyncio.timeout(60), AsyncExitStack() as stack:
+        firers = [await stack.enter_async_context(firer_process(pg_dsn, "4")) for _ in range(3)]
         lines = [json.loads((await firer.communicate())[0]) for firer in firers]
     fired = sum(line["fired"] for line in lines)
     assert fired == len(await keys(connection)) == len(set(await keys(connection)))
@@ -300,8 +308,7 @@ async def test_one_who_is_killed_between_two_statements_fires_nothing_and_the_ne
     for n in range(5):
         await make(connection, submission, f"s{n}")
         await miss(connection, 3, f"s{n}")
-    async with asyncio.timeout(30):
-        firer = await start_firer(pg_dsn, "submitted")
+    async with asyncio.timeout(30), firer_process(pg_dsn, "submitted") as firer:
         assert firer.stdout is not None
         assert await firer.stdout.readline() == b"submitted\n"
         # The rows are locked: nobody else fires them, and nobody sees the tasks.
