@@ -152,3 +152,24 @@ async def test_text_that_postgresql_cannot_keep_ends_its_task_and_holds_nobody_u
         else:
             assert kept.status == "failed"
             assert len(json.dumps(kept.errors)) < 20_000
+
+
+async def test_a_host_that_never_answers_ends_its_task_and_delays_no_neighbour(
+    world: World, monkeypatch: pytest.MonkeyPatch
+):
+    """What a skill looks like that blocks its host's loop: every attempt runs out of its own time, then it is over."""
+    monkeypatch.setattr("seedcore.dispatch.watch.GRACE_S", 0.1)
+    forever = asyncio.Event()
+
+    async def behave(call: Any) -> Any:
+        if json.loads(call.params)["value"] == "blocks":
+            await forever.wait()
+        return good(call)
+
+    async with world.dispatcher(ScriptedBrain(), ScriptedHosts(behave)):
+        (silent,) = await world.submit("blocks", max_attempts=2, timeout_s=0.2)
+        neighbours = await world.submit(*range(10))
+        for task_id in neighbours:
+            await world.until(task_id, "completed", timeout_s=3)
+        record = await world.until(silent, "failed", timeout_s=20)
+    assert [error["code"] for error in record.errors] == ["host_silent", "host_silent"]

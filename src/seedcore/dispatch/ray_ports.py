@@ -1,10 +1,11 @@
 """The dispatcher's ports over Ray: services by their clients, hosts as named actors."""
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
 import ray
-from ray.exceptions import ActorUnavailableError, RayError, RayTaskError
+from ray.exceptions import RayError, RayTaskError
 
 from seedcore.clients.cognitive import CognitiveClient
 from seedcore.clients.coordinator import CoordinatorClient
@@ -12,6 +13,7 @@ from seedcore.dispatch.ports import Decision, Feedback, HostLostError, HostUnava
 from seedcore.settings import Settings
 from seedcore.skills.calls import Call, Completion, completions_of, to_columns
 
+PING_S = 5.0
 _FACTS = ("type", "domain", "priority", "attempt", "size", "approved")
 
 
@@ -56,29 +58,28 @@ class RayHosts:
     def __init__(self, settings: Settings) -> None:
         self._namespace = settings.namespace
         self._handles: dict[str, Any] = {}
+        self._suspects: set[str] = set()
 
     async def run(self, host: str, calls: Sequence[Call]) -> AsyncIterator[list[Completion]]:
         """Run `calls`, yielding completions as they happen; see `ports.Hosts`."""
-        begun = False
         try:
             handle = self._handle(host)
+            if host in self._suspects:
+                await self._answers(host, handle)
             if len(calls) == 1:
                 # Nothing to stream: one answer costs half of what a stream of one does.
                 yield [await handle.execute.remote(calls[0])]
                 return
             generator = handle.run.options(num_returns="streaming").remote(to_columns(calls))
             async for reference in generator:
-                begun = True
                 yield completions_of(await reference)
         except RayTaskError as error:
             raise HostLostError(f"{type(error.cause).__name__}: {error.cause}") from error
-        except ActorUnavailableError as error:
-            # Ray cannot say whether the call had begun; an answer seen before says that it had.
-            self._handles.pop(host, None)
-            kind = HostLostError if begun else HostUnavailableError
-            raise kind(str(error)[:200]) from error
         except RayError as error:
+            # Ray cannot say whether the calls had begun, so they had: else a task that kills its host would never use
+            # an attempt up. That host gets no more calls before it has answered.
             self._handles.pop(host, None)
+            self._suspects.add(host)
             raise HostLostError(f"{type(error).__name__}: {str(error)[:200]}") from error
 
     async def cancel(self, host: str, task_ids: Sequence[str]) -> None:
@@ -87,6 +88,15 @@ class RayHosts:
             await self._handle(host).cancel.remote(list(task_ids))
         except (RayError, HostUnavailableError):
             self._handles.pop(host, None)
+
+    async def _answers(self, host: str, handle: Any) -> None:
+        """Make sure that a host that was lost is there again, while nothing has begun."""
+        try:
+            await asyncio.wait_for(handle.status.remote(), PING_S)
+        except (RayError, TimeoutError) as error:
+            self._handles.pop(host, None)
+            raise HostUnavailableError(f"{type(error).__name__}: {str(error)[:200]}") from error
+        self._suspects.discard(host)
 
     def _handle(self, host: str) -> Any:
         if host not in self._handles:
