@@ -1,5 +1,6 @@
 """What goes wrong with a batch in ways nobody foresaw: no lease is kept for ever, no neighbour pays."""
 
+import asyncio
 import json
 from typing import Any
 from uuid import UUID
