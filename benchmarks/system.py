@@ -152,6 +152,7 @@ class System:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(45)
         for process in self.wait_gone(mine, 10):
-            process.kill()
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
         self._process.wait(10)
         self._process = None

@@ -22,7 +22,7 @@ from seedcore.settings import load_settings
 from seedcore.skills.calls import Call, Completion
 from seedcore.stores.migrate import migrate
 from seedcore.stores.postgres import ENGINE_SESSION, Database
-from seedcore.tasks.model import NewTask
+from seedcore.tasks.model import Lease, NewTask
 from seedcore.tasks.submit import submit
 
 Send = Callable[[Sequence[int]], Awaitable[None]]
@@ -37,7 +37,7 @@ class InProcess:
     def __init__(self, started: dict[int, float]) -> None:
         self._started = started
 
-    async def decide(self, tasks: Sequence[Mapping[str, Any]], feedback: Feedback) -> list[Decision]:
+    async def decide(self, tasks: Sequence[Lease], feedback: Feedback) -> list[Decision]:
         """One decision for each task."""
         return [FAST] * len(tasks)
 

@@ -14,7 +14,7 @@ from seedcore.settings import Settings, load_settings
 from seedcore.skills.calls import Call, Completion
 from seedcore.stores.postgres import ENGINE_SESSION, Database
 from seedcore.tasks import queries
-from seedcore.tasks.model import NewTask
+from seedcore.tasks.model import Lease, NewTask
 from seedcore.tasks.queries import TaskRecord
 from seedcore.tasks.submit import submit
 
@@ -25,12 +25,12 @@ FAST = Decision("fast", "known_skill", "test", agent="a-1", host="h-1", delta_en
 class ScriptedBrain:
     """Decides as the test says."""
 
-    decision: Decision | Callable[[Mapping[str, Any]], Decision] = FAST
+    decision: Decision | Callable[[Lease], Decision] = FAST
     error: Exception | None = None
     a_plan: dict[str, Any] = field(default_factory=dict)
     feedback: list[Feedback] = field(default_factory=list)
 
-    async def decide(self, tasks: Sequence[Mapping[str, Any]], feedback: Feedback) -> list[Decision]:
+    async def decide(self, tasks: Sequence[Lease], feedback: Feedback) -> list[Decision]:
         if self.error is not None:
             raise self.error
         self.feedback.append(feedback)

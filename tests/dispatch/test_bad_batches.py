@@ -19,7 +19,7 @@ pytestmark = pytest.mark.integration
 
 
 def plan_goals(task: Any) -> Decision:
-    return Decision("plan", "goal", "test") if task["type"] == "goal" else FAST
+    return Decision("plan", "goal", "test") if task.type == "goal" else FAST
 
 
 async def goal(world: World, **options: Any) -> UUID:

@@ -123,7 +123,7 @@ async def test_a_rejected_task_fails_with_the_policys_code(world: World):
 
 async def test_a_held_task_runs_once_a_person_releases_it(world: World):
     def decide(task: dict) -> Decision:
-        return FAST if task["approved"] else Decision("hold", "needs_a_person", "test")
+        return FAST if task.approved else Decision("hold", "needs_a_person", "test")
 
     async with world.dispatcher(ScriptedBrain(decision=decide), ScriptedHosts(good)):
         (task_id,) = await world.submit(1)
@@ -143,7 +143,7 @@ async def test_a_goal_is_planned_and_ends_with_its_steps_output(world: World):
     }
 
     def decide(task: dict) -> Decision:
-        return Decision("plan", "goal", "test") if task["type"] == "goal" else FAST
+        return Decision("plan", "goal", "test") if task.type == "goal" else FAST
 
     async with world.dispatcher(ScriptedBrain(decision=decide, a_plan=plan), ScriptedHosts(good)):
         async with world.database.connection() as connection:

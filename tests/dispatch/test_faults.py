@@ -332,7 +332,7 @@ async def test_tasks_that_turn_out_slow_move_out_of_the_fast_ones_way(world: Wor
     plans = asyncio.Event()
 
     def decide(task: Any) -> Decision:
-        return Decision("plan", "size", "test") if task["priority"] == 9 else FAST
+        return Decision("plan", "size", "test") if task.priority == 9 else FAST
 
     brain = ScriptedBrain(decision=decide)
 

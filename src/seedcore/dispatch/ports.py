@@ -57,24 +57,11 @@ class Feedback:
     outcomes: dict[tuple[str, str], tuple[int, float, int]] = field(default_factory=dict)
 
 
-def features(lease: Lease) -> dict[str, Any]:
-    """What the Coordinator is told about a task: never its payload."""
-    return {
-        "id": str(lease.id),
-        "type": lease.type,
-        "domain": lease.domain,
-        "priority": lease.priority,
-        "attempt": lease.attempt,
-        "size": len(lease.params),
-        "approved": lease.approved,
-    }
-
-
 class Brain(Protocol):
     """Who decides: the Coordinator and the Cognitive service."""
 
-    async def decide(self, tasks: Sequence[Mapping[str, Any]], feedback: Feedback) -> list[Decision]:
-        """One decision for each task, in order."""
+    async def decide(self, tasks: Sequence[Lease], feedback: Feedback) -> list[Decision]:
+        """One decision for each task, in order. It is told about a task, never its payload."""
 
     async def plan(self, goal: Any, inputs: Mapping[str, Any]) -> dict[str, Any]:
         """A plan: `{steps, output}`."""

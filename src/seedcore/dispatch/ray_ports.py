@@ -12,9 +12,9 @@ from seedcore.clients.coordinator import CoordinatorClient
 from seedcore.dispatch.ports import Decision, Feedback, HostLostError, HostUnavailableError
 from seedcore.settings import Settings
 from seedcore.skills.calls import Call, Completion, completions_of, to_columns
+from seedcore.tasks.model import Lease
 
 PING_S = 5.0
-_FACTS = ("type", "domain", "priority", "attempt", "size", "approved")
 
 
 class ServiceBrain:
@@ -25,7 +25,7 @@ class ServiceBrain:
         self.coordinator = CoordinatorClient(settings, timeout_s=10)
         self.cognitive = CognitiveClient(settings, timeout_s=settings.cognitive_timeout_s + 5)
 
-    async def decide(self, tasks: Sequence[Mapping[str, Any]], feedback: Feedback) -> list[Decision]:
+    async def decide(self, tasks: Sequence[Lease], feedback: Feedback) -> list[Decision]:
         """One decision for each task, in order; one call for all."""
         told = {
             "outstanding": [{"agent": a, "type": t, "count": n} for (a, t), n in feedback.outstanding.items()],
@@ -34,7 +34,14 @@ class ServiceBrain:
                 for (a, t), (n, s, g) in feedback.outcomes.items()
             ],
         }
-        columns = {name: [task[name] for task in tasks] for name in _FACTS}
+        columns: dict[str, Sequence[Any]] = {
+            "type": [task.type for task in tasks],
+            "domain": [task.domain for task in tasks],
+            "priority": [task.priority for task in tasks],
+            "attempt": [task.attempt for task in tasks],
+            "size": [len(task.params) for task in tasks],
+            "approved": [task.approved for task in tasks],
+        }
         answer = await self.coordinator.decide_columns(self._asker, columns, told)
         verdicts = answer["verdicts"]
         return [

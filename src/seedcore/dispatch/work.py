@@ -3,15 +3,16 @@
 import asyncio
 import json
 import random
-from collections.abc import Awaitable, Coroutine, Sequence
+from collections.abc import Awaitable, Coroutine, Iterable, Sequence
 from typing import Any
 from uuid import UUID
 
 import asyncpg
+import orjson
 
 from seedcore.dispatch.ledger import Held, Ledger
 from seedcore.dispatch.planning import make_plan
-from seedcore.dispatch.ports import Brain, Decision, HostLostError, Hosts, HostUnavailableError, features
+from seedcore.dispatch.ports import Brain, Decision, HostLostError, Hosts, HostUnavailableError
 from seedcore.errors import SeedCoreError
 from seedcore.settings import Settings
 from seedcore.skills.calls import Call, Completion
@@ -70,15 +71,16 @@ class Work:
             self._log.warning("nobody decides, giving back", tasks=len(batch), reason=reason)
             await self._put_off(batch)
             return
-        by_host: dict[str, list[Call]] = {}
+        by_host: dict[str, list[tuple[Call, Held]]] = {}
         put_off: list[Lease] = []
         for lease, decision in zip(batch, decisions, strict=True):
-            if lease.id not in self._ledger.held:
+            held = self._ledger.held.get(lease.id)
+            if held is None:
                 continue
             if decision.route == "fast" and decision.host and decision.agent:
                 self._ledger.begin(lease.id, decision)
                 call = self._call(lease, decision.agent, params.get(lease.id, lease.params))
-                by_host.setdefault(decision.host, []).append(call)
+                by_host.setdefault(decision.host, []).append((call, held))
             else:
                 self._not_fast(lease, decision, put_off)
         for host, calls in by_host.items():
@@ -116,7 +118,7 @@ class Work:
     async def _decide(self, batch: list[Lease]) -> list[Decision]:
         feedback = self._ledger.take_feedback()
         try:
-            decisions = await self._brain.decide([features(lease) for lease in batch], feedback)
+            decisions = await self._brain.decide(batch, feedback)
             if len(decisions) != len(batch):
                 raise ValueError(f"{len(decisions)} decisions for {len(batch)} tasks")
             return decisions
@@ -144,31 +146,30 @@ class Work:
 
     # -- on hosts ------------------------------------------------------------------------------------------
 
-    async def _run_on(self, host: str, calls: Sequence[Call]) -> None:
-        left = {call.task_id: call for call in calls}
+    async def _run_on(self, host: str, calls: Sequence[tuple[Call, Held]]) -> None:
+        left = {call.task_id: held for call, held in calls}
         try:
-            async for chunk in self._hosts.run(host, calls):
+            async for chunk in self._hosts.run(host, [call for call, _ in calls]):
                 for completion in chunk:
-                    left.pop(completion.task_id, None)
-                    self._completed(completion)
+                    held = left.pop(completion.task_id, None)
+                    if held is not None and self._ledger.held.get(held.lease.id) is held:
+                        self._completed(held, completion)
             if left:
                 raise HostLostError("it answered for some of the calls only")
         except HostUnavailableError as error:
             self._log.warning("host does not answer, giving back", host=host, tasks=len(left), reason=str(error))
-            await self._put_off([held.lease for held in self._still_held(left)])
+            await self._put_off([held.lease for held in self._still_held(left.values())])
         except Exception as error:  # noqa: BLE001 - HostLostError, or what nobody foresaw: the calls had begun
             reason = f"{type(error).__name__}: {error}"
             self._log.warning("host lost", host=host, tasks=len(left), reason=reason)
-            for held in self._still_held(left):
+            for held in self._still_held(left.values()):
                 self.again_or_fail(held, "host_lost", f"the host {host} ended while the task ran")
 
-    def _still_held(self, calls: dict[str, Call]) -> list[Held]:
-        found = [self._ledger.held.get(UUID(task_id)) for task_id in calls]
-        return [held for held in found if held is not None]
+    def _still_held(self, left: Iterable[Held]) -> list[Held]:
+        return [held for held in left if self._ledger.held.get(held.lease.id) is held]
 
-    def _completed(self, completion: Completion) -> None:
-        held = self._ledger.held.get(UUID(completion.task_id))
-        if held is None or held.lease.token != completion.token:
+    def _completed(self, held: Held, completion: Completion) -> None:
+        if held.lease.token != completion.token:
             return
         self._ledger.learn(completion)
         if completion.ok:
@@ -183,7 +184,7 @@ class Work:
             )
 
     def _outcome(self, held: Held, status: Status, **fields: Any) -> Outcome:
-        lease, decision = held.lease, None if held.decision is None else json.dumps(held.decision.record())
+        lease, decision = held.lease, None if held.decision is None else _text(held.decision)
         return Outcome(
             lease.id,
             lease.token,
@@ -224,7 +225,7 @@ class Work:
     async def _hold(self, lease: Lease, decision: Decision) -> None:
         try:
             async with self._database.connection() as connection:
-                await leases.hold(connection, [(lease.id, lease.token, json.dumps(decision.record()))])
+                await leases.hold(connection, [(lease.id, lease.token, _text(decision))])
         except DATABASE_ERRORS as error:
             self._log.warning("cannot hold, giving back", reason=f"{type(error).__name__}: {error}")
             await self._put_off([lease])
@@ -258,7 +259,7 @@ class Work:
         except Exception as error:  # noqa: BLE001 - a plan of another shape than agreed: an attempt that failed
             self.again_or_fail(held, "plan_unusable", f"{type(error).__name__}: {error}")
             return
-        record = json.dumps(decision.record())
+        record = _text(decision)
         try:
             async with self._database.connection() as connection:
                 await leases.store_plan(connection, held.lease, record, json.dumps(plan), steps)
@@ -269,6 +270,11 @@ class Work:
             await self._put_off([held.lease])
         else:
             self._ledger.drop(held.lease.id)
+
+
+def _text(decision: Decision) -> str:
+    text: str = orjson.dumps(decision.record()).decode()
+    return text
 
 
 def _kept(text: str, most: int) -> str:
