@@ -140,7 +140,7 @@ class Engine(RuleBasedStateMachine):
             self.a_dispatcher_starts()
         self.tasks_are_submitted(items)
 
-    # One rule: Hypothesis switches some of many off for a whole example, and nearly all of these need a lease to be there.
+    # One rule: Hypothesis switches some of many off for a whole example, and nearly all of these need a lease.
     @rule(data=st.data())
     def something_happens(self, data: st.DataObject) -> None:
         able = [a for a in ACTIONS if a.needs(self)]
