@@ -233,7 +233,7 @@ class Engine(RuleBasedStateMachine):
             self.leased[lease.id] = lease
 
     @action(
-        weight=6,
+        weight=8,
         pick=picks,
         most=few,
         scanning=st.booleans(),
@@ -350,13 +350,18 @@ class Engine(RuleBasedStateMachine):
 
     # -- people and plans ----------------------------------------------------------------------------------
 
-    @action(pick=picks, needs=lambda self: self.model.of("leases"))
+    @action(weight=2, pick=picks, needs=lambda self: self.model.of("leases"))
     def a_task_waits_for_a_person(self, pick: int) -> None:
         (task,) = self.some(self.model.of("leases"), pick)
         assert self.run(leases.hold(self.connection, [(task.id, task.token, '{"route": "hold"}')])) == {task.id}
         self.model.hold(task)
 
-    @action(pick=picks, yes=st.booleans(), needs=lambda self: any(t.held == "approval" for t in self.model.of("held")))
+    @action(
+        weight=5,
+        pick=picks,
+        yes=st.booleans(),
+        needs=lambda self: any(t.held == "approval" for t in self.model.of("held")),
+    )
     def a_person_decides(self, pick: int, yes: bool) -> None:
         (task,) = self.some([t for t in self.model.of("held") if t.held == "approval"], pick)
         waiting = self.waiting
@@ -379,7 +384,7 @@ class Engine(RuleBasedStateMachine):
             assert self.run(control.cancel(self.connection, task.id)).status == "cancelled"
             assert self.model.cancel(task, waiting)
 
-    @action(pick=picks, needs=lambda self: self.model.of("finished", "dead"))
+    @action(weight=2, pick=picks, needs=lambda self: self.model.of("finished", "dead"))
     def a_person_runs_it_again(self, pick: int) -> None:
         (task,) = self.some(self.model.of("finished", "dead"), pick)
         if task.parent is not None or task.ended_as == "completed":
@@ -397,7 +402,9 @@ class Engine(RuleBasedStateMachine):
     def plannable(self) -> list[ModelTask]:
         return [t for t in self.model.of("leases") if t.parent is None and not t.plans]
 
-    @action(pick=picks, chain=st.lists(st.booleans(), min_size=1, max_size=3), needs=lambda self: self.plannable())
+    @action(
+        weight=2, pick=picks, chain=st.lists(st.booleans(), min_size=1, max_size=3), needs=lambda self: self.plannable()
+    )
     def a_task_is_planned(self, pick: int, chain: list[bool]) -> None:
         (task,) = self.some(self.plannable(), pick)
         made: list[ModelTask] = []
@@ -537,7 +544,7 @@ def profile(**given: Any) -> settings:
 
 
 def test_whatever_is_done_the_engine_agrees_with_the_model(engine: type[Engine]) -> None:
-    run_state_machine_as_test(engine, settings=profile(max_examples=50, phases=[Phase.generate], database=None))
+    run_state_machine_as_test(engine, settings=profile(max_examples=40, phases=[Phase.generate], database=None))
 
 
 @pytest.mark.timeout(SOAK_S + 600)
