@@ -309,7 +309,7 @@ async def completed(world: World, ids: list[UUID]) -> int:
 
 async def test_a_thousand_waiting_goals_delay_no_fast_task(world: World):
     plans = asyncio.Event()
-    brain = ScriptedBrain(decision=lambda t: Decision("plan", "goal", "test") if t["type"] == "goal" else FAST)
+    brain = ScriptedBrain(decision=lambda t: Decision("plan", "goal", "test") if t.type == "goal" else FAST)
 
     async def plan(goal: object, inputs: object) -> dict[str, Any]:
         await plans.wait()
