@@ -31,8 +31,8 @@ def _columns(title: str, *names: str) -> Table:
 
 def _drain(rows: list[dict[str, Any]]) -> Table:
     base = {r["jobs"]: r["jobs_per_s"] for r in rows if r["peer"] == "pgqueuer"}
-    names = ("jobs", "peer", "jobs/s", "lowest", "highest", "runs", "x pgqueuer", "insert/s", "WAL B/job")
-    shown = _columns("Drain of no-op jobs, one process, to durable completion (median)", *names)
+    names = ("jobs", "peer", "jobs/s", "low", "high", "runs", "ratio", "insert/s", "WAL B")
+    shown = _columns("Drain of no-op jobs, one process, to durable completion (medians; ratio to PgQueuer)", *names)
     for r in rows:
         ratio = f"{r['jobs_per_s'] / base[r['jobs']]:.2f}" if r["jobs"] in base else "-"
         rates = [f"{r[key]:,.0f}" for key in ("jobs_per_s", "lowest", "highest")]
