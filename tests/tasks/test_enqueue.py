@@ -108,7 +108,6 @@ async def test_what_the_api_refuses_it_refuses_too(connection, params, options):
         assert await connection.fetchval(f"select count(*) from seedcore.{table}") == 0
 
 
-@pytest.mark.xfail(reason="seedcore.enqueue checks neither queue names nor keys nor periods", strict=True)
 @pytest.mark.parametrize(
     "options",
     [

@@ -100,7 +100,6 @@ async def test_a_deadline_that_meets_a_claim_still_ends_the_task(pg_settings, da
     )
 
 
-@pytest.mark.xfail(reason="seedcore.advance_plans looks once: a step that moves meanwhile goes on", strict=True)
 async def test_a_plan_that_breaks_while_another_step_is_claimed_leaves_no_step_running(
     database, connection, other, session
 ):
@@ -160,7 +159,6 @@ async def test_many_ends_at_once_let_no_more_through_than_the_key_allows(pg_sett
     assert 1 < most <= 3
 
 
-@pytest.mark.xfail(reason="seedcore.advance_plans counts the steps of the plan before", strict=True)
 async def test_a_goal_that_is_run_again_after_its_plan_failed_can_complete(connection, session):
     lease = await running(connection, session)
     plan = json.dumps({"output": {"v": {"$from": "s", "field": "value"}}})
@@ -177,7 +175,6 @@ async def test_a_goal_that_is_run_again_after_its_plan_failed_can_complete(conne
     assert (str(record.status), record.result) == ("completed", {"v": 7})
 
 
-@pytest.mark.xfail(reason="seedcore.advance_plans ends a step that is a plan, not that plan's steps", strict=True)
 async def test_a_plan_that_fails_ends_the_steps_of_its_steps(connection, session):
     lease = await running(connection, session)
     steps = [Step(new_id(), name, "echo", "{}", None, ()) for name in ("a", "b")]
@@ -206,7 +203,6 @@ async def test_a_key_whose_task_is_forgotten_is_free_again(connection):
     assert again.id != first.id
 
 
-@pytest.mark.xfail(reason="seedcore.enqueue returns null and stores nothing", strict=True)
 async def test_a_key_whose_task_is_forgotten_is_free_again_in_sql(connection):
     statement = """select seedcore.enqueue('echo', '{}', '{"idempotency_key": "k"}')"""
     first = await connection.fetchval(statement)

@@ -423,6 +423,17 @@ begin
   if the_limit is not null and (the_gate is null or length(the_gate) not between 1 and 200) then
     raise exception 'seedcore.enqueue: limit needs a key of 1 to 200 characters' using errcode = 'invalid_parameter_value';
   end if;
+  if the_queue !~ '^[a-z][a-z0-9_-]{0,62}$' then
+    raise exception 'seedcore.enqueue: queue % is no name', the_queue using errcode = 'invalid_parameter_value',
+      hint = 'A small letter, then up to 62 small letters, digits, _ or -.';
+  end if;
+  if length(the_key) not between 1 and 500 then
+    raise exception 'seedcore.enqueue: idempotency_key has 1 to 500 characters' using errcode = 'invalid_parameter_value';
+  end if;
+  if kept_s <= 0 or kept_s > 366 * 86400 then
+    raise exception 'seedcore.enqueue: idempotency_period_s must be greater than 0 and at most a year'
+      using errcode = 'invalid_parameter_value';
+  end if;
   if jsonb_typeof(params) <> 'object' then
     raise exception 'seedcore.enqueue: params must be a JSON object' using errcode = 'invalid_parameter_value';
   end if;
@@ -433,7 +444,9 @@ begin
     insert into seedcore.idempotency as i (queue, key, task_id, expires_at)
     values (the_queue, the_key, new_task, now() + make_interval(secs => kept_s))
     on conflict on constraint idempotency_pkey do update set task_id = excluded.task_id, created_at = now(),
-      expires_at = excluded.expires_at where i.expires_at <= now();
+      expires_at = excluded.expires_at
+      where i.expires_at <= now() or (i.created_at < now() - interval '1 hour'
+            and not exists (select 1 from seedcore.tasks t where t.id = i.task_id));
     if not found then
       select t.* into first from seedcore.idempotency i join seedcore.tasks t on t.id = i.task_id
        where i.queue = the_queue and i.key = the_key;
@@ -470,6 +483,38 @@ begin
   return new_task;
 end $$;
 
+-- End everything below a task as cancelled: its steps, and theirs. It looks again until nothing of them lives, for a step
+-- that another transaction moves meanwhile shows in its next place only afterwards.
+create function seedcore.cancel_below(root uuid, code text, why text) returns void language plpgsql as $$
+declare
+  family uuid[];
+begin
+  with recursive below as (
+    select t.id from seedcore.tasks t where t.parent_id = root
+    union all select t.id from seedcore.tasks t join below b on t.parent_id = b.id)
+  select coalesce(array_agg(id), '{}') into family from below;
+  loop
+    with a as (delete from seedcore.held h where h.id = any(family) returning h.id, h.attempts),
+         b as (delete from seedcore.ready r where r.id = any(family) returning r.id, r.attempts),
+         c as (delete from seedcore.deferred d where d.id = any(family) returning d.id, d.attempts),
+         d as (delete from seedcore.gated g where g.id = any(family) returning g.id, g.attempts),
+         e as (delete from seedcore.leases l where l.id = any(family) returning l.id, l.attempts),
+         told as (select count(pg_notify('seedcore_cancel', e.id::text)) from e),
+         gone as (select * from a union all select * from b union all select * from c union all select * from d
+                  union all select * from e),
+         ev as (insert into seedcore.events (event, task_ids)
+                select 'cancelled', array_agg(id) from gone having count(*) > 0 returning tick)
+    insert into seedcore.finished (id, tick, status, attempts, error_code, error_message)
+    select gone.id, ev.tick, 'cancelled', gone.attempts, code, why from gone, ev, told;
+    exit when not exists (
+      select 1 from seedcore.held where id = any(family) union all
+      select 1 from seedcore.ready where id = any(family) union all
+      select 1 from seedcore.deferred where id = any(family) union all
+      select 1 from seedcore.gated where id = any(family) union all
+      select 1 from seedcore.leases where id = any(family));
+  end loop;
+end $$;
+
 -- After tasks ended: release the steps whose needs completed, end the parents whose steps ended. Called in the same
 -- transaction as the write that ended them, and only for tasks that have a parent.
 create function seedcore.advance_plans(over uuid[]) returns void language plpgsql as $$
@@ -482,6 +527,7 @@ declare
   why text;
 begin
   for parent in
+    -- Steps older than the plan are those of an earlier plan of a goal that was run again.
     -- The row lock makes two endings of one plan take turns; the order keeps two batches from a deadlock.
     select h.id, h.plan, h.attempts, h.since, h.decision from seedcore.held h
      where h.plan is not null and h.id in (select t.parent_id from seedcore.tasks t where t.id = any(over))
@@ -489,22 +535,10 @@ begin
   loop
     select t.step, f.status, f.error_code, f.error_message into broken
       from seedcore.tasks t join seedcore.ended f on f.id = t.id
-     where t.parent_id = parent.id and f.status <> 'completed' order by f.finished_at limit 1;
+     where t.parent_id = parent.id and t.created_at >= parent.since and f.status <> 'completed'
+     order by f.finished_at limit 1;
     if found then
-      with pulled as (delete from seedcore.held h using seedcore.tasks t
-                       where t.parent_id = parent.id and h.id = t.id returning h.id, h.attempts),
-           unready as (delete from seedcore.ready r using seedcore.tasks t
-                       where t.parent_id = parent.id and r.id = t.id returning r.id, r.attempts),
-           undeferred as (delete from seedcore.deferred d using seedcore.tasks t
-                       where t.parent_id = parent.id and d.id = t.id returning d.id, d.attempts),
-           unleased as (delete from seedcore.leases l using seedcore.tasks t
-                       where t.parent_id = parent.id and l.id = t.id returning l.id, l.attempts),
-           gone as (select * from pulled union all select * from unready union all select * from undeferred
-                    union all select * from unleased),
-           ev as (insert into seedcore.events (event, task_ids)
-                  select 'cancelled', array_agg(id) from gone having count(*) > 0 returning tick)
-      insert into seedcore.finished (id, tick, status, attempts, error_code, error_message)
-      select id, tick, 'cancelled', attempts, 'plan_failed', 'step ' || broken.step || ' did not complete' from gone, ev;
+      perform seedcore.cancel_below(parent.id, 'plan_failed', 'step ' || broken.step || ' did not complete');
       delete from seedcore.held where id = parent.id;
       settled := settled || parent.id;
       insert into seedcore.events (event, task_ids) values ('failed', array[parent.id]) returning tick into the_tick;
@@ -523,7 +557,7 @@ begin
                 select id, queue, slow, -priority, attempts from free returning queue, slow)
       select count(seedcore.wake(g.queue, g.slow)) into woken from (select distinct queue, slow from go) g;
       if not exists (select 1 from seedcore.tasks t left join seedcore.ended f on f.id = t.id
-                      where t.parent_id = parent.id and f.id is null) then
+                      where t.parent_id = parent.id and t.created_at >= parent.since and f.id is null) then
         delete from seedcore.held where id = parent.id;
         settled := settled || parent.id;
         insert into seedcore.events (event, task_ids) values ('completed', array[parent.id]) returning tick into the_tick;
@@ -533,7 +567,8 @@ begin
                          then (select p.params->'inputs'->(o.value->>'field') from seedcore.tasks p where p.id = parent.id)
                          else (select f.result->(o.value->>'field') from seedcore.tasks t
                                  join seedcore.ended f on f.id = t.id
-                                where t.parent_id = parent.id and t.step = o.value->>'$from') end)
+                                where t.parent_id = parent.id and t.created_at >= parent.since
+                                  and t.step = o.value->>'$from') end)
                   from jsonb_each(parent.plan->'output') o), parent.decision;
       end if;
     end if;
