@@ -18,6 +18,7 @@ import pytest
 
 from seedcore.dispatch.ports import Decision
 from seedcore.dispatch.reaper import Reaper
+from seedcore.errors import UnavailableError
 from seedcore.settings import load_settings
 from seedcore.skills.calls import Call, Completion
 from seedcore.stores.embedded import embedded_postgres
@@ -67,12 +68,29 @@ async def own_world(server: EmbeddedServer, tmp_path: Path) -> AsyncIterator[Wor
 
 
 async def all_completed_once(world: World, ids: list[UUID], timeout_s: float = 40) -> None:
-    async with world.database.connection(wait_s=30) as connection, asyncio.timeout(timeout_s):
-        ended = "select count(*) from seedcore.finished where id = any($1::uuid[]) and status = 'completed'"
-        while await connection.fetchval(ended, ids) < len(ids):
+    ended = "select count(*) from seedcore.finished where id = any($1::uuid[]) and status = 'completed'"
+    async with asyncio.timeout(timeout_s):
+        # Backends outlive a killed postmaster for a moment: the pool may hand out one that is about to go.
+        while (await rows(world, ended, ids))[0]["count"] < len(ids):
             await asyncio.sleep(0.05)
-        counts = {row["id"]: row["count"] for row in await connection.fetch(COMPLETED)}
-    assert counts == dict.fromkeys(ids, 1)
+        counts = {row["id"]: row["count"] for row in await rows(world, COMPLETED)}
+    assert set(counts.values()) == {1}
+    assert counts.keys() >= set(ids)
+
+
+async def submitted(world: World, count: int, **options: Any) -> list[UUID]:
+    """The tasks that a client knows of who submits again when told to; some may be there twice, under other ids."""
+    while True:
+        with contextlib.suppress(UnavailableError):
+            return await world.submit(*range(count), **options)
+
+
+async def rows(world: World, query: str, *args: Any) -> list[asyncpg.Record]:
+    """What `query` gives; asked again as long as the server is away."""
+    while True:
+        with contextlib.suppress(UnavailableError):
+            async with world.database.connection(wait_s=30) as connection:
+                return list(await connection.fetch(query, *args))
 
 
 async def briefly(call: Call) -> Completion:
@@ -90,14 +108,15 @@ async def until(condition: Any, what: str, timeout_s: float = 10) -> None:
 # -- PostgreSQL ------------------------------------------------------------------------------------------------
 
 
-async def test_a_killed_postgresql_interrupts_and_loses_nothing(own_world: World, server: EmbeddedServer):
+async def test_a_killed_postgresql_loses_nothing(own_world: World, server: EmbeddedServer):
     async with own_world.dispatcher(ScriptedBrain(), ScriptedHosts(briefly), dispatcher_room=20) as dispatcher:
         ids = await own_world.submit(*range(300), max_attempts=10)
         await until(lambda: dispatcher.status()["completed"] >= 20, "work to go on")
-        await asyncio.to_thread(kill, server.status()["pid"])
-        ids += await own_world.submit(*range(50), max_attempts=10)
+        killed = server.status()["pid"]
+        await asyncio.to_thread(kill, killed)
+        ids += await submitted(own_world, 50, max_attempts=10)
         await all_completed_once(own_world, ids)
-        assert dispatcher.status()["interruptions"] > 0
+        assert server.status()["pid"] != killed
 
 
 async def test_without_a_free_connection_it_waits_and_goes_on(own_world: World, server: EmbeddedServer):
