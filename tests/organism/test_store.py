@@ -9,7 +9,7 @@ import pytest
 from seedcore.errors import UnavailableError
 from seedcore.organism.agents import AgentBook
 from seedcore.organism.organs import OrganSpec
-from seedcore.organism.store import AgentStore, OrganStore
+from seedcore.organism.store import LONGEST_PAUSE_S, REPORT_S, SAVE_SHARE, AgentStore, OrganStore, pause_after
 from seedcore.settings import Settings
 from seedcore.stores.postgres import Database
 
@@ -122,3 +122,15 @@ async def test_what_could_not_be_written_is_written_by_the_next_report(agents: A
     again = AgentBook("utility", ["a"])
     await agents.restore(again)
     assert again.agents["a"].completed == 1
+
+
+@pytest.mark.parametrize("took", [0.0, 0.001, 0.03, 0.05, 0.5])
+def test_quick_saves_come_often_and_slow_ones_take_their_share_at_most(took: float):
+    pause = pause_after(took)
+    assert pause >= REPORT_S
+    assert took / (took + pause) <= SAVE_SHARE + 1e-9
+    assert pause == REPORT_S or took > 0.03
+
+
+def test_the_longest_pause_between_saves_is_bounded():
+    assert pause_after(60.0) == LONGEST_PAUSE_S

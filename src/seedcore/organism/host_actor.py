@@ -1,6 +1,7 @@
 """An agent host: one Ray actor, a process, that many agents live on."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -8,7 +9,7 @@ from seedcore import __version__
 from seedcore.clients.bundle import Clients
 from seedcore.organism.agents import AgentBook
 from seedcore.organism.executor import SkillExecutor
-from seedcore.organism.store import AgentStore
+from seedcore.organism.store import REPORT_S, AgentStore, pause_after
 from seedcore.settings import get_settings
 from seedcore.skills.calls import Call, Columns, Completion, calls_of, to_columns
 from seedcore.skills.registry import SkillRegistry
@@ -16,8 +17,6 @@ from seedcore.stores.postgres import Database
 from seedcore.utils.background import BackgroundLoop
 from seedcore.utils.logs import configure_logs, get_logger
 from seedcore.utils.ray_utils import refuse_embedded_on_many_nodes
-
-REPORT_S = 0.5
 
 
 class AgentHost:
@@ -70,8 +69,10 @@ class AgentHost:
 
     async def _report(self) -> None:
         while True:
+            pause_s, began = REPORT_S, time.monotonic()
             try:
                 await self._store.save(self.name, self._agents)
+                pause_s = pause_after(time.monotonic() - began)
             except Exception as error:  # noqa: BLE001 - the report must go on whatever the database says; it is logged
                 self._log.warning("report is late", reason=f"{type(error).__name__}: {error}")
-            await asyncio.sleep(REPORT_S)
+            await asyncio.sleep(pause_s)

@@ -24,6 +24,19 @@ on conflict (id) do update set spec = excluded.spec, updated = now()
 _DROP_ORGANS = "delete from seedcore.organs where not (id = any($1::text[]))"
 _ORGANS = "select id, spec from seedcore.organs order by id"
 
+REPORT_S = 0.2
+"""Pause between two saves of a host's agents: State shows a change within half a second."""
+
+SAVE_SHARE = 0.15
+"""Most of a host's time that saves may take; where they take longer, they come less often."""
+
+LONGEST_PAUSE_S = 5.0
+
+
+def pause_after(seconds: float) -> float:
+    """Seconds to wait after a save that took `seconds`."""
+    return min(LONGEST_PAUSE_S, max(REPORT_S, seconds * (1 / SAVE_SHARE - 1)))
+
 
 class AgentStore:
     """Reads and writes agents; one statement a batch."""
