@@ -393,6 +393,20 @@ class Settings(BaseSettings):
         validation_alias=_env("SEEDCORE_ENERGY_V"),
         description="V: seconds² that one unit of cost weighs in ΔE.",
     )
+    scout_share: float = Field(
+        0.05,
+        ge=0,
+        le=1,
+        validation_alias=_env("SEEDCORE_SCOUT_SHARE"),
+        description="Share of an organ's tasks that go to agents which must prove themselves yet, while others have.",
+    )
+    drain_s: float = Field(
+        60.0,
+        ge=0,
+        le=86_400,
+        validation_alias=_env("SEEDCORE_DRAIN_S"),
+        description="Longest time that a host which is to go may take to end its tasks.",
+    )
     host_concurrency: int = Field(
         256,
         ge=1,

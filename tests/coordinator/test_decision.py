@@ -1,6 +1,7 @@
 """The decision: pure, in the batch's order, each with its reason."""
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -15,14 +16,27 @@ from seedcore.coordinator.schemas import DecisionModel, TaskColumns, TaskFacts
 SKILLS = {"echo": "utility", "text.shout": "utility", "ml.predict": "ml", "orphan": "nowhere"}
 
 
+def columns(organ: str, count: int, scouts: Sequence[int] = (), archived: Sequence[int] = ()) -> dict[str, Any]:
+    return {
+        "agents": [f"{organ}-{n}" for n in range(count)],
+        "hosts": [f"host-{organ}-0", f"host-{organ}-1"],
+        "host": [n % 2 for n in range(count)],
+        "scouts": list(scouts),
+        "archived": list(archived),
+    }
+
+
 def fleet(**organs: int) -> Fleet:
     made = Fleet()
-    agents = [
-        {"id": f"{organ}-{n}", "organ": organ, "host": f"host-{organ}-{n % 2}"}
-        for organ, count in organs.items()
-        for n in range(count)
-    ]
-    made.update({"epoch": 1, "skills": SKILLS, "timeouts": {}, "agents": agents})
+    table = {organ: columns(organ, count) for organ, count in organs.items()}
+    made.update({"epoch": 1, "skills": SKILLS, "timeouts": {}, "organs": table})
+    return made
+
+
+def staged(scouts: Sequence[int] = (), archived: Sequence[int] = ()) -> Fleet:
+    made = Fleet()
+    table = {"utility": columns("utility", 4, scouts, archived)}
+    made.update({"epoch": 1, "skills": SKILLS, "timeouts": {}, "organs": table})
     return made
 
 
@@ -100,15 +114,15 @@ def test_deciding_changes_nothing():
 
 def test_an_agent_that_fails_gets_less_while_cost_weighs():
     known = fleet(utility=2)
-    known.rates.add("utility-0", "echo", 40, 40 * 0.05, 0)
-    known.rates.add("utility-1", "echo", 40, 40 * 0.05, 40)
+    known.learn("utility-0", "echo", 40, 40 * 0.05, 0)
+    known.learn("utility-1", "echo", 40, 40 * 0.05, 40)
     assert {d.agent for d in decide(facts(*["echo"] * 4), known, v=100.0)} == {"utility-1"}
     assert len({d.agent for d in decide(facts(*["echo"] * 4), known, v=0.0)}) == 2
 
 
 def test_the_expected_seconds_are_those_of_the_chosen_agent_and_type():
     known = fleet(utility=1)
-    known.rates.add("utility-0", "echo", 40, 40 * 2.0, 40)
+    known.learn("utility-0", "echo", 40, 40 * 2.0, 40)
     echo, shout = decide(facts("echo", "text.shout"), known, v=1.0)
     assert echo.expected_s == known.rates.seconds("utility-0", "echo") > 1
     assert shout.expected_s == known.rates.seconds("utility-0", "text.shout") < 0.1
@@ -130,3 +144,57 @@ def test_columns_of_different_lengths_are_refused():
     assert TaskColumns(type=["echo"], **columns).type == ["echo"]
     with pytest.raises(ValidationError, match="differ in length"):
         TaskColumns(type=["echo", "echo"], **columns)
+
+
+# -- lifecycle ---------------------------------------------------------------------------------------------
+
+
+def agents(fleet: Fleet, count: int, **options: Any) -> Counter[str | None]:
+    return Counter(d.agent for d in decide(facts(*["echo"] * count), fleet, v=1.0, **options))
+
+
+def test_scouts_get_their_share_and_archived_agents_nothing():
+    found = agents(staged(scouts=[2], archived=[3]), 200, scout_share=0.05)
+    assert found["utility-2"] == 10
+    assert found["utility-3"] == 0
+    assert found["utility-0"] == found["utility-1"] == 95
+
+
+@given(st.lists(st.integers(1, 30), min_size=1, max_size=40), st.floats(0, 1))
+def test_the_share_of_scouts_holds_over_batches_of_any_size(sizes: list[int], share: float):
+    fleet, explored, got = staged(scouts=[3]), {}, 0
+    for done, size in enumerate(sizes):
+        got += agents(fleet, size, scout_share=share, explored=explored)["utility-3"]
+        assert abs(got - share * sum(sizes[: done + 1])) < 1 + 1e-6
+
+
+def test_a_decision_for_a_scout_says_so():
+    decisions = decide(facts(*["echo"] * 20), staged(scouts=[0]), v=1.0, scout_share=0.05)
+    (scouted,) = [d for d in decisions if d.agent == "utility-0"]
+    assert (scouted.rule, "1 scouts" in scouted.reason) == ("exploration", True)
+
+
+def test_when_all_are_scouts_all_are_used():
+    found = agents(staged(scouts=[0, 1, 2, 3]), 40, scout_share=0.05)
+    assert set(found.values()) == {10}
+    assert {d.rule for d in decide(facts("echo"), staged(scouts=range(4)), v=1.0)} == {"known_skill"}
+
+
+def test_scouts_work_alone_when_the_others_are_archived():
+    found = agents(staged(scouts=[1], archived=[0, 2, 3]), 7, scout_share=0.05)
+    assert found == {"utility-1": 7}
+
+
+def test_when_all_are_archived_the_one_that_fails_least_stays_and_the_decision_says_so():
+    fleet = staged(archived=range(4))
+    for agent, good in (("utility-0", 1), ("utility-1", 6), ("utility-2", 3), ("utility-3", 0)):
+        fleet.learn(agent, "echo", 10, 1.0, good)
+    decisions = decide(facts("echo", "echo"), fleet, v=1.0, scout_share=0.05)
+    assert {(d.agent, d.rule) for d in decisions} == {("utility-1", "least_bad")}
+    assert "all 4 agents of utility are archived" in decisions[0].reason
+
+
+def test_a_dry_run_owes_scouts_nothing():
+    explored = {"utility": 0.5}
+    decide(facts("echo"), staged(scouts=[0]), v=1.0, scout_share=0.25)
+    assert explored == {"utility": 0.5}

@@ -3,19 +3,19 @@
 import pytest
 
 from seedcore.coordinator import fleet as module
-from seedcore.coordinator.fleet import REPORT_TTL_S, Fleet
+from seedcore.coordinator.fleet import REPORT_TTL_S, Fleet, Team
 from seedcore.energy.rates import DEFAULT_SECONDS
 
 TABLE = {
     "epoch": 3,
     "skills": {"echo": "utility", "ml.predict": "ml"},
     "timeouts": {"echo": 5.0},
-    "agents": [
-        {"id": "u-0", "organ": "utility", "host": "h-0"},
-        {"id": "u-1", "organ": "utility", "host": "h-1"},
-        {"id": "m-0", "organ": "ml", "host": "h-2"},
-    ],
+    "organs": {
+        "utility": {"agents": ["u-0", "u-1"], "hosts": ["h-0", "h-1"], "host": [0, 1], "scouts": [], "archived": []},
+        "ml": {"agents": ["m-0"], "hosts": ["h-2"], "host": [0], "scouts": [], "archived": []},
+    },
 }
+ONE_LEFT = {"agents": ["u-0"], "hosts": ["h-0"], "host": [0], "scouts": [], "archived": []}
 
 
 class Clock:
@@ -44,25 +44,45 @@ def fleet() -> Fleet:
 
 def queued(fleet: Fleet, organ: str = "utility") -> list[float]:
     """Tasks queued at each agent of an organ, in tasks of the default length."""
-    return [round(seconds / DEFAULT_SECONDS, 6) for seconds in fleet.queued_s(fleet.agents_of(organ))]
+    return [round(seconds / DEFAULT_SECONDS, 6) for seconds in fleet.queued_s(team(fleet, organ))]
+
+
+def team(fleet: Fleet, organ: str = "utility") -> Team:
+    found = fleet.team(organ)
+    assert found is not None
+    return found
 
 
 def test_the_table_tells_organs_skills_and_agents(fleet: Fleet):
     assert fleet.epoch == 3
     assert fleet.skills == ["echo", "ml.predict"]
     assert (fleet.organ_of("echo"), fleet.organ_of("nope")) == ("utility", None)
-    assert [(a.id, a.host) for a in fleet.agents_of("utility")] == [("u-0", "h-0"), ("u-1", "h-1")]
-    assert fleet.agents_of("nowhere") == ()
+    utility = team(fleet)
+    assert (utility.ids, [utility.hosts[n] for n in utility.host]) == (["u-0", "u-1"], ["h-0", "h-1"])
+    assert fleet.team("nowhere") is None
+
+
+def test_a_table_that_is_unchanged_changes_nothing(fleet: Fleet):
+    fleet.update({"epoch": 3, "unchanged": True})
+    assert (fleet.epoch, team(fleet).ids) == (3, ["u-0", "u-1"])
+
+
+def test_the_table_tells_each_agents_lifecycle(fleet: Fleet):
+    columns = {"agents": list("abcd"), "hosts": ["h"], "host": [0] * 4, "scouts": [1], "archived": [3]}
+    fleet.update({**TABLE, "organs": {"utility": columns}})
+    utility = team(fleet)
+    assert (utility.employed.tolist(), utility.scouts.tolist(), utility.archived.tolist()) == ([0, 2], [1], [3])
 
 
 def test_a_new_table_replaces_the_old_one_and_keeps_what_was_learned(fleet: Fleet):
-    fleet.rates.add("u-0", "echo", 40, 80.0, 40)
+    fleet.learn("u-0", "echo", 40, 80.0, 40)
     before = fleet.rates.seconds("u-0", "echo")
-    fleet.update({"epoch": 4, "skills": {"echo": "utility"}, "timeouts": {}, "agents": TABLE["agents"][:1]})
+    fleet.update({"epoch": 4, "skills": {"echo": "utility"}, "timeouts": {}, "organs": {"utility": ONE_LEFT}})
     assert fleet.skills == ["echo"]
-    assert [a.id for a in fleet.agents_of("utility")] == ["u-0"]
-    assert fleet.agents_of("ml") == ()
+    assert team(fleet).ids == ["u-0"]
+    assert fleet.team("ml") is None
     assert fleet.rates.seconds("u-0", "echo") == before
+    assert fleet.service_s(team(fleet), ["echo"]).tolist() == [[before]]
 
 
 def test_reports_of_several_dispatchers_add_up(fleet: Fleet):
@@ -92,9 +112,9 @@ def test_the_report_of_a_dispatcher_that_is_gone_expires(fleet: Fleet, clock: Cl
 
 
 def test_what_waits_is_counted_in_seconds_of_agent_and_type(fleet: Fleet):
-    fleet.rates.add("u-0", "echo", 40, 80.0, 40)
+    fleet.learn("u-0", "echo", 40, 80.0, 40)
     fleet.report("one", [("u-0", "echo", 3), ("u-1", "echo", 3)])
-    slow, average = fleet.queued_s(fleet.agents_of("utility"))
+    slow, average = fleet.queued_s(team(fleet))
     assert slow == pytest.approx(3 * fleet.rates.seconds("u-0", "echo"))
     assert average == pytest.approx(3 * fleet.rates.seconds("u-1", "echo"))
 
@@ -105,11 +125,21 @@ def test_work_at_an_agent_that_the_table_lost_is_nobodys(fleet: Fleet):
 
 
 def test_rates_come_as_a_table_of_agents_by_types(fleet: Fleet):
-    fleet.rates.add("u-0", "echo", 40, 80.0, 10)
-    agents = fleet.agents_of("utility")
-    service = fleet.service_s(agents, ["echo", "ml.predict"])
-    failure = fleet.expected_failure(agents, ["echo", "ml.predict"])
+    fleet.learn("u-0", "echo", 40, 80.0, 10)
+    service = fleet.service_s(team(fleet), ["echo", "ml.predict"])
+    failure = fleet.expected_failure(team(fleet), ["echo", "ml.predict"])
     assert service.shape == failure.shape == (2, 2)
     assert service[0, 0] == fleet.rates.seconds("u-0", "echo")
     assert failure[0, 0] == 1 - fleet.rates.success("u-0", "echo") > 0.5
     assert failure[:, 1].tolist() == [0, 0]
+
+
+def test_what_is_learned_between_batches_shows_in_the_next(fleet: Fleet):
+    first = fleet.service_s(team(fleet), ["echo"])
+    fleet.learn("u-1", "echo", 10, 50.0, 5)
+    fleet.learn("gone", "echo", 1, 9.0, 1)
+    second, failure = fleet.service_s(team(fleet), ["echo"]), fleet.expected_failure(team(fleet), ["echo"])
+    assert second[0, 0] == pytest.approx(fleet.rates.seconds("u-0", "echo"))
+    assert second[1, 0] == pytest.approx(fleet.rates.seconds("u-1", "echo"))
+    assert second[1, 0] > first[1, 0]
+    assert failure[1, 0] == pytest.approx(1 - fleet.rates.success("u-1", "echo"))

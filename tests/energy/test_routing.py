@@ -1,6 +1,7 @@
 """Routing: the least ΔE, one task after the other, each counted before the next."""
 
 from collections import Counter
+from typing import Any
 
 import numpy as np
 from hypothesis import given
@@ -93,3 +94,18 @@ def test_it_chooses_as_one_who_looks_at_every_agent_for_every_task(
         assert placement == (int(np.argmin(added)), float(added.min()))
         looked_at[placement.agent] += service[placement.agent, column]
     assert waiting.tolist() == looked_at.tolist()
+
+
+@given(st.integers(1, 40), st.lists(st.integers(0, 1), max_size=15), st.randoms(use_true_random=False))
+def test_looking_at_few_agents_finds_what_looking_at_all_would(n: int, columns: list[int], random: Any):
+    # Coarse values: many agents are equal, and the first of them must be chosen.
+    waiting = np.array([random.choice([0.0, 0.5, 1.0]) for _ in range(n)])
+    service = np.array([[random.choice([0.25, 0.5]) for _ in range(2)] for _ in range(n)])
+    cost = np.zeros((n, 2))
+    queued, expected = waiting.copy(), []
+    for column in columns:
+        added = delta(queued, service[:, column], cost[:, column], v=1.0)
+        best = int(added.argmin())
+        expected.append((best, float(added[best])))
+        queued[best] += service[best, column]
+    assert [tuple(p) for p in route(waiting, service, cost, columns, v=1.0)] == expected

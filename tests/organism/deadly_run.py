@@ -51,7 +51,7 @@ async def main(address: str) -> None:
     settings = get_settings()
     ray.init(address=address, namespace=settings.namespace, log_to_driver=False)
     pool = RayHostPool(settings)
-    await pool.ensure(HostPlan(HOST, "t", ("t-0000",), OrganSpec(num_cpus=0)))
+    await pool.ensure(HostPlan(HOST, "t", OrganSpec(num_cpus=0)))
     await asyncio.wait_for(pool.handle(HOST).status.remote(), 60)
     database = Database(settings, session=ENGINE_SESSION, name="deadly")
     dispatcher = Dispatcher(settings, "deadly", "default", database, Brain(), RayHosts(settings))

@@ -1,14 +1,11 @@
 """Organs as users write them, and the hosts that they ask for."""
 
-from collections import Counter
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from seedcore.errors import SettingsError
-from seedcore.organism.organs import OrganSpec, load_organs, plan_hosts
+from seedcore.errors import InvalidInputError, SettingsError
+from seedcore.organism.organs import HostRange, Limits, OrganSpec, load_organs, organ_of_skills
 from seedcore.settings import Settings, load_settings
 from seedcore.skills import SkillRegistry
 
@@ -38,7 +35,7 @@ def test_the_packages_organs_hold_every_built_in_skill(settings: Settings):
 def test_a_users_file_takes_their_place(write):
     path = write("organs:\n  acme:\n    agents: 3\n    hosts: 2\n    num_gpus: 0.5\n    resources: {tpu: 1}\n")
     assert load_organs(load_settings(organs_path=path)) == {
-        "acme": OrganSpec(agents=3, hosts=2, num_gpus=0.5, resources={"tpu": 1.0})
+        "acme": OrganSpec(agents=3, hosts=HostRange(min=2, max=2), num_gpus=0.5, resources={"tpu": 1.0})
     }
 
 
@@ -77,6 +74,11 @@ def test_what_is_no_text_is_told_as_such(tmp_path: Path):
         ("organs: {a: {agents: 0}}", "organs.a.agents"),
         ("organs: {a: {agents: many}}", "organs.a.agents"),
         ("organs: {a: {hosts: 1001}}", "organs.a.hosts"),
+        ("organs: {a: {hosts: {min: 3, max: 2}}}", "organs.a.hosts"),
+        ("organs: {a: {hosts: {min: 1}}}", "organs.a.hosts.max"),
+        ("organs: {a: {skills: [echo, echo]}}", "organs.a.skills"),
+        ("organs: {a: {roles: {lead: 0}}}", "organs.a.roles.lead"),
+        ("organs: {a: {limits: {agents: 1}}}", "organs.a.limits.agents"),
         ("organs: {a: {num_cpus: -1}}", "organs.a.num_cpus"),
         ("organs: {a: {num_cpus: .inf}}", "organs.a.num_cpus"),
         ("organs: {a: {resources: {tpu: -1}}}", "organs.a.resources.tpu"),
@@ -97,45 +99,35 @@ def test_a_repeated_organ_is_refused_not_half_forgotten(write):
     assert "'a'" in error.detail
 
 
-# -- hosts -------------------------------------------------------------------------------------------------
-
-SPECS = st.builds(OrganSpec, agents=st.integers(1, 60), hosts=st.integers(1, 12))
-ORGANS = st.dictionaries(st.sampled_from(["utility", "ml", "graph"]), SPECS, max_size=3)
+# -- ranges, skills and domains ----------------------------------------------------------------------------
 
 
-@given(ORGANS)
-def test_agents_are_dealt_out_evenly_and_each_once(organs: dict[str, OrganSpec]):
-    plans = plan_hosts(organs)
-    for organ, spec in organs.items():
-        own = [plan for plan in plans if plan.organ == organ]
-        sizes = [len(plan.agent_ids) for plan in own]
-        assert len(own) == min(spec.hosts, spec.agents)
-        assert max(sizes) - min(sizes) <= 1
-        assert Counter(i for plan in own for i in plan.agent_ids) == {f"{organ}-{n:04d}": 1 for n in range(spec.agents)}
-        assert all(plan.spec is spec for plan in own)
-    assert len({plan.name for plan in plans}) == len(plans)
+def test_a_number_of_hosts_is_a_range_of_one():
+    assert OrganSpec.model_validate({"hosts": 3}).hosts == HostRange(min=3, max=3)
+    assert OrganSpec.model_validate({"hosts": {"min": 1, "max": 4}}).hosts.max == 4
 
 
-@given(ORGANS)
-def test_two_planners_agree_whatever_the_order_of_organs(organs: dict[str, OrganSpec]):
-    other = dict(reversed(organs.items()))
-    assert sorted(plan_hosts(organs), key=lambda p: p.name) == sorted(plan_hosts(other), key=lambda p: p.name)
+def test_hosts_without_agents_are_not_wanted():
+    few = OrganSpec(agents=2, hosts=HostRange(min=3, max=5))
+    assert (few.least_hosts, few.most_hosts) == (2, 2)
 
 
-@given(st.integers(1, 8), st.integers(1, 40), st.integers(1, 40))
-def test_an_agent_keeps_its_host_while_only_the_number_of_agents_changes(hosts: int, before: int, after: int):
-    def homes(agents: int) -> dict[str, str]:
-        plans = plan_hosts({"a": OrganSpec(agents=max(agents, hosts), hosts=hosts)})
-        return {agent: plan.name for plan in plans for agent in plan.agent_ids}
-
-    old, new = homes(before), homes(after)
-    assert {agent: old[agent] for agent in old.keys() & new.keys()} == {
-        agent: new[agent] for agent in old.keys() & new.keys()
-    }
+def test_a_spec_survives_json():
+    spec = OrganSpec(agents=7, hosts=HostRange(min=1, max=4), skills=["echo"], limits=Limits(host_concurrency=8))
+    assert OrganSpec.model_validate(spec.model_dump(mode="json")) == spec
 
 
-def test_organs_with_similar_names_do_not_share_hosts_or_agents():
-    plans = plan_hosts({"a": OrganSpec(agents=12, hosts=12), "a-1": OrganSpec(agents=2, hosts=2)})
-    assert len({plan.name for plan in plans}) == 14
-    agents = [agent for plan in plans for agent in plan.agent_ids]
-    assert len(set(agents)) == len(agents)
+DECLARED = {"echo": "utility", "text.shout": "utility", "ml.predict": "ml"}
+
+
+def test_a_skill_runs_where_an_organ_lists_it_else_where_it_says_itself():
+    organs = {"utility": OrganSpec(), "loud": OrganSpec(skills=["text.shout"])}
+    assert organ_of_skills(organs, DECLARED) == {**DECLARED, "text.shout": "loud"}
+
+
+def test_skills_that_nobody_knows_and_double_claims_are_all_named():
+    organs = {"a": OrganSpec(skills=["echo", "nope"], domains=["d"]), "b": OrganSpec(skills=["echo"], domains=["d"])}
+    with pytest.raises(InvalidInputError) as caught:
+        organ_of_skills(organs, DECLARED)
+    assert [e.field for e in caught.value.errors] == ["organs.a.skills", "organs.b.skills", "organs.b.domains"]
+    assert "'nope'" in caught.value.detail

@@ -11,7 +11,7 @@ from seedcore.organism.organs import HostPlan, OrganSpec
 from seedcore.organism.ray_pool import RayHostPool
 from seedcore.settings import load_settings
 
-PLAN = HostPlan("seedcore-host-a-0", "a", ("a-0000", "a-0001"), OrganSpec(num_cpus=1, resources={"tpu": 1}))
+PLAN = HostPlan("seedcore-host-a-0", "a", OrganSpec(num_cpus=1, resources={"tpu": 1}))
 
 
 class Actor:
@@ -95,7 +95,7 @@ async def test_a_host_is_a_detached_named_actor_that_restarts_for_ever(fake: Fak
             "resources": {"tpu": 1},
         }.items()
     )
-    assert fake.arguments == [(PLAN.name, "a", ["a-0000", "a-0001"])]
+    assert fake.arguments == [(PLAN.name, "a", [])]
 
 
 async def test_a_host_is_made_once(fake: FakeRay):

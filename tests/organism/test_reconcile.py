@@ -2,7 +2,7 @@
 
 import pytest
 
-from seedcore.organism.organs import HostPlan, OrganSpec
+from seedcore.organism.organs import HostPlan, HostRange, OrganSpec
 from seedcore.organism.reconcile import Reconciler
 
 
@@ -36,7 +36,7 @@ class Pool:
 
 
 A0, A1, B0 = "seedcore-host-a-0", "seedcore-host-a-1", "seedcore-host-b-0"
-ORGANS = {"a": OrganSpec(agents=4, hosts=2), "b": OrganSpec(agents=1)}
+ORGANS = {"a": OrganSpec(agents=4, hosts=HostRange(min=2, max=2)), "b": OrganSpec(agents=1)}
 
 
 @pytest.fixture
@@ -118,7 +118,7 @@ async def test_one_host_that_cannot_be_made_holds_up_no_other(reconciler: Reconc
 async def test_hosts_that_nobody_wants_any_more_are_removed(reconciler: Reconciler, pool: Pool):
     reconciler.desire(ORGANS)
     await reconciler.round()
-    reconciler.desire({"a": OrganSpec(agents=4, hosts=1)})
+    reconciler.desire({"a": OrganSpec(agents=4, hosts=HostRange(min=1, max=1))})
     await reconciler.round()
     assert sorted(pool.removed) == [A1, B0]
     assert reconciler.living() == sorted(pool.alive) == [A0]
@@ -151,10 +151,10 @@ async def test_a_host_that_is_wanted_again_is_not_removed(reconciler: Reconciler
 
 
 async def test_living_hosts_live_on_when_their_organ_grows(reconciler: Reconciler, pool: Pool):
-    reconciler.desire({"a": OrganSpec(agents=4, hosts=1)})
+    reconciler.desire({"a": OrganSpec(agents=4, hosts=HostRange(min=1, max=1))})
     await reconciler.round()
     epoch = reconciler.epoch
-    reconciler.desire({"a": OrganSpec(agents=4, hosts=2)})
+    reconciler.desire({"a": OrganSpec(agents=4, hosts=HostRange(min=2, max=2))})
     assert reconciler.living() == [A0]
     assert reconciler.epoch > epoch, "agents have moved, though no host came or went yet"
     await reconciler.round()

@@ -29,7 +29,7 @@ class Host:
     """What the pool gives for a host: an actor handle's `execute.remote`."""
 
     def __init__(self, plan: HostPlan, settings: Settings) -> None:
-        book = AgentBook(plan.organ, plan.agent_ids)
+        book = AgentBook(plan.organ, ())
         self.executor = SkillExecutor(SkillRegistry.load(settings), settings, book)
         self.calls: list[Call] = []
         self.error: Exception | None = None
@@ -165,15 +165,22 @@ async def test_initializing_again_changes_nothing(up: httpx.AsyncClient):
 async def test_the_fleet_tells_who_lives_where_and_which_organ_runs_what(up: httpx.AsyncClient):
     fleet = (await up.get("/fleet")).json()
     assert fleet["skills"]["echo"] == "utility"
-    assert len(fleet["agents"]) == 5
-    assert {a["host"] for a in fleet["agents"] if a["organ"] == "utility"} == {
-        "seedcore-host-utility-0",
-        "seedcore-host-utility-1",
-    }
-    assert (await up.get("/agents")).json()["items"] == fleet["agents"]
+    utility = fleet["organs"]["utility"]
+    assert utility["agents"] == [f"utility-{n:04d}" for n in range(4)]
+    assert sorted(utility["hosts"]) == ["seedcore-host-utility-0", "seedcore-host-utility-1"]
+    assert sorted(utility["host"]) == [0, 0, 1, 1]
+    agents = (await up.get("/agents")).json()["items"]
+    assert len(agents) == 5
+    assert {"id": "ml-0000", "organ": "ml", "host": "seedcore-host-ml-0"} in agents
     route = (await up.post("/resolve-route", json={"type": "echo"})).json()
     assert route == {"type": "echo", "organ_id": "utility", "epoch": fleet["epoch"]}
     assert (await up.post("/resolve-route", json={"type": "nope"})).status_code == 404
+
+
+async def test_who_knows_the_epoch_gets_a_short_answer(up: httpx.AsyncClient):
+    epoch = (await up.get("/fleet")).json()["epoch"]
+    assert (await up.get("/fleet", params={"epoch": epoch})).json() == {"epoch": epoch, "unchanged": True}
+    assert "organs" in (await up.get("/fleet", params={"epoch": epoch - 1})).json()
 
 
 async def test_an_organ_that_a_skill_names_and_the_file_lacks_is_told(organs_file: Path, http: httpx.AsyncClient):

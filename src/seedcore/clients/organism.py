@@ -19,9 +19,13 @@ class OrganismClient(ServiceClient):
         """Organs, hosts and whether all are there."""
         return dict(await self.call("GET", "/status"))
 
-    async def fleet(self) -> dict[str, Any]:
-        """The routing table: `{epoch, skills: {skill: organ}, agents: [{id, organ, host}]}`."""
-        return dict(await self.call("GET", "/fleet"))
+    async def fleet(self, epoch: int | None = None) -> dict[str, Any]:
+        """The routing table by columns, or `{epoch, unchanged: true}` when it is still that of `epoch`.
+
+        `{epoch, skills: {skill: organ}, timeouts: {skill: seconds}, organs: {organ: {hosts: [name], agents: [id],
+        host: [place in hosts], scouts: [place in agents], archived: [place in agents]}}}`
+        """
+        return dict(await self.call("GET", "/fleet", {"epoch": epoch}))
 
     async def execute_on_organ(self, organ_id: str, task: Mapping[str, Any], timeout_s: float) -> dict[str, Any]:
         """Run one task on an agent of the organ, past the queue."""

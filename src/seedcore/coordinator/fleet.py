@@ -2,25 +2,57 @@
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from seedcore.energy.potential import Floats
-from seedcore.energy.rates import RateTable
+from seedcore.energy.rates import PRIOR_WEIGHT, RateTable
 
 REPORT_TTL_S = 10.0
 """A dispatcher that has not asked for this long does not wait for anything any more."""
 
+Places = npt.NDArray[np.int64]
+
 
 @dataclass(frozen=True, slots=True)
-class FleetAgent:
-    """Where one agent lives."""
+class Team:
+    """The living agents of one organ by column, in a fixed order.
 
-    id: str
+    Attributes:
+        organ: the organ.
+        ids: their ids.
+        hosts: names of the organ's hosts.
+        host: for each agent the place of its host in `hosts`.
+        employed: places of the agents that have proved themselves, or whose lifecycle nobody told.
+        scouts: places of those that must prove themselves yet.
+        archived: places of those that failed too often.
+    """
+
     organ: str
-    host: str
+    ids: Sequence[str]
+    hosts: Sequence[str]
+    host: Sequence[int]
+    employed: Places
+    scouts: Places
+    archived: Places
+    place: Mapping[str, int]
+
+    @classmethod
+    def of(cls, organ: str, columns: Mapping[str, Any]) -> "Team":
+        """The team that an organ's part of the table tells."""
+        ids = list(columns["agents"])
+        scouts = np.array(columns["scouts"], dtype=np.int64)
+        archived = np.array(columns["archived"], dtype=np.int64)
+        employed = np.ones(len(ids), dtype=bool)
+        employed[scouts] = employed[archived] = False
+        place = {agent: n for n, agent in enumerate(ids)}
+        return cls(organ, ids, columns["hosts"], columns["host"], np.flatnonzero(employed), scouts, archived, place)
+
+    def __len__(self) -> int:
+        return len(self.ids)
 
 
 @dataclass(slots=True)
@@ -29,29 +61,49 @@ class _Report:
     outstanding: dict[tuple[str, str], int]
 
 
+@dataclass(slots=True)
+class _Learned:
+    """What a team's agents learned about one task type, by column."""
+
+    weight: Floats
+    seconds: Floats
+    successes: Floats
+
+
+@dataclass(slots=True)
 class Fleet:
     """Routing table, learned rates, and the work queued at each agent as the dispatchers last told it.
 
     Dispatchers tell the whole of what they wait for, not changes of it: a lost report heals with the next.
     """
 
-    def __init__(self) -> None:
-        self.epoch = 0
-        self.rates = RateTable()
-        self._organ_of_skill: dict[str, str] = {}
-        self._timeouts: dict[str, float] = {}
-        self._by_organ: dict[str, list[FleetAgent]] = {}
-        self._reports: dict[str, _Report] = {}
+    epoch: int = 0
+    rates: RateTable = field(default_factory=RateTable)
+    explored: dict[str, float] = field(default_factory=dict)
+    """For each organ the share of a task that its scouts are still owed."""
+    _organ_of_skill: dict[str, str] = field(default_factory=dict)
+    _timeouts: dict[str, float] = field(default_factory=dict)
+    _teams: dict[str, Team] = field(default_factory=dict)
+    _reports: dict[str, _Report] = field(default_factory=dict)
+    _learned: dict[tuple[str, str], _Learned] = field(default_factory=dict)
 
     def update(self, table: Mapping[str, Any]) -> None:
-        """Take over a routing table (see `OrganismClient.fleet`)."""
+        """Take over a routing table (see `OrganismClient.fleet`); one that says `unchanged` changes nothing."""
+        if table.get("unchanged"):
+            return
         self.epoch = int(table["epoch"])
         self._organ_of_skill = dict(table["skills"])
         self._timeouts = dict(table["timeouts"])
-        self._by_organ = {}
-        for row in table["agents"]:
-            agent = FleetAgent(row["id"], row["organ"], row["host"])
-            self._by_organ.setdefault(agent.organ, []).append(agent)
+        self._teams = {organ: Team.of(organ, columns) for organ, columns in table["organs"].items()}
+        self._learned = {}
+        self.explored = {organ: owed for organ, owed in self.explored.items() if organ in self._teams}
+
+    def learn(self, agent: str, task_type: str, count: int, seconds: float, successes: int) -> None:
+        """Take in outcomes of one agent and type."""
+        self.rates.add(agent, task_type, count, seconds, successes)
+        for organ, team in self._teams.items():
+            if (columns := self._learned.get((organ, task_type))) is not None and agent in team.place:
+                self._write(columns, team.place[agent], agent, task_type)
 
     def report(self, asker: str, outstanding: Iterable[tuple[str, str, int]]) -> None:
         """What `asker` waits for now: (agent, type, count)."""
@@ -70,24 +122,55 @@ class Fleet:
         """Every known skill."""
         return sorted(self._organ_of_skill)
 
-    def agents_of(self, organ: str) -> Sequence[FleetAgent]:
-        """Living agents of an organ, in a fixed order."""
-        return self._by_organ.get(organ, ())
+    def team(self, organ: str) -> Team | None:
+        """Living agents of an organ; None when it has none."""
+        team = self._teams.get(organ)
+        return team if team is not None and len(team) else None
 
-    def queued_s(self, agents: Sequence[FleetAgent]) -> Floats:
-        """Expected seconds of work queued at each of `agents`, shape (n,)."""
+    def queued_s(self, team: Team) -> Floats:
+        """Expected seconds of work queued at each of the team's n agents, shape (n,)."""
         fresh = time.monotonic() - REPORT_TTL_S
         self._reports = {asker: report for asker, report in self._reports.items() if report.at >= fresh}
-        seconds: dict[str, float] = {}
+        seconds = np.zeros(len(team), dtype=np.float64)
         for report in self._reports.values():
             for (agent, task_type), count in report.outstanding.items():
-                seconds[agent] = seconds.get(agent, 0.0) + count * self.rates.seconds(agent, task_type)
-        return np.array([seconds.get(agent.id, 0.0) for agent in agents], dtype=np.float64)
+                place = team.place.get(agent)
+                if place is not None:
+                    seconds[place] += count * self.rates.seconds(agent, task_type)
+        return seconds
 
-    def service_s(self, agents: Sequence[FleetAgent], types: Sequence[str]) -> Floats:
-        """Expected seconds of each type at each agent, shape (n, k)."""
-        return np.array([[self.rates.seconds(a.id, t) for t in types] for a in agents], dtype=np.float64)
+    def service_s(self, team: Team, types: Sequence[str]) -> Floats:
+        """Expected seconds of each of k types at each of n agents, shape (n, k)."""
+        columns = []
+        for name in types:
+            known = self._columns(team, name)
+            prior = self.rates.type_seconds(name)
+            columns.append((known.seconds + PRIOR_WEIGHT * prior) / (known.weight + PRIOR_WEIGHT))
+        return np.stack(columns, axis=1)
 
-    def expected_failure(self, agents: Sequence[FleetAgent], types: Sequence[str]) -> Floats:
-        """Expected share of failures of each type at each agent, shape (n, k)."""
-        return np.array([[1.0 - self.rates.success(a.id, t) for t in types] for a in agents], dtype=np.float64)
+    def expected_failure(self, team: Team, types: Sequence[str]) -> Floats:
+        """Expected share of failures of each of k types at each of n agents, shape (n, k)."""
+        columns = []
+        for name in types:
+            known = self._columns(team, name)
+            prior = self.rates.type_success(name)
+            columns.append(1.0 - (known.successes + PRIOR_WEIGHT * prior) / (known.weight + PRIOR_WEIGHT))
+        return np.stack(columns, axis=1)
+
+    def _columns(self, team: Team, task_type: str) -> _Learned:
+        """What the team learned about a type; written on by `learn`, so that a batch need not look at every agent."""
+        known = self._learned.get((team.organ, task_type))
+        if known is None:
+            n = len(team)
+            known = self._learned[team.organ, task_type] = _Learned(np.zeros(n), np.zeros(n), np.zeros(n))
+            for agent in self.rates.agents_with(task_type):
+                if agent in team.place:
+                    self._write(known, team.place[agent], agent, task_type)
+        return known
+
+    def _write(self, columns: _Learned, place: int, agent: str, task_type: str) -> None:
+        estimate = self.rates.estimate(agent, task_type)
+        if estimate is not None:
+            columns.weight[place] = estimate.weight
+            columns.seconds[place] = estimate.seconds
+            columns.successes[place] = estimate.successes

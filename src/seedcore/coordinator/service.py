@@ -67,19 +67,27 @@ class CoordinatorService(ServiceBase):
     async def decide(self, request: DecideRequest) -> Decisions:
         """What would be decided for these tasks now; nothing is changed."""
         fleet = await self._get_fleet()
-        return Decisions(decisions=decide(request.tasks, fleet, v=self.settings.energy_v), fleet_epoch=fleet.epoch)
+        share = self.settings.scout_share
+        decisions = decide(
+            request.tasks, fleet, v=self.settings.energy_v, scout_share=share, explored=dict(fleet.explored)
+        )
+        return Decisions(decisions=decisions, fleet_epoch=fleet.epoch)
 
     async def decide_batch(self, request: DecideBatch) -> Decisions:
         """Learn from what the dispatcher tells, then decide for its batch."""
         fleet = await self._learn(request)
-        decisions = decide(request.tasks, fleet, v=self.settings.energy_v)
+        share = self.settings.scout_share
+        decisions = decide(request.tasks, fleet, v=self.settings.energy_v, scout_share=share, explored=fleet.explored)
         self._count(Counter((decision.route, decision.rule) for decision in decisions))
         return Decisions(decisions=decisions, fleet_epoch=fleet.epoch)
 
     async def decide_columns(self, request: DecideColumns) -> DecisionColumns:
         """`decide_batch` for large batches: tasks and decisions go by columns."""
         fleet = await self._learn(request)
-        answer = decide_columns(request.tasks.type, fleet, v=self.settings.energy_v)
+        share = self.settings.scout_share
+        answer = decide_columns(
+            request.tasks.type, fleet, v=self.settings.energy_v, scout_share=share, explored=fleet.explored
+        )
         counts: Counter[tuple[str | None, str]] = Counter()
         for place, count in Counter(answer.verdict).items():
             verdict = answer.verdicts[place]
@@ -90,7 +98,7 @@ class CoordinatorService(ServiceBase):
     async def _learn(self, request: DecideBatch | DecideColumns) -> Fleet:
         fleet = await self._get_fleet()
         for outcome in request.outcomes:
-            fleet.rates.add(outcome.agent, outcome.type, outcome.count, outcome.seconds, outcome.successes)
+            fleet.learn(outcome.agent, outcome.type, outcome.count, outcome.seconds, outcome.successes)
         fleet.report(request.asker, [(o.agent, o.type, o.count) for o in request.outstanding])
         return fleet
 
@@ -144,7 +152,7 @@ class CoordinatorService(ServiceBase):
 
     async def _refresh(self) -> None:
         try:
-            self._fleet.update(await self._organism.fleet())
+            self._fleet.update(await self._organism.fleet(self._fleet.epoch or None))
         except SeedCoreError as error:
             if self._fleet.epoch == 0:
                 raise UnavailableError(f"No routing table yet: {error.detail}", retry_after_s=1) from error

@@ -1,5 +1,6 @@
 """Learned service time and success per (agent, task type), with forgetting and shrinkage to a prior."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 FORGET = 0.98
@@ -58,27 +59,39 @@ class RateTable:
 
     def __init__(self) -> None:
         self._types: dict[str, RateEstimate] = {}
-        self._pairs: dict[tuple[str, str], RateEstimate] = {}
+        self._agents: dict[str, dict[str, RateEstimate]] = {}
 
     def add(self, agent: str, task_type: str, count: int, seconds: float, successes: int) -> None:
         """Take in outcomes of one agent and type."""
         self._types.setdefault(task_type, RateEstimate()).add(count, seconds, successes)
-        self._pairs.setdefault((agent, task_type), RateEstimate()).add(count, seconds, successes)
+        self._agents.setdefault(task_type, {}).setdefault(agent, RateEstimate()).add(count, seconds, successes)
+
+    def estimate(self, agent: str, task_type: str) -> RateEstimate | None:
+        """What `agent` itself learned about `task_type`; None when it has not done any."""
+        return self._agents.get(task_type, {}).get(agent)
+
+    def agents_with(self, task_type: str) -> Iterable[str]:
+        """Agents that have done `task_type`."""
+        return self._agents.get(task_type, ())
 
     def type_seconds(self, task_type: str) -> float:
         """Expected seconds of a type over all agents."""
         estimate = self._types.get(task_type)
         return DEFAULT_SECONDS if estimate is None else estimate.mean_seconds()
 
+    def type_success(self, task_type: str) -> float:
+        """Expected success of a type over all agents, in [0, 1]."""
+        estimate = self._types.get(task_type)
+        return 1.0 if estimate is None else estimate.success()
+
     def seconds(self, agent: str, task_type: str) -> float:
         """Expected seconds of `task_type` on `agent`."""
         prior = self.type_seconds(task_type)
-        estimate = self._pairs.get((agent, task_type))
+        estimate = self.estimate(agent, task_type)
         return prior if estimate is None else estimate.mean_seconds(prior)
 
     def success(self, agent: str, task_type: str) -> float:
         """Expected success of `task_type` on `agent`, in [0, 1]."""
-        general = self._types.get(task_type)
-        prior = 1.0 if general is None else general.success()
-        estimate = self._pairs.get((agent, task_type))
+        prior = self.type_success(task_type)
+        estimate = self.estimate(agent, task_type)
         return prior if estimate is None else estimate.success(prior)

@@ -4,6 +4,9 @@ from collections.abc import Sequence
 from heapq import heapify, heapreplace
 from typing import NamedTuple
 
+import numpy as np
+import numpy.typing as npt
+
 from seedcore.energy.potential import Floats, delta
 
 
@@ -25,7 +28,7 @@ def route(queued_s: Floats, service_s: Floats, cost: Floats, columns: Sequence[i
         v: weight of the cost.
     """
     waits = queued_s.tolist()
-    types = {column: _Type(queued_s, service_s[:, column], cost[:, column], v) for column in set(columns)}
+    types = {column: _Type(queued_s, service_s[:, column], cost[:, column], v, len(columns)) for column in set(columns)}
     placements = []
     for column in columns:
         agent, added = types[column].least(waits)
@@ -44,12 +47,14 @@ class _Type:
 
     __slots__ = ("_heap", "_other", "_own", "seconds")
 
-    def __init__(self, queued_s: Floats, service_s: Floats, cost: Floats, v: float) -> None:
+    def __init__(self, queued_s: Floats, service_s: Floats, cost: Floats, v: float, tasks: int) -> None:
         self.seconds: list[float] = service_s.tolist()
         # The same terms, in the same order, as `delta` has: the sums are equal to the last bit.
         self._own: list[float] = (0.5 * service_s**2).tolist()
         self._other: list[float] = (v * cost).tolist()
-        self._heap = [(added, agent) for agent, added in enumerate(delta(queued_s, service_s, cost, v=v).tolist())]
+        added = delta(queued_s, service_s, cost, v=v)
+        least = _least(added, tasks)
+        self._heap = list(zip(added[least].tolist(), least.tolist(), strict=True))
         heapify(self._heap)
 
     def least(self, waits: Sequence[float]) -> tuple[int, float]:
@@ -61,3 +66,15 @@ class _Type:
             if now <= added:
                 return agent, added
             heapreplace(heap, (now, agent))
+
+
+def _least(added: Floats, count: int) -> npt.NDArray[np.int64]:
+    """Places of the `count` least values, the first of equal ones.
+
+    Placing so many tasks raises fewer agents than these before the last is placed: the least of all is always here.
+    """
+    if count >= len(added):
+        return np.arange(len(added))
+    limit = np.partition(added, count - 1)[count - 1]
+    below = np.flatnonzero(added < limit)
+    return np.concatenate([below, np.flatnonzero(added == limit)[: count - len(below)]])

@@ -1,33 +1,93 @@
 """Organs as the user writes them: a validated YAML, and what it asks for."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from seedcore.errors import SettingsError, wrong_fields
+from seedcore.errors import FieldError, InvalidInputError, SettingsError, wrong_fields
 from seedcore.settings import Settings
 from seedcore.skills.sdk import ORGAN
 
 OrganId = Annotated[str, Field(pattern=f"^{ORGAN.pattern}$")]
+Name = Annotated[str, Field(min_length=1, max_length=200)]
+Weight = Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False)]
+
+
+class HostRange(BaseModel):
+    """How many hosts: never fewer than `min`, as many as the measured load needs, at most `max`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    min: int = Field(ge=1, le=1000)
+    max: int = Field(ge=1, le=1000)
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.max < self.min:
+            raise ValueError(f"max ({self.max}) must be at least min ({self.min})")
+        return self
+
+
+class Limits(BaseModel):
+    """How much runs at once."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    agent_concurrency: int | None = Field(None, ge=1, le=100_000, description="tasks that one agent runs at once")
+    host_concurrency: int | None = Field(
+        None, ge=1, le=100_000, description="tasks that one host runs at once; unset: SEEDCORE_HOST_CONCURRENCY"
+    )
 
 
 class OrganSpec(BaseModel):
-    """A named pool of agents with the same skills."""
+    """A named pool of agents with the same skills, as it ought to be."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
-    description: str = ""
-    agents: int = Field(4, ge=1, le=100_000, description="desired agents")
-    hosts: int = Field(1, ge=1, le=1000, description="hosts that they are spread over")
-    num_cpus: float = Field(0.0, ge=0, le=1024, description="CPUs that Ray reserves for each host")
-    num_gpus: float = Field(0.0, ge=0, le=64, description="GPUs that Ray reserves for each host")
-    resources: dict[str, Annotated[float, Field(ge=0, allow_inf_nan=False)]] = Field(
-        default_factory=dict, description="custom Ray resources of each host"
+    description: str = Field("", max_length=2000)
+    skills: list[Name] = Field(
+        default_factory=list, max_length=10_000, description="skills that run here, whatever organ they name themselves"
     )
+    domains: list[Name] = Field(default_factory=list, max_length=10_000, description="domains that this organ serves")
+    agents: int = Field(4, ge=1, le=100_000, description="desired agents")
+    hosts: HostRange = Field(
+        HostRange(min=1, max=1), description="hosts that they are spread over: a number or a range"
+    )
+    num_cpus: float = Field(0.0, ge=0, le=1024, allow_inf_nan=False, description="CPUs that Ray reserves for each host")
+    num_gpus: float = Field(0.0, ge=0, le=64, allow_inf_nan=False, description="GPUs that Ray reserves for each host")
+    resources: dict[Name, Annotated[float, Field(ge=0, allow_inf_nan=False)]] = Field(
+        default_factory=dict, max_length=100, description="custom Ray resources of each host"
+    )
+    roles: dict[Name, Weight] = Field(default_factory=dict, max_length=100, description="roles and their weights")
+    limits: Limits = Limits()
+
+    @field_validator("hosts", mode="before")
+    @classmethod
+    def _number_is_range(cls, value: Any) -> Any:
+        return {"min": value, "max": value} if isinstance(value, int) and not isinstance(value, bool) else value
+
+    @field_validator("skills", "domains")
+    @classmethod
+    def _each_once(cls, value: list[str]) -> list[str]:
+        twice = sorted({name for name in value if value.count(name) > 1}) if len(set(value)) < len(value) else []
+        if twice:
+            raise ValueError(f"{', '.join(twice)} comes twice")
+        return value
+
+    @property
+    def least_hosts(self) -> int:
+        """Hosts that there must be: a host without agents would be of no use."""
+        return min(self.hosts.min, self.agents)
+
+    @property
+    def most_hosts(self) -> int:
+        """Hosts that there may be."""
+        return min(self.hosts.max, self.agents)
 
 
 class OrgansFile(BaseModel):
@@ -40,11 +100,10 @@ class OrgansFile(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class HostPlan:
-    """One host that ought to be there."""
+    """One host that ought to be there. Which agents live on it, the table says: they come on first use."""
 
     name: str
     organ: str
-    agent_ids: tuple[str, ...]
     spec: OrganSpec
 
 
@@ -99,14 +158,34 @@ def parse_organs(document: object, source: str) -> dict[str, OrganSpec]:
         raise SettingsError(f"SEEDCORE_ORGANS_PATH={source}: {detail}.", errors=wrong) from None
 
 
-def plan_hosts(organs: dict[str, OrganSpec]) -> list[HostPlan]:
-    """The hosts that `organs` ask for, agents dealt out evenly; names are stable, so that two makers agree."""
-    plans: list[HostPlan] = []
+def organ_of_skills(organs: Mapping[str, OrganSpec], declared: Mapping[str, str]) -> dict[str, str]:
+    """The organ that runs each skill: the one that lists it, else the one that the skill itself declares.
+
+    Args:
+        organs: the desired organs.
+        declared: the organ that each known skill declares.
+
+    Raises:
+        InvalidInputError: an organ lists a skill that nobody knows, or two organs claim the same skill or domain.
+    """
+    wrong: list[FieldError] = []
+    placed: dict[str, str] = {}
+    domains: dict[str, str] = {}
     for organ, spec in organs.items():
-        ids = [f"{organ}-{n:04d}" for n in range(spec.agents)]
-        count = min(spec.hosts, spec.agents)
-        plans += [HostPlan(f"seedcore-host-{organ}-{n}", organ, tuple(ids[n::count]), spec) for n in range(count)]
-    return plans
+        for name in spec.skills:
+            if name not in declared:
+                wrong.append(FieldError(f"organs.{organ}.skills", f"there is no skill {name!r}"))
+            elif placed.setdefault(name, organ) != organ:
+                wrong.append(
+                    FieldError(f"organs.{organ}.skills", f"organ {placed[name]!r} has the skill {name!r}, too")
+                )
+        for name in spec.domains:
+            if domains.setdefault(name, organ) != organ:
+                other = domains[name]
+                wrong.append(FieldError(f"organs.{organ}.domains", f"organ {other!r} has the domain {name!r}, too"))
+    if wrong:
+        raise InvalidInputError("; ".join(f"{e.field}: {e.message}" for e in wrong[:10]), errors=wrong)
+    return {**declared, **placed}
 
 
 def _default() -> Path:

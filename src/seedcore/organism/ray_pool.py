@@ -65,6 +65,7 @@ class RayHostPool:
                 num_cpus=spec.num_cpus,
                 num_gpus=spec.num_gpus,
                 resources=spec.resources or None,
+                scheduling_strategy="SPREAD",
             )
-            .remote(plan.name, plan.organ, list(plan.agent_ids))
+            .remote(plan.name, plan.organ, [])
         )

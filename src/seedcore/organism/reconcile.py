@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from seedcore.organism.organs import HostPlan, OrganSpec, plan_hosts
+from seedcore.organism.organs import HostPlan, OrganSpec
 from seedcore.utils.logs import get_logger
 
 
@@ -20,6 +20,15 @@ class HostPool(Protocol):
 
     async def remove(self, name: str) -> None:
         """End a host that nobody wants any more."""
+
+
+def plan_hosts(organs: dict[str, OrganSpec]) -> list[HostPlan]:
+    """The hosts that `organs` ask for at least; names are stable, so that two makers agree."""
+    return [
+        HostPlan(f"seedcore-host-{organ}-{n}", organ, spec)
+        for organ, spec in organs.items()
+        for n in range(spec.least_hosts)
+    ]
 
 
 @dataclass(slots=True)

@@ -45,21 +45,14 @@ class ResolveRoute(BaseModel):
     type: str = Field(min_length=1, max_length=200)
 
 
-class FleetAgentModel(BaseModel):
-    """Where one agent lives."""
+class FleetRequest(BaseModel):
+    """Who asks, with the epoch of the table that it has."""
 
-    id: str
-    organ: str
-    host: str
+    model_config = ConfigDict(extra="forbid")
 
-
-class FleetTable(BaseModel):
-    """The routing table; `epoch` changes whenever its content does."""
-
-    epoch: int
-    skills: dict[str, str] = Field(description="organ of each skill")
-    timeouts: dict[str, float] = Field(description="seconds that skills declare for themselves")
-    agents: list[FleetAgentModel]
+    epoch: int | None = Field(
+        None, description="of the table that the asker has; the answer is short when it still holds"
+    )
 
 
 class HostStatus(BaseModel):
@@ -67,7 +60,6 @@ class HostStatus(BaseModel):
 
     name: str
     organ: str
-    agents: int
     alive: bool
     reason: str | None = None
 

@@ -24,17 +24,18 @@ from seedcore.errors import (
 from seedcore.organism.organs import OrganSpec, load_organs
 from seedcore.organism.ray_pool import RayHostPool
 from seedcore.organism.reconcile import Reconciler
+from seedcore.organism.roster import Roster
 from seedcore.organism.schemas import (
     ExecuteOnOrgan,
     ExecuteResult,
-    FleetAgentModel,
-    FleetTable,
+    FleetRequest,
     HostStatus,
     OrganismStatus,
     OrganStatus,
     ResolveRoute,
 )
 from seedcore.organism.store import OrganStore
+from seedcore.organism.table import Members, Skills, agents_of, build_table
 from seedcore.skills.calls import Call, Completion
 from seedcore.skills.registry import SkillRegistry
 from seedcore.stores.postgres import Database
@@ -58,6 +59,7 @@ class OrganismService(ServiceBase):
         self._reconciler = Reconciler(self._pool)
         self._busy = asyncio.Lock()
         self._turn = 0
+        self._table: dict[str, Any] | None = None
         self._loop = asyncio.create_task(self._reconcile(), name="reconcile")
         await asyncio.to_thread(self._tell_where)
 
@@ -72,7 +74,7 @@ class OrganismService(ServiceBase):
         return [
             Operation("POST", "/initialize", self.initialize, summary="Bring every organ to its desired size"),
             Operation("GET", "/status", self.status, summary="Organs and hosts"),
-            Operation("GET", "/fleet", self.fleet, summary="The routing table"),
+            Operation("GET", "/fleet", self.fleet, FleetRequest, summary="The routing table"),
             Operation("GET", "/agents", self.agents, summary="Living agents"),
             Operation("POST", "/resolve-route", self.resolve_route, ResolveRoute, summary="Which organ runs a type"),
             Operation("POST", "/execute-on-organ", self.execute_on_organ, ExecuteOnOrgan, summary="Run a task now"),
@@ -103,13 +105,11 @@ class OrganismService(ServiceBase):
         organs = {name: OrganStatus(desired_agents=s.agents, living_agents=0, hosts=[]) for name, s in self._organs()}
         for state in self._reconciler.hosts.values():
             organ = organs[state.plan.organ]
-            count = len(state.plan.agent_ids)
-            organ.living_agents += count if state.alive else 0
+            organ.living_agents = organ.desired_agents if state.alive else organ.living_agents
             organ.hosts.append(
                 HostStatus(
                     name=state.plan.name,
                     organ=state.plan.organ,
-                    agents=count,
                     alive=state.alive,
                     reason=state.reason,
                 )
@@ -122,23 +122,33 @@ class OrganismService(ServiceBase):
             missing_organs=sorted(wanted - set(organs)),
         )
 
-    async def fleet(self) -> FleetTable:
-        """Who lives where, and which organ runs which skill."""
+    async def fleet(self, request: FleetRequest) -> dict[str, Any]:
+        """Who lives where, and which organ runs which skill, by columns; short when the asker's table still holds."""
         if not self._reconciler.hosts:
             raise UnavailableError("The organism is not initialized: POST /organism/initialize.", retry_after_s=2)
-        agents = [
-            FleetAgentModel(id=agent_id, organ=state.plan.organ, host=state.plan.name)
-            for state in self._reconciler.hosts.values()
-            if state.alive
-            for agent_id in state.plan.agent_ids
-        ]
-        skills = {spec.name: spec.organ for spec in self._skills.values()}
-        timeouts = {spec.name: spec.timeout_s for spec in self._skills.values() if spec.timeout_s is not None}
-        return FleetTable(epoch=self._reconciler.epoch, skills=skills, timeouts=timeouts, agents=agents)
+        table = self._get_table()
+        return {"epoch": table["epoch"], "unchanged": True} if request.epoch == table["epoch"] else table
 
     async def agents(self) -> dict[str, Any]:
         """Living agents with organ and host."""
-        return {"items": [agent.model_dump() for agent in (await self.fleet()).agents]}
+        await self.fleet(FleetRequest(epoch=None))
+        return {"items": agents_of(self._get_table())}
+
+    def _get_table(self) -> dict[str, Any]:
+        """The table of this epoch, built once."""
+        reconciler = self._reconciler
+        if self._table is None or self._table["epoch"] != reconciler.epoch:
+            members = {organ: Members.of(organ, spec, Roster()) for organ, spec in reconciler.organs.items()}
+            living: dict[str, list[str]] = {}
+            for state in reconciler.hosts.values():
+                if state.alive:
+                    living.setdefault(state.plan.organ, []).append(state.plan.name)
+            skills = Skills(
+                {spec.name: spec.organ for spec in self._skills.values()},
+                {spec.name: spec.timeout_s for spec in self._skills.values() if spec.timeout_s is not None},
+            )
+            self._table = build_table(reconciler.epoch, members, living, {}, skills)
+        return self._table
 
     async def resolve_route(self, request: ResolveRoute) -> dict[str, Any]:
         """The organ of a task type."""
@@ -167,20 +177,20 @@ class OrganismService(ServiceBase):
         except InvalidInputError as error:
             found = [FieldError(f"task.{e.field}", e.message) for e in error.errors]
             raise InvalidInputError(error.detail, errors=found) from None
-        agent = self._next_agent(request.organ_id)
+        agent, host = self._next_agent(request.organ_id)
         task_id = request.task.id or str(uuid4())
         key = request.task.idempotency_key or task_id
         timeout_s = request.organ_timeout_s
-        call = Call(task_id, 0, 1, spec.name, json.dumps(request.task.params), agent.id, timeout_s, key)
-        completion = await self._execute(agent.host, call, timeout_s)
+        call = Call(task_id, 0, 1, spec.name, json.dumps(request.task.params), agent, timeout_s, key)
+        completion = await self._execute(host, call, timeout_s)
         if not completion.ok:
             if completion.error_code == "skill_timeout":
                 raise DeadlineError(completion.error_message or "the skill took too long")
             raise SkillError(completion.error_message or "the skill failed", skill_code=completion.error_code)
         return ExecuteResult(
             organ_id=request.organ_id,
-            agent=agent.id,
-            host=agent.host,
+            agent=agent,
+            host=host,
             task_id=task_id,
             result=json.loads(completion.result or "null"),
             seconds=completion.seconds,
@@ -209,18 +219,14 @@ class OrganismService(ServiceBase):
     def _organs(self) -> Sequence[tuple[str, OrganSpec]]:
         return sorted(self._reconciler.organs.items())
 
-    def _next_agent(self, organ: str) -> FleetAgentModel:
-        """Agents of an organ in turn."""
-        living = [
-            FleetAgentModel(id=agent_id, organ=organ, host=state.plan.name)
-            for state in self._reconciler.hosts.values()
-            if state.alive and state.plan.organ == organ
-            for agent_id in state.plan.agent_ids
-        ]
-        if not living:
+    def _next_agent(self, organ: str) -> tuple[str, str]:
+        """Agents of an organ in turn: the agent's id and its host."""
+        own = self._get_table()["organs"].get(organ)
+        if own is None or not own["agents"]:
             raise UnavailableError(f"Organ {organ!r} has no living host.", retry_after_s=1)
         self._turn += 1
-        return living[self._turn % len(living)]
+        n = self._turn % len(own["agents"])
+        return own["agents"][n], own["hosts"][own["host"][n]]
 
     async def _execute(self, host: str, call: Call, timeout_s: float) -> Completion:
         try:

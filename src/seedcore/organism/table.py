@@ -1,0 +1,83 @@
+"""The routing table: which organ runs what, and who lives where, by columns."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from seedcore.organism.organs import OrganSpec
+from seedcore.organism.placement import Keys, keys_of, place
+from seedcore.organism.roster import Roster
+
+SCOUT, ARCHIVED = "scout", "archived"
+
+
+@dataclass(frozen=True, slots=True)
+class Members:
+    """An organ's agents: their ids, and the numbers that place them on hosts."""
+
+    ids: tuple[str, ...]
+    keys: Keys
+
+    @classmethod
+    def of(cls, organ: str, spec: OrganSpec, roster: Roster) -> "Members":
+        """The agents that an organ ought to have."""
+        ids = roster.agent_ids(organ, spec)
+        return cls(ids, keys_of(ids))
+
+
+@dataclass(frozen=True, slots=True)
+class Skills:
+    """What the registry tells of skills: the organ that runs each, and the seconds that some declare."""
+
+    organ: Mapping[str, str]
+    timeout_s: Mapping[str, float]
+
+
+def build_table(
+    epoch: int,
+    members: Mapping[str, Members],
+    hosts: Mapping[str, Sequence[str]],
+    lifecycle: Mapping[str, str],
+    skills: Skills,
+) -> dict[str, Any]:
+    """The table that `GET /organism/fleet` answers, in JSON types.
+
+    Args:
+        epoch: changes whenever the content does.
+        members: agents of each organ.
+        hosts: living hosts of each organ that take tasks; an organ without any has no agents in the table.
+        lifecycle: of the agents whose lifecycle is known.
+        skills: see `Skills`.
+
+    Returns:
+        `{epoch, skills: {skill: organ}, timeouts: {skill: seconds}, organs: {organ: {hosts: [name], agents: [id],
+        host: [place in hosts], scouts: [place in agents], archived: [place in agents]}}}`
+    """
+    organs = {name: _organ(own, sorted(hosts.get(name, ())), lifecycle) for name, own in members.items()}
+    return {"epoch": epoch, "skills": dict(skills.organ), "timeouts": dict(skills.timeout_s), "organs": organs}
+
+
+def _organ(members: Members, hosts: Sequence[str], lifecycle: Mapping[str, str]) -> dict[str, Any]:
+    if not hosts:
+        return {"hosts": [], "agents": [], "host": [], "scouts": [], "archived": []}
+    stages = [lifecycle.get(agent) for agent in members.ids] if lifecycle else ()
+    return {
+        "hosts": list(hosts),
+        "agents": list(members.ids),
+        "host": place(members.keys, hosts).tolist(),
+        "scouts": [n for n, stage in enumerate(stages) if stage == SCOUT],
+        "archived": [n for n, stage in enumerate(stages) if stage == ARCHIVED],
+    }
+
+
+def agents_of(table: Mapping[str, Any], organ_ids: Iterable[str] | None = None) -> list[dict[str, str]]:
+    """Living agents as records, for people: id, organ, host and lifecycle where it is not employed."""
+    found = []
+    for organ, own in table["organs"].items():
+        if organ_ids is not None and organ not in organ_ids:
+            continue
+        stage = {**dict.fromkeys(own["scouts"], SCOUT), **dict.fromkeys(own["archived"], ARCHIVED)}
+        for n, (agent, host) in enumerate(zip(own["agents"], own["host"], strict=True)):
+            record = {"id": agent, "organ": organ, "host": own["hosts"][host]}
+            found.append({**record, "lifecycle": stage[n]} if n in stage else record)
+    return found
