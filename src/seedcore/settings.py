@@ -412,7 +412,49 @@ class Settings(BaseSettings):
         ge=1,
         le=100_000,
         validation_alias=_env("SEEDCORE_HOST_CONCURRENCY"),
-        description="Skills that run at once on a host.",
+        description="Async skills that run at once on a host; blocking ones and processes have slots of their own.",
+    )
+    host_threads: int = Field(
+        16,
+        ge=1,
+        le=1000,
+        validation_alias=_env("SEEDCORE_HOST_THREADS"),
+        description="Blocking skills (plain `def`) that run at once on a host, each in a thread.",
+    )
+    host_processes: int = Field(
+        2,
+        ge=1,
+        le=256,
+        validation_alias=_env("SEEDCORE_HOST_PROCESSES"),
+        description="CPU-heavy skills (`process=True`) that run at once on a host, each in a process.",
+    )
+    host_blocked_s: float = Field(
+        10.0,
+        ge=0.5,
+        le=3600,
+        validation_alias=_env("SEEDCORE_HOST_BLOCKED_S"),
+        description="A host is replaced when a skill has blocked its event loop for this long.",
+    )
+    host_agents: int = Field(
+        20_000,
+        ge=1,
+        le=10_000_000,
+        validation_alias=_env("SEEDCORE_HOST_AGENTS"),
+        description="Most agents that a host keeps in memory; over it, idle ones are put to sleep at once.",
+    )
+    agent_idle_s: float = Field(
+        300.0,
+        gt=0,
+        le=86_400,
+        validation_alias=_env("SEEDCORE_AGENT_IDLE_S"),
+        description="An agent without work for this long is put to sleep: what it has learned stays in PostgreSQL.",
+    )
+    agent_concurrency: int = Field(
+        0,
+        ge=0,
+        le=100_000,
+        validation_alias=_env("SEEDCORE_AGENT_CONCURRENCY"),
+        description="Skills that run at once for one agent; 0: as many as its host runs.",
     )
 
     # -- ML ------------------------------------------------------------------------------------------------

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from seedcore.errors import InvalidInputError, SettingsError
-from seedcore.organism.organs import HostRange, Limits, OrganSpec, load_organs, organ_of_skills
+from seedcore.organism.limits import HostLimits
+from seedcore.organism.organs import HostRange, OrganSpec, load_organs, organ_of_skills
 from seedcore.settings import Settings, load_settings
 from seedcore.skills import SkillRegistry
 
@@ -113,7 +114,7 @@ def test_hosts_without_agents_are_not_wanted():
 
 
 def test_a_spec_survives_json():
-    spec = OrganSpec(agents=7, hosts=HostRange(min=1, max=4), skills=["echo"], limits=Limits(host_concurrency=8))
+    spec = OrganSpec(agents=7, hosts=HostRange(min=1, max=4), skills=["echo"], limits=HostLimits(host_concurrency=8))
     assert OrganSpec.model_validate(spec.model_dump(mode="json")) == spec
 
 

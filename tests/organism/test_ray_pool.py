@@ -11,7 +11,11 @@ from seedcore.organism.organs import HostPlan, OrganSpec
 from seedcore.organism.ray_pool import RayHostPool
 from seedcore.settings import load_settings
 
-PLAN = HostPlan("seedcore-host-a-0", "a", OrganSpec(num_cpus=1, resources={"tpu": 1}))
+PLAN = HostPlan(
+    "seedcore-host-a-0",
+    "a",
+    OrganSpec(num_cpus=1, resources={"tpu": 1}, limits={"agent_concurrency": 3}, roles={"reader": 2}),
+)
 
 
 class Actor:
@@ -95,7 +99,7 @@ async def test_a_host_is_a_detached_named_actor_that_restarts_for_ever(fake: Fak
             "resources": {"tpu": 1},
         }.items()
     )
-    assert fake.arguments == [(PLAN.name, "a", [])]
+    assert fake.arguments == [(PLAN.name, "a", {"agent_concurrency": 3}, {"reader": 2.0})]
 
 
 async def test_a_host_is_made_once(fake: FakeRay):

@@ -7,9 +7,10 @@ import asyncpg
 import pytest
 
 from seedcore.errors import UnavailableError
+from seedcore.organism.agent_store import LONGEST_PAUSE_S, REPORT_S, SAVE_SHARE, AgentStore, pause_after
 from seedcore.organism.agents import AgentBook
 from seedcore.organism.organs import OrganSpec
-from seedcore.organism.store import LONGEST_PAUSE_S, REPORT_S, SAVE_SHARE, AgentStore, OrganStore, pause_after
+from seedcore.organism.store import OrganStore
 from seedcore.settings import Settings
 from seedcore.stores.postgres import Database
 

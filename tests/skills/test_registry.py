@@ -112,7 +112,7 @@ def test_an_unknown_module_is_a_settings_error_that_names_variable_and_module():
     [
         ("def broken(:\n", "SyntaxError"),
         ("import nowhere_else\n", "nowhere_else"),
-        (HEAD + "@skill('acme.x')\ndef x(params: Number, context) -> Number: ...\n", "acme.x"),
+        (HEAD + "@skill('acme.x')\ndef x(params, context) -> Number: ...\n", "acme.x"),
         ("import sys\nsys.exit(3)\n", "SystemExit"),
     ],
 )

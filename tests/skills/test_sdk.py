@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from seedcore.skills import SkillContext, SkillSpec, skill
+from seedcore.skills import Kind, SkillContext, SkillSpec, skill
 from seedcore.skills.sdk import MARK, RESERVED
 from seedcore.tasks.model import GOAL
 
@@ -109,11 +109,15 @@ async def generator(params: Number, context: SkillContext) -> Number:
     yield params
 
 
+def plain_generator(params: Number, context: SkillContext) -> Number:
+    yield params
+
+
 @pytest.mark.parametrize(
     ("function", "told"),
     [
-        (plain, "must be an `async def`"),
-        (generator, "must be an `async def`"),
+        (generator, "must be an `async def` or a `def`"),
+        (plain_generator, "must be an `async def` or a `def`"),
         (alone, "takes two parameters"),
         (crowded, "takes two parameters"),
         (by_name_only, "takes two parameters"),
@@ -159,3 +163,33 @@ def test_a_bad_timeout_is_refused(timeout_s: float):
 def test_an_organ_that_no_organs_file_can_hold_is_refused(organ: str):
     with pytest.raises(TypeError, match="organ"):
         declare(double, organ=organ)
+
+
+def test_where_a_skill_runs_follows_from_its_function():
+    assert declare(double).kind is Kind.ASYNC
+    assert declare(plain).kind is Kind.THREAD
+    assert declare(plain, process=True).kind is Kind.PROCESS
+
+
+def test_a_process_takes_no_async_function_and_none_that_cannot_be_imported():
+    def inner(params: Number, context: SkillContext) -> Number:
+        return params
+
+    for function in (double, inner, lambda params, context: params):
+        with pytest.raises(TypeError, match="process=True") as caught:
+            declare(function, process=True)
+        assert "acme.double" in str(caught.value)
+
+
+def test_a_role_is_noted_and_held_to_what_an_organ_can_declare():
+    assert declare(double).role is None
+    assert declare(double, role="reader").role == "reader"
+    with pytest.raises(TypeError, match="role"):
+        declare(double, role="Not one")
+
+
+def test_only_a_skill_in_a_thread_may_wait_for_the_hosts_loop():
+    context = SkillContext(task_id="t", attempt=1, lease_token=2, idempotency_key="k", logger=None)
+    assert context.cancelled is False
+    with pytest.raises(RuntimeError, match="an async skill awaits"):
+        context.run(double(Number(value=1), context))

@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator
 import httpx
 import pytest
 
+from seedcore.organism.agent_store import AgentStore
 from seedcore.organism.agents import AgentBook
-from seedcore.organism.store import AgentStore
 from seedcore.settings import Settings, load_settings
 from seedcore.state.service import StateService
 from seedcore.stores.postgres import Database

@@ -7,8 +7,8 @@ import asyncpg
 import pytest
 
 from seedcore.energy.rates import RateEstimate
+from seedcore.organism.agent_store import AgentStore
 from seedcore.organism.agents import AgentBook
-from seedcore.organism.store import AgentStore
 from seedcore.settings import Settings
 from seedcore.state import view as module
 from seedcore.state.view import MARGIN, AgentView

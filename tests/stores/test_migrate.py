@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from uuid import uuid4
 
@@ -32,6 +33,8 @@ def upgrade():
     op.execute({sql!r})
 """
 Write = Callable[..., Path]
+NEXT, NEXT_BUT_ONE = (f"{int(newest()) + n:04}" for n in (1, 2))
+"""Revisions that are not written yet; a test's own, so that it holds whatever the last one is."""
 
 
 def test_every_revision_has_a_phase_and_a_number_and_the_code_needs_the_last_before():
@@ -69,6 +72,19 @@ def write(folder: Path) -> Write:
     return add
 
 
+@pytest.fixture
+def contract(write: Write, folder: Path) -> Path:
+    """The migrations and one more, of phase `after`."""
+    write(NEXT, "after", "alter table seedcore.sessions add column contracted int")
+    return folder
+
+
+def bring_to(settings: Settings, revision: str) -> None:
+    """Migrate up to `revision` and no further."""
+    with module._locked(settings) as connection:
+        module._Run(connection, MIGRATIONS).upgrade(revision)
+
+
 def open_session(
     admin: psycopg.Connection, schema: str, seconds: float = 60, name: str = "seedcore-dispatcher-0"
 ) -> None:
@@ -93,16 +109,16 @@ def columns(admin: psycopg.Connection) -> list[tuple[object, ...]]:
 
 
 @pytest.mark.integration
-def test_before_leaves_what_comes_after_and_both_change_nothing_the_second_time(empty_pg_settings, admin):
-    assert migrate(empty_pg_settings) == SCHEMA_VERSION
+def test_before_leaves_what_comes_after_and_both_change_nothing_the_second_time(empty_pg_settings, admin, contract):
+    assert migrate(empty_pg_settings, folder=contract) == SCHEMA_VERSION
     before = columns(admin)
-    assert migrate(empty_pg_settings, "before") == SCHEMA_VERSION
+    assert migrate(empty_pg_settings, "before", folder=contract) == SCHEMA_VERSION
     assert columns(admin) == before
-    assert migrate(empty_pg_settings, "after") == newest()
+    assert migrate(empty_pg_settings, "after", folder=contract) == NEXT
     after = columns(admin)
     assert after != before
     for phase in (None, "before", "after"):
-        assert migrate(empty_pg_settings, phase) == newest()
+        assert migrate(empty_pg_settings, phase, folder=contract) == NEXT
     assert columns(admin) == after
 
 
@@ -118,50 +134,45 @@ def test_several_at_once_take_turns(empty_pg_settings):
 
 
 @pytest.mark.integration
-def test_after_is_refused_while_a_dispatcher_of_an_older_release_lives(empty_pg_settings, admin):
+def test_after_is_refused_while_a_dispatcher_of_an_older_release_lives(empty_pg_settings, admin, contract):
     migrate(empty_pg_settings)
     open_session(admin, SCHEMA_VERSION, name="of this release")
-    open_session(admin, "0001", name="of the one before")
+    open_session(admin, "0002", name="of the one before")
     with pytest.raises(ConflictError, match=re.escape("(of the one before)")) as caught:
-        migrate(empty_pg_settings, "after")
+        migrate(empty_pg_settings, "after", folder=contract)
     assert "seedcore migrate --after" in caught.value.detail
     assert version(admin) == SCHEMA_VERSION
     # Its session ended without a word: it counts no more.
-    admin.execute("update seedcore.sessions set expires_at = now() where schema_version = '0001'")
-    assert migrate(empty_pg_settings, "after") == newest()
+    admin.execute("update seedcore.sessions set expires_at = now() where schema_version = '0002'")
+    assert migrate(empty_pg_settings, "after", folder=contract) == NEXT
 
 
 @pytest.mark.integration
-def test_a_release_that_skips_one_does_not_roll_over_dispatchers_that_are_too_old(
-    empty_pg_settings, admin, folder, write, monkeypatch
-):
-    migrate(empty_pg_settings)
-    write("0004", "before", "create table seedcore.newer (id int)")
-    write("0005", "after", "drop table seedcore.newer")
-    monkeypatch.setattr(module, "SCHEMA_VERSION", "0004")
+def test_a_release_that_skips_one_does_not_roll_over_dispatchers_that_are_too_old(empty_pg_settings, admin, contract):
+    bring_to(empty_pg_settings, "0002")
     open_session(admin, "0001")
     with pytest.raises(ConflictError, match="0003"):
-        migrate(empty_pg_settings, folder=folder)
+        migrate(empty_pg_settings)
     assert version(admin) == "0002"
     # The release just before it works on while what came after its own roll, and what this one adds, is done.
     admin.execute("update seedcore.sessions set schema_version = '0002'")
-    assert migrate(empty_pg_settings, folder=folder) == "0004"
-    with pytest.raises(ConflictError, match="0005"):
-        migrate(empty_pg_settings, "after", folder=folder)
+    assert migrate(empty_pg_settings) == SCHEMA_VERSION
+    with pytest.raises(ConflictError, match=NEXT):
+        migrate(empty_pg_settings, "after", folder=contract)
 
 
 @pytest.mark.integration
 def test_what_fails_in_the_middle_leaves_the_revision_before_it(empty_pg_settings, admin, folder, write):
-    write("0004", "before", "create table seedcore.fine (id int)")
-    broken = write("0005", "before", "create table seedcore.half (id int); select 1 / 0")
+    write(NEXT, "before", "create table seedcore.fine (id int)")
+    broken = write(NEXT_BUT_ONE, "before", "create table seedcore.half (id int); select 1 / 0")
     with pytest.raises(Exception, match="division by zero"):
         migrate(empty_pg_settings, "after", folder=folder)
-    assert version(admin) == "0004"
+    assert version(admin) == NEXT
     tables = {row[0] for row in admin.execute("select tablename from pg_tables where schemaname = 'seedcore'")}
     assert "fine" in tables
     assert "half" not in tables
     broken.write_text(broken.read_text().replace("select 1 / 0", "select 1"))
-    assert migrate(empty_pg_settings, "after", folder=folder) == "0005"
+    assert migrate(empty_pg_settings, "after", folder=folder) == NEXT_BUT_ONE
 
 
 @pytest.mark.integration
@@ -184,8 +195,7 @@ def test_an_older_release_leaves_a_newer_schema_alone_and_works_with_it(empty_pg
 @pytest.fixture
 def keep_the_sessions(empty_pg_settings: Settings, admin: psycopg.Connection) -> Iterator[psycopg.Connection]:
     """Somebody's transaction that has read the sessions and is still open, at revision 0001."""
-    with module._locked(empty_pg_settings) as connection:
-        module._Run(connection, MIGRATIONS).upgrade("0001")
+    bring_to(empty_pg_settings, "0001")
     assert empty_pg_settings.pg_dsn is not None
     with psycopg.connect(empty_pg_settings.pg_dsn.get_secret_value()) as keeper:
         keeper.execute("select count(*) from seedcore.sessions")
@@ -221,23 +231,25 @@ def test_a_table_that_is_not_to_be_had_is_said_with_the_mend(empty_pg_settings, 
 
 @pytest.mark.integration
 def test_a_start_on_one_machine_goes_to_the_end_unless_something_older_lives(
-    empty_pg_settings, admin, monkeypatch: pytest.MonkeyPatch
+    empty_pg_settings, admin, contract, monkeypatch: pytest.MonkeyPatch
 ):
     assert empty_pg_settings.pg_dsn is not None
     dsn = empty_pg_settings.pg_dsn.get_secret_value()
     monkeypatch.setattr(module, "resolve_dsn", lambda _settings: dsn)
     embedded = empty_pg_settings.model_copy(update={"pg_dsn": None})
     migrate(empty_pg_settings)
-    open_session(admin, "0001")
-    assert migrate(embedded) == SCHEMA_VERSION
+    open_session(admin, "0002")
+    assert migrate(embedded, folder=contract) == SCHEMA_VERSION
     admin.execute("delete from seedcore.sessions")
-    assert migrate(embedded) == newest()
+    assert migrate(embedded, folder=contract) == NEXT
 
 
 @pytest.mark.integration
 def test_the_command_says_what_is_left_to_do_and_why_it_is_refused(
-    empty_pg_settings, admin, tmp_path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    empty_pg_settings, admin, contract, tmp_path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
+    monkeypatch.setattr(module, "migrate", partial(migrate, folder=contract))
+    monkeypatch.setattr(module, "newest", partial(newest, contract))
     assert empty_pg_settings.pg_dsn is not None
     monkeypatch.setenv("SEEDCORE_PG_DSN", empty_pg_settings.pg_dsn.get_secret_value())
     monkeypatch.setenv("SEEDCORE_DATA_DIR", str(tmp_path))
@@ -252,13 +264,13 @@ def test_the_command_says_what_is_left_to_do_and_why_it_is_refused(
     status, out, _ = seedcore("migrate")
     assert status == 0
     assert f"schema {SCHEMA_VERSION}\n" in out
-    assert f"seedcore migrate --after (to {newest()})" in out
-    open_session(admin, "0001")
+    assert f"seedcore migrate --after (to {NEXT})" in out
+    open_session(admin, "0002")
     status, _, err = seedcore("migrate", "--after")
     assert (status, err.count("\n")) == (1, 1)
     assert "seedcore-dispatcher-0" in err
     admin.execute("delete from seedcore.sessions")
     status, out, _ = seedcore("migrate", "--after")
     assert status == 0
-    assert f"schema {newest()}\n" in out
+    assert f"schema {NEXT}\n" in out
     assert "--after" not in out

@@ -7,13 +7,13 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from seedcore.errors import SeedCoreError, SkillError, wrong_fields
+from seedcore.errors import NotConfiguredError, SeedCoreError, SkillError, wrong_fields
 from seedcore.organism.agents import AgentBook
 from seedcore.organism.strands import Job, Strands
 from seedcore.settings import Settings
 from seedcore.skills.calls import Call, Completion
 from seedcore.skills.registry import SkillRegistry
-from seedcore.skills.sdk import SkillClients, SkillContext, SkillSpec
+from seedcore.skills.sdk import Kind, SkillClients, SkillContext, SkillSpec
 from seedcore.utils.jsontext import unfit
 from seedcore.utils.logs import get_logger, mask
 
@@ -162,6 +162,10 @@ class SkillExecutor:
         logger = _SkillLogger(self._log, call)
         context = SkillContext(call.task_id, call.attempt, call.token, call.idempotency_key, logger, self._clients)
         job.limit_s = self._timeout(spec, call)
+        if spec.kind is Kind.PROCESS:
+            raise NotConfiguredError("this version of the host runs no skills in processes")
+        if spec.kind is Kind.THREAD:
+            return self._encode(spec, await asyncio.to_thread(spec.function, params, context))
         return self._encode(spec, await spec.function(params, context))
 
     def _timeout(self, spec: SkillSpec, call: Call) -> float:

@@ -2,14 +2,15 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 from seedcore import __version__
 from seedcore.clients.bundle import Clients
+from seedcore.organism.agent_store import REPORT_S, AgentStore, pause_after
 from seedcore.organism.agents import AgentBook
 from seedcore.organism.executor import SkillExecutor
-from seedcore.organism.store import REPORT_S, AgentStore, pause_after
+from seedcore.organism.limits import HostLimits
 from seedcore.settings import get_settings
 from seedcore.skills.calls import Call, Columns, Completion, calls_of, to_columns
 from seedcore.skills.registry import SkillRegistry
@@ -25,16 +26,23 @@ class AgentHost:
     Args:
         name: the actor's name.
         organ: the organ that its agents belong to.
-        agent_ids: the agents that live here from the start.
+        limits: what the organ says of `HostLimits`; None: the settings hold.
+        roles: weight of each role that the organ declares; None: it declares none.
     """
 
-    def __init__(self, name: str, organ: str, agent_ids: list[str]) -> None:
-        settings = get_settings()
+    def __init__(
+        self,
+        name: str,
+        organ: str,
+        limits: Mapping[str, Any] | None = None,
+        roles: Mapping[str, float] | None = None,
+    ) -> None:
+        settings = HostLimits.model_validate(limits or {}).over(get_settings())
         configure_logs(settings)
         refuse_embedded_on_many_nodes(settings)
         self._log = get_logger("seedcore.organism.host", host=name, organ=organ)
         self.name = name
-        self._agents = AgentBook(organ, agent_ids)
+        self._agents = AgentBook(organ, [])
         registry = SkillRegistry.load(settings)
         self._executor = SkillExecutor(registry, settings, self._agents, Clients(settings))
         self._store = AgentStore(Database(settings, size=1, name="seedcore-host"))

@@ -10,6 +10,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from seedcore.errors import FieldError, InvalidInputError, SettingsError, wrong_fields
+from seedcore.organism.limits import HostLimits
 from seedcore.settings import Settings
 from seedcore.skills.sdk import ORGAN
 
@@ -33,17 +34,6 @@ class HostRange(BaseModel):
         return self
 
 
-class Limits(BaseModel):
-    """How much runs at once."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    agent_concurrency: int | None = Field(None, ge=1, le=100_000, description="tasks that one agent runs at once")
-    host_concurrency: int | None = Field(
-        None, ge=1, le=100_000, description="tasks that one host runs at once; unset: SEEDCORE_HOST_CONCURRENCY"
-    )
-
-
 class OrganSpec(BaseModel):
     """A named pool of agents with the same skills, as it ought to be."""
 
@@ -64,7 +54,7 @@ class OrganSpec(BaseModel):
         default_factory=dict, max_length=100, description="custom Ray resources of each host"
     )
     roles: dict[Name, Weight] = Field(default_factory=dict, max_length=100, description="roles and their weights")
-    limits: Limits = Limits()
+    limits: HostLimits = HostLimits()
 
     @field_validator("hosts", mode="before")
     @classmethod

@@ -67,5 +67,5 @@ class RayHostPool:
                 resources=spec.resources or None,
                 scheduling_strategy="SPREAD",
             )
-            .remote(plan.name, plan.organ, [])
+            .remote(plan.name, plan.organ, spec.limits.model_dump(exclude_none=True), dict(spec.roles))
         )

@@ -1,7 +1,17 @@
 """The skill SDK, the registry and the built-in skills."""
 
 from seedcore.errors import SkillError
+from seedcore.skills.context import SkillContext, SkillMemory
 from seedcore.skills.registry import SkillRegistry
-from seedcore.skills.sdk import RetryPolicy, SkillContext, SkillSpec, skill
+from seedcore.skills.sdk import Kind, RetryPolicy, SkillSpec, skill
 
-__all__ = ["RetryPolicy", "SkillContext", "SkillError", "SkillRegistry", "SkillSpec", "skill"]
+__all__ = [
+    "Kind",
+    "RetryPolicy",
+    "SkillContext",
+    "SkillError",
+    "SkillMemory",
+    "SkillRegistry",
+    "SkillSpec",
+    "skill",
+]

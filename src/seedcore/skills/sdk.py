@@ -1,44 +1,40 @@
-"""How users write a skill: a typed async function with the decorator `skill`."""
+"""How users write a skill: a typed function with the decorator `skill`.
+
+Three kinds of function, and where each runs:
+
+- `async def`: in its host's event loop, beside many others. It must not block that loop.
+- `def`: in a thread of its host. Blocking calls (a driver without asyncio, files) belong here.
+- `def` with `process=True`: in a process of its own. Work that keeps a processor busy belongs here.
+"""
 
 import inspect
 import re
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field, replace
-from typing import Any, Protocol, TypeVar, get_type_hints
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import Any, TypeVar, get_type_hints
 
 from pydantic import BaseModel
 
-Function = TypeVar("Function", bound=Callable[..., Awaitable[BaseModel]])
+from seedcore.skills.context import SkillClients, SkillContext
+
+__all__ = ["MARK", "ORGAN", "Kind", "RetryPolicy", "SkillClients", "SkillContext", "SkillSpec", "skill"]
+
+Function = TypeVar("Function", bound=Callable[..., Awaitable[BaseModel] | BaseModel])
 MARK = "__seedcore_skill__"
 RESERVED = "goal"
 """The task type that asks for a plan: `seedcore.tasks.model.GOAL`, which is a layer above."""
 
 ORGAN = re.compile(r"[a-z][a-z0-9_-]{0,62}")
-"""What an organ may be called, here and in the organs file."""
+"""What an organ may be called, here and in the organs file; a role, too."""
 
 
-class SkillClients(Protocol):
-    """What a skill may call: the typed clients of the services."""
+class Kind(StrEnum):
+    """Where a skill runs."""
 
-    @property
-    def ml(self) -> Any:
-        """Client of the ML service."""
-
-
-@dataclass(frozen=True, slots=True)
-class SkillContext:
-    """What a skill knows about the task that it runs for.
-
-    `lease_token` is the fencing token of this attempt and `idempotency_key` is the same for every attempt: hand one
-    of them to outside systems, so that an effect there happens once.
-    """
-
-    task_id: str
-    attempt: int
-    lease_token: int
-    idempotency_key: str
-    logger: Any
-    clients: SkillClients | None = field(default=None)
+    ASYNC = "async"
+    THREAD = "thread"
+    PROCESS = "process"
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +68,11 @@ class SkillSpec:
     description: str
     params: type[BaseModel]
     result: type[BaseModel]
-    function: Callable[[Any, SkillContext], Awaitable[BaseModel]]
+    function: Callable[[Any, SkillContext], Any]
     retry: RetryPolicy = RetryPolicy()
     slow: bool = False
+    kind: Kind = Kind.ASYNC
+    role: str | None = None
 
 
 def skill(
@@ -84,31 +82,56 @@ def skill(
     timeout_s: float | None = None,
     retry: RetryPolicy | None = None,
     slow: bool = False,
+    process: bool = False,
+    role: str | None = None,
 ) -> Callable[[Function], Function]:
-    """Declare an async function as the skill `name`.
+    """Declare a function as the skill `name`.
 
     Args:
         name: what a task names as its `type`, such as `acme.double`.
         organ: the pool of agents that runs it.
-        timeout_s: seconds that one attempt may take; SEEDCORE_SKILL_TIMEOUT_S when None.
+        timeout_s: seconds that one attempt may take; SEEDCORE_SKILL_TIMEOUT_S when None. An `async def` sees
+            `asyncio.CancelledError` then, a process is killed. A thread cannot be ended from outside: the attempt is
+            over and its result is discarded, but the thread's slot is lost until the function returns, so a function
+            that takes long looks at `context.cancelled` now and then.
         retry: how failed attempts are tried again; SeedCore's defaults when None.
         slow: its tasks wait in the slow lane, beside those of language models, so that they hold up no quick ones.
+        process: run a plain `def` in a process of its own, not in a thread. It must be importable by its name, at a
+            module's top level; params and result cross as JSON; its context has no clients and no memory.
+        role: what an agent that succeeds at it proves to be good at; one of the roles that the organ declares.
 
     Raises:
-        TypeError: the function is not `async`, its first parameter or its result is not a pydantic model, or an
-            argument is not allowed; the text names the function.
+        TypeError: the function is not fit for its kind, its first parameter or its result is not a pydantic model, or
+            an argument is not allowed; the text names the function.
     """
 
     def declare(function: Function) -> Function:
-        spec = _spec(name, organ, timeout_s, function)
-        setattr(function, MARK, replace(spec, retry=retry or RetryPolicy(), slow=slow))
+        where = f"skill {name!r} ({getattr(function, '__module__', '')}.{getattr(function, '__qualname__', function)})"
+        if role is not None and not ORGAN.fullmatch(role):
+            raise TypeError(f"{where}: role {role!r} must match {ORGAN.pattern}")
+        kind = _kind(where, function, process)
+        spec = _spec(where, name, organ, timeout_s, function)
+        setattr(function, MARK, replace(spec, kind=kind, retry=retry or RetryPolicy(), slow=slow, role=role))
         return function
 
     return declare
 
 
-def _spec(name: str, organ: str, timeout_s: float | None, function: Callable[..., Awaitable[BaseModel]]) -> SkillSpec:
-    where = f"skill {name!r} ({getattr(function, '__module__', '')}.{getattr(function, '__qualname__', function)})"
+def _kind(where: str, function: Callable[..., Any], process: bool) -> Kind:
+    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+        raise TypeError(f"{where} must be an `async def` or a `def` that returns its result: it is a generator")
+    if inspect.iscoroutinefunction(function):
+        if process:
+            raise TypeError(f"{where}: process=True is for a plain `def`, and this one is an `async def`")
+        return Kind.ASYNC
+    if not inspect.isfunction(function):  # a class, an object that can be called
+        raise TypeError(f"{where} must be an `async def` or a `def`")
+    if process and "." in function.__qualname__:
+        raise TypeError(f"{where}: process=True needs a function at its module's top level, to import it there")
+    return Kind.PROCESS if process else Kind.THREAD
+
+
+def _spec(where: str, name: str, organ: str, timeout_s: float | None, function: Callable[..., Any]) -> SkillSpec:
     if not name.isprintable() or any(c.isspace() for c in name) or not 1 <= len(name) <= 200:
         raise TypeError(f"{where}: a skill's name has 1 to 200 printable characters and no white space")
     if name == RESERVED:
@@ -117,8 +140,6 @@ def _spec(name: str, organ: str, timeout_s: float | None, function: Callable[...
         raise TypeError(f"{where}: organ {organ!r} must match {ORGAN.pattern}")
     if timeout_s is not None and not 0 < timeout_s < float("inf"):
         raise TypeError(f"{where}: timeout_s must be greater than 0 and finite")
-    if not inspect.iscoroutinefunction(function):
-        raise TypeError(f"{where} must be an `async def`")
     parameters = list(inspect.signature(function).parameters.values())
     if [p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) for p in parameters] != [True, True]:
         raise TypeError(f"{where} takes two parameters: its params and a SkillContext")

@@ -5,12 +5,19 @@ import time
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from typing import Any
 from uuid import UUID
 
 GOAL = "goal"
 """The task type that names no skill: its params hold a goal, and a plan reaches it."""
 
 DEFAULT_QUEUE = "default"
+GRAPH_QUEUE = "graph"
+
+
+def lane_name(queue: str, slow: bool) -> str:
+    """What a lane is called where it is waited for: `default`, `default~slow` (as `seedcore.lane` in the database)."""
+    return f"{queue}~slow" if slow else queue
 
 
 class Status(StrEnum):
@@ -144,3 +151,29 @@ class Retry:
     error_code: str
     error_message: str
     limit_key: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A step of a plan, ready to store: `needs` are ids of other steps; `bindings` is JSON text or None."""
+
+    id: UUID
+    name: str
+    type: str
+    params: str
+    bindings: str | None
+    needs: tuple[UUID, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One line of a task's history; `id` grows along it."""
+
+    id: int
+    task_id: UUID
+    event: str
+    at: datetime
+    data: dict[str, Any]
+
+
+LAST_EVENTS = frozenset({"completed", "failed", "cancelled"})

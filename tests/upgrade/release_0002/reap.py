@@ -10,6 +10,10 @@ from seedcore.settings import Settings
 from . import sql
 
 PAGE = 1000
+DAY_S = 86_400.0
+DAYS_AHEAD = 4
+MOST_PAGES = 200
+"""At most so many pages of a kind in one go; the next minute takes more."""
 
 
 @dataclass(slots=True)
@@ -22,6 +26,15 @@ class Reaped:
     late: int = 0
     promoted: int = 0
     admitted: int = 0
+
+
+@dataclass(slots=True)
+class Expired:
+    """What retention took: rows one by one, days whole, and days that somebody's transaction kept from going."""
+
+    rows: int = 0
+    partitions: int = 0
+    blocked: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,4 +118,33 @@ async def promote(connection: asyncpg.Connection) -> int:
 async def admit(connection: asyncpg.Connection) -> int:
     """Let tasks of keys through, as far as their limits allow; returns how many."""
     keys = await connection.fetchval(sql.WAITING_KEYS)
-    return int(await connection.fetchval(sql.ADMIT, keys)) if keys else 0
+    if not keys:
+        return 0
+    await connection.execute(sql.UNDEFINED_KEYS, keys)
+    return int(await connection.fetchval(sql.ADMIT, keys))
+
+
+async def expire(connection: asyncpg.Connection, settings: Settings) -> Expired:
+    """Make the days to come, drop the days that retention has passed, and some pages of what outlived its day."""
+    kept_s, dead_s = settings.retention_finished_d * DAY_S, settings.retention_dead_d * DAY_S
+    done = Expired()
+    await connection.execute(sql.MAKE_PARTITIONS, DAYS_AHEAD)
+    for parent, statement, more in (("finished", sql.DROP_DAY, (kept_s,)), ("events", sql.DROP_EVENTS, ())):
+        for row in await connection.fetch(sql.OLD_PARTITIONS, kept_s, parent):
+            try:
+                await connection.execute(statement, row["day"], *more)
+                done.partitions += 1
+            except asyncpg.LockNotAvailableError:
+                done.blocked += 1
+    for statement, seconds in (
+        (sql.EXPIRE_EVENTS, kept_s),
+        (sql.EXPIRE_FINISHED, kept_s),
+        (sql.EXPIRE_DEAD, dead_s),
+        (sql.EXPIRE_KEYS, kept_s),
+    ):
+        for _ in range(MOST_PAGES):
+            tag = await connection.execute(statement, seconds, PAGE)
+            done.rows += (gone := int(tag.rsplit(" ", 1)[-1]))
+            if gone < PAGE:
+                break
+    return done

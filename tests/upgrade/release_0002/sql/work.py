@@ -1,9 +1,5 @@
 # ruff: noqa: E501
-"""Every statement of the task engine, by name, each beside the index that serves it.
-
-Claims and acknowledgements run with ENGINE_SESSION (see `stores.postgres`): their plans stay index and TID scans
-whatever the size of history; `tests/tasks/test_plans_of_statements.py` asks EXPLAIN.
-"""
+"""The statements that tasks run by: submit, claim, end, put off, plan, and dispatchers' sessions."""
 
 # -- submit ------------------------------------------------------------------------------------------------
 
@@ -11,8 +7,8 @@ _INPUT = """
 input as materialized (
   select i.*, -i.priority as rank, run_after is null or run_after <= now() as due
   from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::smallint[], $7::smallint[], $8::real[],
-              $9::timestamptz[], $10::text[], $11::bool[], $12::timestamptz[], $13::text[], $14::float8[])
-    as i(id, type, params, queue, domain, priority, max_attempts, timeout_s, run_after, key, slow, deadline, limit_key,
+              $9::bool[], $10::timestamptz[], $11::text[], $12::timestamptz[], $13::text[], $14::float8[])
+    as i(id, type, params, queue, domain, priority, max_attempts, timeout_s, slow, run_after, key, deadline, limit_key,
          period_s))
 """
 
@@ -41,6 +37,20 @@ _STORE = """
                                union all select deadline from fresh where deadline is not null) m) c where c.at is not null)
 , told as (select seedcore.tell())
 select f.id, now() as created_at from fresh f, woken, rouse, told
+"""
+
+# Due now, without key, limit or deadline, as nearly all are: no table is opened that gets no row.
+SUBMIT_NOW = """
+with input as materialized (
+  select * from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::smallint[], $7::smallint[], $8::real[],
+                       $9::bool[]) as i(id, type, params, queue, domain, priority, max_attempts, timeout_s, slow))
+, stored as (
+  insert into seedcore.tasks (id, type, params, queue, slow, domain, priority, max_attempts, timeout_s)
+  select id, type, params::jsonb, queue, slow, domain, priority, max_attempts, timeout_s from input)
+, now_ready as (insert into seedcore.ready (id, queue, slow, rank) select id, queue, slow, -priority from input)
+, said as (insert into seedcore.events (event, task_ids) select 'submitted', array_agg(id) from input)
+select now() as created_at, (select count(seedcore.wake(d.queue, d.slow)) from (select distinct queue, slow from input) d),
+       seedcore.tell()
 """
 
 # Without keys: plain inserts.
@@ -90,17 +100,17 @@ taken as (
       order by c.rank, c.seq limit {2} for update skip locked) r
     where exists (select 1 from seedcore.sessions s where s.id = {1} and s.expires_at > now())
       and not exists (select 1 from seedcore.paused p where p.queue = {0}) limit {2}))
-  returning id, seq, attempts)
+  returning id, seq, attempts + 1 as attempt, nextval('seedcore.ticks') as token)
 , leased as (
-  insert into seedcore.leases (id, token, owner, attempts)
-  select id, nextval('seedcore.ticks'), {1}, attempts + 1 from taken returning id, token, attempts)
+  insert into seedcore.leases (id, token, owner, attempts) select id, token, {1}, attempt from taken)
 """
 
-# The columns stand in the order of `model.Lease`.
+# The columns stand in the order of `model.Lease`. No CTE is joined to another: without hash joins that would compare
+# every row of a batch with every other.
 _LEASED = """
-select l.id, l.token, l.attempts as attempt, t.type, t.params::text as params, t.bindings::text as bindings, t.queue,
+select k.id, k.token, k.attempt, t.type, t.params::text as params, t.bindings::text as bindings, t.queue,
        t.slow, t.domain, t.priority, t.max_attempts, t.timeout_s, t.limit_key, t.idempotency_key, t.parent_id, t.approved, t.created_at, k.seq
-from leased l join taken k on k.id = l.id join seedcore.tasks t on t.id = l.id
+from taken k join seedcore.tasks t on t.id = k.id
 """
 
 CLAIM = "with " + _CLAIM.format("$1", "$2", "$3", "$4", "$5", "$6", "$7") + _LEASED + "order by t.priority desc, k.seq"
@@ -130,10 +140,13 @@ ack as materialized (
 , told as (select seedcore.tell() from said limit 1)
 """
 
-FINISH = f"with {_FINISH} select id from gone where (select count(*) from told) >= 0"
+# What was refused; `except` hashes both sides, so a batch is not compared with itself.
+_REFUSED = "select id from ack except select id from gone"
 
-# One statement, one commit, for a dispatcher's turn: end what ended, lease what is next. A refused acknowledgement comes
-# back as a row without token.
+FINISH = f"with {_FINISH} select id from ({_REFUSED}) r where (select count(*) from told) >= 0"
+
+# One statement, one commit, for a dispatcher's turn: end what ended, lease what is next. The rows without a token
+# are the ends that were refused.
 FINISH_AND_CLAIM = (
     f"with {_FINISH}, "
     + _CLAIM.format("$9", "$10", "$11", "$12", "$13", "$14", "$15")
@@ -141,11 +154,27 @@ FINISH_AND_CLAIM = (
     + """
 where (select count(*) from told) >= 0
 union all
-select a.id, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null
-from ack a where not exists (select 1 from gone g where g.id = a.id)
+select r.id, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null
+from (select id from ack except select id from gone) r
 order by priority desc nulls last, seq
 """
 )
+
+STARTED = """
+with said as (
+  insert into seedcore.events (task_id, event, data)
+  select l.id, 'started', jsonb_build_object('attempt', l.attempts) from seedcore.leases l
+  join unnest($1::uuid[], $2::bigint[]) a(id, token) on l.id = a.id and l.token = a.token)
+select seedcore.tell()
+"""
+
+PROGRESS = """
+with said as (
+  insert into seedcore.events (task_id, event, data)
+  select l.id, 'progress', a.data::jsonb from seedcore.leases l
+  join unnest($1::uuid[], $2::bigint[], $3::text[]) a(id, token, data) on l.id = a.id and l.token = a.token)
+select seedcore.tell()
+"""
 
 RETRY = """
 with again as materialized (
@@ -180,8 +209,51 @@ with gone as (
 select id from gone, woken
 """
 
+HOLD = """
+with gone as (
+  delete from seedcore.leases l using unnest($1::uuid[], $2::bigint[], $3::text[]) a(id, token, decision)
+  where l.id = a.id and l.token = a.token returning l.id, l.attempts, a.decision)
+, kept as (
+  insert into seedcore.held (id, status, attempts, decision)
+  select id, 'approval', attempts - 1, decision::jsonb from gone)
+, said as (insert into seedcore.events (task_id, event) select id, 'approval' from gone)
+select id, seedcore.tell() from gone
+"""
+
+PLAN_PARENT = """
+with gone as (
+  delete from seedcore.leases l where l.id = $1 and l.token = $2 returning l.id, l.attempts)
+, kept as (
+  insert into seedcore.held (id, status, attempts, decision, plan)
+  select id, 'waiting', attempts, $3::jsonb, $4::jsonb from gone)
+, said as (insert into seedcore.events (task_id, event, data)
+           select id, 'waiting', jsonb_build_object('steps', $5::int) from gone)
+select id from gone
+"""
+
+PLAN_STEPS = """
+with input as materialized (
+  select * from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[]) as i(id, step, type, params, bindings))
+, parent as (select * from seedcore.tasks where id = $6)
+, stored as (
+  insert into seedcore.tasks (id, type, params, bindings, queue, domain, priority, max_attempts, parent_id, step)
+  select i.id, i.type, i.params::jsonb, i.bindings::jsonb, p.queue, p.domain, p.priority, p.max_attempts, p.id, i.step
+  from input i, parent p)
+, now_ready as (
+  insert into seedcore.ready (id, queue, rank)
+  select i.id, p.queue, -p.priority from input i, parent p where not (i.id = any($7::uuid[])))
+, said as (
+  insert into seedcore.events (event, task_ids) select 'submitted', array_agg(id) from input)
+select seedcore.wake(p.queue, false), seedcore.tell() from parent p
+"""
+
+PLAN_WAIT = "insert into seedcore.held (id, status, needs) values ($1, 'waiting', $2)"
+
 # What ends bring about, for tasks with a parent or a key.
 SETTLE = "select seedcore.settle($1::uuid[])"
+
+# Results that a step's params are bound to; primary key finished (id).
+RESULTS = "select id, result::text as result from seedcore.finished where id = any($1::uuid[]) and status = 'completed'"
 
 # Index deferred_due; bounded, so that a wave of due tasks is taken in pages.
 PROMOTE = """
@@ -211,13 +283,20 @@ select array_agg(key) filter (where key is not null) from k
 
 ADMIT = "select seedcore.admit($1::text[])"
 
+# A key whose limit was removed while tasks of it were deferred or running: one at a time, as a key nobody defined.
+UNDEFINED_KEYS = """
+insert into seedcore.limits (key, max_running)
+select k.key, 1 from unnest($1::text[]) k(key) where not exists (select 1 from seedcore.limits l where l.key = k.key)
+on conflict do nothing
+"""
+
 # -- sessions ----------------------------------------------------------------------------------------------
 
 # A restarted actor's earlier session is over: its leases are reaped now, not after their time.
 OPEN_SESSION = """
 with before as (update seedcore.sessions set expires_at = now() where actor = $5 and id <> $1)
-insert into seedcore.sessions (id, name, queue, expires_at, actor)
-values ($1, $2, $3, now() + make_interval(secs => $4), $5)
+insert into seedcore.sessions (id, name, queue, expires_at, actor, schema_version)
+values ($1, $2, $3, now() + make_interval(secs => $4), $5, $6)
 on conflict (id) do update set expires_at = excluded.expires_at
 """
 
@@ -236,104 +315,3 @@ select id, token, leased_at < now() - interval '5 seconds' from seedcore.leases 
 """
 
 CLOSE_SESSION = "delete from seedcore.sessions where id = $1"
-
-# -- control -----------------------------------------------------------------------------------------------
-
-MOST_MOVES = 100
-
-# Whether any of these tasks, or of the steps below them, has not ended: one that moved from table to table while a
-# statement waited for it was in neither for that statement's snapshot.
-LIVES = """
-with recursive family as (
-  select id from seedcore.tasks where id = any($1::uuid[])
-  union all select t.id from seedcore.tasks t join family f on t.parent_id = f.id)
-select exists (select 1 from family f where not exists (select 1 from seedcore.finished d where d.id = f.id)
-                                        and not exists (select 1 from seedcore.dead x where x.id = f.id))
-"""
-
-# -- reap --------------------------------------------------------------------------------------------------
-
-# Lead, as the one who does already or when that one said nothing for a while; and is there anything to do?
-LEAD = """
-with led as (
-  insert into seedcore.leaders as l (role, owner, expires_at) values ('reaper', $1, now() + make_interval(secs => $2))
-  on conflict (role) do update set owner = excluded.owner, expires_at = excluded.expires_at
-  where l.owner = excluded.owner or l.expires_at <= now() returning owner)
-select exists (select 1 from led) as leads,
-       exists (select 1 from seedcore.sessions where expires_at <= now()) or exists (
-         select 1 from seedcore.leases l where not exists (select 1 from seedcore.sessions s where s.id = l.owner)) as lost,
-       exists (select 1 from seedcore.gated) as waits,
-       extract(epoch from least((select min(run_at) from seedcore.deferred), (select min(next_at) from seedcore.limits),
-                                (select min(at) from seedcore.deadlines)) - now())::float8 as due_s
-"""
-
-RESIGN = "delete from seedcore.leaders where role = 'reaper' and owner = $1"
-
-REAP_SESSIONS = "delete from seedcore.sessions where expires_at <= now() returning name"
-
-# Leases whose dispatcher has gone; index leases_owner. In pages: $1 at once.
-REAP_LEASES = """
-with lost as (
-  delete from seedcore.leases where ctid = any(array(
-    select l.ctid from seedcore.leases l
-    where not exists (select 1 from seedcore.sessions s where s.id = l.owner)
-    limit $1 for update skip locked))
-  returning id, token, attempts, leased_at)
-, seen as (
-  select l.*, t.max_attempts, t.parent_id is not null or t.limit_key is not null as follow_up
-  from lost l join seedcore.tasks t on t.id = l.id)
-, again as (
-  insert into seedcore.deferred (id, run_at, attempts)
-  select id, now() + make_interval(secs => $2 * random()), attempts from seen where attempts < max_attempts)
-, ended as (
-  insert into seedcore.events (event, task_ids)
-  select 'failed', array_agg(id) from seen where attempts >= max_attempts having count(*) > 0 returning tick)
-, died as (
-  insert into seedcore.dead (id, tick, token, attempts, began, started_at, error_code, error_message, errors)
-  select id, tick, token, attempts, true, leased_at, 'lease_expired', 'the worker was lost on the last attempt',
-         seedcore.errors_of(id, attempts, 'lease_expired', 'the worker was lost on the last attempt')
-  from seen, ended where attempts >= max_attempts)
-, said as (
-  insert into seedcore.events (task_id, event, data)
-  select id, 'retried', jsonb_build_object('attempt', attempts, 'code', 'lease_expired', 'token', token, 'leased_at', leased_at)
-  from seen where attempts < max_attempts)
-select id, attempts >= max_attempts as dead, follow_up, seedcore.tell() from seen
-"""
-
-# Index deadlines_at. `late` is false for a task that a person has run again since: its deadline no longer holds.
-DUE = """
-select d.id, coalesce(t.deadline is not null, false) as late
-from seedcore.deadlines d left join seedcore.tasks t on t.id = d.id
-where d.at <= now() order by d.at limit $1 for update of d skip locked
-"""
-
-DUE_DONE = "delete from seedcore.deadlines where id = any($1::uuid[])"
-
-# Primary keys. A task that has not ended by its deadline ends as failed, and the steps below it with it.
-CLOSE_LATE = """
-with recursive late as (select unnest($1::uuid[]) as id)
-, family as (
-  select id, id as root from late
-  union all select t.id, f.root from seedcore.tasks t join family f on t.parent_id = f.id)
-, a as (delete from seedcore.ready where id in (select id from family) returning id, attempts)
-, b as (delete from seedcore.deferred where id in (select id from family) returning id, attempts)
-, c as (delete from seedcore.held where id in (select id from family) returning id, attempts)
-, d as (delete from seedcore.leases where id in (select id from family) returning id, attempts)
-, e as (delete from seedcore.gated where id in (select id from family) returning id, attempts)
-, gone as (select * from a union all select * from b union all select * from c union all select * from d union all
-          select * from e)
-, said as (
-  insert into seedcore.events (event, task_ids)
-  select case when id in (select id from late) then 'failed' else 'cancelled' end, array_agg(id) from gone group by 1
-  returning tick, event)
-, died as (
-  insert into seedcore.dead (id, tick, attempts, error_code, error_message, errors)
-  select g.id, s.tick, g.attempts, 'deadline_exceeded', 'it had not ended by its deadline',
-         seedcore.errors_of(g.id, g.attempts, 'deadline_exceeded', 'it had not ended by its deadline')
-  from gone g, said s where s.event = 'failed' and g.id in (select id from late))
-, ended as (
-  insert into seedcore.finished (id, tick, status, attempts, error_code, error_message)
-  select g.id, s.tick, 'cancelled', g.attempts, 'deadline_exceeded', 'its plan had not ended by its deadline'
-  from gone g, said s where s.event = 'cancelled' and g.id not in (select id from late))
-select g.id, seedcore.tell(), pg_notify('seedcore_cancel', g.id::text) from gone g
-"""

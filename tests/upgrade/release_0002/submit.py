@@ -24,8 +24,11 @@ async def submit(connection: asyncpg.Connection, tasks: Sequence[NewTask]) -> li
         return []
     keyed = any(task.idempotency_key is not None for task in tasks)
     limits = {task.limit for task in tasks if task.limit is not None}
-    columns = _columns(tasks)
     try:
+        if all(map(_is_plain, tasks)):
+            row = await connection.fetchrow(sql.SUBMIT_NOW, *_plain_columns(tasks))
+            return [Submitted(task.id, row["created_at"]) for task in tasks]
+        columns = (*_plain_columns(tasks), *_other_columns(tasks))
         if not keyed and not limits:
             # One statement is a transaction of its own.
             created_at = (await connection.fetch(sql.SUBMIT, *columns))[0]["created_at"]
@@ -77,7 +80,11 @@ async def _resolve(
     return [answers[n] for n in range(len(tasks))]
 
 
-def _columns(tasks: Sequence[NewTask]) -> tuple[list[Any], ...]:
+def _is_plain(task: NewTask) -> bool:
+    return task.idempotency_key is None and task.run_after is None and task.deadline is None and task.limit is None
+
+
+def _plain_columns(tasks: Sequence[NewTask]) -> tuple[list[Any], ...]:
     return (
         [t.id for t in tasks],
         [t.type for t in tasks],
@@ -87,9 +94,14 @@ def _columns(tasks: Sequence[NewTask]) -> tuple[list[Any], ...]:
         [t.priority for t in tasks],
         [t.max_attempts for t in tasks],
         [t.timeout_s for t in tasks],
+        [t.slow for t in tasks],
+    )
+
+
+def _other_columns(tasks: Sequence[NewTask]) -> tuple[list[Any], ...]:
+    return (
         [t.run_after for t in tasks],
         [t.idempotency_key for t in tasks],
-        [t.slow for t in tasks],
         [t.deadline for t in tasks],
         [None if t.limit is None else t.limit.key for t in tasks],
         [t.idempotency_period_s for t in tasks],

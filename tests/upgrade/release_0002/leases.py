@@ -1,5 +1,6 @@
 """Leases: claim a batch, end it, give it back. Every write names its fencing token, so a lost lease changes nothing."""
 
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -8,8 +9,10 @@ from uuid import UUID
 import asyncpg
 
 from . import sql
-from .model import Lease, Outcome, Retry
+from .model import Lease, Outcome, Retry, Step
 from .scan import WHOLE, Scan
+
+SCHEMA_VERSION = "0002"
 
 
 async def open_session(
@@ -25,7 +28,7 @@ async def open_session(
         lease_s: seconds that the session lives without a heartbeat.
         actor: stays the same when the dispatcher is restarted: an earlier session of it ends now.
     """
-    await connection.execute(sql.OPEN_SESSION, session, name, queue, lease_s, actor or str(session))
+    await connection.execute(sql.OPEN_SESSION, session, name, queue, lease_s, actor or str(session), SCHEMA_VERSION)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,12 +79,12 @@ async def claim(
     """
     rows = await connection.fetch(sql.CLAIM, queue, session, most, slow, *(WHOLE if scan is None else scan.places()))
     # The statement's columns stand in the order of Lease's fields: by position is twice as fast as by name.
-    return _claimed([Lease(*row) for row in rows], scan)
+    return _claimed([Lease(*row) for row in rows], scan, most)
 
 
-def _claimed(claimed: list[Lease], scan: Scan | None) -> list[Lease]:
+def _claimed(claimed: list[Lease], scan: Scan | None, most: int) -> list[Lease]:
     if scan is not None:
-        scan.claimed([(-lease.priority, lease.seq) for lease in claimed])
+        scan.claimed([(-lease.priority, lease.seq) for lease in claimed], most)
     return claimed
 
 
@@ -102,18 +105,17 @@ async def finish_and_claim(
         *(queue, session, most, slow),
         *(WHOLE if scan is None else scan.places()),
     )
-    claimed = [Lease(*row) for row in rows if row[1] is not None]
     accepted = {outcome.id for outcome in outcomes}
-    if len(claimed) < len(rows):
-        accepted -= {row[0] for row in rows if row[1] is None}
-    return accepted, _claimed(claimed, scan)
+    while rows and rows[-1][1] is None:
+        accepted.discard(rows.pop()[0])
+    return accepted, _claimed([Lease(*row) for row in rows], scan, most)
 
 
 async def finish(connection: asyncpg.Connection, outcomes: Sequence[Outcome]) -> set[UUID]:
     """End tasks; returns the ids that were accepted. The others had lost their lease: nothing of them is kept."""
     async with connection.transaction():
-        rows = await connection.fetch(sql.FINISH, *_columns(outcomes))
-        accepted = {row["id"] for row in rows}
+        refused = {row["id"] for row in await connection.fetch(sql.FINISH, *_columns(outcomes))}
+        accepted = {o.id for o in outcomes if o.id not in refused}
         following = [o.id for o in outcomes if o.follow_up and o.id in accepted]
         if following:
             await connection.execute(sql.SETTLE, following)
@@ -157,3 +159,67 @@ async def release(
     pairs = list(leases)
     rows = await connection.fetch(sql.RELEASE, [i for i, _ in pairs], [t for _, t in pairs], [slow] * len(pairs))
     return {row["id"] for row in rows}
+
+
+async def hold(connection: asyncpg.Connection, held: Sequence[tuple[UUID, int, str]]) -> set[UUID]:
+    """Park tasks until a person releases them; items are (id, token, decision as JSON text)."""
+    rows = await connection.fetch(sql.HOLD, [h[0] for h in held], [h[1] for h in held], [h[2] for h in held])
+    return {row["id"] for row in rows}
+
+
+async def started(connection: asyncpg.Connection, leases: Sequence[tuple[UUID, int]]) -> None:
+    """Write the `started` events of tasks that run longer than a moment."""
+    await connection.execute(sql.STARTED, [i for i, _ in leases], [t for _, t in leases])
+
+
+async def progress(connection: asyncpg.Connection, reports: Sequence[tuple[UUID, int, str]]) -> None:
+    """Write `progress` events; data is JSON text."""
+    await connection.execute(sql.PROGRESS, [r[0] for r in reports], [r[1] for r in reports], [r[2] for r in reports])
+
+
+async def store_plan(
+    connection: asyncpg.Connection, lease: Lease, decision: str, plan: str, steps: Sequence[Step]
+) -> bool:
+    """Turn a leased goal into a waiting parent and its steps into tasks, all or none.
+
+    Returns False, and changes nothing, when the lease was lost.
+    """
+    waiting = [step for step in steps if step.needs]
+    async with connection.transaction():
+        row = await connection.fetchrow(sql.PLAN_PARENT, lease.id, lease.token, decision, plan, len(steps))
+        if row is None:
+            return False
+        await connection.execute(
+            sql.PLAN_STEPS,
+            [s.id for s in steps],
+            [s.name for s in steps],
+            [s.type for s in steps],
+            [s.params for s in steps],
+            [s.bindings for s in steps],
+            lease.id,
+            [s.id for s in waiting],
+        )
+        await connection.executemany(sql.PLAN_WAIT, [(s.id, list(s.needs)) for s in waiting])
+    return True
+
+
+async def bind(connection: asyncpg.Connection, leases: Sequence[Lease]) -> dict[UUID, str]:
+    """The params (JSON text) of those leases whose step takes outputs of earlier steps; one query for all.
+
+    Raises:
+        KeyError: an earlier step's result lacks the bound field (the plan's types were wrong).
+    """
+    bound = {lease.id: json.loads(lease.bindings) for lease in leases if lease.bindings}
+    if not bound:
+        return {}
+    needed = {UUID(source["task"]) for binding in bound.values() for source in binding.values()}
+    rows = await connection.fetch(sql.RESULTS, list(needed))
+    results = {str(row["id"]): json.loads(row["result"]) for row in rows}
+    texts = {}
+    for lease in leases:
+        if lease.id in bound:
+            params = json.loads(lease.params)
+            for field, source in bound[lease.id].items():
+                params[field] = results[source["task"]][source["field"]]
+            texts[lease.id] = json.dumps(params)
+    return texts

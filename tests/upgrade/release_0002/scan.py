@@ -7,7 +7,7 @@ A task that was submitted before that and committed late is found by the full lo
 
 import time
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 LAG_S = 0.1
 """Submits that commit within this time of one another are never missed."""
@@ -25,6 +25,7 @@ class Scan:
         self._settled: dict[int, int] = {}
         self._recent: deque[tuple[float, dict[int, int]]] = deque()
         self._looked = float("-inf")
+        self._whole = self._seen_all = True
 
     def places(self) -> Places:
         """Ranges to look through, in order: ranks, the sequence numbers behind which to begin, the next ranks."""
@@ -32,16 +33,26 @@ class Scan:
         while self._recent and now - self._recent[0][0] >= LAG_S:
             for rank, seq in self._recent.popleft()[1].items():
                 self._settled[rank] = max(seq, self._settled.get(rank, 0))
-        if now - self._looked >= FULL_S or not self._settled:
+        self._whole = now - self._looked >= FULL_S or not self._settled
+        if self._whole:
             self._looked = now
             return WHOLE
         ranks = sorted(self._settled)
         return [FIRST, *ranks], [0, *(self._settled[rank] for rank in ranks)], [*ranks, LAST]
 
-    def claimed(self, rows: Iterable[tuple[int, int]]) -> None:
-        """Rows (rank, seq) were claimed: everything before the last of each rank has been looked at."""
+    def claimed(self, rows: Sequence[tuple[int, int]], most: int) -> None:
+        """Of `most`, these rows (rank, seq) were claimed: what is before the last of each rank has been looked at."""
+        if self._whole:
+            self._seen_all = len(rows) < most
+        elif len(rows) < most and not self._seen_all:
+            # Nothing more there; but the last full look had room for a part only of what it came upon.
+            self._looked = float("-inf")
         last: dict[int, int] = {}
         for rank, seq in rows:
+            if seq < self._settled.get(rank, 0):
+                # It was passed over, and it may not be alone: go on from there.
+                self._settled[rank] = seq
+                self._recent.clear()
             if seq > last.get(rank, 0):
                 last[rank] = seq
         if last:

@@ -1,0 +1,83 @@
+"""What a skill knows about the task that it runs for, and what it may reach from there."""
+
+import asyncio
+from collections.abc import Coroutine
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
+
+Result = TypeVar("Result")
+
+
+class SkillClients(Protocol):
+    """What a skill may call: the typed clients of the services."""
+
+    @property
+    def ml(self) -> Any:
+        """Client of the ML service."""
+
+
+class SkillMemory(Protocol):
+    """The private memory of the agent that runs the skill: keys to small JSON values, kept in PostgreSQL.
+
+    It is for hints that make the next task better or cheaper, not for a task's result: two attempts of the agent may
+    write at once, and the last one wins.
+    """
+
+    async def get(self, key: str, default: Any = None) -> Any:
+        """The value, or `default` when there is none."""
+
+    async def set(self, key: str, value: Any) -> None:
+        """Keep a JSON value.
+
+        Raises:
+            TooLargeError: all that the agent keeps would be more than 64 KiB.
+            InvalidInputError: it is not JSON, or the key is no text of 1 to 512 bytes.
+        """
+
+    async def delete(self, key: str) -> bool:
+        """Forget a key; True when there was one."""
+
+
+class CancelFlag:
+    """Whether a skill in a thread was told to end."""
+
+    __slots__ = ("cancelled",)
+
+    def __init__(self) -> None:
+        self.cancelled = False
+
+
+@dataclass(frozen=True, slots=True)
+class SkillContext:
+    """What a skill knows about the task that it runs for.
+
+    `lease_token` is the fencing token of this attempt and `idempotency_key` is the same for every attempt: hand one
+    of them to outside systems, so that an effect there happens once. `clients` and `memory` are None in a process.
+    """
+
+    task_id: str
+    attempt: int
+    lease_token: int
+    idempotency_key: str
+    logger: Any
+    clients: SkillClients | None = None
+    agent_id: str = ""
+    memory: SkillMemory | None = None
+    flag: CancelFlag | None = None
+    loop: asyncio.AbstractEventLoop | None = None
+
+    @property
+    def cancelled(self) -> bool:
+        """For skills in a thread: True once the task was cancelled or its time is over, so return soon."""
+        return self.flag is not None and self.flag.cancelled
+
+    def run(self, work: Coroutine[Any, Any, Result]) -> Result:
+        """For skills in a thread: do `work`, such as `context.memory.get("key")`, in the host's loop and wait for it.
+
+        Raises:
+            RuntimeError: the skill does not run in a thread: await `work` instead; a process has no loop to use.
+        """
+        if self.loop is None:
+            work.close()
+            raise RuntimeError("context.run is for skills in a thread; an async skill awaits")
+        return asyncio.run_coroutine_threadsafe(work, self.loop).result()

@@ -1,0 +1,230 @@
+# ruff: noqa: E501
+"""The statements of people (cancel, retry, approve, pause) and of the reaper."""
+
+# -- control -----------------------------------------------------------------------------------------------
+
+# Cancel wins over a late completion: the lease goes, so its token is worth nothing. Children go with their parent.
+CANCEL = """
+with recursive family as (
+  select id from seedcore.tasks where id = $1
+  union all select t.id from seedcore.tasks t join family f on t.parent_id = f.id)
+, a as (delete from seedcore.ready where id in (select id from family) returning id, attempts)
+, b as (delete from seedcore.deferred where id in (select id from family) returning id, attempts)
+, c as (delete from seedcore.held where id in (select id from family) returning id, attempts)
+, e as (delete from seedcore.gated where id in (select id from family) returning id, attempts)
+, d as (delete from seedcore.leases where id in (select id from family) returning id, attempts)
+, gone as (select * from a union all select * from b union all select * from c union all select * from d union all
+          select * from e)
+, said as (
+  insert into seedcore.events (event, task_ids) select 'cancelled', array_agg(id) from gone having count(*) > 0 returning tick)
+, kept as (insert into seedcore.finished (id, tick, status, attempts, error_code, error_message)
+           select id, tick, 'cancelled', attempts, 'cancelled', 'cancelled on request' from gone, said)
+select id, seedcore.tell(), pg_notify('seedcore_cancel', id::text) from gone
+"""
+
+MOST_MOVES = 100
+
+# Whether any of these tasks, or of the steps below them, has not ended: one that moved from table to table while a
+# statement waited for it was in neither for that statement's snapshot.
+LIVES = """
+with recursive family as (
+  select id from seedcore.tasks where id = any($1::uuid[])
+  union all select t.id from seedcore.tasks t join family f on t.parent_id = f.id)
+select exists (select 1 from family f where not exists (select 1 from seedcore.finished d where d.id = f.id)
+                                        and not exists (select 1 from seedcore.dead x where x.id = f.id))
+"""
+
+# With all its attempts; a deadline that it missed is forgotten, what it failed of is not.
+REQUEUE = """
+with dead as (
+  delete from seedcore.dead where id = any($1::uuid[])
+  returning id, jsonb_build_object('attempt', attempts, 'code', error_code, 'message', error_message) as last)
+, over as (delete from seedcore.finished where id = any($1::uuid[]) and status = 'cancelled' returning id)
+, back as (select id, 'failed' as was, last from dead union all select id, 'cancelled', '{}' from over)
+, seen as (
+  update seedcore.tasks t set deadline = null from back b where t.id = b.id
+  returning t.id, t.queue, t.slow, t.priority, t.limit_key, b.was, b.last)
+, again as (
+  insert into seedcore.ready (id, queue, slow, rank)
+  select id, queue, slow, -priority from seen where limit_key is null returning queue, slow)
+, waits as (
+  insert into seedcore.gated (id, key, queue, slow, rank)
+  select id, limit_key, queue, slow, -priority from seen where limit_key is not null returning id)
+, said as (insert into seedcore.events (task_id, event, data)
+           select id, 'retried', last || jsonb_build_object('by', 'request', 'was', was) from seen)
+, woken as (select count(seedcore.wake(d.queue, d.slow)) from (select distinct queue, slow from again) d)
+, roused as (select count(pg_notify('seedcore_later', '0')) from (select 1 from waits limit 1) w)
+select id, seedcore.tell() from seen, woken, roused
+"""
+
+APPROVE = """
+with freed as (delete from seedcore.held where id = $1 and status = 'approval' returning id, attempts, decision)
+, noted as (update seedcore.tasks set approved = true where id in (select id from freed))
+, again as (
+  insert into seedcore.ready (id, queue, slow, rank, attempts)
+  select t.id, t.queue, t.slow, -t.priority, f.attempts from freed f join seedcore.tasks t on t.id = f.id
+  where t.limit_key is null returning queue, slow)
+, waits as (
+  insert into seedcore.gated (id, key, queue, slow, rank, attempts)
+  select t.id, t.limit_key, t.queue, t.slow, -t.priority, f.attempts from freed f join seedcore.tasks t on t.id = f.id
+  where t.limit_key is not null returning id)
+, said as (insert into seedcore.events (task_id, event, data) select id, 'approval', '{"released": true}' from freed)
+, woken as (select count(seedcore.wake(queue, slow)) from again)
+, roused as (select count(pg_notify('seedcore_later', '0')) from waits)
+select id, seedcore.tell() from freed, woken, roused
+"""
+
+REJECT = """
+with freed as (delete from seedcore.held where id = $1 and status = 'approval' returning id, attempts, decision)
+, said as (insert into seedcore.events (event, task_ids) select 'failed', array[id] from freed returning tick)
+, kept as (
+  insert into seedcore.dead (id, tick, attempts, error_code, error_message, errors, decision)
+  select id, tick, attempts, 'approval_rejected', $2, seedcore.errors_of(id, attempts, 'approval_rejected', $2), decision
+  from freed, said)
+select id, seedcore.tell() from freed
+"""
+
+PAUSE = "insert into seedcore.paused (queue) values ($1) on conflict do nothing"
+
+RESUME = """
+with gone as (delete from seedcore.paused where queue = $1 returning queue)
+select now() as at, count(pg_notify('seedcore_ready', seedcore.lane(g.queue, l.slow))) > 0 as was_paused
+from gone g cross join (values (false), (true)) l(slow)
+"""
+
+# -- reap --------------------------------------------------------------------------------------------------
+
+# Lead, as the one who does already or when that one said nothing for a while; and is there anything to do?
+LEAD = """
+with led as (
+  insert into seedcore.leaders as l (role, owner, expires_at) values ('reaper', $1, now() + make_interval(secs => $2))
+  on conflict (role) do update set owner = excluded.owner, expires_at = excluded.expires_at
+  where l.owner = excluded.owner or l.expires_at <= now() returning owner)
+select exists (select 1 from led) as leads,
+       exists (select 1 from seedcore.sessions where expires_at <= now()) or exists (
+         select 1 from seedcore.leases l where not exists (select 1 from seedcore.sessions s where s.id = l.owner)) as lost,
+       exists (select 1 from seedcore.gated) as waits,
+       extract(epoch from least((select min(run_at) from seedcore.deferred), (select min(next_at) from seedcore.limits),
+                                (select min(at) from seedcore.deadlines),
+                                (select min(next_at) from seedcore.schedules where not paused)) - now())::float8 as due_s
+"""
+
+RESIGN = "delete from seedcore.leaders where role = 'reaper' and owner = $1"
+
+REAP_SESSIONS = "delete from seedcore.sessions where expires_at <= now() returning name"
+
+# Leases whose dispatcher has gone; index leases_owner. In pages: $1 at once.
+REAP_LEASES = """
+with lost as (
+  delete from seedcore.leases where ctid = any(array(
+    select l.ctid from seedcore.leases l
+    where not exists (select 1 from seedcore.sessions s where s.id = l.owner)
+    limit $1 for update skip locked))
+  returning id, token, attempts, leased_at)
+, seen as (
+  select l.*, t.max_attempts, t.parent_id is not null or t.limit_key is not null as follow_up
+  from lost l join seedcore.tasks t on t.id = l.id)
+, again as (
+  insert into seedcore.deferred (id, run_at, attempts)
+  select id, now() + make_interval(secs => $2 * random()), attempts from seen where attempts < max_attempts)
+, ended as (
+  insert into seedcore.events (event, task_ids)
+  select 'failed', array_agg(id) from seen where attempts >= max_attempts having count(*) > 0 returning tick)
+, died as (
+  insert into seedcore.dead (id, tick, token, attempts, began, started_at, error_code, error_message, errors)
+  select id, tick, token, attempts, true, leased_at, 'lease_expired', 'the worker was lost on the last attempt',
+         seedcore.errors_of(id, attempts, 'lease_expired', 'the worker was lost on the last attempt')
+  from seen, ended where attempts >= max_attempts)
+, said as (
+  insert into seedcore.events (task_id, event, data)
+  select id, 'retried', jsonb_build_object('attempt', attempts, 'code', 'lease_expired', 'token', token, 'leased_at', leased_at)
+  from seen where attempts < max_attempts)
+select id, attempts >= max_attempts as dead, follow_up, seedcore.tell() from seen
+"""
+
+# Index deadlines_at. `late` is false for a task that a person has run again since: its deadline no longer holds.
+DUE = """
+select d.id, coalesce(t.deadline is not null, false) as late
+from seedcore.deadlines d left join seedcore.tasks t on t.id = d.id
+where d.at <= now() order by d.at limit $1 for update of d skip locked
+"""
+
+DUE_DONE = "delete from seedcore.deadlines where id = any($1::uuid[])"
+
+# Primary keys. A task that has not ended by its deadline ends as failed, and the steps below it with it.
+CLOSE_LATE = """
+with recursive late as (select unnest($1::uuid[]) as id)
+, family as (
+  select id, id as root from late
+  union all select t.id, f.root from seedcore.tasks t join family f on t.parent_id = f.id)
+, a as (delete from seedcore.ready where id in (select id from family) returning id, attempts)
+, b as (delete from seedcore.deferred where id in (select id from family) returning id, attempts)
+, c as (delete from seedcore.held where id in (select id from family) returning id, attempts)
+, d as (delete from seedcore.leases where id in (select id from family) returning id, attempts)
+, e as (delete from seedcore.gated where id in (select id from family) returning id, attempts)
+, gone as (select * from a union all select * from b union all select * from c union all select * from d union all
+          select * from e)
+, said as (
+  insert into seedcore.events (event, task_ids)
+  select case when id in (select id from late) then 'failed' else 'cancelled' end, array_agg(id) from gone group by 1
+  returning tick, event)
+, died as (
+  insert into seedcore.dead (id, tick, attempts, error_code, error_message, errors)
+  select g.id, s.tick, g.attempts, 'deadline_exceeded', 'it had not ended by its deadline',
+         seedcore.errors_of(g.id, g.attempts, 'deadline_exceeded', 'it had not ended by its deadline')
+  from gone g, said s where s.event = 'failed' and g.id in (select id from late))
+, ended as (
+  insert into seedcore.finished (id, tick, status, attempts, error_code, error_message)
+  select g.id, s.tick, 'cancelled', g.attempts, 'deadline_exceeded', 'its plan had not ended by its deadline'
+  from gone g, said s where s.event = 'cancelled' and g.id not in (select id from late))
+select g.id, seedcore.tell(), pg_notify('seedcore_cancel', g.id::text) from gone g
+"""
+
+# -- retention ---------------------------------------------------------------------------------------------
+
+MAKE_PARTITIONS = "select seedcore.make_partitions((now() at time zone 'utc')::date, $1)"
+
+# Days whose whole partition is older than $1 seconds.
+OLD_PARTITIONS = """
+select substring(c.relname from '_d([0-9]{8})$') as day from pg_inherits i
+join pg_class c on c.oid = i.inhrelid
+where i.inhparent = ('seedcore.' || $2::text)::regclass
+  and c.relname ~ '_d[0-9]{8}$'
+  and (to_date(substring(c.relname from '_d([0-9]{8})$'), 'YYYYMMDD') + 1)::timestamp at time zone 'utc'
+      < now() - make_interval(secs => $1)
+order by 1
+"""
+
+DROP_DAY = "select seedcore.drop_day($1::text, $2::float8)"
+
+DROP_EVENTS = "select seedcore.drop_events($1::text)"
+
+EXPIRE_EVENTS = """
+delete from seedcore.events_default where ctid = any(array(
+  select ctid from seedcore.events_default where at < now() - make_interval(secs => $1) limit $2))
+"""
+
+# A key lives as long as its task.
+EXPIRE_KEYS = """
+delete from seedcore.idempotency where ctid = any(array(
+  select i.ctid from seedcore.idempotency i where i.created_at < now() - make_interval(secs => $1)
+  and not exists (select 1 from seedcore.tasks t where t.id = i.task_id) order by i.created_at limit $2))
+"""
+
+# What outlived its day's partition; index finished_at of the default partition.
+EXPIRE_FINISHED = """
+with old as (
+  delete from seedcore.finished_default where ctid = any(array(
+    select ctid from seedcore.finished_default where finished_at < now() - make_interval(secs => $1) limit $2))
+  returning id)
+delete from seedcore.tasks where id in (select id from old)
+"""
+
+# Index dead_finished: failed tasks are kept longer, for people to look at.
+EXPIRE_DEAD = """
+with old as (
+  delete from seedcore.dead where ctid = any(array(
+    select ctid from seedcore.dead where finished_at < now() - make_interval(secs => $1) order by finished_at limit $2))
+  returning id)
+delete from seedcore.tasks where id in (select id from old)
+"""
