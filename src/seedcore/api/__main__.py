@@ -4,6 +4,7 @@ import sys
 
 from seedcore.errors import SettingsError
 from seedcore.settings import LOOPBACK_HOSTS, get_settings
+from seedcore.utils import collector
 from seedcore.utils.logs import configure_logs
 
 GRACE_S = 5
@@ -23,6 +24,7 @@ def main() -> int:
             )
         configure_logs(settings)
         app = build_app(settings)
+        collector.settle()
     except SettingsError as error:
         sys.stderr.write(f"{error.detail}\n")
         return 2

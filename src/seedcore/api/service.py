@@ -8,6 +8,7 @@ from ray import serve
 
 from seedcore.api.app import build_app
 from seedcore.settings import get_settings
+from seedcore.utils import collector
 from seedcore.utils.logs import configure_logs
 from seedcore.utils.ray_utils import refuse_embedded_on_many_nodes
 
@@ -23,7 +24,9 @@ class GatewayService:
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         """Ray Serve calls this in the replica, after the constructor."""
-        return build_app(self.settings)
+        app = build_app(self.settings)
+        collector.settle()
+        return app
 
 
 GatewayDeployment = serve.deployment(name="Gateway")(serve.ingress()(GatewayService))

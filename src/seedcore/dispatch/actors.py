@@ -14,6 +14,7 @@ from seedcore.dispatch.reaper import LATER_CHANNEL, Reaper
 from seedcore.settings import Settings, get_settings
 from seedcore.stores.postgres import DATABASE_ERRORS, ENGINE_SESSION, Database
 from seedcore.tasks.bell import Bell
+from seedcore.utils import collector
 from seedcore.utils.background import BackgroundLoop
 from seedcore.utils.logs import configure_logs
 from seedcore.utils.ray_utils import refuse_embedded_on_many_nodes
@@ -44,6 +45,7 @@ class DispatcherActor:
         self._brain = ServiceBrain(settings, name)
         actor = ray.get_runtime_context().get_actor_id()
         self._dispatcher = Dispatcher(settings, name, queue, database, self._brain, RayHosts(settings), actor)
+        collector.settle()
         self._run = self._background.start(self._dispatcher.run())
 
     def status(self) -> dict[str, Any]:

@@ -170,12 +170,15 @@ class Dispatcher:
         slow = self._lanes[True].wanted(self._slow_room())
         if wanted:
             await self._take(wanted, slow=False)
-        elif self._ledger.pending:
+        elif self._ledger.pending and not self._soon():
             await self._writer.flush()
         if slow:
             await self._take(slow, slow=True)
-        if not self._ledger.pending:
+        if not self._ledger.pending or self._soon():
             await self._rest()
+
+    def _soon(self) -> bool:
+        return self._room() > 0 and self._lanes[False].soon
 
     def _room(self) -> int:
         return 0 if self._stop.is_set() else self.settings.dispatcher_room - len(self._ledger.held)
@@ -203,7 +206,7 @@ class Dispatcher:
         lane.took(wanted, len(batch))
         if was_idle and not lane.idle:
             await self._bell.tell(IDLE_LANE, lane_name(self.queue, slow), waits=False)
-        elif len(batch) < wanted and not lane.idle:
+        elif len(batch) < wanted and not lane.idle and not lane.flows:
             if await self._bell.tell(IDLE_LANE, lane_name(self.queue, slow), waits=True):
                 lane.rest()
             else:

@@ -14,6 +14,7 @@ from seedcore.errors import UnavailableError
 from seedcore.stores.postgres import DATABASE_ERRORS, Database
 from seedcore.tasks import queries
 from seedcore.tasks.bell import FOLLOWED, Bell
+from seedcore.tasks.flow import Flow
 from seedcore.tasks.log import LogEntry, Position, read_log
 from seedcore.tasks.model import LAST_EVENTS, Event
 from seedcore.utils.logs import get_logger
@@ -23,6 +24,10 @@ QUIET_S = 30.0
 """The listener goes when nobody has followed for this long."""
 
 LOG_PAGE = 500
+
+# Entries (one a commit) within `flow.WINDOW_S` that make it look this often instead of being called.
+FLOW_COUNT = 20
+FLOW_PAUSE_S = 0.005
 
 
 class _Follower:
@@ -48,6 +53,9 @@ class EventFeed:
         self._followers: set[_Follower] = set()
         self._readers = 0
         self._wakes: set[asyncio.Event] = set()
+        self._flow = Flow(FLOW_COUNT)
+        self._called = False
+        self._gate = asyncio.Lock()
         self._bell = Bell(database, {CHANNEL: lambda *_: self._rouse()})
         self._tasks: list[asyncio.Task[None]] = []
         self._log = get_logger("seedcore.tasks.feed")
@@ -79,14 +87,14 @@ class EventFeed:
         try:
             async with self._waking() as wake:
                 while True:
+                    wake.clear()
                     async with self._database.connection() as connection:
                         entries, position = await read_log(connection, position, LOG_PAGE)
                     for entry in entries:
                         yield entry
-                    if not entries:
-                        with contextlib.suppress(TimeoutError):
-                            await asyncio.wait_for(wake.wait(), self._poll_s)
-                        wake.clear()
+                    self._flow.came(len(entries))
+                    if len(entries) < LOG_PAGE:
+                        await self._rest(wake)
         finally:
             self._readers -= 1
 
@@ -137,13 +145,15 @@ class EventFeed:
         try:
             async with self._waking() as wake:
                 while self._followers or self._readers or time.monotonic() - idle_since < QUIET_S:
-                    with contextlib.suppress(TimeoutError):
-                        await asyncio.wait_for(wake.wait(), self._poll_s if self._followers else 5)
                     wake.clear()
                     if self._followers or self._readers:
                         idle_since = time.monotonic()
                     if self._followers:
-                        await self._deliver()
+                        self._flow.came(await self._deliver())
+                        await self._rest(wake)
+                    else:
+                        with contextlib.suppress(TimeoutError):
+                            await asyncio.wait_for(wake.wait(), 5)
         finally:
             for task in self._tasks:
                 if task is not asyncio.current_task():
@@ -161,11 +171,30 @@ class EventFeed:
             await asyncio.sleep(self._poll_s)
 
     async def _said(self) -> None:
-        await self._bell.tell(FOLLOWED, "events", waits=True)
+        async with self._gate:
+            self._called = await self._bell.tell(FOLLOWED, "events", waits=True)
         # What happened before that was not called out.
         self._rouse()
 
-    async def _deliver(self) -> None:
+    async def _rest(self, wake: asyncio.Event) -> None:
+        """Until it is worth another look."""
+        if self._flow.flows:
+            await self._be_called(False)
+            await asyncio.sleep(FLOW_PAUSE_S)
+        elif not await self._be_called(True):
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(wake.wait(), self._poll_s)
+
+    async def _be_called(self, wanted: bool) -> bool:
+        """Let writers call, or not; True when they do from now on: what they wrote before nobody called out."""
+        async with self._gate:
+            if self._called == wanted or not await self._bell.tell(FOLLOWED, "events", waits=wanted):
+                return False
+            self._called = wanted
+            return wanted
+
+    async def _deliver(self) -> int:
+        """Hand out what is new; how many events there were."""
         followers = list(self._followers)
         try:
             async with self._database.connection(wait_s=5) as connection:
@@ -173,7 +202,7 @@ class EventFeed:
         except (UnavailableError, asyncpg.PostgresError, OSError) as error:  # a TimeoutError is an OSError
             # One bad round must not end the others' streams: the next one makes up for it.
             self._log.warning("events are late", reason=f"{type(error).__name__}: {error}")
-            return
+            return 0
         by_task: dict[UUID, list[Event]] = {}
         for event in events:
             by_task.setdefault(event.task_id, []).append(event)
@@ -182,3 +211,4 @@ class EventFeed:
                 if event.id > follower.last:
                     follower.last = event.id
                     follower.queue.put_nowait(event)
+        return len(events)

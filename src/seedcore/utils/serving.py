@@ -12,7 +12,7 @@ from pydantic_core import to_jsonable_python
 
 from seedcore import errors
 from seedcore.settings import Settings, get_settings
-from seedcore.utils import web
+from seedcore.utils import collector, web
 from seedcore.utils.logs import configure_logs, get_logger
 from seedcore.utils.ray_utils import refuse_embedded_on_many_nodes
 
@@ -74,7 +74,9 @@ class ServiceBase:
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         """Ray Serve calls this in the replica, after the constructor."""
-        return self.build_app()
+        app = self.build_app()
+        collector.settle()
+        return app
 
     def build_app(self) -> FastAPI:
         """The FastAPI application of this service."""
