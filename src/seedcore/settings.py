@@ -306,7 +306,7 @@ class Settings(BaseSettings):
         description="Leases end this long after the last heartbeat.",
     )
     poll_s: float = Field(
-        2.0,
+        3.0,
         gt=0,
         le=60,
         validation_alias=_env("SEEDCORE_POLL_S"),
