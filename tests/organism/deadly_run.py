@@ -42,7 +42,14 @@ async def run(database: Database, *tasks: NewTask) -> list[dict[str, Any]]:
             await asyncio.sleep(0.05)
         records = [await queries.get(connection, task_id) for task_id in ids]
     return [
-        {"status": str(r.status), "attempts": r.attempts, "codes": [e["code"] for e in r.errors], "type": r.type}
+        {
+            "status": str(r.status),
+            "attempts": r.attempts,
+            "codes": [e["code"] for e in r.errors],
+            "type": r.type,
+            "result": r.result,
+            "id": str(r.id),
+        }
         for r in records
     ]
 
@@ -52,11 +59,19 @@ async def main(address: str) -> None:
     ray.init(address=address, namespace=settings.namespace, log_to_driver=False)
     pool = RayHostPool(settings)
     await pool.ensure(HostPlan(HOST, "t", OrganSpec(num_cpus=0)))
-    await asyncio.wait_for(pool.handle(HOST).status.remote(), 60)
+    before = await asyncio.wait_for(pool.handle(HOST).status.remote(), 60)
     database = Database(settings, session=ENGINE_SESSION, name="deadly")
     dispatcher = Dispatcher(settings, "deadly", "default", database, Brain(), RayHosts(settings))
     running = asyncio.create_task(dispatcher.run())
-    told = {
+    naps = [NewTask("nap", json.dumps({"value": n}), max_attempts=1) for n in range(5)]
+    told: dict[str, Any] = {
+        "before": before,
+        "blocked": await run(database, *naps, NewTask("block", "{}", max_attempts=1)),
+        "after": await asyncio.wait_for(pool.handle(HOST).status.remote(), 60),
+        "process": await run(
+            database, NewTask("die_in_process", "{}", max_attempts=1), NewTask("nap", "{}", max_attempts=1)
+        ),
+        "memory": [await run(database, NewTask("remember", "{}")) for _ in range(2)],
         "once": await run(database, NewTask("die_once", '{"value": 1}', max_attempts=5)),
         "always": await run(database, NewTask("die", "{}", max_attempts=2)),
         "batch": await run(

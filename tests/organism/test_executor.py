@@ -12,7 +12,8 @@ from pydantic import BaseModel
 
 from seedcore.errors import NotConfiguredError, NotFoundError, OverloadedError, SkillError, UnavailableError
 from seedcore.organism.agents import AgentBook
-from seedcore.organism.executor import MAX_MESSAGE, SkillExecutor
+from seedcore.organism.endings import MAX_MESSAGE
+from seedcore.organism.executor import SkillExecutor
 from seedcore.settings import load_settings
 from seedcore.skills import SkillContext, SkillRegistry, skill
 from seedcore.skills.calls import Call, Completion

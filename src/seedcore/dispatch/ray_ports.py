@@ -11,7 +11,7 @@ from seedcore.clients.cognitive import CognitiveClient
 from seedcore.clients.coordinator import CoordinatorClient
 from seedcore.dispatch.ports import Decision, Feedback, HostLostError, HostUnavailableError
 from seedcore.settings import Settings
-from seedcore.skills.calls import Call, Completion, completions_of, to_columns
+from seedcore.skills.calls import HANDED_BACK, Call, Completion, completions_of, to_columns
 from seedcore.tasks.model import Lease
 
 PING_S = 5.0
@@ -75,11 +75,11 @@ class RayHosts:
                 await self._answers(host, handle)
             if len(calls) == 1:
                 # Nothing to stream: one answer costs half of what a stream of one does.
-                yield [await handle.execute.remote(calls[0])]
+                yield self._seen(host, [await handle.execute.remote(calls[0])])
                 return
             generator = handle.run.options(num_returns="streaming").remote(to_columns(calls))
             async for reference in generator:
-                yield completions_of(await reference)
+                yield self._seen(host, completions_of(await reference))
         except RayTaskError as error:
             raise HostLostError(f"{type(error.cause).__name__}: {error.cause}") from error
         except RayError as error:
@@ -96,13 +96,21 @@ class RayHosts:
         except (RayError, HostUnavailableError):
             self._handles.pop(host, None)
 
+    def _seen(self, host: str, chunk: list[Completion]) -> list[Completion]:
+        """A host that hands calls back is about to end: it gets no more before it has answered."""
+        if any(completion.error_code == HANDED_BACK for completion in chunk):
+            self._suspects.add(host)
+        return chunk
+
     async def _answers(self, host: str, handle: Any) -> None:
         """Make sure that a host that was lost is there again, while nothing has begun."""
         try:
-            await asyncio.wait_for(handle.status.remote(), PING_S)
+            status = await asyncio.wait_for(handle.status.remote(), PING_S)
         except (RayError, TimeoutError) as error:
             self._handles.pop(host, None)
             raise HostUnavailableError(f"{type(error).__name__}: {str(error)[:200]}") from error
+        if status.get("closed"):
+            raise HostUnavailableError(str(status["closed"]))
         self._suspects.discard(host)
 
     def _handle(self, host: str) -> Any:

@@ -15,7 +15,7 @@ from seedcore.dispatch.planning import make_plan
 from seedcore.dispatch.ports import Brain, Decision, HostLostError, Hosts, HostUnavailableError
 from seedcore.errors import SeedCoreError
 from seedcore.settings import Settings
-from seedcore.skills.calls import Call, Completion
+from seedcore.skills.calls import HANDED_BACK, Call, Completion
 from seedcore.stores.postgres import DATABASE_ERRORS, Database
 from seedcore.tasks import leases
 from seedcore.tasks.model import Lease, Outcome, Retry, Status
@@ -150,10 +150,7 @@ class Work:
         left = {call.task_id: held for call, held in calls}
         try:
             async for chunk in self._hosts.run(host, [call for call, _ in calls]):
-                for completion in chunk:
-                    held = left.pop(completion.task_id, None)
-                    if held is not None and self._ledger.held.get(held.lease.id) is held:
-                        self._completed(held, completion)
+                self._take(chunk, left)
             if left:
                 raise HostLostError("it answered for some of the calls only")
         except HostUnavailableError as error:
@@ -167,6 +164,20 @@ class Work:
 
     def _still_held(self, left: Iterable[Held]) -> list[Held]:
         return [held for held in left if self._ledger.held.get(held.lease.id) is held]
+
+    def _take(self, chunk: Sequence[Completion], left: dict[str, Held]) -> None:
+        handed_back = []
+        for completion in chunk:
+            held = left.pop(completion.task_id, None)
+            if held is None or self._ledger.held.get(held.lease.id) is not held:
+                continue
+            if completion.error_code == HANDED_BACK:
+                handed_back.append(held.lease)
+            else:
+                self._completed(held, completion)
+        if handed_back:
+            self._log.warning("host hands back", tasks=len(handed_back), reason=completion.error_message)
+            self.start(self._put_off(handed_back))
 
     def _completed(self, held: Held, completion: Completion) -> None:
         if held.lease.token != completion.token:

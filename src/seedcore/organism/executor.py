@@ -2,30 +2,21 @@
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from typing import Any
 
-from pydantic import ValidationError
-
-from seedcore.errors import NotConfiguredError, SeedCoreError, SkillError, wrong_fields
 from seedcore.organism.agents import AgentBook
+from seedcore.organism.endings import TooSlowError, clean, encode, failure_of, read_params
+from seedcore.organism.processes import START_S, Processes
+from seedcore.organism.queues import Gate
 from seedcore.organism.strands import Job, Strands
+from seedcore.organism.threads import Threads
 from seedcore.settings import Settings
 from seedcore.skills.calls import Call, Completion
+from seedcore.skills.context import CancelFlag, SkillClients, SkillContext, SkillMemory
 from seedcore.skills.registry import SkillRegistry
-from seedcore.skills.sdk import Kind, SkillClients, SkillContext, SkillSpec
-from seedcore.utils.jsontext import unfit
-from seedcore.utils.logs import get_logger, mask
-
-MAX_MESSAGE = 2000
-
-
-class _UnfitError(Exception):
-    """The params do not fit the skill's model."""
-
-
-class _TooSlowError(Exception):
-    """The skill's time limit has passed."""
+from seedcore.skills.sdk import Kind, SkillSpec
+from seedcore.utils.logs import get_logger
 
 
 class _SkillLogger:
@@ -42,19 +33,61 @@ class _SkillLogger:
 
 
 class SkillExecutor:
-    """Runs calls for the agents of one host, at most `settings.host_concurrency` at once."""
+    """Runs calls for the agents of one host, each kind of skill within its own limit, in one event loop.
+
+    Args:
+        registry: the skills.
+        settings: limits of time, size and number.
+        agents: learn from what happens.
+        clients: what skills may call.
+        memory: makes the private memory of an agent.
+    """
 
     def __init__(
-        self, registry: SkillRegistry, settings: Settings, agents: AgentBook, clients: SkillClients | None = None
+        self,
+        registry: SkillRegistry,
+        settings: Settings,
+        agents: AgentBook,
+        clients: SkillClients | None = None,
+        memory: Callable[[str], SkillMemory] | None = None,
     ) -> None:
         self._registry = registry
         self._settings = settings
         self._agents = agents
         self._clients = clients
-        self._strands = Strands(self._attempt, self._ended, settings.host_concurrency)
+        self._memory = memory
+        self._gate: Gate[Job] = Gate(settings.agent_concurrency)
+        most = {
+            Kind.ASYNC: settings.host_concurrency,
+            Kind.THREAD: settings.host_threads,
+            Kind.PROCESS: settings.host_processes,
+        }
+        self._lanes = {kind: Strands(self._attempt, self._ended, self._given_up, n) for kind, n in most.items()}
+        self._threads = Threads(settings.host_threads, self._lanes[Kind.THREAD].allow)
+        self._processes = Processes()
         # A task's earlier attempt may still run here when the next one comes: its lease was lost.
         self._running: dict[str, list[Job]] = {}
         self._log = get_logger("seedcore.organism.host")
+
+    # -- in and out ----------------------------------------------------------------------------------------
+
+    def submit(self, calls: Sequence[Call], done: Callable[[Completion], None]) -> list[Job]:
+        """Run `calls` side by side; each ends with one call of `done`."""
+        jobs = [Job(call, done) for call in calls]
+        self._agents.accept((call.agent, call.skill) for call in calls)
+        for job in jobs:
+            self._running.setdefault(job.call.task_id, []).append(job)
+        free = self._gate.enter(jobs)
+        kinds = {kind: [job for job in free if self._kind(job) is kind] for kind in {self._kind(job) for job in free}}
+        for kind, those in kinds.items():
+            self._lanes[kind].add(those)
+        return jobs
+
+    def withdraw(self, jobs: Sequence[Job]) -> None:
+        """Cancel those of `jobs` that have not ended: nobody wants their results."""
+        for job in jobs:
+            if not job.ended:
+                self._lanes[self._kind(job)].cancel(job)
 
     async def run(self, calls: Sequence[Call]) -> AsyncGenerator[list[Completion]]:
         """Run `calls` side by side; yields completions as they happen, those of one moment together."""
@@ -65,11 +98,7 @@ class SkillExecutor:
             done.append(completion)
             some.set()
 
-        jobs = [Job(call, ended) for call in calls]
-        self._agents.accept((call.agent, call.skill) for call in calls)
-        for job in jobs:
-            self._running.setdefault(job.call.task_id, []).append(job)
-        self._strands.add(jobs)
+        jobs = self.submit(calls, ended)
         left = len(jobs)
         try:
             while left:
@@ -81,21 +110,52 @@ class SkillExecutor:
                 yield chunk
         finally:
             # The reader has gone (its dispatcher died or lost the leases): nobody wants these results.
-            for job in jobs:
-                if not job.ended:
-                    self._strands.cancel(job)
+            self.withdraw(jobs)
 
     def cancel(self, task_ids: Sequence[str]) -> int:
-        """Cancel running calls; the skill sees `asyncio.CancelledError`. Returns how many were running."""
+        """Cancel running calls; an async skill sees `asyncio.CancelledError`. Returns how many were running."""
         found = [job for task_id in task_ids for job in self._running.get(task_id, ())]
-        for job in found:
-            self._strands.cancel(job)
+        self.withdraw(found)
         return len(found)
+
+    def close(self) -> None:
+        """End the processes that wait for calls."""
+        self._processes.close()
+
+    # -- what it does now ----------------------------------------------------------------------------------
 
     @property
     def running(self) -> int:
         """Calls that have begun or wait for a slot."""
-        return sum(map(len, self._running.values()))
+        return sum(map(len, list(self._running.values())))
+
+    def status(self) -> dict[str, int]:
+        """Calls in hand, slots lost to skills that do not end when they are told to, and processes."""
+        return {
+            "running": self.running,
+            "lost_slots": self._lanes[Kind.ASYNC].lost,
+            "lost_threads": self._threads.lost,
+            "processes": self._processes.alive,
+        }
+
+    @property
+    def exhausted(self) -> str | None:
+        """Why no skill of some kind can run any more; None while all can."""
+        if self._threads.lost >= self._threads.size:
+            return f"all {self._threads.size} threads are lost to skills that go on after they were told to end"
+        if self._lanes[Kind.ASYNC].lost >= self._settings.host_concurrency:
+            return "all slots are lost to async skills that go on after they were cancelled"
+        return None
+
+    def jobs(self) -> list[Job]:
+        """Calls in hand; callable from another thread."""
+        return [job for jobs in list(self._running.values()) for job in list(jobs)]
+
+    # -- one call ------------------------------------------------------------------------------------------
+
+    def _kind(self, job: Job) -> Kind:
+        spec = self._registry.get(job.call.skill)
+        return Kind.ASYNC if spec is None else spec.kind
 
     def _ended(self, job: Job, completion: Completion | None) -> None:
         call = job.call
@@ -105,15 +165,19 @@ class SkillExecutor:
             del self._running[call.task_id]
         if completion is None:
             self._agents.left(call.agent, call.skill)
-            job.done(_failed(call, 0.0, "cancelled", "cancelled on request", retryable=False))
+            completion = failed(call, 0.0, "cancelled", "cancelled on request", retryable=False)
         else:
-            self._agents.ended(call.agent, call.skill, completion.seconds, ok=completion.ok)
-            job.done(completion)
+            spec = self._registry.get(call.skill)
+            role = None if spec is None else spec.role
+            self._agents.ended(call.agent, call.skill, completion.seconds, ok=completion.ok, role=role)
+        job.done(completion)
+        if (following := self._gate.leave(job)) is not None:
+            self._lanes[self._kind(following)].add([following])
 
     async def _attempt(self, job: Job) -> Completion | None:
         """None when it was cancelled on request."""
         call = job.call
-        job.began = began = time.perf_counter()
+        job.began = time.perf_counter()
         try:
             text = await self._result(job)
         except asyncio.CancelledError:
@@ -122,67 +186,75 @@ class SkillExecutor:
             failure: BaseException = RuntimeError("the skill raised CancelledError, and nobody had cancelled it")
             if job.late:
                 failure = TimeoutError()
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - a user's skill may raise anything
+        except GeneratorExit:  # the loop is being closed
+            raise
+        except BaseException as error:  # noqa: BLE001 - a user's skill may raise anything: SystemExit would end the loop
             failure = error
         else:
-            seconds = time.perf_counter() - began
+            seconds = time.perf_counter() - job.began
             return Completion(call.task_id, call.token, call.agent, call.skill, True, seconds, text)
         if job.late and isinstance(failure, TimeoutError):
-            failure = _TooSlowError(f"the skill took longer than {job.limit_s:g} s")
-        return self._with_policy(call, self._failure(call, time.perf_counter() - began, failure))
+            failure = self._too_slow(job)
+        return self._failed(call, time.perf_counter() - job.began, failure)
 
-    def _with_policy(self, call: Call, failed: Completion) -> Completion:
+    def _given_up(self, job: Job) -> Completion | None:
+        """The ending of a call whose skill ignores that it was cancelled; None when that was on request."""
+        self._log.warning("skill goes on after it was cancelled", skill=job.call.skill, task=job.call.task_id)
+        if job.cancelled:
+            return None
+        return self._failed(job.call, time.perf_counter() - job.began, self._too_slow(job))
+
+    def _too_slow(self, job: Job) -> TooSlowError:
+        return TooSlowError(f"the skill took longer than {job.limit_s:g} s")
+
+    def _failed(self, call: Call, seconds: float, error: BaseException) -> Completion:
+        failure = failure_of(error)
+        if not failure.foreseen:
+            self._log.warning("skill raised", skill=call.skill, task=call.task_id, exc_info=error)
+        told = failed(call, seconds, failure.code, failure.message, retryable=failure.retryable)
+        return self._with_policy(call, told)
+
+    def _with_policy(self, call: Call, told: Completion) -> Completion:
         """When to try again, where the skill says something about that."""
         spec = self._registry.get(call.skill)
-        if spec is None or not failed.retryable or (spec.retry.base_s is None and spec.retry.max_s is None):
-            return failed
+        if spec is None or not told.retryable or (spec.retry.base_s is None and spec.retry.max_s is None):
+            return told
         base_s = spec.retry.base_s or self._settings.retry_base_s
         longest = min(spec.retry.max_s or self._settings.retry_max_s, base_s * 2 ** (call.attempt - 1))
-        return failed._replace(retry_within_s=longest)
-
-    def _failure(self, call: Call, seconds: float, error: BaseException) -> Completion:
-        match error:
-            case _UnfitError():
-                return _failed(call, seconds, "invalid_params", str(error), retryable=False)
-            case _TooSlowError():
-                return _failed(call, seconds, "skill_timeout", str(error), retryable=True)
-            case SeedCoreError():
-                return _failed(call, seconds, error.code, error.detail, retryable=error.transient)
-        self._log.warning("skill raised", skill=call.skill, task=call.task_id, exc_info=error)
-        return _failed(call, seconds, "skill_failed", f"{type(error).__name__}: {error}", retryable=True)
+        return told._replace(retry_within_s=longest)
 
     async def _result(self, job: Job) -> str:
         call = job.call
         spec = self._registry.find(call.skill)
-        try:
-            params = spec.params.model_validate_json(call.params)
-        except ValidationError as error:
-            wrong = wrong_fields(error.errors(include_url=False, include_input=False))
-            raise _UnfitError("; ".join(f"{e.field}: {e.message}" for e in wrong[:5])) from None
+        job.limit_s = call.timeout_s or spec.timeout_s or self._settings.skill_timeout_s
+        params = read_params(spec, call.params)
+        if spec.kind is Kind.ASYNC:
+            result = await spec.function(params, self._context(call))
+        elif spec.kind is Kind.THREAD:
+            flag = CancelFlag()
+            context = self._context(call, flag, asyncio.get_running_loop())
+            result = await self._threads.run(spec.function, flag, params, context)
+        else:
+            return await self._in_process(spec, job)
+        return encode(spec, result, self._settings.max_result_bytes)
+
+    async def _in_process(self, spec: SkillSpec, job: Job) -> str:
+        # The start of a process is no time of the skill's.
+        limit_s, job.limit_s = job.limit_s, job.limit_s + START_S
+        child = await self._processes.get()
+        job.limit_s = limit_s
+        self._lanes[Kind.PROCESS].restart_clock(job)
+        return await self._processes.call(child, spec, job.call)
+
+    def _context(
+        self, call: Call, flag: CancelFlag | None = None, loop: asyncio.AbstractEventLoop | None = None
+    ) -> SkillContext:
         logger = _SkillLogger(self._log, call)
-        context = SkillContext(call.task_id, call.attempt, call.token, call.idempotency_key, logger, self._clients)
-        job.limit_s = self._timeout(spec, call)
-        if spec.kind is Kind.PROCESS:
-            raise NotConfiguredError("this version of the host runs no skills in processes")
-        if spec.kind is Kind.THREAD:
-            return self._encode(spec, await asyncio.to_thread(spec.function, params, context))
-        return self._encode(spec, await spec.function(params, context))
-
-    def _timeout(self, spec: SkillSpec, call: Call) -> float:
-        return call.timeout_s or spec.timeout_s or self._settings.skill_timeout_s
-
-    def _encode(self, spec: SkillSpec, result: object) -> str:
-        if not isinstance(result, spec.result):
-            expected, got = spec.result.__name__, type(result).__name__
-            raise SkillError(f"the skill returned {got}, declared is {expected}", retryable=False)
-        text = result.model_dump_json()
-        limit = self._settings.max_result_bytes
-        # A character takes 1 to 4 bytes: most results need no second copy to be measured.
-        if len(text) * 4 > limit and len(text.encode()) > limit:
-            raise SkillError(f"the result is larger than {limit} bytes (SEEDCORE_MAX_RESULT_BYTES)", retryable=False)
-        if (reason := unfit(text)) is not None:
-            raise SkillError(f"the result {reason}", retryable=False)
-        return text
+        memory = None if self._memory is None else self._memory(call.agent)
+        key = call.idempotency_key
+        return SkillContext(
+            call.task_id, call.attempt, call.token, key, logger, self._clients, call.agent, memory, flag, loop
+        )
 
 
 def _requested() -> bool:
@@ -191,8 +263,8 @@ def _requested() -> bool:
     return current is not None and current.cancelling() > 0
 
 
-def _failed(call: Call, seconds: float, code: str, message: str, *, retryable: bool) -> Completion:
-    clean = mask(message).replace("\0", "\N{REPLACEMENT CHARACTER}")[:MAX_MESSAGE]
+def failed(call: Call, seconds: float, code: str, message: str, *, retryable: bool) -> Completion:
+    """The completion of a call that failed."""
     return Completion(
         call.task_id,
         call.token,
@@ -201,6 +273,6 @@ def _failed(call: Call, seconds: float, code: str, message: str, *, retryable: b
         False,
         seconds,
         error_code=code,
-        error_message=clean,
+        error_message=clean(message),
         retryable=retryable,
     )

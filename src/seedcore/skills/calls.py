@@ -10,6 +10,10 @@ Columns = tuple[Sequence[Any], ...]
 """A batch by fields, all of one length; empty for no calls."""
 
 
+HANDED_BACK = "handed_back"
+"""`error_code` of a call that its host did not end, through no fault of the task: the attempt does not count."""
+
+
 class Call(NamedTuple):
     """One attempt at a skill; `params` is JSON text, `task_id` a UUID as text."""
 

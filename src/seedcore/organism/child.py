@@ -1,0 +1,91 @@
+"""The process that CPU-heavy skills run in: `python -m seedcore.organism.child FD`. One call after the other.
+
+What crosses is JSON in frames of a 4-byte length: nothing is unpickled. The socket is a descriptor of its own, so that
+what a skill prints disturbs nothing. When the host goes, this process goes with it.
+"""
+
+import ctypes
+import importlib
+import os
+import signal
+import socket
+import struct
+import sys
+from typing import Any
+
+import orjson
+
+from seedcore.organism.endings import clean, encode, failure_of, read_params
+from seedcore.settings import get_settings
+from seedcore.skills.sdk import MARK, SkillContext, SkillSpec
+from seedcore.utils.logs import configure_logs, get_logger
+
+LENGTH = struct.Struct("!I")
+PR_SET_PDEATHSIG = 1
+
+
+def main() -> None:
+    """Answer calls until the host closes the socket."""
+    link = socket.socket(fileno=int(sys.argv[1]))
+    _die_with(int(sys.argv[2]))
+    settings = get_settings()
+    configure_logs(settings)
+    while (frame := _read(link)) is not None:
+        answer = orjson.dumps(_answer(orjson.loads(frame), settings.max_result_bytes))
+        link.sendall(LENGTH.pack(len(answer)) + answer)
+
+
+def _die_with(parent: int) -> None:
+    """Let the kernel end this process when its parent ends, also while a skill computes (Linux; elsewhere: at EOF)."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:
+            os._exit(1)
+
+
+def _read(link: socket.socket) -> bytes | None:
+    head = _exactly(link, LENGTH.size)
+    return None if head is None else _exactly(link, LENGTH.unpack(head)[0])
+
+
+def _exactly(link: socket.socket, size: int) -> bytes | None:
+    parts, left = [], size
+    while left:
+        part = link.recv(min(left, 1 << 20))
+        if not part:
+            return None
+        parts.append(part)
+        left -= len(part)
+    return b"".join(parts)
+
+
+def _answer(call: dict[str, Any], limit: int) -> dict[str, Any]:
+    if call.get("ping"):
+        return {"ready": True}
+    log = get_logger("seedcore.organism.process").bind(skill=call["skill"], task=call["task_id"])
+    try:
+        spec = _spec(call["module"], call["function"])
+        params = read_params(spec, call["params"])
+        context = SkillContext(
+            call["task_id"],
+            call["attempt"],
+            call["token"],
+            call["idempotency_key"],
+            log.bind(attempt=call["attempt"]),
+            agent_id=call["agent"],
+        )
+        return {"result": encode(spec, spec.function(params, context), limit)}
+    except BaseException as error:
+        failure = failure_of(error)
+        if not failure.foreseen:
+            log.warning("skill raised", exc_info=error)
+        return {"code": failure.code, "message": clean(failure.message), "retryable": failure.retryable}
+
+
+def _spec(module: str, function: str) -> SkillSpec:
+    spec: SkillSpec = getattr(getattr(importlib.import_module(module), function), MARK)
+    return spec
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,45 @@
+"""Blocking skills: each runs in a thread of the host. A thread cannot be ended from outside."""
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextvars import copy_context
+from typing import Any
+
+from seedcore.skills.context import CancelFlag
+
+
+class Threads:
+    """A pool of threads that knows which of them are lost: told to end, and still at it.
+
+    Args:
+        size: threads.
+        changed: called in the event loop, with the number of threads that are not lost, when that number changes.
+    """
+
+    def __init__(self, size: int, changed: Callable[[int], None]) -> None:
+        self.size = size
+        self.lost = 0
+        self._changed = changed
+        self._pool = ThreadPoolExecutor(size, thread_name_prefix="skill")
+
+    async def run(self, function: Callable[..., Any], flag: CancelFlag, *arguments: Any) -> Any:
+        """Call `function` in a thread; cancelled, it sets `flag`, and goes without waiting for the function."""
+        loop = asyncio.get_running_loop()
+        future = self._pool.submit(copy_context().run, function, *arguments)
+        try:
+            return await asyncio.wrap_future(future)
+        except asyncio.CancelledError:
+            flag.cancelled = True
+            if not future.done():
+                self._lose(loop, future)
+            raise
+
+    def _lose(self, loop: asyncio.AbstractEventLoop, future: "Future[Any]") -> None:
+        self.lost += 1
+        self._changed(self.size - self.lost)
+        future.add_done_callback(lambda _: loop.call_soon_threadsafe(self._found))
+
+    def _found(self) -> None:
+        self.lost -= 1
+        self._changed(self.size - self.lost)

@@ -1,0 +1,121 @@
+"""Skills that run in threads and processes, good and bad ones; a process imports them by name."""
+
+import asyncio
+import os
+import signal
+import sys
+import threading
+import time
+from typing import Any
+
+from pydantic import BaseModel
+
+from seedcore.skills import SkillContext, SkillError, skill
+
+
+class Value(BaseModel):
+    value: Any = None
+
+
+class Other(BaseModel):
+    value: Any = None
+
+
+ENDED: dict[str, str] = {}
+"""How skills in threads ended, by task."""
+
+GO = threading.Event()
+
+
+@skill("thread.echo")
+def thread_echo(params: Value, context: SkillContext) -> Value:
+    return Value(value=[params.value, threading.current_thread().name])
+
+
+@skill("thread.wait", timeout_s=30)
+def thread_wait(params: Value, context: SkillContext) -> Value:
+    """Looks at `context.cancelled`, as it should."""
+    while not context.cancelled and not GO.is_set():
+        time.sleep(0.005)
+    ENDED[context.task_id] = "cancelled" if context.cancelled else "let go"
+    return params
+
+
+@skill("thread.deaf", timeout_s=30)
+def thread_deaf(params: Value, context: SkillContext) -> Value:
+    """Waits for GO alone, whatever is asked of it."""
+    GO.wait(60)
+    return params
+
+
+RAISED: dict[str, BaseException] = {
+    "runtime": RuntimeError("broken"),
+    "final": SkillError("never", retryable=False),
+    "exit": SystemExit(3),
+    "interrupt": KeyboardInterrupt(),
+    "cancelled": asyncio.CancelledError(),
+}
+
+
+@skill("thread.raise")
+def thread_raise(params: Value, context: SkillContext) -> Value:
+    raise RAISED[params.value]
+
+
+@skill("thread.loop")
+def thread_loop(params: Value, context: SkillContext) -> Value:
+    async def inside() -> str:
+        return threading.current_thread().name
+
+    return Value(value=context.run(inside()))
+
+
+@skill("process.echo", process=True, timeout_s=30)
+def process_echo(params: Value, context: SkillContext) -> Value:
+    print("what a skill prints is not its answer", flush=True)
+    return Value(value=[params.value, os.getpid(), context.task_id, context.agent_id, context.attempt])
+
+
+@skill("process.spin", process=True, timeout_s=30)
+def process_spin(params: Value, context: SkillContext) -> Value:
+    """Never ends, and holds the interpreter."""
+    while True:
+        sum(range(10**6))
+
+
+@skill("process.end", process=True)
+def process_end(params: Value, context: SkillContext) -> Value:
+    match params.value:
+        case "exit":
+            os._exit(3)
+        case "signal":
+            os.kill(os.getpid(), signal.SIGSEGV)
+        case "sys.exit":
+            sys.exit(4)
+        case "raise":
+            raise ValueError("redis://:hunter2@h is broken")
+        case "final":
+            raise SkillError("never", retryable=False)
+        case "liar":
+            return Other()  # type: ignore[return-value]
+    return params
+
+
+@skill("async.swallow", timeout_s=30)
+async def async_swallow(params: Value, context: SkillContext) -> Value:
+    """Ignores for a while that it is cancelled."""
+    until = time.monotonic() + params.value
+    while time.monotonic() < until:
+        try:
+            await asyncio.sleep(0.01)
+        except asyncio.CancelledError:
+            continue
+    return params
+
+
+@skill("async.leave")
+async def async_leave(params: Value, context: SkillContext) -> Value:
+    """Leaves a task behind that goes on without it."""
+    left = asyncio.create_task(asyncio.sleep(3600))
+    ENDED[context.task_id] = left.get_name()
+    return params
