@@ -70,5 +70,5 @@ def in_processes_and_threads(told: dict[str, Any]) -> None:
     died, nap = told["process"]
     assert (died["status"], died["attempts"], died["codes"]) == ("failed", 1, ["skill_process_died"])
     assert (nap["status"], nap["attempts"]) == ("completed", 1)
-    results = [json.loads(one["result"])["value"] for (one,) in told["memory"]]
+    results = [one["result"]["value"] for (one,) in told["memory"]]
     assert results == [1, 2]

@@ -69,6 +69,7 @@ class AgentMemory:
 def _encoded(value: Any) -> str:
     try:
         text = json.dumps(value, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
+        text.encode()
     except (TypeError, ValueError, RecursionError) as error:
         raise _invalid("value", f"must be JSON: {error}") from error
     if (reason := unfit(text)) is not None:
