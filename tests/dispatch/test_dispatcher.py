@@ -3,6 +3,7 @@
 import asyncio
 import json
 import time
+from collections import Counter
 from dataclasses import replace
 from uuid import UUID, uuid4
 
@@ -10,7 +11,7 @@ import pytest
 
 from seedcore.dispatch.ports import Decision, HostLostError, HostUnavailableError
 from seedcore.errors import InvalidInputError, UnavailableError
-from seedcore.skills.calls import Call, Completion
+from seedcore.skills.calls import HANDED_BACK, Call, Completion
 from seedcore.tasks import control, leases, reap
 from seedcore.tasks.model import NewTask
 from seedcore.tasks.submit import submit
@@ -76,6 +77,23 @@ async def test_a_host_that_does_not_answer_costs_no_attempt(world: World):
     async with world.dispatcher(ScriptedBrain(), ScriptedHosts(behave)):
         (task_id,) = await world.submit(1)
         assert (await world.until(task_id, "completed")).attempts == 1
+
+
+async def test_what_a_host_hands_back_costs_no_attempt_and_its_batch_goes_on(world: World):
+    seen: Counter[str] = Counter()
+
+    def behave(call: Call) -> Completion:
+        seen[call.task_id] += 1
+        if json.loads(call.params)["value"] == "back" and seen[call.task_id] < 3:
+            return bad(call)._replace(error_code=HANDED_BACK)
+        return good(call)
+
+    async with world.dispatcher(ScriptedBrain(), ScriptedHosts(behave)):
+        back, neighbour = await world.submit("back", "other", max_attempts=1)
+        record = await world.until(back, "completed", "failed")
+        assert (record.status, record.attempts) == ("completed", 1)
+        assert (await world.until(neighbour, "completed")).attempts == 1
+    assert seen[str(back)] == 3
 
 
 async def test_a_host_that_ends_while_tasks_run_costs_them_an_attempt(world: World):

@@ -1,0 +1,1 @@
+"""Figures of the organism: `python -m benchmarks.organism`."""

@@ -1,0 +1,91 @@
+"""Agents of one host, without Ray: activation, memory, and how many can be addressed."""
+
+import asyncio
+import gc
+import time
+from collections.abc import Sequence
+from statistics import median
+
+import psutil
+
+from benchmarks.organism.figures import Figure
+from seedcore.organism.agent_store import AgentStore
+from seedcore.organism.agents import AgentBook
+from seedcore.settings import Settings
+from seedcore.stores.postgres import Database
+
+AGENTS, BATCH = 10_000, 100
+ADDRESSABLE = 100_000
+TYPES = ("echo", "text.keywords", "http.fetch")
+ROLES = {"reader": 2.0, "writer": 1.0, "seeker": 1.0}
+
+
+def measure(settings: Settings, rounds: int) -> list[Figure]:
+    """10,000 agents that have learned three task types: read back in batches of 100."""
+    return asyncio.run(_measure(settings, rounds))
+
+
+async def _measure(settings: Settings, rounds: int) -> list[Figure]:
+    database = Database(settings, size=1)
+    store = AgentStore(database)
+    ids = [f"bench-{n:05d}" for n in range(AGENTS)]
+    try:
+        await _fill(store, ids)
+        activation, memory = [], []
+        for _ in range(rounds):
+            before = _rss()
+            book = AgentBook("bench", role_weights=ROLES, most=ADDRESSABLE)
+            activation.append(await _activate(store, book, ids))
+            memory.append((_rss() - before) / AGENTS)
+            assert book.agents[ids[-1]].completed == len(TYPES) * 2
+            del book
+        return [
+            Figure("activation of an agent, in batches of 100, p50", "µs", activation, 100),
+            Figure("memory of an idle agent (RSS)", "bytes", memory[:1], 4096, detail={"later_rounds": memory[1:]}),
+            await _address(settings, store),
+        ]
+    finally:
+        await database.aclose()
+
+
+async def _fill(store: AgentStore, ids: Sequence[str]) -> None:
+    book = AgentBook("bench", role_weights=ROLES, most=len(ids))
+    for agent in ids:
+        for n, kind in enumerate(TYPES * 2):
+            book.learned(agent, kind, 0.01 * n, ok=n != 3, role="reader")
+    await store.save("bench", book)
+
+
+async def _activate(store: AgentStore, book: AgentBook, ids: Sequence[str]) -> float:
+    """Median over the batches, in microseconds an agent, from the naming of the ids to their memory."""
+    took = []
+    for start in range(0, len(ids), BATCH):
+        batch = ids[start : start + BATCH]
+        began = time.perf_counter()
+        book.activate(batch)
+        await store.restore(book)
+        took.append((time.perf_counter() - began) / len(batch) * 1e6)
+    assert len(book.agents) == len(ids)
+    return median(took)
+
+
+async def _address(settings: Settings, store: AgentStore) -> Figure:
+    """Name 100,000 agents, each with a task: all are kept, and the host's memory stays within its bound."""
+    book = AgentBook("bench", most=settings.host_agents, idle_s=settings.agent_idle_s)
+    most, began = 0, time.perf_counter()
+    for start in range(0, ADDRESSABLE, 5000):
+        named = [(f"far-{n:06d}", "echo") for n in range(start, start + 5000)]
+        book.accept(named)
+        for agent, kind in named:
+            book.ended(agent, kind, 0.01, ok=True)
+        await store.save("bench", book)
+        book.sleep()
+        most = max(most, len(book.agents))
+    kept = len(book.agents) + book.slept
+    detail = {"in_memory": most, "bound": settings.host_agents, "seconds": time.perf_counter() - began}
+    return Figure("agents addressed on one host", "", [float(kept)], ADDRESSABLE, at_least=True, detail=detail)
+
+
+def _rss() -> int:
+    gc.collect()
+    return int(psutil.Process().memory_info().rss)
