@@ -457,6 +457,21 @@ class Settings(BaseSettings):
         description="Skills that run at once for one agent; 0: as many as its host runs.",
     )
 
+    state_sample_s: float = Field(
+        10.0,
+        ge=1,
+        le=3600,
+        validation_alias=_env("SEEDCORE_STATE_SAMPLE_S"),
+        description="Seconds between two samples of the history that State keeps.",
+    )
+    retention_state_d: float = Field(
+        7.0,
+        gt=0,
+        le=3650,
+        validation_alias=_env("SEEDCORE_RETENTION_STATE_D"),
+        description="Days that these samples are kept.",
+    )
+
     # -- ML ------------------------------------------------------------------------------------------------
     xgb_storage_path: Path | None = Field(
         None,

@@ -88,6 +88,10 @@ class FlashbulbStore:
             raise _invalid("limit", f"must be from 1 to {MAX_RECENT}")
         return await self._in_thread(lambda: self._recent(limit, min_salience))
 
+    async def count(self) -> int:
+        """How many incidents are kept."""
+        return await self._in_thread(self._count)
+
     async def get(self, id: UUID) -> Incident | None:  # noqa: A002
         """The incident with that id."""
         return await self._in_thread(lambda: self._get(id))
@@ -172,6 +176,12 @@ class FlashbulbStore:
         )
         with self._connected().connect() as connection:
             return [_incident(row) for row in connection.execute(query)]
+
+    def _count(self) -> int:
+        from sqlalchemy import func, select
+
+        with self._connected().connect() as connection:
+            return int(connection.execute(select(func.count()).select_from(flashbulb_table())).scalar_one())
 
     def _get(self, id: UUID) -> Incident | None:  # noqa: A002
         table = flashbulb_table()

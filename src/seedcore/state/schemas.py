@@ -1,19 +1,31 @@
 """What goes over the wire to and from the State service."""
 
-from pydantic import BaseModel, ConfigDict, Field
+from datetime import datetime
+from typing import Annotated
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
+
+Id = Annotated[str, StringConstraints(max_length=200)]
 
 
 class StateRequest(BaseModel):
-    """Which parts of the state."""
+    """Which parts of the state, and how old they may be."""
 
     model_config = ConfigDict(extra="forbid")
 
-    agent_ids: list[str] | None = Field(None, max_length=100_000)
-    organ_ids: list[str] | None = Field(None, max_length=10_000)
+    agent_ids: list[Id] | None = Field(None, max_length=100_000)
+    organ_ids: list[Id] | None = Field(None, max_length=10_000)
     include_agents: bool = True
     include_organs: bool = True
     include_system: bool = True
     include_memory: bool = True
+    max_age_s: float = Field(
+        10.0,
+        ge=0,
+        le=86_400,
+        allow_inf_nan=False,
+        description="while the database is away, what is known is told up to this age, marked as stale; then 503",
+    )
 
 
 class RateState(BaseModel):
@@ -47,27 +59,84 @@ class OrganState(BaseModel):
     failed: int
 
 
+class ClusterState(BaseModel):
+    """Ray's living nodes, and what they have in all."""
+
+    nodes: int
+    cpus: float
+    gpus: float
+
+
 class SystemState(BaseModel):
-    """The queue, as the database knows it."""
+    """The queue, as the database knows it, and the cluster, where this process is connected to one."""
 
     queues: dict[str, dict[str, float | None]]
+    paused: list[str]
     running: int
     waiting: int
     approval: int
+    dead: int = Field(description="tasks that failed for good, counted up to 10,000")
     dispatchers: int
+    cluster: ClusterState | None = None
+
+
+class WorkingMemoryState(BaseModel):
+    """How full the shared working memory is; what a process remembers for itself is not known here."""
+
+    kind: str
+    entries: int
+    bytes: int
+    max_bytes: int
 
 
 class MemoryState(BaseModel):
     """What is remembered."""
 
-    flashbulbs: int
+    flashbulbs: int | None = None
+    working: WorkingMemoryState | None = None
 
 
 class UnifiedState(BaseModel):
-    """Everything at once. A part that was not asked for is absent; nothing is invented."""
+    """Everything at once. A part that was not asked for, and what is unknown, is absent; nothing is invented."""
 
     agents: dict[str, AgentState] | None = None
     organs: dict[str, OrganState] | None = None
     system: SystemState | None = None
     memory: MemoryState | None = None
+    ages: dict[str, float] = Field(description="seconds since each source was read; what is in the answer is that old")
+    stale: dict[str, str] | None = Field(None, description="sources that cannot be read now, and why; absent when none")
     collected_ms: float = Field(description="time that it took to put this together")
+
+
+class StreamRequest(BaseModel):
+    """Which parts a stream tells of."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    include_agents: bool = True
+    include_organs: bool = True
+    include_system: bool = True
+
+
+class HistoryRequest(BaseModel):
+    """A stretch of the past."""
+
+    model_config = ConfigDict(extra="forbid", populate_by_name=True)
+
+    organ: Id | None = Field(None, description="one organ; the whole system when left out")
+    since: AwareDatetime | None = Field(None, alias="from", description="an hour before `to` when left out")
+    until: AwareDatetime | None = Field(None, alias="to", description="now when left out")
+    step: float | None = Field(
+        None, ge=1, le=30 * 86_400, allow_inf_nan=False, description="seconds of one point; at most 2,000 points"
+    )
+
+
+class History(BaseModel):
+    """Columns of one length. Between samples is nothing: a step without one is left out."""
+
+    organ: str | None = None
+    step: float
+    at: list[datetime] = Field(description="beginning of each step")
+    columns: dict[str, list[float]] = Field(
+        description="what is in hand as the mean of the step's samples, what is counted as the highest of them"
+    )

@@ -1,17 +1,25 @@
 """The State service's Serve deployment."""
 
-import time
+import asyncio
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import FastAPI
+from fastapi import FastAPI, Header, Query, Response
 from ray import serve
 
-from seedcore.state.schemas import MemoryState, StateRequest, SystemState, UnifiedState
-from seedcore.state.view import AgentView
-from seedcore.stores.postgres import Database
-from seedcore.tasks import queries
+from seedcore.state.history import Sampler, history
+from seedcore.state.part import Part
+from seedcore.state.schemas import History, HistoryRequest, StateRequest, StreamRequest, UnifiedState
+from seedcore.state.snapshot import Snapshot
+from seedcore.state.sources import Sources
+from seedcore.state.stream import Pulse
+from seedcore.state.unified import Unified
 from seedcore.utils.serving import Operation, ServiceBase
+from seedcore.utils.web import EventStream
+
+_STREAM: dict[int | str, dict[str, Any]] = {
+    200: {"description": "Server-sent events: `snapshot`, then `delta`s", "content": {"text/event-stream": {}}}
+}
 
 
 class StateService(ServiceBase):
@@ -20,50 +28,101 @@ class StateService(ServiceBase):
     name = "state"
 
     async def start(self) -> None:
-        """Connect lazily."""
-        self._database = Database(self.settings, size=2, name="seedcore-state")
-        self._view = AgentView(self._database)
+        """Connect lazily; from here on what changes is read, and the past is sampled."""
+        self._sources = Sources(self.settings, _read_cluster)
+        self._unified = Unified(self._sources)
+        self._pulse = Pulse(self._sources)
+        self._sampler = Sampler(self.settings, self._sources)
+        self._loops = [
+            asyncio.create_task(self._pulse.run(), name="state-pulse"),
+            asyncio.create_task(self._sampler.run(), name="state-sampler"),
+        ]
 
     async def stop(self) -> None:
         """Close connections."""
-        await self._database.aclose()
+        for loop in self._loops:
+            loop.cancel()
+        await asyncio.gather(*self._loops, return_exceptions=True)
+        await self._sources.aclose()
 
     def operations(self) -> Sequence[Operation]:
         """What State does."""
-        return [Operation("POST", "/unified-state", self.unified_state, StateRequest, summary="Everything at once")]
+        return [
+            Operation(
+                "POST",
+                "/unified-state",
+                self.unified_state,
+                StateRequest,
+                summary="Everything at once",
+                returns=UnifiedState,
+            ),
+            Operation("GET", "/history", self.history, HistoryRequest, summary="The past, by columns"),
+        ]
 
     def extend(self, app: FastAPI) -> None:
-        """`GET /unified-state`: everything, without filters."""
+        """What needs more of HTTP than a body: the state with its tag, and the stream."""
 
-        @app.get("/unified-state", response_model=UnifiedState, response_model_exclude_none=True)
-        async def get_unified_state() -> UnifiedState:
-            """Everything at once."""
-            return await self.unified_state(StateRequest())
+        @app.get("/unified-state", responses={200: {"model": UnifiedState}, 304: {"description": "As you know it"}})
+        async def get_unified_state(
+            request: Annotated[StateRequest, Query()], if_none_match: Annotated[str | None, Header()] = None
+        ) -> Response:
+            """Everything at once. The tag tells contents apart, not ages: 304 when nothing but ages has changed."""
+            answer = await self._unified.collect(request)
+            tag = f'W/"{answer.tag}"'
+            headers = {"ETag": tag, "Cache-Control": "no-cache"}
+            if if_none_match is not None and _matches(if_none_match, answer.tag):
+                return Response(status_code=304, headers=headers)
+            return Response(answer.body, headers=headers, media_type="application/json")
 
-    async def unified_state(self, request: StateRequest) -> UnifiedState:
+        @app.get("/stream", responses=_STREAM)
+        async def stream(
+            request: Annotated[StreamRequest, Query()],
+            last_event_id: Annotated[str | None, Header(max_length=20_000)] = None,
+        ) -> Response:
+            """What changes, as it changes, after a snapshot; with Last-Event-ID without one, where that is known."""
+            since = Snapshot.parse(last_event_id) if last_event_id else None
+            return EventStream(await self._pulse.open(request, since))
+
+    async def unified_state(self, request: StateRequest) -> bytes:
         """The parts that were asked for, read now."""
-        began = time.perf_counter()
-        state = UnifiedState(collected_ms=0.0)
-        if request.include_agents or request.include_organs:
-            await self._view.refresh()
-        if request.include_agents:
-            state.agents = self._view.agents(request.agent_ids, request.organ_ids)
-        if request.include_organs:
-            state.organs = self._view.organs(request.organ_ids)
-        async with self._database.connection() as connection:
-            if request.include_system:
-                found = await queries.queue_state(connection)
-                state.system = SystemState(**{**found, "dispatchers": len(found["dispatchers"])})
-            if request.include_memory:
-                count = await connection.fetchval("select count(*) from seedcore.flashbulbs")
-                state.memory = MemoryState(flashbulbs=count)
-        state.collected_ms = round((time.perf_counter() - began) * 1000, 3)
-        return state
+        return (await self._unified.collect(request)).body
+
+    async def history(self, request: HistoryRequest) -> History:
+        """Samples of the past: of the whole system, or of one organ."""
+        return await history(self._sources.database, self.settings, request)
 
     async def health(self) -> Mapping[str, Any]:
         """Ready when the database answers."""
-        database = await self._database.ready()
-        return {"ready": database["ready"], "postgres": database}
+        sources = self._sources
+        database = await sources.database.ready()
+        read: dict[str, Part[Any]] = {"agents": sources.agents, "system": sources.system, "memory": sources.memory}
+        return {
+            "ready": database["ready"],
+            "postgres": database,
+            "agents": len(sources.view.columns),
+            "followers": self._pulse.followers,
+            "samples": self._sampler.counts,
+            "failed_reads": {name: part.failures for name, part in read.items()},
+        }
 
+
+def _matches(header: str, tag: str) -> bool:
+    """Whether If-None-Match names the tag (weakly, RFC 9110 §13.1.2)."""
+    given = {text.strip().removeprefix("W/").strip('"') for text in header.split(",")}
+    return "*" in given or tag in given
+
+
+async def _read_cluster() -> dict[str, Any]:
+    """Living nodes and what they have; nothing when this process is not connected to Ray."""
+    import ray
+
+    if not ray.is_initialized():
+        return {}
+    nodes = [node for node in await asyncio.to_thread(ray.nodes) if node["Alive"]]
+    totals = {key: sum(node["Resources"].get(name, 0.0) for node in nodes) for key, name in _RESOURCES.items()}
+    return {"nodes": len(nodes), **totals}
+
+
+_RESOURCES = {"cpus": "CPU", "gpus": "GPU"}
 
 StateDeployment = serve.deployment(name="StateService")(serve.ingress()(StateService))

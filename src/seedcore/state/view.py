@@ -1,82 +1,69 @@
-"""Agents as the database last told: read by their change number, so that only what changed crosses the wire."""
+"""Agents as the database tells them: all of them once, and then what changed."""
 
-import time
-from dataclasses import dataclass
 from typing import Any
 
-from seedcore.energy.rates import RateEstimate
-from seedcore.state.schemas import AgentState, OrganState, RateState
-from seedcore.stores.postgres import Database, loads
+import asyncpg
 
-# Index agents_seq. A batch whose numbers are not yet visible may be passed by a later one: read a margin again.
-_CHANGED = """
-select id, organ, host, running, queued_s, completed, failed, rates, seq,
-       extract(epoch from now() - updated)::float8 as age_s
-from seedcore.agents where seq > $1 order by seq
-"""
-MARGIN = 1000
+from seedcore.state.columns import AgentColumns
+from seedcore.state.snapshot import Snapshot
+from seedcore.stores.postgres import Database
 
+SESSION = {"jit": "off", "enable_seqscan": "off"}
+"""For State's connections: however the table's statistics look, what changed is found by its index."""
 
-@dataclass(slots=True)
-class _Row:
-    fields: dict[str, Any]
-    written: float
-    seq: int
+PAGE = 20_000
+WAIT_S = 3.0
+
+_COLUMNS = ("id", "organ", "host", "running", "queued_s", "completed", "failed", "rates", "age_s", "change")
+_LISTS = ", ".join(f"array_agg({name}) as {name}" for name in _COLUMNS)
+_SELECT = """
+select id, organ, host, running, queued_s, completed, failed, rates::text as rates,
+       extract(epoch from now() - updated)::float8 as age_s, change::text::bigint as change
+from seedcore.agents"""
+# Primary key.
+_PAGE = f"select {_LISTS} from ({_SELECT} where id > $1 order by id limit $2) a"  # noqa: S608 - constants of this file
+# Index agents_change. One statement has one snapshot, the one that it returns.
+_CHANGED = f"""
+select pg_current_snapshot()::text as seen, {_LISTS}
+from ({_SELECT} where change >= $1::text::xid8 or change = any($2::text[]::xid8[])) a
+"""  # noqa: S608
+_NOW = "select pg_current_snapshot()::text"
 
 
 class AgentView:
-    """All agents, refreshed from the database in increments."""
+    """All agents by columns, and up to which transactions they are known. `read` is for one caller at a time."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._rows: dict[str, _Row] = {}
-        self._seq = 0
+        self.columns = AgentColumns()
+        self.seen: Snapshot | None = None
 
-    async def refresh(self) -> int:
-        """Read what changed since the last time; returns how many agents were read."""
-        async with self._database.connection() as connection:
-            rows = await connection.fetch(_CHANGED, max(0, self._seq - MARGIN))
-        now = time.monotonic()
-        for row in rows:
-            known = self._rows.get(row["id"])
-            if known is None or known.seq < row["seq"]:
-                fields = {name: row[name] for name in ("organ", "host", "running", "queued_s", "completed", "failed")}
-                fields["rates"] = _rates(loads(row["rates"]))
-                self._rows[row["id"]] = _Row(fields, now - row["age_s"], row["seq"])
-            self._seq = max(self._seq, row["seq"])
-        return len(rows)
+    async def read(self) -> Snapshot:
+        """Read what changed since the last time, everything the first time; returns where this stands now."""
+        async with self._database.connection(wait_s=WAIT_S) as connection:
+            if self.seen is None:
+                seen = await self._read_all(connection)
+            else:
+                known = self.seen
+                row = await connection.fetchrow(_CHANGED, str(known.xmax), [str(number) for number in known.running])
+                self._take(row)
+                seen = Snapshot.parse(row["seen"])
+        self.seen = seen
+        return seen
 
-    def agents(self, agent_ids: list[str] | None = None, organ_ids: list[str] | None = None) -> dict[str, AgentState]:
-        """The agents asked for, all by default; unknown ids are absent."""
-        now = time.monotonic()
-        chosen = self._rows if agent_ids is None else {i: self._rows[i] for i in agent_ids if i in self._rows}
-        return {
-            agent_id: AgentState(**row.fields, age_s=round(now - row.written, 3))
-            for agent_id, row in sorted(chosen.items())
-            if organ_ids is None or row.fields["organ"] in organ_ids
-        }
+    def reaches(self, since: Snapshot) -> bool:
+        """Whether all that has come after `since` can be told: it is of this database, and not from its future."""
+        return self.seen is not None and since.xmax <= self.seen.xmax
 
-    def organs(self, organ_ids: list[str] | None = None) -> dict[str, OrganState]:
-        """Sums over each organ's agents."""
-        organs: dict[str, OrganState] = {}
-        for row in self._rows.values():
-            name = row.fields["organ"]
-            if organ_ids is not None and name not in organ_ids:
-                continue
-            organ = organs.setdefault(name, OrganState(agents=0, running=0, queued_s=0.0, completed=0, failed=0))
-            organ.agents += 1
-            organ.running += row.fields["running"]
-            organ.queued_s += row.fields["queued_s"]
-            organ.completed += row.fields["completed"]
-            organ.failed += row.fields["failed"]
-        return dict(sorted(organs.items()))
+    async def _read_all(self, connection: asyncpg.Connection) -> Snapshot:
+        # The snapshot first: what changes while the pages are read is read again the next time.
+        seen = Snapshot.parse(await connection.fetchval(_NOW))
+        last = ""
+        while (row := await connection.fetchrow(_PAGE, last, PAGE))["id"] is not None:
+            self._take(row)
+            last = row["id"][-1]
+        return seen
 
-
-def _rates(stored: dict[str, dict[str, float]]) -> dict[str, RateState]:
-    rates = {}
-    for name, values in stored.items():
-        estimate = RateEstimate(**values)
-        rates[name] = RateState(
-            mean_s=estimate.mean_seconds(), success=estimate.success(), outcomes=round(estimate.weight, 3)
-        )
-    return rates
+    def _take(self, row: Any) -> None:
+        if row["id"] is not None:
+            self.columns.put({name: row[name] for name in _COLUMNS})

@@ -6,7 +6,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, TypeVar, get_type_hints
 
-from fastapi import Body, FastAPI, Query
+import orjson
+from fastapi import Body, FastAPI, Query, Response
 from pydantic import BaseModel, ValidationError
 from pydantic_core import to_jsonable_python
 
@@ -23,7 +24,8 @@ Model = TypeVar("Model", bound=BaseModel)
 class Operation:
     """One thing that a service does: `method` and `path` over HTTP, `path` alone over a Serve handle.
 
-    `handler` takes the validated `request` model (nothing when there is none) and returns a model or JSON value.
+    `handler` takes the validated `request` model (nothing when there is none) and returns a model or JSON value, or
+    JSON that is encoded already as `bytes`; `returns` is the model that such bytes hold.
     """
 
     method: str
@@ -32,6 +34,7 @@ class Operation:
     request: type[BaseModel] | None = None
     status: int = 200
     summary: str | None = None
+    returns: type[BaseModel] | None = None
 
 
 class ServiceBase:
@@ -112,7 +115,7 @@ class ServiceBase:
         except Exception as error:
             self.log.error("unexpected error", operation=path, exc_info=error)
             raise web.hidden(error) from None
-        return to_jsonable_python(answer, by_alias=True)
+        return orjson.loads(answer) if isinstance(answer, bytes) else to_jsonable_python(answer, by_alias=True)
 
 
 def parse(kind: type[Model], payload: Any) -> Model:
@@ -130,6 +133,8 @@ def _add_route(app: FastAPI, operation: Operation) -> None:
 
     async def endpoint(**given: Any) -> Any:
         answer = await operation.handler(*given.values())
+        if isinstance(answer, bytes):
+            return Response(answer, operation.status, media_type="application/json")
         # FastAPI writes values without a model in its own way; a handle's callers must read the same.
         return answer if model is not None else to_jsonable_python(answer, by_alias=True)
 
@@ -145,6 +150,7 @@ def _add_route(app: FastAPI, operation: Operation) -> None:
         endpoint,
         methods=[operation.method],
         response_model=model,
+        responses=None if operation.returns is None else {operation.status: {"model": operation.returns}},
         status_code=operation.status,
         summary=operation.summary,
         description=inspect.getdoc(operation.handler),
