@@ -7,8 +7,8 @@ from typing import Any
 import httpx
 import pytest
 
-from seedcore.organism.agents import AgentBook
 from seedcore.organism.agent_store import AgentStore
+from seedcore.organism.agents import AgentBook
 from seedcore.settings import Settings
 from seedcore.state.service import StateService
 from seedcore.stores.postgres import Database

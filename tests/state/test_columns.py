@@ -19,16 +19,31 @@ AGENTS = st.fixed_dictionaries(
         "queued_s": st.floats(0, 1e9),
         "completed": st.integers(0, 2**53),
         "failed": st.integers(0, 2**53),
+        "lifecycle": st.sampled_from(["scout", "employed"]),
         "rates": RATES,
+        "roles": st.sampled_from([None, '{"critic": 0.5}']),
         "age_s": st.floats(0, 1e6),
         "change": st.integers(3, 2**62),
     }
 )
+PLAIN = ("organ", "host", "lifecycle", "running", "queued_s", "completed", "failed")
 BATCHES = st.lists(st.dictionaries(NAMES, AGENTS, max_size=30), max_size=8)
 
 
 def put(columns: AgentColumns, batch: dict[str, dict[str, Any]]) -> None:
-    names = ("organ", "host", "running", "queued_s", "completed", "failed", "rates", "age_s", "change")
+    names = (
+        "organ",
+        "host",
+        "running",
+        "queued_s",
+        "completed",
+        "failed",
+        "lifecycle",
+        "rates",
+        "roles",
+        "age_s",
+        "change",
+    )
     columns.put({"id": list(batch), **{name: [agent[name] for agent in batch.values()] for name in names}})
 
 
@@ -41,12 +56,14 @@ def test_columns_hold_what_was_put_last(batches: list[dict[str, dict[str, Any]]]
         known |= batch
     found = orjson.loads(columns.encode(columns.choose()))
     assert list(found) == sorted(known)
+    with_vectors = orjson.loads(columns.encode(columns.choose(), vectors=True))
+    for agent_id, agent in with_vectors.items():
+        assert agent.get("roles") == orjson.loads(known[agent_id]["roles"] or "null")
+        assert "roles" not in found[agent_id]
     for agent_id, agent in found.items():
         AgentState.model_validate(agent, strict=True)
         expected = known[agent_id]
-        assert {name: agent[name] for name in ("organ", "host", "running", "queued_s", "completed", "failed")} == {
-            name: expected[name] for name in ("organ", "host", "running", "queued_s", "completed", "failed")
-        }
+        assert {name: agent[name] for name in PLAIN} == {name: expected[name] for name in PLAIN}
         assert set(agent["rates"]) == set(orjson.loads(expected["rates"]))
         assert -0.001 <= agent["age_s"] - expected["age_s"] < 60
     sums = columns.sums()
@@ -75,10 +92,37 @@ def test_the_fingerprint_is_of_the_content_and_not_of_the_way_to_it(batches: lis
         assert one.fingerprint(one.choose()) != other.fingerprint(other.choose())
 
 
+def test_who_lives_nowhere_is_told_of_no_more_and_counts_for_nothing():
+    columns = AgentColumns()
+    agent = {
+        "organ": "o",
+        "host": "h",
+        "lifecycle": "scout",
+        "running": 1,
+        "queued_s": 0.5,
+        "completed": 1,
+        "failed": 0,
+    }
+    agent |= {"rates": "{}", "roles": None, "age_s": 0.0, "change": 5}
+    put(columns, {"a": agent, "b": agent})
+    put(columns, {"a": {**agent, "host": "", "change": 6}})
+    assert list(orjson.loads(columns.encode(columns.choose()))) == ["b"]
+    assert columns.choose(["a"]).size == 0
+    assert columns.sums()["o"]["agents"] == columns.sums()["o"]["running"] == 1
+    put(columns, {"a": {**agent, "change": 7}})
+    assert list(orjson.loads(columns.encode(columns.choose()))) == ["a", "b"]
+
+
 def test_a_hundred_thousand_agents_fit():
     columns = AgentColumns()
     agent = {"organ": "o", "host": "h", "running": 1, "queued_s": 0.5, "completed": 1, "failed": 0}
-    put(columns, {f"a-{n}": {**agent, "rates": "{}", "age_s": 0.0, "change": n} for n in range(100_000)})
+    put(
+        columns,
+        {
+            f"a-{n}": {**agent, "lifecycle": "scout", "rates": "{}", "roles": None, "age_s": 0.0, "change": n}
+            for n in range(100_000)
+        },
+    )
     assert len(columns) == 100_000
     assert columns.sums()["o"]["queued_s"] == 50_000.0
     assert columns["change"][-1] == 99_999

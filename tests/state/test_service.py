@@ -55,6 +55,16 @@ async def test_the_unified_state_holds_every_part(http: httpx.AsyncClient, metho
 
 
 @pytest.mark.usefixtures("lively")
+async def test_vectors_are_told_on_request_alone(http: httpx.AsyncClient, database: Database):
+    await execute(database, "update seedcore.agents set roles = '{\"critic\": 0.25}' where id = 'u-0'")
+    plain, full = [(await http.get(f"/unified-state?include_vectors={w}")) for w in ("false", "true")]
+    assert "roles" not in plain.text
+    assert full.json()["agents"]["u-0"]["roles"] == {"critic": 0.25}
+    assert "roles" not in full.json()["agents"]["u-1"]
+    assert plain.headers["etag"] != full.headers["etag"]
+
+
+@pytest.mark.usefixtures("lively")
 async def test_filters_choose_agents_and_organs(http: httpx.AsyncClient):
     ask = {"agent_ids": ["u-1", "nobody"], "organ_ids": ["utility"]}
     for answer in (await http.post("/unified-state", json=ask), await http.get("/unified-state", params=ask)):

@@ -9,8 +9,8 @@ from typing import Any
 import httpx
 import pytest
 
-from seedcore.organism.agents import AgentBook
 from seedcore.organism.agent_store import AgentStore
+from seedcore.organism.agents import AgentBook
 from seedcore.settings import Settings
 from seedcore.state import stream as module
 from seedcore.state.schemas import StreamRequest
@@ -19,7 +19,7 @@ from seedcore.state.snapshot import Snapshot
 from seedcore.stores.postgres import Database
 from seedcore.tasks.model import NewTask
 from seedcore.tasks.submit import submit
-from tests.state.conftest import Save, running
+from tests.state.conftest import Save, execute, running
 
 pytestmark = pytest.mark.integration
 
@@ -153,6 +153,21 @@ async def test_a_late_commit_is_told_to_who_stood_before_and_after_it(
     async with Follower(service, since=last, include_system=False) as back:
         await back.until("u-1", 7)
         assert set(back.agents) == {"u-1"}
+
+
+async def test_an_agent_that_lives_nowhere_any_more_is_gone_also_for_who_comes_back(
+    service: StateService, database: Database, book: AgentBook
+):
+    async with Follower(service, include_system=False) as follower:
+        await follower.next()
+        last = follower.last_id
+        await execute(database, "update seedcore.agents set host = '' where id = 'u-1'")
+        async with asyncio.timeout(DEADLINE_S):
+            while set(follower.agents) != {"u-0"}:
+                await follower.next()
+        assert follower.organs["utility"]["agents"] == 1
+    async with Follower(service, since=last, include_system=False) as back:
+        assert (await back.next())["gone_agents"] == ["u-1"]
 
 
 @pytest.mark.usefixtures("book")

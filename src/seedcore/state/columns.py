@@ -41,17 +41,18 @@ class AgentColumns:
     """Every agent that was ever written, a row each.
 
     `written` is this process's monotonic time at which its host last wrote the agent, `change` the transaction that
-    did, `living` whether its organ still has it.
+    did, `living` whether it has a host: what lives nowhere, its organ has given up.
     """
 
     def __init__(self) -> None:
         self.ids: list[str] = []
-        self.organs, self.hosts = Names(), Names()
+        self.organs, self.hosts, self.stages = Names(), Names(), Names()
         self._row: dict[str, int] = {}
         self._kinds: dict[str, Any] = {
             **_NUMBERS,
             "organ": np.int32,
             "host": np.int32,
+            "stage": np.int32,
             "written": np.float64,
             "change": np.int64,
             "name": np.uint64,
@@ -59,6 +60,7 @@ class AgentColumns:
         }
         self._columns: dict[str, npt.NDArray[Any]] = {n: np.zeros(_FIRST_ROOM, kind) for n, kind in self._kinds.items()}
         self._rates: list[str] = []
+        self._roles: list[str | None] = []
         self._pieces: list[bytes | None] = []
         self._sorted: Ints | None = None
 
@@ -78,12 +80,12 @@ class AgentColumns:
             columns[name][rows] = batch[name]
         columns["organ"][rows] = [self.organs.number(name) for name in batch["organ"]]
         columns["host"][rows] = [self.hosts.number(name) for name in batch["host"]]
+        columns["stage"][rows] = [self.stages.number(name) for name in batch["lifecycle"]]
         columns["written"][rows] = now - np.array(batch["age_s"], dtype=np.float64)
         columns["change"][rows] = batch["change"]
-        columns["living"][rows] = True
-        for row, rates in zip(rows.tolist(), batch["rates"], strict=True):
-            self._rates[row] = rates
-            self._pieces[row] = None
+        columns["living"][rows] = [name != "" for name in batch["host"]]
+        for row, rates, roles in zip(rows.tolist(), batch["rates"], batch["roles"], strict=True):
+            self._rates[row], self._roles[row], self._pieces[row] = rates, roles, None
         return rows
 
     def _place(self, agent_id: str) -> int:
@@ -97,6 +99,7 @@ class AgentColumns:
                 self._columns = grown
             self.ids.append(agent_id)
             self._rates.append("{}")
+            self._roles.append(None)
             self._pieces.append(None)
             self._columns["name"][row] = int.from_bytes(blake2b(agent_id.encode(), digest_size=8).digest(), "big")
             self._sorted = None
@@ -123,8 +126,8 @@ class AgentColumns:
         mixed = (self["name"][rows] ^ self["change"][rows].astype(np.uint64)) * _MIX
         return int(np.sum(mixed ^ (mixed >> np.uint64(29)), dtype=np.uint64)) ^ len(rows)
 
-    def encode(self, rows: Ints) -> bytes:
-        """These agents as a JSON object by id (see `schemas.AgentState`)."""
+    def encode(self, rows: Ints, *, vectors: bool = False) -> bytes:
+        """These agents as a JSON object by id (see `schemas.AgentState`); `vectors`: with their roles."""
         if not len(rows):
             return b"{}"
         ages = np.round(time.monotonic() - self["written"][rows], 3)
@@ -132,20 +135,28 @@ class AgentColumns:
         pieces = self._pieces
         places = rows.tolist()
         encoded = [pieces[row] or self._encode(row) for row in places]
-        return b"{" + b"},".join(map(bytes.__add__, encoded, texts)) + b"}}"
+        if vectors:
+            encoded = [piece + self._vectors(row) for piece, row in zip(encoded, places, strict=True)]
+        return b"{" + b"},".join(map(_with_age, encoded, texts)) + b"}}"
 
     def _encode(self, row: int) -> bytes:
-        """All of an agent but its age, which follows."""
+        """All of an agent but vectors and its age, which follow."""
         columns = self._columns
         fields = {
             "organ": self.organs.names[columns["organ"][row]],
             "host": self.hosts.names[columns["host"][row]],
+            "lifecycle": self.stages.names[columns["stage"][row]],
             **{name: columns[name][row].item() for name in _NUMBERS},
             "rates": _rates(self._rates[row]),
         }
-        piece = orjson.dumps(self.ids[row]) + b":" + orjson.dumps(fields)[:-1] + b',"age_s":'
+        piece = orjson.dumps(self.ids[row]) + b":" + orjson.dumps(fields)[:-1]
         self._pieces[row] = piece
         return piece
+
+    def _vectors(self, row: int) -> bytes:
+        """What is told on request alone; nothing of an agent whose organ declares no roles."""
+        roles = self._roles[row]
+        return b"" if roles is None else b',"roles":' + roles.encode()
 
     def sums(self) -> dict[str, dict[str, Any]]:
         """Living agents and their numbers summed, by organ."""
@@ -159,6 +170,10 @@ class AgentColumns:
             for n, name in sorted(enumerate(self.organs.names), key=lambda item: item[1])
             if agents[n]
         }
+
+
+def _with_age(piece: bytes, age: bytes) -> bytes:
+    return b'%s,"age_s":%s' % (piece, age)
 
 
 def _rates(stored: str) -> dict[str, dict[str, float]]:

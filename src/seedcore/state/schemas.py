@@ -19,6 +19,7 @@ class StateRequest(BaseModel):
     include_organs: bool = True
     include_system: bool = True
     include_memory: bool = True
+    include_vectors: bool = Field(False, description="agents with their probability of each role")
     max_age_s: float = Field(
         10.0,
         ge=0,
@@ -41,11 +42,15 @@ class AgentState(BaseModel):
 
     organ: str
     host: str
+    lifecycle: str = Field(description="`scout`, `employed` or `archived`")
     running: int
     queued_s: float = Field(description="expected seconds of work in hand")
     completed: int
     failed: int
     rates: dict[str, RateState]
+    roles: dict[str, float] | None = Field(
+        None, description="only with include_vectors, where its organ declares roles"
+    )
     age_s: float = Field(description="seconds since its host last wrote it")
 
 

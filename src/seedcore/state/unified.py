@@ -43,8 +43,8 @@ class Unified:
         if request.include_agents:
             columns = self._sources.view.columns
             rows = columns.choose(request.agent_ids, request.organ_ids)
-            parts["agents"] = columns.encode(rows)
-            content.append(str(columns.fingerprint(rows)).encode())
+            parts["agents"] = columns.encode(rows, vectors=request.include_vectors)
+            content.append(b"%d %d" % (columns.fingerprint(rows), request.include_vectors))
         for name, value in self._small(request).items():
             parts[name] = orjson.dumps(value)
             content += [name.encode(), parts[name]]

@@ -14,11 +14,24 @@ SESSION = {"jit": "off", "enable_seqscan": "off"}
 PAGE = 20_000
 WAIT_S = 3.0
 
-_COLUMNS = ("id", "organ", "host", "running", "queued_s", "completed", "failed", "rates", "age_s", "change")
+_COLUMNS = (
+    "id",
+    "organ",
+    "host",
+    "running",
+    "queued_s",
+    "completed",
+    "failed",
+    "lifecycle",
+    "rates",
+    "roles",
+    "age_s",
+    "change",
+)
 _LISTS = ", ".join(f"array_agg({name}) as {name}" for name in _COLUMNS)
 _SELECT = """
-select id, organ, host, running, queued_s, completed, failed, rates::text as rates,
-       extract(epoch from now() - updated)::float8 as age_s, change::text::bigint as change
+select id, organ, host, running, queued_s, completed, failed, lifecycle, rates::text as rates,
+       roles::text as roles, extract(epoch from now() - updated)::float8 as age_s, change::text::bigint as change
 from seedcore.agents"""
 # Primary key.
 _PAGE = f"select {_LISTS} from ({_SELECT} where id > $1 order by id limit $2) a"  # noqa: S608 - constants of this file
