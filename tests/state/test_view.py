@@ -47,8 +47,8 @@ async def test_agents_are_seen_as_their_hosts_wrote_them(database: Database, vie
     expected = RateEstimate()
     expected.add(1, 2.0, 1)
     expected.add(1, 2.0, 0)
-    assert agent.rates["echo"].mean_s == pytest.approx(expected.mean_seconds())
-    assert agent.rates["echo"].success == pytest.approx(expected.success())
+    assert agent.rates["echo"].mean_s == pytest.approx(expected.mean_seconds(), abs=1e-6)
+    assert agent.rates["echo"].success == pytest.approx(expected.success(), abs=1e-6)
     assert agent.rates["echo"].outcomes == pytest.approx(expected.weight, abs=0.001)
     assert agent.queued_s == pytest.approx(expected.mean_seconds())
     assert 0 <= agent.age_s < 60

@@ -72,7 +72,7 @@ class StateService(ServiceBase):
             headers = {"ETag": tag, "Cache-Control": "no-cache"}
             if if_none_match is not None and _matches(if_none_match, answer.tag):
                 return Response(status_code=304, headers=headers)
-            return Response(answer.body, headers=headers, media_type="application/json")
+            return Response(answer.encode(), headers=headers, media_type="application/json")
 
         @app.get("/stream", responses=_STREAM)
         async def stream(
@@ -85,7 +85,7 @@ class StateService(ServiceBase):
 
     async def unified_state(self, request: StateRequest) -> bytes:
         """The parts that were asked for, read now."""
-        return (await self._unified.collect(request)).body
+        return (await self._unified.collect(request)).encode()
 
     async def history(self, request: HistoryRequest) -> History:
         """Samples of the past: of the whole system, or of one organ."""

@@ -14,7 +14,7 @@ from seedcore.state.part import Part
 from seedcore.state.schemas import StateRequest, StreamRequest
 from seedcore.state.snapshot import Snapshot
 from seedcore.state.sources import Sources
-from seedcore.state.unified import Unified, ages, system_of
+from seedcore.state.unified import Unified, ages, join, system_of
 from seedcore.utils.logs import get_logger
 
 BEAT_S = 0.2
@@ -103,9 +103,9 @@ class Pulse:
     async def _snapshot(self, request: StreamRequest, told: "_Told") -> dict[str, Any]:
         wanted = StateRequest(**request.model_dump(), include_memory=False, max_age_s=MAX_AGE_S)
         answer = await self._unified.collect(wanted)
-        # Nothing has run between the encoding and here: what is remembered as told is what was encoded.
+        # Nothing runs in between: what is remembered as told is what is encoded.
         told.all()
-        return {"id": str(told.seen), "event": "snapshot", "data": answer.body.decode()}
+        return {"id": str(told.seen), "event": "snapshot", "data": answer.encode().decode()}
 
 
 class _Told:
@@ -143,8 +143,7 @@ class _Told:
         if not parts:
             return None
         parts["ages"] = orjson.dumps(ages({"agents": self._sources.agents, "system": self._sources.system}))
-        body = b"{" + b",".join(b'"%s":%s' % (name.encode(), text) for name, text in parts.items()) + b"}"
-        return {"id": str(self.seen), "event": "delta", "data": body.decode()}
+        return {"id": str(self.seen), "event": "delta", "data": join(parts).decode()}
 
     def _agents(self, since: Snapshot) -> dict[str, bytes]:
         columns = self._sources.view.columns

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any
@@ -15,10 +16,15 @@ from seedcore.state.sources import Sources
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A body (see `schemas.UnifiedState`), and the tag of what it tells: ages apart, equal tags mean equal bodies."""
+    """The tag of what there is to tell, and what encodes it (see `schemas.UnifiedState`).
 
-    body: bytes
+    Ages apart, equal tags mean equal bodies.
+
+    Encode it before anything else runs: it is of the columns as they are.
+    """
+
     tag: str
+    encode: Callable[[], bytes]
 
 
 class Unified:
@@ -36,26 +42,27 @@ class Unified:
         began = time.perf_counter()
         read = self._wanted(request)
         await asyncio.gather(*[part.refresh() for part in read.values()])
-        parts: dict[str, bytes] = {}
         content: list[bytes] = []
+        columns, rows = self._sources.view.columns, None
         if request.include_agents or request.include_organs:
             self._sources.agents.within(request.max_age_s)
         if request.include_agents:
-            columns = self._sources.view.columns
             rows = columns.choose(request.agent_ids, request.organ_ids)
-            parts["agents"] = columns.encode(rows, vectors=request.include_vectors)
             content.append(b"%d %d" % (columns.fingerprint(rows), request.include_vectors))
-        for name, value in self._small(request).items():
-            parts[name] = orjson.dumps(value)
-            content += [name.encode(), parts[name]]
+        small = {name: orjson.dumps(value) for name, value in self._small(request).items()}
+        content += [text for item in small.items() for text in (item[0].encode(), item[1])]
         stale = {name: part.error.detail for name, part in read.items() if part.error is not None}
-        parts["ages"] = orjson.dumps(ages(read))
         if stale:
-            parts["stale"] = orjson.dumps(stale)
+            small["stale"] = orjson.dumps(stale)
             content.append(orjson.dumps(sorted(stale)))
-        parts["collected_ms"] = b"%.3f" % ((time.perf_counter() - began) * 1000)
-        body = b"{" + b",".join(b'"%s":%s' % (name.encode(), text) for name, text in parts.items()) + b"}"
-        return Answer(body, blake2b(b"\0".join(content), digest_size=12).hexdigest())
+        small["ages"] = orjson.dumps(ages(read))
+
+        def encode() -> bytes:
+            agents = {} if rows is None else {"agents": columns.encode(rows, vectors=request.include_vectors)}
+            took = {"collected_ms": b"%.3f" % ((time.perf_counter() - began) * 1000)}
+            return join(agents | small | took)
+
+        return Answer(blake2b(b"\0".join(content), digest_size=12).hexdigest(), encode)
 
     def _wanted(self, request: StateRequest) -> dict[str, Part[Any]]:
         sources, read = self._sources, dict[str, Part[Any]]()
@@ -82,6 +89,11 @@ class Unified:
         if request.include_memory:
             found["memory"] = memory_of(self._sources, request.max_age_s)
         return found
+
+
+def join(parts: Mapping[str, bytes]) -> bytes:
+    """A JSON object of values that are encoded already."""
+    return b"{" + b",".join(b'"%s":%s' % (name.encode(), text) for name, text in parts.items()) + b"}"
 
 
 def system_of(sources: Sources, max_age_s: float) -> dict[str, Any]:
