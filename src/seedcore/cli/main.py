@@ -2,12 +2,13 @@
 
 import json
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from seedcore import __version__
-from seedcore.errors import SeedCoreError, SettingsError
+from seedcore.errors import InvalidInputError, SeedCoreError, SettingsError
 from seedcore.settings import SECRET_FIELDS, Settings, env_names, load_settings
 
 EXIT_BAD_INPUT = 2
@@ -22,6 +23,8 @@ app = typer.Typer(
 )
 config_app = typer.Typer(help="The settings: what there is, and what holds here.", no_args_is_help=True)
 app.add_typer(config_app, name="config")
+skill_app = typer.Typer(help="Skills of your own.", no_args_is_help=True)
+app.add_typer(skill_app, name="skill")
 
 
 def _show_version(wanted: bool) -> None:
@@ -70,6 +73,18 @@ def migrate(
         print(f"when nothing of the release before this one runs: seedcore migrate --after (to {newest()})")
 
 
+@skill_app.command("new")
+def skill_new(
+    name: Annotated[str, typer.Argument(help="What tasks will name as their type, such as acme.greet.")],
+    folder: Annotated[Path, typer.Option("--dir", help="Where the package's folder is made.")] = Path(),
+) -> None:
+    """Write the start of a package with a skill, a test and a README. Exit status 2: the name is wrong or taken."""
+    from seedcore.cli.skill_new import write_package
+
+    package = write_package(name, folder)
+    print(f"{package}: the README there says how to test, install and run it")
+
+
 @config_app.command("docs")
 def config_docs() -> None:
     """Print docs/configuration.md, made from the settings class."""
@@ -101,7 +116,7 @@ def main() -> None:
     """Run the command line. An error is one line that says what to mend, never a traceback."""
     try:
         app()
-    except SettingsError as error:
+    except (SettingsError, InvalidInputError) as error:
         _fail(error, EXIT_BAD_INPUT)
     except SeedCoreError as error:
         _fail(error, 1)
