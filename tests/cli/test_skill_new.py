@@ -34,7 +34,7 @@ def test_what_is_written_is_a_skill_that_seedcore_loads(tmp_path: Path, monkeypa
 
 
 @pytest.mark.parametrize(
-    "tool", [("ruff", "check", "--isolated", "."), ("ruff", "format", "--check", "."), ("mypy", ".")]
+    "tool", [("ruff", "check", "--extend-select", "I,B,UP,RUF", "."), ("ruff", "format", "--check", "."), ("mypy", ".")]
 )
 def test_what_is_written_is_clean(tmp_path: Path, tool: tuple[str, ...]):
     beside = Path(sys.executable).with_name(tool[0])

@@ -2,11 +2,13 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -19,9 +21,14 @@ from benchmarks.system import System
 pytestmark = [pytest.mark.e2e, pytest.mark.integration, pytest.mark.timeout(300)]
 
 
+ACME = Path(__file__).parents[2] / "examples" / "acme_skills"
+
+
 @pytest.fixture(scope="module")
 def system() -> Iterator[System]:
-    with System() as running:
+    """SeedCore with the example package's skills and organs."""
+    package = {"PYTHONPATH": str(ACME / "src"), "SEEDCORE_SKILLS": "acme_skills"}
+    with System(**package, SEEDCORE_ORGANS_PATH=str(ACME / "organs.yaml")) as running:
         yield running
 
 
@@ -49,6 +56,42 @@ def test_the_demo_answers_every_patient_once(system: System):
     found = json.loads(out)
     assert found["accuracy"] >= 0.9
     assert found["routes"] == {"fast": found["rows"]}
+
+
+def test_the_example_packages_skills_answer_as_its_readme_says(system: System):
+    _, ask, expected = re.findall(r"```\n(.*?)```", (ACME / "README.md").read_text(), re.DOTALL)
+    bodies = [json.loads(body) for body in re.findall(r"-d '(.*)'", ask)]
+    ended = [post(system, "/pipeline/route-and-execute", body).json() for body in bodies]
+    assert [task["result"] for task in ended] == [json.loads(line) for line in expected.splitlines()]
+    assert {task["decision"]["agent"].split("-")[0] for task in ended} == {"billing"}
+
+
+def test_a_follower_of_the_state_sees_a_task_come_and_go(system: System):
+    with httpx.Client(base_url=system.url, timeout=30) as client, client.stream("GET", "/state/stream") as stream:
+        told = _told(stream)
+        kind, snapshot = next(told)
+        assert kind == "snapshot"
+        done = snapshot["organs"].get("utility", {"completed": 0})["completed"]
+        until_ended(system, post(system, "/api/v1/tasks", {"type": "echo", "params": {"value": 1}}).json()["id"])
+        deltas = []
+        while not any(d.get("organs", {}).get("utility", {}).get("completed") == done + 1 for d in deltas):
+            kind, delta = next(told)
+            assert kind == "delta"
+            deltas.append(delta)
+        changed = {agent for delta in deltas for agent in delta.get("agents", {})}
+        state = system.get("/state/unified-state")
+        assert changed <= set(state["agents"])
+        assert state["system"]["cluster"]["nodes"] == 1
+
+
+def _told(stream: httpx.Response) -> Iterator[tuple[str, dict[str, Any]]]:
+    kind = ""
+    for line in stream.iter_lines():
+        name, _, value = line.partition(": ")
+        if name == "event":
+            kind = value
+        elif name == "data":
+            yield kind, json.loads(value)
 
 
 def test_a_goal_is_planned_and_its_steps_are_tasks(system: System):

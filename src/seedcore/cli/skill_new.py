@@ -47,7 +47,6 @@ _SKILL = '''\
 """The skill $name."""
 
 from pydantic import BaseModel, Field
-
 from seedcore.skills import SkillContext, skill
 
 __all__ = ["$function"]
@@ -73,10 +72,10 @@ async def $function(params: Params, context: SkillContext) -> Result:
 
 _TEST = """\
 import pytest
-from $package import $function
 from pydantic import ValidationError
-
 from seedcore.skills.testing import run_skill
+
+from $package import $function
 
 
 def test_words_are_counted() -> None:
