@@ -12,13 +12,13 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.organism import agents, calls
+from benchmarks.organism import agents, calls, state
 from benchmarks.organism.figures import Figure, Part
 from seedcore.settings import load_settings
 from seedcore.stores.embedded import embedded_postgres
 from seedcore.stores.migrate import migrate
 
-PARTS: dict[str, Part] = {"agents": agents.measure, "calls": calls.measure}
+PARTS: dict[str, Part] = {"agents": agents.measure, "calls": calls.measure, "state": state.measure}
 
 
 def main() -> int:

@@ -23,7 +23,8 @@ from unnest($1::text[], $2::text[], $3::int[], $4::float8[], $5::bigint[], $6::b
 on conflict (id) do update set organ = excluded.organ, host = excluded.host, running = excluded.running,
   queued_s = excluded.queued_s, completed = excluded.completed, failed = excluded.failed, rates = excluded.rates,
   lifecycle = excluded.lifecycle, standing = excluded.standing, roles = excluded.roles,
-  role_counts = excluded.role_counts, memory = excluded.memory, seq = nextval('seedcore.agent_change'), updated = now()
+  role_counts = excluded.role_counts, memory = excluded.memory,
+  seq = nextval('seedcore.agent_change'), change = pg_current_xact_id(), updated = now()
 """
 _RESTORE = """
 select id, completed, failed, rates, lifecycle, standing, role_counts, memory
