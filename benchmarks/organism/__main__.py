@@ -17,6 +17,7 @@ from benchmarks.organism.figures import Figure, Part
 from seedcore.settings import load_settings
 from seedcore.stores.embedded import embedded_postgres
 from seedcore.stores.migrate import migrate
+from seedcore.utils.logs import configure_logs
 
 PARTS: dict[str, Part] = {"agents": agents.measure, "calls": calls.measure, "state": state.measure}
 
@@ -41,6 +42,7 @@ def run(part: Part, rounds: int) -> list[Figure]:
     with tempfile.TemporaryDirectory(prefix="scb", dir="/var/tmp", ignore_cleanup_errors=True) as folder:
         Path(folder).chmod(0o755)
         server_settings = load_settings(data_dir=Path(folder) / "data")
+        configure_logs(server_settings)
         server = embedded_postgres(server_settings)
         settings = load_settings(data_dir=server_settings.data_dir, pg_dsn=server.acquire())
         try:

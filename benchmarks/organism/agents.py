@@ -3,10 +3,9 @@
 import asyncio
 import gc
 import time
+import tracemalloc
 from collections.abc import Sequence
 from statistics import median
-
-import psutil
 
 from benchmarks.organism.figures import Figure
 from seedcore.organism.agent_store import AgentStore
@@ -31,17 +30,11 @@ async def _measure(settings: Settings, rounds: int) -> list[Figure]:
     ids = [f"bench-{n:05d}" for n in range(AGENTS)]
     try:
         await _fill(store, ids)
-        activation, memory = [], []
-        for _ in range(rounds):
-            before = _rss()
-            book = AgentBook("bench", role_weights=ROLES, most=ADDRESSABLE)
-            activation.append(await _activate(store, book, ids))
-            memory.append((_rss() - before) / AGENTS)
-            assert book.agents[ids[-1]].completed == len(TYPES) * 2
-            del book
+        activation = [(await _activate(store, ids))[0] for _ in range(rounds)]
+        memory = [await _memory(store, ids) for _ in range(rounds)]
         return [
             Figure("activation of an agent, in batches of 100, p50", "µs", activation, 100),
-            Figure("memory of an idle agent (RSS)", "bytes", memory[:1], 4096, detail={"later_rounds": memory[1:]}),
+            Figure("memory of an idle agent", "bytes", memory, 4096),
             await _address(settings, store),
         ]
     finally:
@@ -56,17 +49,31 @@ async def _fill(store: AgentStore, ids: Sequence[str]) -> None:
     await store.save("bench", book)
 
 
-async def _activate(store: AgentStore, book: AgentBook, ids: Sequence[str]) -> float:
-    """Median over the batches, in microseconds an agent, from the naming of the ids to their memory."""
-    took = []
+async def _activate(store: AgentStore, ids: Sequence[str]) -> tuple[float, AgentBook]:
+    """Median over the batches, in microseconds an agent, from the naming of the ids to their memory; and the book."""
+    book, took = AgentBook("bench", role_weights=ROLES, most=ADDRESSABLE), []
     for start in range(0, len(ids), BATCH):
         batch = ids[start : start + BATCH]
         began = time.perf_counter()
         book.activate(batch)
         await store.restore(book)
         took.append((time.perf_counter() - began) / len(batch) * 1e6)
-    assert len(book.agents) == len(ids)
-    return median(took)
+    last = book.agents[ids[-1]]
+    assert (len(book.agents), last.completed + last.failed) == (len(ids), len(TYPES) * 2)
+    return median(took), book
+
+
+async def _memory(store: AgentStore, ids: Sequence[str]) -> float:
+    """Bytes of an active agent without work, its place in the book and its id included, as Python allocates them."""
+    gc.collect()
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        _, book = await _activate(store, [f"bench-{n:05d}" for n in range(len(ids))])
+        gc.collect()
+        return (tracemalloc.get_traced_memory()[0] - before) / len(book.agents)
+    finally:
+        tracemalloc.stop()
 
 
 async def _address(settings: Settings, store: AgentStore) -> Figure:
@@ -84,8 +91,3 @@ async def _address(settings: Settings, store: AgentStore) -> Figure:
     kept = len(book.agents) + book.slept
     detail = {"in_memory": most, "bound": settings.host_agents, "seconds": time.perf_counter() - began}
     return Figure("agents addressed on one host", "", [float(kept)], ADDRESSABLE, at_least=True, detail=detail)
-
-
-def _rss() -> int:
-    gc.collect()
-    return int(psutil.Process().memory_info().rss)

@@ -1,7 +1,6 @@
 """Agents in PostgreSQL: what they have learned, read and written in batches."""
 
-import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -97,7 +96,7 @@ def _columns(rows: Sequence[AgentRow]) -> list[list[Any]]:
         [a.queued_s for a in rows],
         [a.completed for a in rows],
         [a.failed for a in rows],
-        [json.dumps(a.rates) for a in rows],
+        [_json(a.rates) for a in rows],
         [a.lifecycle for a in rows],
         [_json(a.standing) for a in rows],
         [_json(a.roles) for a in rows],
@@ -106,8 +105,8 @@ def _columns(rows: Sequence[AgentRow]) -> list[list[Any]]:
     ]
 
 
-def _json(value: dict[str, float] | None) -> str | None:
-    return None if value is None else json.dumps(value)
+def _json(value: Mapping[str, Any] | None) -> str | None:
+    return None if value is None else orjson.dumps(value).decode()
 
 
 def _learned(row: Any) -> Learned:

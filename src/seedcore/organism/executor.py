@@ -73,21 +73,22 @@ class SkillExecutor:
 
     def submit(self, calls: Sequence[Call], done: Callable[[Completion], None]) -> list[Job]:
         """Run `calls` side by side; each ends with one call of `done`."""
-        jobs = [Job(call, done) for call in calls]
+        specs = {name: self._registry.get(name) for name in {call.skill for call in calls}}
+        jobs = [Job(call, specs[call.skill], done) for call in calls]
         self._agents.accept((call.agent, call.skill) for call in calls)
         for job in jobs:
             self._running.setdefault(job.call.task_id, []).append(job)
         free = self._gate.enter(jobs)
-        kinds = {kind: [job for job in free if self._kind(job) is kind] for kind in {self._kind(job) for job in free}}
-        for kind, those in kinds.items():
-            self._lanes[kind].add(those)
+        kinds = {_kind(spec) for spec in specs.values()}
+        for kind in kinds:
+            self._lanes[kind].add(free if len(kinds) == 1 else [job for job in free if _kind(job.spec) is kind])
         return jobs
 
     def withdraw(self, jobs: Sequence[Job]) -> None:
         """Cancel those of `jobs` that have not ended: nobody wants their results."""
         for job in jobs:
             if not job.ended:
-                self._lanes[self._kind(job)].cancel(job)
+                self._lanes[_kind(job.spec)].cancel(job)
 
     async def run(self, calls: Sequence[Call]) -> AsyncGenerator[list[Completion]]:
         """Run `calls` side by side; yields completions as they happen, those of one moment together."""
@@ -153,10 +154,6 @@ class SkillExecutor:
 
     # -- one call ------------------------------------------------------------------------------------------
 
-    def _kind(self, job: Job) -> Kind:
-        spec = self._registry.get(job.call.skill)
-        return Kind.ASYNC if spec is None else spec.kind
-
     def _ended(self, job: Job, completion: Completion | None) -> None:
         call = job.call
         jobs = self._running[call.task_id]
@@ -167,12 +164,11 @@ class SkillExecutor:
             self._agents.left(call.agent, call.skill)
             completion = failed(call, 0.0, "cancelled", "cancelled on request", retryable=False)
         else:
-            spec = self._registry.get(call.skill)
-            role = None if spec is None else spec.role
+            role = None if job.spec is None else job.spec.role
             self._agents.ended(call.agent, call.skill, completion.seconds, ok=completion.ok, role=role)
         job.done(completion)
         if (following := self._gate.leave(job)) is not None:
-            self._lanes[self._kind(following)].add([following])
+            self._lanes[_kind(following.spec)].add([following])
 
     async def _attempt(self, job: Job) -> Completion | None:
         """None when it was cancelled on request."""
@@ -195,28 +191,27 @@ class SkillExecutor:
             return Completion(call.task_id, call.token, call.agent, call.skill, True, seconds, text)
         if job.late and isinstance(failure, TimeoutError):
             failure = self._too_slow(job)
-        return self._failed(call, time.perf_counter() - job.began, failure)
+        return self._failed(job, time.perf_counter() - job.began, failure)
 
     def _given_up(self, job: Job) -> Completion | None:
         """The ending of a call whose skill ignores that it was cancelled; None when that was on request."""
         self._log.warning("skill goes on after it was cancelled", skill=job.call.skill, task=job.call.task_id)
         if job.cancelled:
             return None
-        return self._failed(job.call, time.perf_counter() - job.began, self._too_slow(job))
+        return self._failed(job, time.perf_counter() - job.began, self._too_slow(job))
 
     def _too_slow(self, job: Job) -> TooSlowError:
         return TooSlowError(f"the skill took longer than {job.limit_s:g} s")
 
-    def _failed(self, call: Call, seconds: float, error: BaseException) -> Completion:
-        failure = failure_of(error)
+    def _failed(self, job: Job, seconds: float, error: BaseException) -> Completion:
+        call, failure = job.call, failure_of(error)
         if not failure.foreseen:
             self._log.warning("skill raised", skill=call.skill, task=call.task_id, exc_info=error)
         told = failed(call, seconds, failure.code, failure.message, retryable=failure.retryable)
-        return self._with_policy(call, told)
+        return self._with_policy(call, job.spec, told)
 
-    def _with_policy(self, call: Call, told: Completion) -> Completion:
+    def _with_policy(self, call: Call, spec: SkillSpec | None, told: Completion) -> Completion:
         """When to try again, where the skill says something about that."""
-        spec = self._registry.get(call.skill)
         if spec is None or not told.retryable or (spec.retry.base_s is None and spec.retry.max_s is None):
             return told
         base_s = spec.retry.base_s or self._settings.retry_base_s
@@ -225,7 +220,7 @@ class SkillExecutor:
 
     async def _result(self, job: Job) -> str:
         call = job.call
-        spec = self._registry.find(call.skill)
+        spec = job.spec or self._registry.find(call.skill)
         job.limit_s = call.timeout_s or spec.timeout_s or self._settings.skill_timeout_s
         params = read_params(spec, call.params)
         if spec.kind is Kind.ASYNC:
@@ -255,6 +250,11 @@ class SkillExecutor:
         return SkillContext(
             call.task_id, call.attempt, call.token, key, logger, self._clients, call.agent, memory, flag, loop
         )
+
+
+def _kind(spec: SkillSpec | None) -> Kind:
+    # A call of an unknown skill fails where it costs least.
+    return Kind.ASYNC if spec is None else spec.kind
 
 
 def _requested() -> bool:

@@ -12,6 +12,7 @@ from contextvars import copy_context
 
 from seedcore.organism.queues import Turns
 from seedcore.skills.calls import Call, Completion
+from seedcore.skills.sdk import SkillSpec
 
 TURN_S = 0.01
 """A strand lets others have a turn after this long, however quick its calls are."""
@@ -25,6 +26,7 @@ class Job:
 
     Attributes:
         call: what to run.
+        spec: the skill; None when there is none of that name.
         began: when it began (`time.perf_counter`); 0.0 before.
         limit_s: seconds that it may take from then on; set before it first waits.
         cancelled: somebody asked for its end.
@@ -32,10 +34,23 @@ class Job:
         ended: it is over, was cancelled before it began, or was given up.
     """
 
-    __slots__ = ("agent", "began", "call", "cancelled", "done", "ended", "late", "limit_s", "task", "timer", "waited")
+    __slots__ = (
+        "agent",
+        "began",
+        "call",
+        "cancelled",
+        "done",
+        "ended",
+        "late",
+        "limit_s",
+        "spec",
+        "task",
+        "timer",
+        "waited",
+    )
 
-    def __init__(self, call: Call, done: Callable[[Completion], None]) -> None:
-        self.call, self.done, self.agent = call, done, call.agent
+    def __init__(self, call: Call, spec: SkillSpec | None, done: Callable[[Completion], None]) -> None:
+        self.call, self.spec, self.done, self.agent = call, spec, done, call.agent
         self.began = self.limit_s = 0.0
         self.cancelled = self.late = self.ended = self.waited = False
         self.task: asyncio.Task[None] | None = None
