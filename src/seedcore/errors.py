@@ -121,6 +121,12 @@ class ConflictError(SeedCoreError):
     code, status, title = "conflict", 409, "Conflict"
 
 
+class PreconditionFailedError(SeedCoreError):
+    """Somebody changed the thing since the caller read it."""
+
+    code, status, title = "precondition_failed", 412, "Precondition failed"
+
+
 class OverloadedError(SeedCoreError):
     """Too much is asked at once; try again later."""
 

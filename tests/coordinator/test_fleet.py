@@ -4,7 +4,7 @@ import pytest
 
 from seedcore.coordinator import fleet as module
 from seedcore.coordinator.fleet import REPORT_TTL_S, Fleet, Team
-from seedcore.energy.rates import DEFAULT_SECONDS
+from seedcore.energy.rates import DEFAULT_SECONDS, RateEstimate
 
 TABLE = {
     "epoch": 3,
@@ -143,3 +143,20 @@ def test_what_is_learned_between_batches_shows_in_the_next(fleet: Fleet):
     assert second[1, 0] == pytest.approx(fleet.rates.seconds("u-1", "echo"))
     assert second[1, 0] > first[1, 0]
     assert failure[1, 0] == pytest.approx(1 - fleet.rates.success("u-1", "echo"))
+
+
+def test_what_new_agents_had_learned_counts_once_and_before_what_they_learn_now(fleet: Fleet):
+    assert fleet.new_agents == {"u-0", "u-1", "m-0"}
+    fleet.learn("u-0", "echo", 1, 0.1, 1)
+    earlier = {"u-0": {"echo": RateEstimate(weight=20.0, seconds=40.0, successes=20.0)}}
+    for _ in range(2):
+        fleet.remember(["u-0", "u-1"], earlier)
+    assert fleet.new_agents == {"m-0"}
+    alone = RateEstimate(weight=1.0, seconds=0.1, successes=1.0)
+    alone.put_before(earlier["u-0"]["echo"])
+    assert fleet.rates.estimate("u-0", "echo") == alone
+    slow, average = fleet.service_s(team(fleet), ["echo"])[:, 0]
+    assert slow == pytest.approx(fleet.rates.seconds("u-0", "echo"))
+    assert average == pytest.approx(fleet.rates.type_seconds("echo"))
+    fleet.update({**TABLE, "epoch": 4})
+    assert fleet.new_agents == {"m-0"}, "the others are known"

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seedcore.organism.placement import keys_of, place
+from seedcore.organism.placement import choose_node, keys_of, place
 
 AGENTS = st.lists(st.text(min_size=1, max_size=12), max_size=120, unique=True)
 HOSTS = st.lists(st.text(min_size=1, max_size=12), min_size=1, max_size=9, unique=True)
@@ -47,3 +47,10 @@ def test_agents_without_a_host_are_an_error():
     assert place(keys_of([]), []).tolist() == []
     with pytest.raises(ValueError, match="no host"):
         place(keys_of(["a"]), [])
+
+
+def test_a_new_host_goes_where_its_organ_has_fewest_then_where_fewest_are():
+    taken = {"h-1": ("a", "n-1"), "h-2": ("b", "n-2"), "h-3": ("b", "n-2"), "h-4": ("b", "n-3")}
+    assert choose_node(["n-1", "n-2", "n-3"], "a", taken) == "n-3"
+    assert choose_node(["n-1", "n-2"], "a", taken) == "n-2"
+    assert choose_node([], "a", taken) is None

@@ -1,6 +1,7 @@
 """The pool of hosts: named, detached, in SeedCore's namespace, and found again by name. Ray itself is played."""
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ import ray
 from seedcore.organism import ray_pool as module
 from seedcore.organism.organs import HostPlan, OrganSpec
 from seedcore.organism.ray_pool import RayHostPool
+from seedcore.organism.reconcile import Pulse
 from seedcore.settings import load_settings
 
 PLAN = HostPlan(
@@ -24,13 +26,15 @@ class Actor:
     def __init__(self) -> None:
         self.error: Exception | None = None
         self.delay_s = 0.0
-        self.status = self
+        self.drained: list[float] = []
+        self.status = self.drain = self
 
-    async def remote(self) -> dict[str, Any]:
+    async def remote(self, *given: float) -> dict[str, Any]:
+        self.drained += given
         await asyncio.sleep(self.delay_s)
         if self.error is not None:
             raise self.error
-        return {}
+        return {"running": 2, "node": "n-1", "organ": "a"}
 
 
 class FakeRay:
@@ -46,6 +50,11 @@ class FakeRay:
 
     def remote(self, _kind: type) -> "FakeRay.Class":
         return FakeRay.Class(self)
+
+    def nodes(self) -> list[dict[str, Any]]:
+        small = {"NodeID": "0" * 56, "Alive": True, "Resources": {"CPU": 8.0}}
+        fits = [{"NodeID": f"{n}" * 56, "Alive": n != 3, "Resources": {"CPU": 1.0, "tpu": 1.0}} for n in (1, 2, 3)]
+        return [small, *fits]
 
     def get_actor(self, name: str, namespace: str) -> Actor:
         if (namespace, name) not in self.actors:
@@ -102,6 +111,20 @@ async def test_a_host_is_a_detached_named_actor_that_restarts_for_ever(fake: Fak
     assert fake.arguments == [(PLAN.name, "a", {"agent_concurrency": 3}, {"reader": 2.0})]
 
 
+async def test_hosts_of_an_organ_go_to_different_nodes_that_have_what_they_need(fake: FakeRay):
+    made = pool()
+    for n in range(4):
+        await made.ensure(replace(PLAN, name=f"seedcore-host-a-{n}"))
+    strategies = [options["scheduling_strategy"] for options in fake.options]
+    assert [s.node_id for s in strategies] == [n * 56 for n in "1212"]
+    assert all(s.soft for s in strategies)
+
+
+async def test_where_no_node_has_what_a_host_needs_ray_may_wait_for_one(fake: FakeRay):
+    await pool().ensure(replace(PLAN, spec=OrganSpec(num_gpus=1)))
+    assert fake.options[0]["scheduling_strategy"] == "SPREAD"
+
+
 async def test_a_host_is_made_once(fake: FakeRay):
     made = pool()
     for _ in range(3):
@@ -131,13 +154,25 @@ async def test_a_host_that_restarts_keeps_its_handle(fake: FakeRay):
     assert len(fake.options) == 1
 
 
-async def test_a_host_that_says_nothing_is_a_timeout(fake: FakeRay, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(module, "PING_S", 0.02)
+async def test_a_host_tells_what_it_has_in_hand_and_where_it_lives(fake: FakeRay):
     made = pool()
-    await made.ensure(PLAN)
-    made.handle(PLAN.name).delay_s = 30
-    with pytest.raises(TimeoutError):
-        await made.ping(PLAN.name)
+    assert await made.ensure(PLAN)
+    assert await made.ping(PLAN.name) == Pulse(2, "n-1")
+
+
+async def test_only_who_makes_a_host_says_so(fake: FakeRay):
+    assert await pool().ensure(PLAN)
+    assert not await pool().ensure(PLAN)
+
+
+async def test_hosts_are_listed_whoever_made_them(fake: FakeRay, monkeypatch: pytest.MonkeyPatch):
+    actors = [
+        {"name": PLAN.name, "namespace": "here"},
+        {"name": PLAN.name, "namespace": "elsewhere"},
+        {"name": "seedcore-dispatcher-0", "namespace": "here"},
+    ]
+    monkeypatch.setattr(module, "list_named_actors", lambda *, all_namespaces: actors if all_namespaces else [])
+    assert await pool().names() == [PLAN.name]
 
 
 async def test_a_removed_host_is_killed_and_may_be_made_again(fake: FakeRay):
@@ -148,6 +183,23 @@ async def test_a_removed_host_is_killed_and_may_be_made_again(fake: FakeRay):
     assert fake.killed == [first]
     await made.ensure(PLAN)
     assert made.handle(PLAN.name) is not first
+
+
+async def test_a_host_hands_back_what_it_has_before_it_is_retired(fake: FakeRay):
+    made = pool()
+    await made.ensure(PLAN)
+    host = made.handle(PLAN.name)
+    await made.retire(PLAN.name)
+    assert (host.drained, fake.killed) == ([0.0], [host])
+
+
+async def test_a_host_that_cannot_hand_back_is_retired_all_the_same(fake: FakeRay):
+    made = pool()
+    await made.ensure(PLAN)
+    host = made.handle(PLAN.name)
+    host.error = ray.exceptions.ActorDiedError()
+    await made.retire(PLAN.name)
+    assert fake.killed == [host]
 
 
 async def test_a_host_that_an_earlier_process_made_is_found_and_killed(fake: FakeRay):

@@ -1,170 +1,274 @@
-"""Reconciling: what is wanted is made, what died comes back, and the epoch says when something changed."""
+"""Reconciling: what is wanted is made, what died comes back, what goes is drained first."""
 
 import pytest
 
-from seedcore.organism.organs import HostPlan, HostRange, OrganSpec
-from seedcore.organism.reconcile import Reconciler
+from seedcore.organism import reconcile as module
+from seedcore.organism.desired import Organ
+from seedcore.organism.hosts import Host, name_of, organ_of_name
+from seedcore.organism.organs import OrganSpec
+from seedcore.organism.reconcile import SETTLE_S, SILENT_S, START_S, SUSPECT_S, Reconciler
+
+from .played_hosts import PlayedPool
+
+DRAIN_S = 60.0
 
 
-class Pool:
-    """Hosts in memory; a test kills and blocks them."""
+class Clock:
+    """A monotonic clock that a test moves."""
 
     def __init__(self) -> None:
-        self.alive: dict[str, HostPlan] = {}
-        self.made: list[str] = []
-        self.removed: list[str] = []
-        self.silent: set[str] = set()
-        self.refuse: set[str] = set()
-        self.stuck: set[str] = set()
+        self.now = 1000.0
 
-    async def ensure(self, plan: HostPlan) -> None:
-        if plan.name in self.refuse:
-            raise RuntimeError("no resources")
-        if plan.name not in self.alive:
-            self.made.append(plan.name)
-            self.alive[plan.name] = plan
-
-    async def ping(self, name: str) -> None:
-        if name in self.silent or name not in self.alive:
-            raise TimeoutError(name)
-
-    async def remove(self, name: str) -> None:
-        if name in self.stuck:
-            raise ConnectionError("Ray is away")
-        self.removed.append(name)
-        self.alive.pop(name, None)
+    def monotonic(self) -> float:
+        return self.now
 
 
-A0, A1, B0 = "seedcore-host-a-0", "seedcore-host-a-1", "seedcore-host-b-0"
-ORGANS = {"a": OrganSpec(agents=4, hosts=HostRange(min=2, max=2)), "b": OrganSpec(agents=1)}
+class Fleet:
+    """A reconciler, and rounds as its leader does them."""
+
+    def __init__(self, pool: PlayedPool, clock: Clock) -> None:
+        self.pool, self.clock = pool, clock
+        self.version = "1"
+        self.reconciler = Reconciler(pool, lambda o: f"{self.version}/{o.spec.num_cpus}", lambda _o: 10, DRAIN_S)
+        self.number = 0
+
+    async def round(self, organs: dict[str, Organ], after_s: float = 1.0) -> None:
+        self.clock.now += after_s
+        reconciler = self.reconciler
+        await reconciler.look(organs)
+        await reconciler.remove_drained()
+        make, _ = reconciler.plan(organs)
+        for name, count in sorted(make.items()):
+            for _ in range(count):
+                self.number += 1
+                reconciler.add(organs[name], self.number)
+
+    async def rounds(self, organs: dict[str, Organ], seconds: int) -> None:
+        for _ in range(seconds):
+            await self.round(organs)
+
+    def living(self) -> list[str]:
+        return sorted(host.name for host in self.reconciler.hosts.values() if host.takes_tasks)
+
+    def host(self, name: str) -> Host:
+        return self.reconciler.hosts[name]
 
 
 @pytest.fixture
-def pool() -> Pool:
-    return Pool()
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    made = Clock()
+    monkeypatch.setattr(module, "time", made)
+    monkeypatch.setattr(module, "PING_S", 0.02)
+    return made
 
 
 @pytest.fixture
-def reconciler(pool: Pool) -> Reconciler:
-    return Reconciler(pool)
+def pool() -> PlayedPool:
+    return PlayedPool()
 
 
-async def test_nothing_wanted_is_not_complete(reconciler: Reconciler, pool: Pool):
-    await reconciler.round()
-    assert not reconciler.complete
-    assert (reconciler.living(), reconciler.epoch, pool.made) == ([], 0, [])
+@pytest.fixture
+def fleet(pool: PlayedPool, clock: Clock) -> Fleet:
+    return Fleet(pool, clock)
 
 
-async def test_wanted_hosts_are_unknown_until_they_were_asked(reconciler: Reconciler):
-    reconciler.desire(ORGANS)
-    assert not reconciler.complete
-    assert {state.reason for state in reconciler.hosts.values()} == {"not asked yet"}
+def organ(name: str = "a", least: int = 1, most: int | None = None, **fields: object) -> dict[str, Organ]:
+    spec = {"agents": 8, "hosts": {"min": least, "max": most or least}, **fields}
+    return {name: Organ(name, OrganSpec.model_validate(spec))}
 
 
-async def test_a_round_makes_what_is_wanted(reconciler: Reconciler, pool: Pool):
-    reconciler.desire(ORGANS)
-    await reconciler.round()
-    assert reconciler.living() == sorted(pool.made) == [A0, A1, B0]
-    assert reconciler.complete
-    assert {state.reason for state in reconciler.hosts.values()} == {None}
+ONE, TWO = organ(), organ(least=2)
+A1, A2, A3 = (name_of("a", n) for n in (1, 2, 3))
 
 
-async def test_rounds_over_a_healthy_fleet_change_nothing(reconciler: Reconciler, pool: Pool):
-    reconciler.desire(ORGANS)
-    await reconciler.round()
-    epoch = reconciler.epoch
-    for _ in range(3):
-        await reconciler.round()
-    assert (reconciler.epoch, len(pool.made), pool.removed) == (epoch, 3, [])
+def test_a_name_tells_the_organ():
+    assert organ_of_name(name_of("my-organ-2", 7)) == "my-organ-2"
+    assert [organ_of_name(name) for name in ("seedcore-host-", "seedcore-host-7", "seedcore-host-a-x", "a-7")] == [
+        None
+    ] * 4
 
 
-async def test_a_host_that_dies_is_made_anew_in_the_same_round(reconciler: Reconciler, pool: Pool):
-    reconciler.desire(ORGANS)
-    await reconciler.round()
-    del pool.alive[A1]
-    await reconciler.round()
+async def test_what_is_wanted_is_made_and_then_left_alone(fleet: Fleet, pool: PlayedPool):
+    await fleet.rounds({**TWO, **organ("b")}, 2)
+    assert fleet.living() == sorted(pool.made) == [A1, A2, name_of("b", 3)]
+    await fleet.rounds({**TWO, **organ("b")}, 100)
+    assert (len(pool.made), pool.removed) == (3, [])
+
+
+async def test_a_host_that_dies_is_made_anew(fleet: Fleet, pool: PlayedPool):
+    await fleet.rounds(TWO, 2)
+    del pool.alive[A2]
+    await fleet.round(TWO)
+    assert fleet.living() == [A1, A2]
+    assert pool.made.count(A2) == 2
+
+
+async def test_a_host_that_restarts_gets_no_tasks_until_it_answers(fleet: Fleet, pool: PlayedPool):
+    await fleet.rounds(TWO, 2)
+    pool.dead.add(A1)
+    await fleet.rounds(TWO, 5)
+    assert fleet.living() == [A2]
+    assert "is dead" in (fleet.host(A1).reason or "")
+    pool.dead.clear()
+    await fleet.round(TWO)
+    assert fleet.living() == [A1, A2]
+    assert (pool.made, pool.removed) == ([A1, A2], [])
+
+
+async def test_a_host_that_says_nothing_is_passed_over_and_then_made_anew(fleet: Fleet, pool: PlayedPool):
+    await fleet.rounds(TWO, 2)
+    pool.silent.add(A1)
+    await fleet.rounds(TWO, int(SUSPECT_S) - 1)
+    assert fleet.living() == [A1, A2]
+    await fleet.rounds(TWO, 3)
+    assert fleet.living() == [A2]
+    await fleet.rounds(TWO, int(SILENT_S - SUSPECT_S) + 2)
+    assert pool.removed == [A1]
+    assert fleet.living() == [A1, A2]
     assert pool.made.count(A1) == 2
-    assert reconciler.complete
 
 
-async def test_a_silent_host_is_lost_and_the_epoch_tells_it_both_ways(reconciler: Reconciler, pool: Pool):
-    reconciler.desire(ORGANS)
-    await reconciler.round()
-    epoch = reconciler.epoch
-    pool.silent.add(A0)
-    await reconciler.round()
-    assert reconciler.living() == [A1, B0]
-    assert not reconciler.complete
-    assert "TimeoutError" in (reconciler.hosts[A0].reason or "")
-    assert reconciler.epoch == epoch + 1
-    await reconciler.round()
-    assert reconciler.epoch == epoch + 1, "nobody came or went"
+async def test_a_question_that_ray_cancels_is_a_host_that_does_not_answer_and_ends_no_round(fleet: Fleet, pool):
+    await fleet.rounds(TWO, 2)
+    pool.cancels.add(A1)
+    await fleet.rounds(TWO, 2)
+    assert fleet.living() == [A2]
+    pool.cancels.clear()
+    await fleet.round(TWO)
+    assert fleet.living() == [A1, A2]
+
+
+async def test_a_host_that_comes_to_itself_in_time_is_kept(fleet: Fleet, pool: PlayedPool):
+    await fleet.rounds(TWO, 2)
+    pool.silent.add(A1)
+    await fleet.rounds(TWO, int(SUSPECT_S) + 3)
     pool.silent.clear()
-    await reconciler.round()
-    assert (reconciler.complete, reconciler.epoch) == (True, epoch + 2)
+    watch = fleet.reconciler._watched[A1]
+    assert watch.ping is not None
+    watch.ping.cancel()  # the played host forgets its callers; a real one would answer now
+    watch.ping = None
+    await fleet.rounds(TWO, int(SILENT_S))
+    assert (fleet.living(), pool.removed) == ([A1, A2], [])
 
 
-async def test_one_host_that_cannot_be_made_holds_up_no_other(reconciler: Reconciler, pool: Pool):
-    pool.refuse.add(A0)
-    reconciler.desire(ORGANS)
-    await reconciler.round()
-    assert reconciler.living() == [A1, B0]
-    assert reconciler.hosts[A0].reason == "RuntimeError: no resources"
-    pool.refuse.clear()
-    await reconciler.round()
-    assert reconciler.complete
-
-
-async def test_hosts_that_nobody_wants_any_more_are_removed(reconciler: Reconciler, pool: Pool):
-    reconciler.desire(ORGANS)
-    await reconciler.round()
-    reconciler.desire({"a": OrganSpec(agents=4, hosts=HostRange(min=1, max=1))})
-    await reconciler.round()
-    assert sorted(pool.removed) == [A1, B0]
-    assert reconciler.living() == sorted(pool.alive) == [A0]
-    assert reconciler.complete
-
-
-async def test_a_removal_that_fails_is_tried_again_and_holds_up_nothing(reconciler: Reconciler, pool: Pool):
-    reconciler.desire(ORGANS)
-    await reconciler.round()
-    pool.stuck.add(B0)
-    reconciler.desire({"a": ORGANS["a"], "c": OrganSpec(agents=1)})
-    await reconciler.round()
-    assert reconciler.living() == [A0, A1, "seedcore-host-c-0"]
-    assert B0 in pool.alive
-    pool.stuck.clear()
-    await reconciler.round()
-    assert pool.removed == [B0]
-    await reconciler.round()
-    assert pool.removed == [B0]
-
-
-async def test_a_host_that_is_wanted_again_is_not_removed(reconciler: Reconciler, pool: Pool):
-    reconciler.desire(ORGANS)
-    await reconciler.round()
-    reconciler.desire({"a": ORGANS["a"]})
-    reconciler.desire(ORGANS)
-    await reconciler.round()
+async def test_a_host_that_starts_has_longer(fleet: Fleet, pool: PlayedPool):
+    pool.silent |= {A1}
+    await fleet.rounds(ONE, int(START_S) - 5)
     assert pool.removed == []
-    assert reconciler.living() == [A0, A1, B0]
+    await fleet.rounds(ONE, 15)
+    assert pool.removed == [A1]
 
 
-async def test_living_hosts_live_on_when_their_organ_grows(reconciler: Reconciler, pool: Pool):
-    reconciler.desire({"a": OrganSpec(agents=4, hosts=HostRange(min=1, max=1))})
-    await reconciler.round()
-    epoch = reconciler.epoch
-    reconciler.desire({"a": OrganSpec(agents=4, hosts=HostRange(min=2, max=2))})
-    assert reconciler.living() == [A0]
-    assert reconciler.epoch > epoch, "agents have moved, though no host came or went yet"
-    await reconciler.round()
-    assert (reconciler.living(), pool.made) == ([A0, A1], [A0, A1])
+async def test_one_organ_that_cannot_be_made_holds_up_no_other(fleet: Fleet, pool: PlayedPool):
+    pool.refuse.add("b")
+    both = {**ONE, **organ("b")}
+    await fleet.rounds(both, 3)
+    assert fleet.living() == [A1]
+    assert fleet.host(name_of("b", 2)).reason == "RuntimeError: no resources"
+    pool.refuse.clear()
+    await fleet.rounds(both, 2)
+    assert fleet.living() == [A1, name_of("b", 2)]
 
 
-async def test_wanting_the_same_again_changes_nothing(reconciler: Reconciler, pool: Pool):
-    reconciler.desire(ORGANS)
-    await reconciler.round()
-    epoch = reconciler.epoch
-    reconciler.desire(dict(reversed(ORGANS.items())))
-    await reconciler.round()
-    assert (reconciler.epoch, len(pool.made), pool.removed) == (epoch, 3, [])
+async def test_a_host_drains_until_it_has_nothing_in_hand(fleet: Fleet, pool: PlayedPool):
+    await fleet.rounds({**ONE, **organ("b")}, 2)
+    b = name_of("b", 2)
+    pool.running[b] = 3
+    await fleet.rounds(ONE, 20)
+    assert fleet.living() == [A1], "it gets no tasks"
+    assert b in pool.alive
+    pool.running[b] = 0
+    await fleet.rounds(ONE, 2)
+    assert (pool.removed, list(pool.alive)) == ([b], [A1])
+
+
+async def test_an_idle_host_is_stopped_no_sooner_than_everybody_knows(fleet: Fleet, pool: PlayedPool):
+    await fleet.rounds(ONE, 2)
+    await fleet.round({})
+    await fleet.rounds({}, int(SETTLE_S))
+    assert A1 in pool.alive
+    await fleet.rounds({}, 2)
+    assert (pool.alive, fleet.reconciler.hosts) == ({}, {})
+
+
+async def test_a_host_that_never_ends_its_tasks_is_stopped_when_its_time_is_up(fleet: Fleet, pool: PlayedPool):
+    await fleet.rounds(ONE, 2)
+    pool.running[A1] = 1
+    await fleet.rounds({}, int(DRAIN_S))
+    assert A1 in pool.alive
+    await fleet.rounds({}, 3)
+    assert pool.alive == {}
+
+
+async def test_a_removal_that_fails_is_tried_again(fleet: Fleet, pool: PlayedPool):
+    await fleet.rounds(ONE, 2)
+    pool.stuck.add(A1)
+    await fleet.rounds({}, 10)
+    assert A1 in pool.alive
+    pool.stuck.clear()
+    await fleet.rounds({}, 1)
+    assert (pool.alive, pool.removed) == ({}, [A1])
+
+
+async def test_an_organ_grows_and_shrinks_with_its_load(fleet: Fleet, pool: PlayedPool):
+    wanted = organ(least=1, most=3)
+    await fleet.rounds(wanted, 2)
+    pool.running[A1] = 20
+    await fleet.rounds(wanted, 10)
+    assert fleet.living() == [A1, A2, A3]
+    pool.running[A1] = 0
+    await fleet.rounds(wanted, 55)
+    assert len(fleet.living()) == 3
+    await fleet.rounds(wanted, 15)
+    assert fleet.living() == [A1]
+    assert sorted(pool.removed) == [A2, A3]
+
+
+async def test_a_new_version_replaces_hosts_one_by_one_and_never_below_the_minimum(fleet: Fleet, pool: PlayedPool):
+    await fleet.rounds(TWO, 2)
+    fleet.version = "2"
+    seen = set()
+    for _ in range(40):
+        await fleet.round(TWO)
+        seen.add(len(fleet.living()))
+        assert len(fleet.living()) >= 2
+    assert fleet.living() == [A3, name_of("a", 4)]
+    assert sorted(pool.removed) == [A1, A2]
+    assert {fleet.host(name).fingerprint for name in fleet.living()} == {"2/0.0"}
+
+
+async def test_changed_resources_reach_running_hosts(fleet: Fleet, pool: PlayedPool):
+    await fleet.rounds(ONE, 2)
+    bigger = organ(num_cpus=2)
+    await fleet.rounds(bigger, 12)
+    assert [plan.spec.num_cpus for plan in pool.alive.values()] == [2]
+
+
+async def test_hosts_that_nobody_planned_are_kept_for_wanted_organs_until_a_successor_lives(fleet: Fleet, pool):
+    for name in (name_of("a", 0), name_of("gone", 0)):
+        pool.alive[name] = None
+    await fleet.reconciler.adopt(ONE)
+    assert pool.removed == [name_of("gone", 0)]
+    await fleet.round(ONE)
+    assert fleet.living() == [name_of("a", 0)]
+    await fleet.rounds(ONE, 10)
+    assert fleet.living() == [A1]
+    assert name_of("a", 0) not in pool.alive
+
+
+async def test_another_leader_goes_on_where_one_stopped(fleet: Fleet, pool: PlayedPool, clock: Clock):
+    await fleet.rounds({**ONE, **organ("b")}, 2)
+    b = name_of("b", 2)
+    pool.running[b] = 1
+    await fleet.rounds(ONE, 5)
+    second = Fleet(pool, clock)
+    second.number = fleet.number
+    hosts = {h.name: Host(h.name, h.organ, h.fingerprint, drain_reason=h.drain_reason) for h in [fleet.host(A1)]}
+    hosts[b] = Host(b, "b", "1/0.0", drain_reason="not wanted any more", draining_s=DRAIN_S - 1)
+    second.reconciler.take_up(hosts)
+    await second.round(ONE)
+    assert second.living() == [A1]
+    assert b in pool.alive
+    await second.rounds(ONE, 2)
+    assert list(pool.alive) == [A1], "the time that it drained for the one before counts"
+    assert pool.made == [A1, b]

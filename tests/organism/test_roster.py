@@ -29,6 +29,12 @@ def test_there_are_as_many_as_desired_each_once_and_none_that_is_gone(roster: Ro
     assert set(found) >= set(roster.extra[:agents])
 
 
+@given(ROSTERS, st.integers(1, 30))
+def test_who_joins_is_wanted_and_nobody_leaves_for_it(roster: Roster, agents: int):
+    joined = roster.joined_by(["c-1", "a-0030"])
+    assert set(ids(joined, agents + 2)) == {*ids(roster, agents), "c-1", "a-0030"} or "a-0030" in ids(roster, agents)
+
+
 @given(ROSTERS, st.integers(1, 29))
 def test_an_organ_that_grows_keeps_all_that_it_has(roster: Roster, agents: int):
     assert set(ids(roster, agents)) < set(ids(roster, agents + 1))
@@ -45,5 +51,5 @@ def test_agents_that_leave_are_not_used_again(roster: Roster, agents: int, data:
 @given(ROSTERS, st.integers(8, 30), st.data())
 def test_agents_that_leave_and_come_back_are_there_as_before(roster: Roster, agents: int, data: st.DataObject):
     leaving = data.draw(st.lists(st.sampled_from(ids(roster, agents)), unique=True, max_size=agents - 1))
-    back = roster.without(leaving).joined_by("a", leaving)
+    back = roster.without(leaving).joined_by(leaving)
     assert set(ids(back, agents)) == set(ids(roster, agents))

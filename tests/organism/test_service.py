@@ -5,19 +5,27 @@ import json
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import httpx
 import pytest
 from ray.exceptions import ActorDiedError
 
+from seedcore.errors import UnavailableError
+from seedcore.organism import keeper as keeper_module
+from seedcore.organism import reconcile as reconcile_module
 from seedcore.organism import service as module
 from seedcore.organism.agents import AgentBook
 from seedcore.organism.executor import SkillExecutor
+from seedcore.organism.organ_store import LeadLostError
 from seedcore.organism.organs import HostPlan
+from seedcore.organism.schemas import ExecuteOnOrgan, FleetRequest
 from seedcore.organism.service import OrganismService
 from seedcore.settings import Settings, load_settings
 from seedcore.skills import SkillRegistry
 from seedcore.skills.calls import Call, Completion
+
+from .played_hosts import PlayedPool
 
 pytestmark = pytest.mark.integration
 
@@ -44,28 +52,30 @@ class Host:
         raise AssertionError
 
 
-class Pool:
-    """Hosts of one test, shared by all the replicas that it starts."""
+class Pool(PlayedPool):
+    """Hosts of one test, shared by all the replicas that it starts; they run skills."""
 
     def __init__(self, settings: Settings) -> None:
+        super().__init__()
         self.settings = settings
         self.hosts: dict[str, Host] = {}
-        self.refuse: set[str] = set()
 
-    async def ensure(self, plan: HostPlan) -> None:
-        if plan.name in self.refuse:
-            raise RuntimeError("no room")
-        if plan.name not in self.hosts:
+    async def ensure(self, plan: HostPlan) -> bool:
+        made = await super().ensure(plan)
+        if made:
             self.hosts[plan.name] = Host(plan, self.settings)
-
-    async def ping(self, name: str) -> None:
-        if name not in self.hosts:
-            raise TimeoutError(name)
+        return made
 
     async def remove(self, name: str) -> None:
+        await super().remove(name)
         self.hosts.pop(name, None)
 
+    def kill(self, name: str) -> None:
+        del self.alive[name], self.hosts[name]
+
     def handle(self, name: str) -> Host:
+        if name not in self.hosts:
+            raise ValueError(name)
         return self.hosts[name]
 
 
@@ -92,7 +102,10 @@ def pool(configured: Settings) -> Pool:
 async def start(configured: Settings, pool: Pool, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Start]:
     """Start a replica; Ray is neither there nor needed."""
     monkeypatch.setattr(module, "RayHostPool", lambda _settings: pool)
-    monkeypatch.setattr(module, "ROUND_S", 0.05)
+    monkeypatch.setattr(keeper_module, "ROUND_S", 0.05)
+    monkeypatch.setattr(reconcile_module, "PING_S", 0.05)
+    monkeypatch.setattr(reconcile_module, "SETTLE_S", 0.1)
+    monkeypatch.setattr(module, "COME_UP_S", 3.0)
     monkeypatch.setattr(OrganismService, "_tell_where", lambda _self: None)
     started: list[OrganismService] = []
 
@@ -151,7 +164,7 @@ async def test_initialize_brings_every_organ_to_its_size(up: httpx.AsyncClient, 
         "utility": (4, 4),
         "ml": (1, 1),
     }
-    assert sorted(pool.hosts) == ["seedcore-host-ml-0", "seedcore-host-utility-0", "seedcore-host-utility-1"]
+    assert sorted(pool.hosts) == ["seedcore-host-ml-1", "seedcore-host-utility-2", "seedcore-host-utility-3"]
     health = await up.get("/health")
     assert (health.status_code, health.json()["organism_initialized"]) == (200, True)
     assert health.json()["organs"] == {"utility": "4/4", "ml": "1/1"}
@@ -167,13 +180,13 @@ async def test_the_fleet_tells_who_lives_where_and_which_organ_runs_what(up: htt
     assert fleet["skills"]["echo"] == "utility"
     utility = fleet["organs"]["utility"]
     assert utility["agents"] == [f"utility-{n:04d}" for n in range(4)]
-    assert sorted(utility["hosts"]) == ["seedcore-host-utility-0", "seedcore-host-utility-1"]
+    assert sorted(utility["hosts"]) == ["seedcore-host-utility-2", "seedcore-host-utility-3"]
     assert sorted(utility["host"]) == [0, 0, 1, 1]
     agents = (await up.get("/agents")).json()["items"]
     assert len(agents) == 5
-    assert {"id": "ml-0000", "organ": "ml", "host": "seedcore-host-ml-0"} in agents
+    assert {"id": "ml-0000", "organ": "ml", "host": "seedcore-host-ml-1", "lifecycle": "scout"} in agents
     route = (await up.post("/resolve-route", json={"type": "echo"})).json()
-    assert route == {"type": "echo", "organ_id": "utility", "epoch": fleet["epoch"]}
+    assert route == {"organ_id": "utility", "resolved_from": "type", "epoch": fleet["epoch"]}
     assert (await up.post("/resolve-route", json={"type": "nope"})).status_code == 404
 
 
@@ -198,12 +211,12 @@ async def test_a_bad_organs_file_is_told_and_changes_nothing(up: httpx.AsyncClie
 
 
 async def test_a_host_that_does_not_come_up_is_named_and_tried_again(http: httpx.AsyncClient, pool: Pool):
-    pool.refuse.add("seedcore-host-ml-0")
+    pool.refuse.add("ml")
     answer = await http.post("/initialize")
     assert answer.status_code == 503
-    assert "seedcore-host-ml-0" in answer.json()["detail"]
+    assert "seedcore-host-ml-1" in answer.json()["detail"]
     host = (await http.get("/status")).json()["organs"]["ml"]["hosts"][0]
-    assert (host["alive"], host["reason"]) == (False, "RuntimeError: no room")
+    assert (host["alive"], host["reason"]) == (False, "RuntimeError: no resources")
     pool.refuse.clear()
     async with asyncio.timeout(10):
         while (await http.get("/health")).status_code != 200:
@@ -211,15 +224,86 @@ async def test_a_host_that_does_not_come_up_is_named_and_tried_again(http: httpx
 
 
 async def test_a_host_that_dies_comes_back_by_itself(up: httpx.AsyncClient, pool: Pool):
-    dead = pool.hosts.pop("seedcore-host-ml-0")
-    await until(lambda: pool.hosts.get("seedcore-host-ml-0") not in (None, dead))
+    dead = pool.hosts["seedcore-host-ml-1"]
+    pool.kill("seedcore-host-ml-1")
+    await until(lambda: pool.hosts.get("seedcore-host-ml-1") not in (None, dead))
 
 
-async def test_a_restarted_replica_goes_on_by_itself(up: httpx.AsyncClient, service: OrganismService, start: Start):
+async def test_stored_organs_that_do_not_fit_this_version_are_replaced(
+    http: httpx.AsyncClient, service: OrganismService
+):
+    async with service._database.connection() as connection:
+        await connection.execute("""insert into seedcore.organs (id, spec) values ('utility', '{"future": 1}')""")
+    assert (await http.post("/initialize")).status_code == 200
+
+
+# -- replicas ----------------------------------------------------------------------------------------------
+
+
+async def test_a_replica_that_starts_finds_what_lives_before_it_answers(
+    up: httpx.AsyncClient, service: OrganismService, start: Start, pool: Pool
+):
     await service.stop()
+    made = list(pool.made)
     again = await start()
-    await until(lambda: again._reconciler.complete)
+    health = await again.health()
+    assert (health["ready"], health["organism_initialized"], health["starting"]) == (True, True, False)
     assert (await again.status()).organs.keys() == {"utility", "ml"}
+    await until(lambda: again._keeper.leads)
+    assert pool.made == made
+
+
+async def test_until_it_has_looked_a_replica_claims_nothing(up: httpx.AsyncClient, service: OrganismService, start):
+    again = await start()
+    await again._keeper.resign()
+    await again._loop
+    again._keeper.looked = False
+    health = await again.health()
+    assert (health["ready"], health["organism_initialized"], health["starting"]) == (False, None, True)
+    with pytest.raises(UnavailableError, match="not looked yet"):
+        await again.fleet(FleetRequest())
+
+
+async def test_two_replicas_at_once_make_nothing_twice_and_tell_the_same(
+    up: httpx.AsyncClient, service: OrganismService, start: Start, pool: Pool
+):
+    other = await start()
+    assert (service._keeper.leads, other._keeper.leads) == (True, False)
+    made, removed = list(pool.made), list(pool.removed)
+    await asyncio.sleep(0.5)  # several rounds of both: what must not happen has had its time
+    assert (pool.made, pool.removed) == (made, removed)
+    assert await other.fleet(FleetRequest()) == await service.fleet(FleetRequest())
+    assert (await other.health())["organism_initialized"]
+    body = ExecuteOnOrgan.model_validate(echo("here"))
+    assert (await other.execute_on_organ(body)).result == {"value": "here"}
+
+
+async def test_when_the_leader_goes_the_other_heals(
+    up: httpx.AsyncClient, service: OrganismService, start: Start, pool: Pool
+):
+    other = await start()
+    await service.stop()
+    await until(lambda: other._keeper.leads)
+    dead = pool.hosts["seedcore-host-ml-1"]
+    pool.kill("seedcore-host-ml-1")
+    await until(lambda: pool.hosts.get("seedcore-host-ml-1") not in (None, dead))
+    await until(lambda: other._keeper.complete)
+
+
+async def test_a_leader_that_lost_the_lead_writes_nothing(up: httpx.AsyncClient, service: OrganismService):
+    keeper = service._keeper
+    async with service._database.connection() as connection:
+        taken = "update seedcore.organism set leader = gen_random_uuid(), leads_until = now() + interval '1 hour'"
+        await connection.execute(taken)
+        with pytest.raises(LeadLostError):
+            await keeper._store.save_hosts(keeper._owner, [], [], new_epoch=True)
+        with pytest.raises(LeadLostError):
+            await keeper._store.number_hosts(keeper._owner, 1)
+    await until(lambda: not keeper.leads)
+    assert (await up.get("/health")).status_code == 200
+
+
+# -- what is wanted ----------------------------------------------------------------------------------------
 
 
 async def test_a_fresh_replica_removes_what_a_changed_file_does_not_want(
@@ -228,14 +312,197 @@ async def test_a_fresh_replica_removes_what_a_changed_file_does_not_want(
     await service.stop()
     organs_file.write_text("organs: {utility: {agents: 1}}")
     await (await start()).initialize()
-    assert list(pool.hosts) == ["seedcore-host-utility-0"]
+    await until(lambda: len(pool.hosts) == 1)
+    assert pool.of("ml") == []
 
 
-async def test_stored_organs_that_do_not_fit_this_version_are_replaced(
-    http: httpx.AsyncClient, service: OrganismService
+async def test_an_organ_is_read_changed_and_read_again(up: httpx.AsyncClient, pool: Pool):
+    answer = await up.get("/organs/utility")
+    organ = answer.json()
+    assert (answer.headers["etag"], organ["version"], organ["from_file"]) == ('"1"', 1, True)
+    assert "echo" in organ["skills"]
+    spec = {**organ["spec"], "agents": 6, "hosts": {"min": 3, "max": 3}}
+    answer = await up.put("/organs/utility", json=spec, headers={"If-Match": '"1"'})
+    assert (answer.status_code, answer.headers["etag"]) == (200, '"2"')
+    assert (await up.get("/organs/utility")).json()["spec"]["agents"] == 6
+    await until(lambda: len(pool.of("utility")) == 3)
+    stale = await up.put("/organs/utility", json=spec, headers={"If-Match": '"1"'})
+    assert (stale.status_code, stale.json()["code"]) == (412, "precondition_failed")
+    assert "version 2" in stale.json()["detail"]
+    assert {organ["id"] for organ in (await up.get("/organs")).json()["items"]} == {"utility", "ml"}
+    assert (await up.get("/organs/nowhere")).status_code == 404
+
+
+async def test_what_was_put_outlives_the_next_initialize_and_a_new_replica(
+    up: httpx.AsyncClient, service: OrganismService, start: Start
 ):
-    await service._store.save({"utility": {"from_the_future": 1}})
-    assert (await http.post("/initialize")).status_code == 200
+    await up.put("/organs/utility", json={"agents": 9})
+    assert (await up.post("/initialize")).json()["organs"]["utility"]["desired_agents"] == 9
+    await service.stop()
+    assert (await (await start()).status()).organs["utility"].desired_agents == 9
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "field"),
+    [
+        ("/organs/utility", {"agents": 0}, "agents"),
+        ("/organs/utility", {"hosts": {"min": 2, "max": 1}}, "hosts"),
+        ("/organs/utility", {"skills": ["nope"]}, "organs.utility.skills"),
+        ("/organs/Bad Name", {"agents": 1}, "organ_id"),
+    ],
+)
+async def test_a_wrong_organ_is_told_and_changes_nothing(up: httpx.AsyncClient, path: str, body: Any, field: str):
+    answer = await up.put(path, json=body)
+    assert answer.status_code == 422, answer.text
+    assert field in [error["field"] for error in answer.json()["errors"]]
+    assert (await up.get("/organs/utility")).json()["version"] == 1
+
+
+async def test_an_organ_is_removed_only_when_no_skill_runs_there(up: httpx.AsyncClient, pool: Pool):
+    answer = await up.delete("/organs/utility")
+    assert (answer.status_code, "echo" in answer.json()["detail"]) == (409, True)
+    assert (await up.put("/organs/spare", json={"agents": 1})).status_code == 201
+    await until(lambda: len(pool.of("spare")) == 1)
+    assert (await up.delete("/organs/spare", headers={"If-Match": '"7"'})).status_code == 412
+    assert (await up.delete("/organs/spare")).status_code == 204
+    await until(lambda: pool.of("spare") == [])
+    assert (await up.get("/organs/spare")).status_code == 404
+
+
+async def test_a_skill_that_nobody_knows_ends_initialize_with_its_name(up: httpx.AsyncClient, organs_file: Path):
+    organs_file.write_text("organs: {utility: {skills: [acme.nope]}}")
+    answer = await up.post("/initialize")
+    assert (answer.status_code, "acme.nope" in answer.json()["detail"]) == (422, True)
+    assert (await up.get("/health")).status_code == 200
+
+
+async def test_shutdown_stops_every_host_for_good_and_initialize_starts_again(
+    up: httpx.AsyncClient, service: OrganismService, start: Start, pool: Pool
+):
+    status = (await up.post("/shutdown")).json()
+    assert (status["stopped"], status["organism_initialized"], pool.hosts) == (True, False, {})
+    await service.stop()
+    again = await start()
+    assert (await again.health())["stopped"]
+    with pytest.raises(UnavailableError, match="POST /organism/initialize"):
+        await again.fleet(FleetRequest())
+    assert (await again.initialize()).organism_initialized
+    assert len(pool.hosts) == 3
+
+
+# -- routes ------------------------------------------------------------------------------------------------
+
+
+async def test_routes_are_resolved_one_by_one_and_many_at_once(up: httpx.AsyncClient):
+    await up.put("/organs/ml", json={"agents": 1, "domains": ["risk"]})
+    answer = (await up.post("/resolve-route", json={"domain": "risk"})).json()
+    assert (answer["organ_id"], answer["resolved_from"]) == ("ml", "domain")
+    items = [{"type": "echo"}, {"domain": "risk"}, {"type": "nope"}, {}]
+    answer = (await up.post("/resolve-routes", json={"items": items})).json()
+    assert [item["organ_id"] for item in answer["items"]] == ["utility", "ml", None, None]
+    assert [item["error"] and item["error"]["code"] for item in answer["items"]] == [
+        None,
+        None,
+        "not_found",
+        "invalid_input",
+    ]
+    assert (await up.post("/resolve-route", json={})).status_code == 422
+
+
+async def test_a_route_changes_with_its_organ(up: httpx.AsyncClient):
+    before = (await up.post("/resolve-route", json={"type": "echo"})).json()
+    await up.put("/organs/loud", json={"agents": 1, "skills": ["echo"]})
+    after = (await up.post("/resolve-route", json={"type": "echo"})).json()
+    assert (before["organ_id"], after["organ_id"]) == ("utility", "loud")
+    assert after["epoch"] > before["epoch"]
+
+
+# -- evolution ---------------------------------------------------------------------------------------------
+
+
+async def write_agents(service: OrganismService, *rows: tuple[str, str, str, int, float]) -> None:
+    async with service._database.connection() as connection:
+        await connection.executemany(
+            """insert into seedcore.agents (id, organ, host, running, queued_s, completed, rates)
+               values ($1, $2, $3, $4, $5, 10, '{"echo": {"weight": 9.0, "seconds": 18.0, "successes": 9.0}}')
+               on conflict (id) do update set running = excluded.running, queued_s = excluded.queued_s,
+                 seq = nextval('seedcore.agent_change')""",
+            rows,
+        )
+
+
+async def test_a_split_takes_effect_is_measured_and_undone(up: httpx.AsyncClient, service: OrganismService, pool: Pool):
+    await write_agents(service, ("utility-0000", "utility", "seedcore-host-utility-2", 2, 4.0))
+    body = {"operation": "split", "organ_id": "utility", "into": "loud", "skills": ["echo"]}
+    answer = await up.post("/evolve", json=body)
+    assert answer.status_code == 200, answer.text
+    record = answer.json()
+    assert (record["energy_before"]["energy"], record["energy_before"]["agents"]) == (8.0, 1)
+    assert record["energy_after"]["energy"] == 8.0
+    assert record["energy_after"]["measured_at"] > record["energy_before"]["measured_at"]
+    assert len(pool.of("loud")) == 2
+    fleet = (await up.get("/fleet")).json()
+    assert fleet["skills"]["echo"] == "loud"
+    assert len(fleet["organs"]["loud"]["agents"]) == len(fleet["organs"]["utility"]["agents"]) == 2
+    assert (await up.get("/evolve")).json()["items"] == [record]
+
+    undone = await up.post(f"/evolve/{record['id']}/undo")
+    assert undone.json()["undone_at"] is not None
+    assert (await up.get("/organs/loud")).status_code == 404
+    assert (await up.get("/organs/utility")).json()["spec"]["agents"] == 4
+    await until(lambda: pool.of("loud") == [])
+    again = await up.post(f"/evolve/{record['id']}/undo")
+    assert (again.status_code, "has been undone" in again.json()["detail"]) == (409, True)
+    assert (await up.post(f"/evolve/{uuid4()}/undo")).status_code == 404
+
+
+async def test_what_was_changed_since_cannot_be_undone(up: httpx.AsyncClient):
+    body = {"operation": "retire", "agents": ["utility-0001"], "wait_s": 0}
+    record = (await up.post("/evolve", json=body)).json()
+    assert record["energy_after"] is None, "nobody has waited, and no number stands for it"
+    await up.put("/organs/utility", json={"agents": 7})
+    answer = await up.post(f"/evolve/{record['id']}/undo")
+    assert (answer.status_code, "'utility'" in answer.json()["detail"]) == (409, True)
+
+
+async def test_a_clone_starts_with_what_the_original_has_learned(up: httpx.AsyncClient, service: OrganismService):
+    await write_agents(service, ("utility-0000", "utility", "seedcore-host-utility-2", 0, 0.0))
+    await up.post("/evolve", json={"operation": "clone", "agent": "utility-0000", "wait_s": 0})
+    async with service._database.connection() as connection:
+        row = await connection.fetchrow("select * from seedcore.agents where id = 'utility-0000-c1'")
+    assert json.loads(row["rates"])["echo"]["seconds"] == 18.0
+    assert (row["completed"], row["host"]) == (0, "")
+    assert "utility-0000-c1" in (await up.get("/fleet")).json()["organs"]["utility"]["agents"]
+
+
+async def test_agents_that_are_not_wanted_any_more_sleep_when_their_work_is_done(
+    up: httpx.AsyncClient, service: OrganismService
+):
+    await write_agents(service, ("utility-0003", "utility", "seedcore-host-utility-2", 1, 2.0))
+    await up.post("/evolve", json={"operation": "retire", "agents": ["utility-0003"], "wait_s": 0})
+    assert "utility-0003" not in [agent["id"] for agent in (await up.get("/agents")).json()["items"]]
+
+    async def host() -> str:
+        async with service._database.connection() as connection:
+            return await connection.fetchval("select host from seedcore.agents where id = 'utility-0003'")
+
+    assert await host() == "seedcore-host-utility-2", "it has work in hand"
+    await write_agents(service, ("utility-0003", "utility", "seedcore-host-utility-2", 0, 0.0))
+    async with asyncio.timeout(10):
+        while await host():
+            await asyncio.sleep(0.02)
+
+
+async def test_lifecycles_reach_the_table(up: httpx.AsyncClient, service: OrganismService):
+    before = (await up.get("/fleet")).json()
+    assert before["organs"]["utility"]["scouts"] == [0, 1, 2, 3]
+    await write_agents(service, ("utility-0001", "utility", "seedcore-host-utility-2", 0, 0.0))
+    async with service._database.connection() as connection:
+        await connection.execute(
+            "update seedcore.agents set lifecycle = 'employed', seq = nextval('seedcore.agent_change')"
+        )
+    await until(lambda: service._keeper.epoch > before["epoch"])
+    assert (await up.get("/fleet")).json()["organs"]["utility"]["scouts"] == [0, 2, 3]
 
 
 # -- one task now ------------------------------------------------------------------------------------------
@@ -310,8 +577,8 @@ async def test_a_host_that_died_is_503_and_a_silent_one_504(
 
 
 async def test_an_organ_without_a_living_host_is_503(up: httpx.AsyncClient, pool: Pool):
-    pool.refuse.add("seedcore-host-ml-0")
-    del pool.hosts["seedcore-host-ml-0"]
+    pool.refuse.add("ml")
+    pool.kill("seedcore-host-ml-1")
     async with asyncio.timeout(10):
         while (await up.get("/health")).status_code == 200:
             await asyncio.sleep(0.02)

@@ -1,4 +1,4 @@
-"""What the organism keeps: desired organs, and agents with all that they learned."""
+"""What is kept of agents: all that they learned."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -9,8 +9,6 @@ import pytest
 from seedcore.errors import UnavailableError
 from seedcore.organism.agent_store import LONGEST_PAUSE_S, REPORT_S, SAVE_SHARE, AgentStore, pause_after
 from seedcore.organism.agents import AgentBook
-from seedcore.organism.organs import OrganSpec
-from seedcore.organism.store import OrganStore
 from seedcore.settings import Settings
 from seedcore.stores.postgres import Database
 
@@ -27,33 +25,6 @@ async def database(pg_settings: Settings) -> AsyncIterator[Database]:
 @pytest.fixture
 def agents(database: Database) -> AgentStore:
     return AgentStore(database)
-
-
-@pytest.fixture
-def organs(database: Database) -> OrganStore:
-    return OrganStore(database)
-
-
-async def test_before_the_first_start_no_organ_is_desired(organs: OrganStore):
-    assert await organs.load() == {}
-
-
-async def test_desired_organs_come_back_as_they_went(organs: OrganStore):
-    specs = {
-        "utility": OrganSpec(agents=8, description="ü", resources={"tpu": 0.5}).model_dump(mode="json"),
-        "ml": OrganSpec().model_dump(mode="json"),
-    }
-    await organs.save(specs)
-    assert await organs.load() == specs
-    assert OrganSpec.model_validate((await organs.load())["ml"]) == OrganSpec()
-
-
-async def test_saving_replaces_and_drops(organs: OrganStore):
-    await organs.save({"a": {"agents": 1}, "b": {"agents": 2}})
-    await organs.save({"b": {"agents": 3}, "c": {"agents": 4}})
-    assert await organs.load() == {"b": {"agents": 3}, "c": {"agents": 4}}
-    await organs.save({})
-    assert await organs.load() == {}
 
 
 async def test_an_agent_has_its_memory_back_on_its_next_host(agents: AgentStore):

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from seedcore.energy.potential import Floats
-from seedcore.energy.rates import PRIOR_WEIGHT, RateTable
+from seedcore.energy.rates import PRIOR_WEIGHT, RateEstimate, RateTable
 
 REPORT_TTL_S = 10.0
 """A dispatcher that has not asked for this long does not wait for anything any more."""
@@ -79,8 +79,11 @@ class Fleet:
 
     epoch: int = 0
     rates: RateTable = field(default_factory=RateTable)
+    new_agents: set[str] = field(default_factory=set)
+    """Agents in the table whose earlier outcomes nobody has told yet; see `remember`."""
     explored: dict[str, float] = field(default_factory=dict)
     """For each organ the share of a task that its scouts are still owed."""
+    _known: set[str] = field(default_factory=set)
     _organ_of_skill: dict[str, str] = field(default_factory=dict)
     _timeouts: dict[str, float] = field(default_factory=dict)
     _teams: dict[str, Team] = field(default_factory=dict)
@@ -96,6 +99,9 @@ class Fleet:
         self._timeouts = dict(table["timeouts"])
         self._teams = {organ: Team.of(organ, columns) for organ, columns in table["organs"].items()}
         self._learned = {}
+        now = {agent for team in self._teams.values() for agent in team.ids}
+        self.new_agents = (self.new_agents & now) | (now - self._known)
+        self._known = now
         self.explored = {organ: owed for organ, owed in self.explored.items() if organ in self._teams}
 
     def learn(self, agent: str, task_type: str, count: int, seconds: float, successes: int) -> None:
@@ -104,6 +110,17 @@ class Fleet:
         for organ, team in self._teams.items():
             if (columns := self._learned.get((organ, task_type))) is not None and agent in team.place:
                 self._write(columns, team.place[agent], agent, task_type)
+
+    def remember(self, agents: Iterable[str], learned: Mapping[str, Mapping[str, RateEstimate]]) -> None:
+        """Take in what new agents had learned before: as they last told their hosts, by agent and type.
+
+        Those that have none are known not to have any. Each agent's past counts once.
+        """
+        for agent in self.new_agents.intersection(agents):
+            for task_type, earlier in learned.get(agent, {}).items():
+                self.rates.remember(agent, task_type, earlier)
+        self.new_agents.difference_update(agents)
+        self._learned = {}
 
     def report(self, asker: str, outstanding: Iterable[tuple[str, str, int]]) -> None:
         """What `asker` waits for now: (agent, type, count)."""

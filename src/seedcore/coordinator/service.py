@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from typing import Any
 
 from ray import serve
@@ -11,6 +12,7 @@ from ray import serve
 from seedcore.clients.organism import OrganismClient
 from seedcore.coordinator.decision import decide, decide_columns
 from seedcore.coordinator.fleet import Fleet
+from seedcore.coordinator.memory import PAGE, rates_of
 from seedcore.coordinator.schemas import (
     DecideBatch,
     DecideColumns,
@@ -21,7 +23,7 @@ from seedcore.coordinator.schemas import (
 )
 from seedcore.errors import DeadlineError, SeedCoreError, UnavailableError
 from seedcore.skills.registry import SkillRegistry
-from seedcore.stores.postgres import Database
+from seedcore.stores.postgres import DATABASE_ERRORS, Database
 from seedcore.tasks import queries
 from seedcore.tasks.feed import EventFeed
 from seedcore.tasks.intake import Submission
@@ -44,12 +46,16 @@ class CoordinatorService(ServiceBase):
         self._feed = EventFeed(self._database)
         self._submission = Submission(self.settings, SkillRegistry.load(self.settings))
         self._fleet_at = float("-inf")
+        self._remembering: asyncio.Task[None] | None = None
         self._fleet_lock = asyncio.Lock()
         self._decided: dict[str, int] = {}
         self._batches = 0
 
     async def stop(self) -> None:
         """Close connections."""
+        if self._remembering is not None:
+            self._remembering.cancel()
+            await asyncio.gather(self._remembering, return_exceptions=True)
         await self._feed.aclose()
         await self._database.aclose()
         await self._organism.aclose()
@@ -158,6 +164,18 @@ class CoordinatorService(ServiceBase):
                 raise UnavailableError(f"No routing table yet: {error.detail}", retry_after_s=1) from error
             self.log.warning("routing table is old", epoch=self._fleet.epoch, reason=error.detail)
         self._fleet_at = time.monotonic()
+        if self._fleet.new_agents and (self._remembering is None or self._remembering.done()):
+            self._remembering = asyncio.create_task(self._remember(), name="remember")
+
+    async def _remember(self) -> None:
+        """Read what the table's new agents had learned, beside the decisions: they count as average until then."""
+        try:
+            while self._fleet.new_agents:
+                page = list(islice(self._fleet.new_agents, PAGE))
+                self._fleet.remember(page, await rates_of(self._database, page))
+        except DATABASE_ERRORS as error:
+            # They stay new: the next table is the next try.
+            self.log.warning("what agents had learned is not known yet", reason=f"{type(error).__name__}: {error}")
 
 
 CoordinatorDeployment = serve.deployment(name="CoordinatorService")(serve.ingress()(CoordinatorService))

@@ -66,6 +66,14 @@ class RateTable:
         self._types.setdefault(task_type, RateEstimate()).add(count, seconds, successes)
         self._agents.setdefault(task_type, {}).setdefault(agent, RateEstimate()).add(count, seconds, successes)
 
+    def remember(self, agent: str, task_type: str, earlier: RateEstimate) -> None:
+        """Take in what an agent had learned earlier, as outcomes before all that were added here."""
+        for known in (
+            self._types.setdefault(task_type, RateEstimate()),
+            self._agents.setdefault(task_type, {}).setdefault(agent, RateEstimate()),
+        ):
+            known.put_before(earlier)
+
     def estimate(self, agent: str, task_type: str) -> RateEstimate | None:
         """What `agent` itself learned about `task_type`; None when it has not done any."""
         return self._agents.get(task_type, {}).get(agent)

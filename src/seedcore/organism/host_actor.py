@@ -6,6 +6,8 @@ import time
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
+import ray
+
 from seedcore import __version__
 from seedcore.clients.bundle import Clients
 from seedcore.organism.agent_memory import AgentMemory
@@ -110,12 +112,13 @@ class AgentHost:
         """What this host is and does.
 
         Returns:
-            `{host, organ, version, agents, slept, running, lost_slots, lost_threads, processes, blocked_s?, closed?,
-            last_end?}`: `agents` are active, `slept` were put to sleep, `blocked_s` is for how long the skills' loop
-            has given no answer, `closed` why no calls are taken, `last_end` why the process before this one ended
-            itself (`{reason, task_id?, agent?, skill?, stack?, at}`).
+            `{host, organ, node, version, agents, slept, running, lost_slots, lost_threads, processes, blocked_s?,
+            closed?, last_end?}`: `node` is Ray's, `agents` are active, `slept` were put to sleep, `blocked_s` is for
+            how long the skills' loop has given no answer, `closed` why no calls are taken, `last_end` why the process
+            before this one ended itself (`{reason, task_id?, agent?, skill?, stack?, at}`).
         """
-        return {"host": self.name, "organ": self._agents.organ, "version": __version__, **self._told()}
+        node = ray.get_runtime_context().get_node_id()
+        return {"host": self.name, "organ": self._agents.organ, "node": node, "version": __version__, **self._told()}
 
     async def drain(self, grace_s: float) -> dict[str, Any]:
         """Take no more calls, wait `grace_s` seconds for those that run, hand the others back, and save.

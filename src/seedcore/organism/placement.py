@@ -4,7 +4,8 @@ Every (agent, host) pair has a score that nobody chooses; an agent lives on the 
 room. When a host goes, its agents move, and few others; when it comes back, they come back. Two replicas agree.
 """
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from hashlib import blake2b
 
 import numpy as np
@@ -49,6 +50,19 @@ def place(agents: Keys, hosts: Sequence[str]) -> Places:
         room -= np.bincount(wanted[accepted], minlength=len(hosts))
         homeless = homeless[order[~accepted]]
     return home
+
+
+def choose_node(nodes: Sequence[str], organ: str, taken: Mapping[str, tuple[str, str]]) -> str | None:
+    """The node for a new host: the one with the fewest hosts of its organ, then with the fewest of all.
+
+    Args:
+        nodes: those that have what the host needs.
+        organ: the host's.
+        taken: organ and node of every host that there is.
+    """
+    own = Counter(node for other, node in taken.values() if other == organ)
+    every = Counter(node for _, node in taken.values())
+    return min(nodes, key=lambda node: (own[node], every[node], node), default=None)
 
 
 def _best(agents: Keys, host_keys: Keys, open_hosts: Places) -> tuple[Places, Keys]:

@@ -8,21 +8,28 @@ from seedcore.organism.organs import OrganSpec
 from seedcore.organism.placement import Keys, keys_of, place
 from seedcore.organism.roster import Roster
 
-SCOUT, ARCHIVED = "scout", "archived"
+SCOUT, EMPLOYED, ARCHIVED = "scout", "employed", "archived"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Members:
     """An organ's agents: their ids, and the numbers that place them on hosts."""
 
     ids: tuple[str, ...]
     keys: Keys
+    _placed: tuple[tuple[str, ...], list[int]] | None = None
 
     @classmethod
     def of(cls, organ: str, spec: OrganSpec, roster: Roster) -> "Members":
         """The agents that an organ ought to have."""
         ids = roster.agent_ids(organ, spec)
         return cls(ids, keys_of(ids))
+
+    def homes(self, hosts: Sequence[str]) -> list[int]:
+        """The place in `hosts` of each agent; worked out anew only for other hosts than the last time."""
+        if self._placed is None or self._placed[0] != tuple(hosts):
+            self._placed = tuple(hosts), place(self.keys, hosts).tolist()
+        return self._placed[1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +53,7 @@ def build_table(
         epoch: changes whenever the content does.
         members: agents of each organ.
         hosts: living hosts of each organ that take tasks; an organ without any has no agents in the table.
-        lifecycle: of the agents whose lifecycle is known.
+        lifecycle: of the agents that have worked; others are scouts.
         skills: see `Skills`.
 
     Returns:
@@ -60,24 +67,25 @@ def build_table(
 def _organ(members: Members, hosts: Sequence[str], lifecycle: Mapping[str, str]) -> dict[str, Any]:
     if not hosts:
         return {"hosts": [], "agents": [], "host": [], "scouts": [], "archived": []}
-    stages = [lifecycle.get(agent) for agent in members.ids] if lifecycle else ()
+    # Who has never worked has no row yet: a scout.
+    stages = [lifecycle.get(agent, SCOUT) for agent in members.ids]
     return {
         "hosts": list(hosts),
         "agents": list(members.ids),
-        "host": place(members.keys, hosts).tolist(),
+        "host": members.homes(hosts),
         "scouts": [n for n, stage in enumerate(stages) if stage == SCOUT],
         "archived": [n for n, stage in enumerate(stages) if stage == ARCHIVED],
     }
 
 
 def agents_of(table: Mapping[str, Any], organ_ids: Iterable[str] | None = None) -> list[dict[str, str]]:
-    """Living agents as records, for people: id, organ, host and lifecycle where it is not employed."""
+    """Living agents as records, for people: id, organ, host, lifecycle."""
     found = []
     for organ, own in table["organs"].items():
         if organ_ids is not None and organ not in organ_ids:
             continue
         stage = {**dict.fromkeys(own["scouts"], SCOUT), **dict.fromkeys(own["archived"], ARCHIVED)}
         for n, (agent, host) in enumerate(zip(own["agents"], own["host"], strict=True)):
-            record = {"id": agent, "organ": organ, "host": own["hosts"][host]}
-            found.append({**record, "lifecycle": stage[n]} if n in stage else record)
+            lifecycle = stage.get(n, EMPLOYED)
+            found.append({"id": agent, "organ": organ, "host": own["hosts"][host], "lifecycle": lifecycle})
     return found

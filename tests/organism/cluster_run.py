@@ -1,0 +1,178 @@
+"""The Organism on a Ray of three nodes: hosts are killed, stopped and lose their node. Prints a line of JSON.
+
+    python cluster_run.py TEMP_DIR
+
+SEEDCORE_PG_DSN and SEEDCORE_ORGANS_PATH say where and what. The service runs in this process, without Serve.
+"""
+
+import asyncio
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import ray
+from ray.cluster_utils import Cluster
+
+from seedcore.errors import SeedCoreError
+from seedcore.organism import reconcile
+from seedcore.organism.schemas import ExecuteOnOrgan
+from seedcore.organism.service import OrganismService
+from seedcore.settings import get_settings
+
+DEADLINE_S = 90.0
+# What is shipped waits three times as long for a silent host.
+reconcile.SUSPECT_S, reconcile.SILENT_S = 2.0, 5.0
+
+
+async def timed(condition: Callable[[], Awaitable[bool]]) -> float:
+    """Seconds until `condition` holds."""
+    began = time.monotonic()
+    async with asyncio.timeout(DEADLINE_S):
+        while not await condition():
+            await asyncio.sleep(0.05)
+    return round(time.monotonic() - began, 2)
+
+
+class Run:
+    """One service after the other on one cluster."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self.cluster = cluster
+        self.service = OrganismService({"version": "1"})
+        self.told: dict[str, Any] = {}
+
+    async def works(self) -> bool:
+        """Whether every agent that the table names does a task."""
+        try:
+            count = sum(len(own["agents"]) for own in self.service._keeper.table()["organs"].values())
+            await asyncio.gather(*[self.service.execute_on_organ(echo(n)) for n in range(count)])
+        except SeedCoreError:
+            return False
+        return count == 6
+
+    async def whole(self) -> bool:
+        """Whether all that is wanted is there, and every agent works."""
+        return self.service._keeper.settled and await self.works()
+
+    async def where(self) -> dict[str, tuple[str, int]]:
+        """Node and process of every host in the table."""
+        names = [host.name for host in self.service._keeper.hosts.values() if host.takes_tasks]
+        calls = [ray.get_actor(name, namespace=get_settings().namespace).__ray_call__.remote(_where) for name in names]
+        return dict(zip(names, await asyncio.gather(*calls), strict=True))
+
+    async def replica(self, version: str) -> None:
+        """The service's replica goes, another comes."""
+        await self.service.stop()
+        self.service = OrganismService({"version": version})
+        await self.service.start()
+
+    async def all(self) -> None:
+        told = self.told
+        await self.service.start()
+        told["before"] = (await self.service.health())["organism_initialized"]
+        while True:
+            try:
+                await self.service.initialize()
+                break
+            except SeedCoreError:
+                continue
+        told["works"] = await self.works()
+        homes = await self.where()
+        told["nodes"] = len({node for node, _ in homes.values()})
+
+        name, (_, pid) = sorted(homes.items())[0]
+        os.kill(pid, signal.SIGKILL)
+        told["killed_works_s"] = await timed(self.moved(name, pid))
+        told["killed_whole_s"] = await timed(self.whole)
+
+        name, (_, pid) = sorted((await self.where()).items())[0]
+        os.kill(pid, signal.SIGSTOP)
+        told["stopped_whole_s"] = await timed(self.replaced(name, pid))
+
+        await self.replica("1")
+        health = await self.service.health()
+        told["replica"] = (health["ready"], health["organism_initialized"])
+        made = set(await self.where())
+
+        lost = next(iter(self.cluster.worker_nodes))
+        on_it = [name for name, (node, _) in (await self.where()).items() if node == lost.node_id]
+        await asyncio.to_thread(self.cluster.remove_node, lost, False)
+        told["node_had"] = len(on_it)
+        told["node_lost_s"] = await timed(self.off(lost.node_id))
+        homes = await self.where()
+        told["same_hosts"] = set(homes) == made
+        told["nodes_after"] = len({node for node, _ in homes.values()})
+
+        await self.replica("2")
+        least = 3
+        began = time.monotonic()
+        while set(await self.where()) & made or not await self.whole():
+            assert time.monotonic() - began < DEADLINE_S
+            least = min(least, sum(host.takes_tasks for host in self.service._keeper.hosts.values()))
+            assert await self.works()
+        told["rolled"] = (least, len(await self.where()))
+
+        status = await self.service.shutdown()
+        told["after_shutdown"] = [status.stopped, len(list(await self.service._pool.names()))]
+        await self.service.stop()
+
+    def moved(self, name: str, pid: int) -> Callable[[], Awaitable[bool]]:
+        async def condition() -> bool:
+            homes = await self.where() if await self.works() else {}
+            return bool(homes) and (name not in homes or homes[name][1] != pid)
+
+        return condition
+
+    def replaced(self, name: str, pid: int) -> Callable[[], Awaitable[bool]]:
+        async def condition() -> bool:
+            alive = self.service._keeper.hosts[name].takes_tasks if name in self.service._keeper.hosts else True
+            gone = not os.path.exists(f"/proc/{pid}")
+            return gone and alive and await self.whole()
+
+        return condition
+
+    def off(self, node: str) -> Callable[[], Awaitable[bool]]:
+        async def condition() -> bool:
+            if not await self.whole():
+                return False
+            return node not in {home for home, _ in (await self.where()).values()}
+
+        return condition
+
+
+def echo(value: int) -> ExecuteOnOrgan:
+    task = {"type": "echo", "params": {"value": value}}
+    return ExecuteOnOrgan.model_validate({"organ_id": "utility", "task": task, "organ_timeout_s": 2})
+
+
+def _where(_host: Any) -> tuple[str, int]:
+    return ray.get_runtime_context().get_node_id(), os.getpid()
+
+
+def main(temp_dir: str) -> None:
+    small = {"num_cpus": 1, "object_store_memory": 80_000_000, "include_dashboard": False}
+    cluster = Cluster(initialize_head=True, head_node_args={**small, "temp_dir": temp_dir})
+    try:
+        for _ in range(2):
+            cluster.add_node(**small)
+        ray.init(address=cluster.address, namespace=get_settings().namespace, log_to_driver=False)
+        run = Run(cluster)
+        try:
+            asyncio.run(run.all())
+        except BaseException:
+            keeper = run.service._keeper
+            print(run.service._loop, keeper.leads, keeper.epoch, *keeper.hosts.values(), sep="\n", file=sys.stderr)
+            raise
+        finally:
+            print(json.dumps(run.told), flush=True)
+    finally:
+        ray.shutdown()
+        cluster.shutdown()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

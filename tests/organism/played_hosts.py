@@ -1,0 +1,56 @@
+"""Hosts in memory; a test kills, stops and loads them."""
+
+import asyncio
+
+from seedcore.organism.organs import HostPlan
+from seedcore.organism.reconcile import Pulse
+
+
+class PlayedPool:
+    """What a reconciler asks of Ray. Several reconcilers may share it, as replicas share a Ray."""
+
+    def __init__(self) -> None:
+        self.alive: dict[str, HostPlan] = {}
+        self.made: list[str] = []
+        self.removed: list[str] = []
+        self.running: dict[str, int] = {}
+        self.silent: set[str] = set()
+        self.dead: set[str] = set()
+        self.refuse: set[str] = set()
+        self.stuck: set[str] = set()
+        self.cancels: set[str] = set()
+
+    async def ensure(self, plan: HostPlan) -> bool:
+        if plan.organ in self.refuse:
+            raise RuntimeError("no resources")
+        if plan.name in self.alive:
+            return False
+        self.made.append(plan.name)
+        self.alive[plan.name] = plan
+        return True
+
+    async def ping(self, name: str) -> Pulse:
+        if name in self.cancels:
+            raise asyncio.CancelledError
+        if name in self.silent:
+            await asyncio.Event().wait()
+        if name not in self.alive or name in self.dead:
+            raise ConnectionError(f"{name} is dead")
+        return Pulse(self.running.get(name, 0), "node-1")
+
+    async def remove(self, name: str) -> None:
+        if name in self.stuck:
+            raise ConnectionError("Ray is away")
+        self.removed.append(name)
+        self.alive.pop(name, None)
+        self.silent.discard(name)
+
+    async def retire(self, name: str) -> None:
+        await self.remove(name)
+
+    async def names(self) -> list[str]:
+        return list(self.alive)
+
+    def of(self, organ: str) -> list[str]:
+        """The hosts of an organ that are there."""
+        return sorted(name for name, plan in self.alive.items() if plan.organ == organ)
