@@ -87,3 +87,32 @@ def test_little_room_waits_a_moment_for_a_whole_batch(clock):
     clock.now += PATIENT_S + 1e-6
     assert lane.wanted(10) == 10
     assert lane.wanted(0) == 0
+
+
+def test_who_is_called_in_vain_hesitates_longer_and_who_finds_something_does_not(clock):
+    lane = Lane(500, 2.0)
+    lane.rest()
+    pauses = []
+    for _ in range(10):
+        clock.now += 10
+        lane.took(500, 0)
+        lane.wake()
+        pauses.append(lane.pause_s())
+        clock.now += lane.pause_s() + 1e-6
+        assert lane.wanted(1000) == 500
+    assert pauses == sorted(pauses)
+    assert pauses[0] == 0
+    assert pauses[-1] == pytest.approx(lanes.SHYEST_S)
+    lane.took(500, 3)
+    lane.wake()
+    assert lane.wanted(1000) == 500
+
+
+def test_only_a_claim_that_found_little_makes_the_next_one_wait_and_not_for_long(clock):
+    lane = Lane(500, 2.0)
+    for got, waits in ((0, False), (1, True), (499, True), (500, False)):
+        lane.took(500, got)
+        assert (lane.gather_s() > 0) == waits
+    lane.took(500, 1)
+    clock.now += lanes.GATHER_S + 1e-6
+    assert lane.gather_s() == 0

@@ -166,8 +166,8 @@ class Dispatcher:
 
     async def _turn_step(self) -> None:
         self._ledger.changed.clear()
-        wanted = self._lanes[False].wanted(self._room())
-        slow = self._lanes[True].wanted(self._slow_room())
+        wanted = 0 if self._gather_s(slow=False) else self._lanes[False].wanted(self._room())
+        slow = 0 if self._gather_s(slow=True) else self._lanes[True].wanted(self._slow_room())
         if wanted:
             await self._take(wanted, slow=False)
         elif self._ledger.pending and not self._soon():
@@ -178,7 +178,15 @@ class Dispatcher:
             await self._rest()
 
     def _soon(self) -> bool:
-        return self._room() > 0 and self._lanes[False].soon
+        return self._room() > 0 and not self._gather_s(slow=False) and self._lanes[False].soon
+
+    def _gather_s(self, *, slow: bool) -> float:
+        """How long a lane still waits for the last batch to be decided.
+
+        Small batches follow one another only as fast as they are decided: the busier everybody is, the larger the
+        next one grows, and the less each of its tasks costs.
+        """
+        return self._lanes[slow].gather_s() if self._work.deciding else 0.0
 
     def _room(self) -> int:
         return 0 if self._stop.is_set() else self.settings.dispatcher_room - len(self._ledger.held)
@@ -197,7 +205,7 @@ class Dispatcher:
             self._counts["claims"] += 1
             self._claimed = True
             self._ledger.take(batch)
-            self._work.start(self._work.handle(batch))
+            self._work.take(batch)
         await self._settle_lane(lane, slow, wanted, batch)
 
     async def _settle_lane(self, lane: Lane, slow: bool, wanted: int, batch: list[Lease]) -> None:
@@ -215,7 +223,9 @@ class Dispatcher:
     async def _rest(self) -> None:
         """Until something ended, may be claimable, or is worth another look."""
         pauses = [
-            lane.pause_s() for slow, lane in self._lanes.items() if (self._slow_room() if slow else self._room()) > 0
+            max(lane.pause_s(), self._gather_s(slow=slow))
+            for slow, lane in self._lanes.items()
+            if (self._slow_room() if slow else self._room()) > 0
         ]
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._ledger.changed.wait(), min(pauses, default=None))

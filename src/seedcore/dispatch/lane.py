@@ -8,10 +8,15 @@ from seedcore.tasks.scan import Scan
 # A wake-up can be lost between "nothing there" and the next commit: look again soon, then less and less often.
 RECHECKS_S = (0.02, 0.1, 0.5)
 PATIENT_S = 0.05
+GATHER_S = 0.1
 
 # As many within `flow.WINDOW_S` are fetched this often; nobody needs to call then.
 FLOW_COUNT = 10
 FLOW_PAUSE_S = 0.003
+
+# A call wakes every dispatcher that waits. Those who came too late hesitate longer the next time, and leave a trickle
+# to the one who is quickest.
+SHY_S, SHYEST_S = 0.005, 0.25
 
 
 class Lane:
@@ -30,10 +35,14 @@ class Lane:
         self._next = 0.0
         self._claimed = 0.0
         self._flow = Flow(FLOW_COUNT)
+        self._shy = 0.0
+        self._woken = False
+        self._partial = False
 
     def wake(self) -> None:
         """There may be something to claim."""
-        self._next = 0.0
+        self._woken = True
+        self._next = min(self._next, time.monotonic() + self._shy) if self._shy else 0.0
 
     def wanted(self, room: int) -> int:
         """How many to claim now, given room for so many; 0 for none.
@@ -52,6 +61,12 @@ class Lane:
         """A claim for `wanted` tasks gave `got`."""
         now = time.monotonic()
         self._flow.came(got)
+        self._partial = 0 < got < wanted
+        if got:
+            self._shy = 0.0
+        elif self._woken:
+            self._shy = min(max(SHY_S, 2 * self._shy), SHYEST_S)
+        self._woken = False
         if got:
             self._claimed, self._waits = now, 0
         if got >= wanted:
@@ -74,6 +89,10 @@ class Lane:
     def soon(self) -> bool:
         """Whether the next look is so near that what ended may wait for it: both are one statement then."""
         return self.flows and self.pause_s() < 2 * FLOW_PAUSE_S
+
+    def gather_s(self) -> float:
+        """Seconds that the next claim may wait, so that it finds more than the last one, which found little."""
+        return max(0.0, self._claimed + GATHER_S - time.monotonic()) if self._partial else 0.0
 
     def rest(self) -> None:
         """It is idle from now on, and submitters know it: one more look, for what they submitted before they did."""

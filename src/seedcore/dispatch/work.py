@@ -37,6 +37,8 @@ class Work:
         self._log = get_logger("seedcore.dispatch", dispatcher=name)
         self.jobs: set[asyncio.Task[None]] = set()
         self.planning = 0
+        self.deciding = 0
+        """Batches that the Coordinator has not answered for."""
 
     def slow_running(self) -> int:
         """How many places of the slow lane are taken."""
@@ -54,6 +56,8 @@ class Work:
         for job in jobs:
             job.cancel()
         await asyncio.gather(*jobs, return_exceptions=True)
+        # Those that were cancelled before they had begun counted nothing down.
+        self.deciding = 0
 
     async def _logged(self, work: Awaitable[None]) -> None:
         try:
@@ -61,11 +65,19 @@ class Work:
         except Exception as error:  # noqa: BLE001 - a job must not die unseen; its leases are watched by the heartbeat
             self._log.error("a batch broke", exc_info=error)
 
-    async def handle(self, batch: list[Lease]) -> None:
+    def take(self, batch: list[Lease]) -> None:
         """Decide and begin; what nobody can take now is given back after a moment."""
+        self.deciding += 1
+        self.start(self._handle(batch))
+
+    async def _handle(self, batch: list[Lease]) -> None:
         try:
-            params = await self._bind(batch)
-            decisions = await self._decide(batch)
+            try:
+                params = await self._bind(batch)
+                decisions = await self._decide(batch)
+            finally:
+                self.deciding -= 1
+                self._ledger.changed.set()
         except Exception as error:  # noqa: BLE001 - whatever is wrong there, these leases must not be kept
             reason = f"{type(error).__name__}: {error}"
             self._log.warning("nobody decides, giving back", tasks=len(batch), reason=reason)

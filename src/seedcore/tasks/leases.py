@@ -112,13 +112,19 @@ async def finish_and_claim(
 
 async def finish(connection: asyncpg.Connection, outcomes: Sequence[Outcome]) -> set[UUID]:
     """End tasks; returns the ids that were accepted. The others had lost their lease: nothing of them is kept."""
+    if not any(o.follow_up for o in outcomes):
+        return await _finish(connection, outcomes)
     async with connection.transaction():
-        refused = {row["id"] for row in await connection.fetch(sql.FINISH, *_columns(outcomes))}
-        accepted = {o.id for o in outcomes if o.id not in refused}
+        accepted = await _finish(connection, outcomes)
         following = [o.id for o in outcomes if o.follow_up and o.id in accepted]
         if following:
             await connection.execute(sql.SETTLE, following)
     return accepted
+
+
+async def _finish(connection: asyncpg.Connection, outcomes: Sequence[Outcome]) -> set[UUID]:
+    refused = {row["id"] for row in await connection.fetch(sql.FINISH, *_columns(outcomes))}
+    return {o.id for o in outcomes if o.id not in refused}
 
 
 def _columns(outcomes: Sequence[Outcome]) -> tuple[list[Any], ...]:
