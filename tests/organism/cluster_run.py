@@ -24,8 +24,8 @@ from seedcore.organism.service import OrganismService
 from seedcore.settings import get_settings
 
 DEADLINE_S = 90.0
-# What is shipped waits three times as long for a silent host.
-reconcile.SUSPECT_S, reconcile.SILENT_S = 2.0, 5.0
+# What is shipped waits twice as long for a silent host.
+reconcile.SILENT_S = 8.0
 
 
 async def timed(condition: Callable[[], Awaitable[bool]]) -> float:
