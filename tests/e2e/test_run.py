@@ -103,8 +103,23 @@ def test_ctrl_c_ends_all_that_it_started(running: System) -> None:
         httpx.get(f"{running.url}/health", timeout=5)
 
 
-def test_it_goes_on_with_its_tasks_after_the_launcher_was_killed() -> None:
+def completed(system: System, at_least: int) -> dict[str, int]:
+    """What each agent has completed, as State tells, once it is so many in all."""
+    deadline = time.monotonic() + 20
+    while True:
+        agents = system.get("/state/unified-state")["agents"]
+        counts = {name: agent["completed"] for name, agent in agents.items() if "echo" in agent["rates"]}
+        if sum(counts.values()) >= at_least:
+            return counts
+        assert time.monotonic() < deadline, agents
+        time.sleep(0.1)
+
+
+def test_it_goes_on_with_its_tasks_and_what_it_learned_after_the_launcher_was_killed() -> None:
     with System() as system:
+        for task_id in [submit(system) for _ in range(20)]:
+            result(system, task_id)
+        learned = completed(system, 20)
         waiting = submit(system, run_after=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 20)))
         started = system.processes()
         end(system, signal.SIGKILL)
@@ -112,6 +127,10 @@ def test_it_goes_on_with_its_tasks_after_the_launcher_was_killed() -> None:
         assert left_of(system, started, 20) == []
         system.start()
         assert result(system, waiting) == {"value": 7}
+        for task_id in [submit(system) for _ in range(20)]:
+            result(system, task_id)
+        later = completed(system, sum(learned.values()) + 21)
+        assert all(later[agent] >= count for agent, count in learned.items())
         started = system.processes()
         assert end(system, signal.SIGTERM) == 0
         assert left_of(system, started, 1) == []
