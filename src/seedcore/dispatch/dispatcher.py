@@ -24,6 +24,7 @@ from seedcore.stores.postgres import DATABASE_ERRORS, Database
 from seedcore.tasks import leases
 from seedcore.tasks.bell import IDLE_LANE, Bell, Heard
 from seedcore.tasks.model import Lease, lane_name
+from seedcore.utils.background import stay_cancelled
 from seedcore.utils.logs import get_logger
 
 READY_CHANNEL, CANCEL_CHANNEL = "seedcore_ready", "seedcore_cancel"
@@ -151,6 +152,7 @@ class Dispatcher:
             try:
                 await step()
             except DATABASE_ERRORS as error:
+                stay_cancelled(error)
                 self._counts["interruptions"] += 1
                 self._log.warning("the database is away", reason=f"{type(error).__name__}: {error}")
                 await asyncio.sleep(0.2 + random.random() * 0.3)  # noqa: S311 - jitter
@@ -228,7 +230,9 @@ class Dispatcher:
             if (self._slow_room() if slow else self._room()) > 0
         ]
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._ledger.changed.wait(), min(pauses, default=None))
+            # Not wait_for: in Python 3.11 it loses a cancellation that comes together with the event.
+            async with asyncio.timeout(min(pauses, default=None)):
+                await self._ledger.changed.wait()
 
     # -- beside them -----------------------------------------------------------------------------------------
 

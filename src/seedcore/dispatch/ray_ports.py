@@ -105,7 +105,8 @@ class RayHosts:
     async def _answers(self, host: str, handle: Any) -> None:
         """Make sure that a host that was lost is there again, while nothing has begun."""
         try:
-            status = await asyncio.wait_for(handle.status.remote(), PING_S)
+            async with asyncio.timeout(PING_S):
+                status = await handle.status.remote()
         except (RayError, TimeoutError) as error:
             self._handles.pop(host, None)
             raise HostUnavailableError(f"{type(error).__name__}: {str(error)[:200]}") from error

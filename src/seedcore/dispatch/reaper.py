@@ -15,6 +15,7 @@ from seedcore.settings import Settings
 from seedcore.stores.postgres import DATABASE_ERRORS, Database
 from seedcore.tasks import firing, reap
 from seedcore.tasks.reap import Reaped
+from seedcore.utils.background import stay_cancelled
 from seedcore.utils.logs import get_logger
 
 LATER_CHANNEL = "seedcore_later"
@@ -68,6 +69,7 @@ class Reaper:
             try:
                 pause = await self.round()
             except DATABASE_ERRORS as error:
+                stay_cancelled(error)
                 self.counts["failures"] += 1
                 self._log.warning("round failed", reason=f"{type(error).__name__}: {error}")
             self._in_round = False
@@ -112,7 +114,8 @@ class Reaper:
         while (left := self._wake_at - time.monotonic()) > 0:
             self._changed.clear()
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._changed.wait(), None if left == float("inf") else left)
+                async with asyncio.timeout(None if left == float("inf") else left):
+                    await self._changed.wait()
 
     def _add(self, counts: dict[str, int]) -> None:
         for name, count in counts.items():

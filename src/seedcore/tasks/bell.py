@@ -6,6 +6,7 @@ lost in between is made up for by polling.
 """
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
@@ -45,7 +46,9 @@ class Bell:
             await closed.wait()
         finally:
             self._connection = None
-            await connection.close(timeout=2)
+            # The server may have ended it; whoever cancelled this must not hear of that instead.
+            with contextlib.suppress(*DATABASE_ERRORS, TimeoutError):
+                await connection.close(timeout=2)
 
     async def tell(self, kind: int, key: str, *, waits: bool) -> bool:
         """Say that this process waits for `key`, or no longer; False when there is no connection to say it on."""

@@ -17,6 +17,7 @@ from seedcore.tasks.bell import FOLLOWED, Bell
 from seedcore.tasks.flow import Flow
 from seedcore.tasks.log import LogEntry, Position, read_log
 from seedcore.tasks.model import LAST_EVENTS, Event
+from seedcore.utils.background import stay_cancelled
 from seedcore.utils.logs import get_logger
 
 CHANNEL = "seedcore_events"
@@ -153,7 +154,8 @@ class EventFeed:
                         await self._rest(wake)
                     else:
                         with contextlib.suppress(TimeoutError):
-                            await asyncio.wait_for(wake.wait(), 5)
+                            async with asyncio.timeout(5):
+                                await wake.wait()
         finally:
             for task in self._tasks:
                 if task is not asyncio.current_task():
@@ -165,6 +167,7 @@ class EventFeed:
             try:
                 await listening
             except DATABASE_ERRORS as error:
+                stay_cancelled(error)
                 self._log.warning("cannot listen, polling goes on", reason=type(error).__name__)
             finally:
                 listening.cancel()
@@ -183,7 +186,8 @@ class EventFeed:
             await asyncio.sleep(FLOW_PAUSE_S)
         elif not await self._be_called(True):
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(wake.wait(), self._poll_s)
+                async with asyncio.timeout(self._poll_s):
+                    await wake.wait()
 
     async def _be_called(self, wanted: bool) -> bool:
         """Let writers call, or not; True when they do from now on: what they wrote before nobody called out."""

@@ -39,3 +39,15 @@ class BackgroundLoop:
         except TimeoutError:
             future.cancel()
             raise
+
+
+def stay_cancelled(error: BaseException) -> None:
+    """Call where an error is caught and work goes on: what goes wrong while a cancelled task tidies up takes the
+    place of its cancellation, and the task would never end.
+
+    Raises:
+        asyncio.CancelledError: the current task is being cancelled.
+    """
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError from error
