@@ -137,17 +137,27 @@ class Keeper:
     # -- rounds ----------------------------------------------------------------------------------------------
 
     async def run(self) -> None:
-        """Rounds until `resign`; whatever breaks one, the next tries again."""
-        task = asyncio.current_task()
+        """Rounds until `resign` or until it is cancelled; whatever breaks one, the next tries again.
+
+        The rounds are a task of their own: a cancellation that escapes from something inside a round ends that task,
+        and cannot be taken for one that was meant for this.
+        """
+        while not self._ended:
+            rounds = asyncio.create_task(self._go_round(), name="rounds")
+            try:
+                await asyncio.wait({rounds})
+            except asyncio.CancelledError:
+                rounds.cancel()
+                await asyncio.gather(rounds, return_exceptions=True)
+                raise
+            if not self._ended:
+                self._log.warning("the rounds were cut short, and begin anew", reason=_why(rounds))
+                await asyncio.sleep(ROUND_S)
+
+    async def _go_round(self) -> None:
         while not self._ended:
             began = time.monotonic()
-            try:
-                await self.try_round()
-            except asyncio.CancelledError:
-                if self._ended or task is None or task.cancelling():
-                    raise
-                # Something in the round was cancelled, and not the round.
-                self._log.warning("the round was cut short")
+            await self.try_round()
             # Not `wait_for`: before Python 3.12 it may swallow a cancellation.
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(max(0.0, began + ROUND_S - time.monotonic())):
@@ -264,3 +274,7 @@ def _stored(host: Host | None) -> tuple[Any, ...] | None:
 
 def _taking(hosts: Mapping[str, Host]) -> set[str]:
     return {name for name, host in hosts.items() if host.takes_tasks}
+
+
+def _why(ended: asyncio.Task[None]) -> str:
+    return "cancelled" if ended.cancelled() else repr(ended.exception())
