@@ -16,6 +16,7 @@ from typing import Any
 
 import ray
 from ray.cluster_utils import Cluster
+from ray.exceptions import RayError
 
 from seedcore.errors import SeedCoreError
 from seedcore.organism import reconcile
@@ -32,9 +33,17 @@ async def timed(condition: Callable[[], Awaitable[bool]]) -> float:
     """Seconds until `condition` holds."""
     began = time.monotonic()
     async with asyncio.timeout(DEADLINE_S):
-        while not await condition():
+        while not await _holds(condition):
             await asyncio.sleep(0.05)
     return round(time.monotonic() - began, 2)
+
+
+async def _holds(condition: Callable[[], Awaitable[bool]]) -> bool:
+    """A host that dies while it is asked is a reason to ask again."""
+    try:
+        return await condition()
+    except RayError:
+        return False
 
 
 class Run:
