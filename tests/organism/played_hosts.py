@@ -7,7 +7,12 @@ from seedcore.organism.reconcile import Pulse
 
 
 class PlayedPool:
-    """What a reconciler asks of Ray. Several reconcilers may share it, as replicas share a Ray."""
+    """What a reconciler asks of Ray. Several reconcilers may share it, as replicas share a Ray.
+
+    Attributes:
+        silent: hosts that do not answer until they are made anew.
+        deaf: those that do not answer even then.
+    """
 
     def __init__(self) -> None:
         self.alive: dict[str, HostPlan] = {}
@@ -15,6 +20,7 @@ class PlayedPool:
         self.removed: list[str] = []
         self.running: dict[str, int] = {}
         self.silent: set[str] = set()
+        self.deaf: set[str] = set()
         self.dead: set[str] = set()
         self.refuse: set[str] = set()
         self.stuck: set[str] = set()
@@ -32,7 +38,7 @@ class PlayedPool:
     async def ping(self, name: str) -> Pulse:
         if name in self.cancels:
             raise asyncio.CancelledError
-        if name in self.silent:
+        if name in self.silent | self.deaf:
             await asyncio.Event().wait()
         if name not in self.alive or name in self.dead:
             raise ConnectionError(f"{name} is dead")

@@ -6,7 +6,7 @@ from seedcore.organism import reconcile as module
 from seedcore.organism.desired import Organ
 from seedcore.organism.hosts import Host, name_of, organ_of_name
 from seedcore.organism.organs import OrganSpec
-from seedcore.organism.reconcile import SETTLE_S, SILENT_S, START_S, SUSPECT_S, Reconciler
+from seedcore.organism.reconcile import RESTART_S, SETTLE_S, SILENT_S, START_S, SUSPECT_S, Reconciler
 
 from .played_hosts import PlayedPool
 
@@ -156,6 +156,37 @@ async def test_a_host_that_starts_has_longer(fleet: Fleet, pool: PlayedPool):
     await fleet.rounds(ONE, int(START_S) - 5)
     assert pool.removed == []
     await fleet.rounds(ONE, 15)
+    assert pool.removed == [A1]
+
+
+async def test_a_host_that_never_answers_gets_its_whole_time_again_once_it_was_made_anew(
+    fleet: Fleet, pool: PlayedPool
+):
+    pool.deaf.add(A1)
+    await fleet.rounds(ONE, int(START_S) + 5)
+    assert (pool.removed, pool.made) == ([A1], [A1, A1])
+    await fleet.rounds(ONE, int(START_S) - 10)
+    assert pool.removed == [A1]
+    await fleet.rounds(ONE, 10)
+    assert pool.removed == [A1, A1]
+
+
+async def test_a_host_whose_restart_never_ends_is_made_anew_sooner_than_one_that_starts(fleet: Fleet, pool: PlayedPool):
+    await fleet.rounds(TWO, 2)
+    pool.dead.add(A1)
+    await fleet.round(TWO)
+    pool.dead.clear()
+    pool.silent.add(A1)
+    await fleet.rounds(TWO, int(RESTART_S) - 2)
+    assert (fleet.living(), pool.removed) == ([A2], [])
+    await fleet.rounds(TWO, 5)
+    assert (fleet.living(), pool.removed) == ([A1, A2], [A1])
+
+
+async def test_a_host_that_only_ever_says_that_it_restarts_is_made_anew(fleet: Fleet, pool: PlayedPool):
+    await fleet.rounds(TWO, 2)
+    pool.dead.add(A1)
+    await fleet.rounds(TWO, int(RESTART_S) + 3)
     assert pool.removed == [A1]
 
 

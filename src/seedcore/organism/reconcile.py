@@ -23,8 +23,11 @@ SILENT_S = 15.0
 """A host that has not answered for so long is ended and made anew: its process is stopped, or its event loop blocked.
 Longer than SEEDCORE_HOST_BLOCKED_S, after which a host ends itself and can say why."""
 
+RESTART_S = 30.0
+"""The same for a host that answered and has failed since: Ray restarts it, or its process is stopped meanwhile."""
+
 START_S = 120.0
-"""The same for a host that has not answered yet: it may wait for resources, or for a slow machine."""
+"""The same for a host that was made and has not answered yet: it may wait for resources, or for a slow machine."""
 
 SETTLE_S = 3.0
 """A draining host is stopped no sooner: by then everybody has a table without it."""
@@ -62,14 +65,16 @@ class _Watch:
     """What only the leader's memory knows of a host. Times are of `time.monotonic`.
 
     Attributes:
-        since: when it last answered; before its first answer when it was made.
-        answered: it has answered since it was made.
+        since: when it last answered; before its first answer when it was made, or first failed.
+        may_be_silent_s: counted from then; after that it is made anew.
+        answered: the process that answers now has answered before.
         running: tasks that it had in hand then.
         drains_from: when it began to drain.
         ping: the question that it has not answered yet.
     """
 
     since: float
+    may_be_silent_s: float = START_S
     answered: bool = False
     running: int = 0
     drains_from: float | None = None
@@ -240,26 +245,37 @@ class Reconciler:
             ping, watch.ping = watch.ping, None
             error = asyncio.CancelledError() if ping.cancelled() else ping.exception()
             if error is not None:
-                self._start_anew(host, f"{type(error).__name__}: {error}"[:300])
-                return
-            watch.since, watch.answered, watch.running = now, True, ping.result().running
-            host.alive, host.reason, host.node = True, None, ping.result().node
-            return
+                self._failed(host, f"{type(error).__name__}: {error}"[:300])
+            else:
+                self._answered(host, ping.result())
         silent_s = now - watch.since
-        if silent_s > (SILENT_S if watch.answered else START_S) and host.drain_reason is None:
+        if silent_s > watch.may_be_silent_s and host.drain_reason is None:
             get_logger("seedcore.organism").warning("host is silent: it is ended", host=host.name, seconds=silent_s)
             if await self._remove(host, self.pool.remove):
                 self._start_anew(host, f"said nothing for {silent_s:.0f} s, is being made anew")
         elif host.alive and silent_s > SUSPECT_S:
             self._lost(host, f"has said nothing for {silent_s:.0f} s")
 
+    def _answered(self, host: Host, pulse: Pulse) -> None:
+        watch = self._watch(host)
+        watch.since, watch.may_be_silent_s = time.monotonic(), SILENT_S
+        watch.answered, watch.running = True, pulse.running
+        host.alive, host.reason, host.node = True, None, pulse.node
+
+    def _failed(self, host: Host, reason: str) -> None:
+        """Another process answers next, or none. Failing again gives it no more time."""
+        watch = self._watch(host)
+        if watch.answered:
+            watch.since, watch.may_be_silent_s = time.monotonic(), RESTART_S
+            watch.answered, watch.running = False, 0
+        self._lost(host, reason)
+
     def _start_anew(self, host: Host, reason: str) -> None:
-        """What it said before counts no more: another process answers next, or none."""
+        """It was made, or will be in the next round: what was known of the one before counts no more."""
         watch = self._watch(host)
         if watch.ping is not None:
             watch.ping.cancel()
-        since = time.monotonic() if watch.answered else watch.since
-        self._watched[host.name] = _Watch(since, drains_from=watch.drains_from)
+        self._watched[host.name] = _Watch(time.monotonic(), drains_from=watch.drains_from)
         self._lost(host, reason)
 
     def _lost(self, host: Host, reason: str) -> None:
