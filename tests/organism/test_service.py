@@ -237,6 +237,26 @@ async def test_stored_organs_that_do_not_fit_this_version_are_replaced(
     assert (await http.post("/initialize")).status_code == 200
 
 
+async def test_hosts_of_an_organ_that_a_later_version_wrote_are_left_alone(
+    up: httpx.AsyncClient, service: OrganismService, start: Start, pool: Pool
+):
+    async with service._database.connection() as connection:
+        await connection.execute("""update seedcore.organs set spec = '{"future": 1}' where id = 'utility'""")
+        await connection.execute("update seedcore.organism set desired = desired + 1")
+    service._keeper.nudge()
+    await until(lambda: "utility" in service._keeper.unreadable)
+    assert (await up.post("/execute-on-organ", json=echo())).status_code == 200, "what it last knew of it holds"
+    await service.stop()
+    again = await start()
+    await until(lambda: again._keeper.leads)
+    for _ in range(5):
+        await again._keeper.try_round()
+    assert sorted(pool.hosts) == ["seedcore-host-ml-1", "seedcore-host-utility-2", "seedcore-host-utility-3"]
+    health = await again.health()
+    assert not health["ready"]
+    assert "another version" in health["short"]["utility"]
+
+
 # -- replicas ----------------------------------------------------------------------------------------------
 
 

@@ -63,6 +63,8 @@ class Keeper:
         self.effective = -1
         """The last change of what is wanted that a whole round has worked on."""
         self.organs: dict[str, Organ] = {}
+        self.unreadable: frozenset[str] = frozenset()
+        """Organs that another version wrote: what this one last knew of them holds, and their hosts are left alone."""
         self.hosts: dict[str, Host] = {}
         self._log = get_logger("seedcore.organism.keeper", owner=str(self._owner))
 
@@ -81,6 +83,8 @@ class Keeper:
             if sum(host.alive for host in own) < organ.spec.least_hosts:
                 why = "; ".join(f"{host.name}: {host.reason}" for host in own if not host.alive)
                 found[name] = why or "no host is planned yet"
+        for name in self.unreadable - self.organs.keys():
+            found[name] = "was stored by another version, and this one cannot read it; its hosts are left alone"
         return found
 
     @property
@@ -177,10 +181,15 @@ class Keeper:
         """One round: lead or follow."""
         standing = await self._store.lead(self._owner, LEAD_S)
         if standing.desired != self._seen or not self.looked:
-            desired, self.stopped, organs = await self._store.organs()
-            self.organs = present(organs)
+            wanted = await self._store.organs()
+            known = {name: self.organs[name] for name in wanted.unreadable if name in self.organs}
+            self.organs, self.stopped, self.unreadable = (
+                present(wanted.organs) | known,
+                wanted.stopped,
+                wanted.unreadable,
+            )
             changed = self._seen != -1
-            self._seen = desired
+            self._seen = wanted.desired
         else:
             changed = False
         if standing.leads:
@@ -221,13 +230,13 @@ class Keeper:
             self.leads, self._adopted_at = True, float("-inf")
             self._taken = {}
             changed = True
-        wanted = {} if self.stopped else self.organs
+        wanted, leave = ({}, frozenset[str]()) if self.stopped else (self.organs, self.unreadable)
         if time.monotonic() - self._adopted_at > ADOPT_EVERY_S:
-            await reconciler.adopt(wanted)
+            await reconciler.adopt(wanted.keys() | leave)
             self._adopted_at = time.monotonic()
         await reconciler.look(wanted)
         gone = await reconciler.remove_drained()
-        make, _ = reconciler.plan(wanted)
+        make, _ = reconciler.plan(wanted, leave=leave)
         if count := sum(make.values()):
             number = await self._store.number_hosts(self._owner, count) - count
             for name, wants in make.items():

@@ -73,6 +73,23 @@ class Standing:
     leads: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What is wanted.
+
+    Attributes:
+        desired: the number of the last change.
+        stopped: no host is wanted.
+        organs: every organ, removed ones included.
+        unreadable: organs that another version wrote, and this one cannot read.
+    """
+
+    desired: int
+    stopped: bool
+    organs: dict[str, Organ]
+    unreadable: frozenset[str]
+
+
 class LeadLostError(Exception):
     """Somebody else leads now: nothing was written."""
 
@@ -93,11 +110,11 @@ class OrganStore:
         async with self.database.connection() as connection:
             await connection.execute(_RESIGN, owner)
 
-    async def organs(self) -> tuple[int, bool, dict[str, Organ]]:
-        """The number of the last change, whether the organism is stopped, and every organ, removed ones included."""
+    async def organs(self) -> "Wanted":
+        """All that is wanted now."""
         async with self.database.transaction() as connection:
             row = await connection.fetchrow(_DESIRED)
-            return row["desired"], row["stopped"], await read_organs(connection)
+            return Wanted(row["desired"], row["stopped"], *await _read_organs(connection))
 
     async def hosts(self) -> dict[str, Host]:
         """The planned hosts as the leader last saw them."""
@@ -158,8 +175,13 @@ async def count_change(connection: asyncpg.Connection, *, stopped: bool) -> int:
 
 
 async def read_organs(connection: asyncpg.Connection) -> dict[str, Organ]:
-    """Every organ, removed ones included; those that another version wrote and this one cannot read are left out."""
-    organs = {}
+    """Every organ, removed ones included; those that another version wrote and this one cannot read are left out: who
+    writes one anew replaces it."""
+    return (await _read_organs(connection))[0]
+
+
+async def _read_organs(connection: asyncpg.Connection) -> tuple[dict[str, Organ], frozenset[str]]:
+    organs, unreadable = {}, set()
     for row in await connection.fetch(_ORGANS):
         try:
             spec = OrganSpec.model_validate(loads(row["spec"]))
@@ -168,9 +190,10 @@ async def read_organs(connection: asyncpg.Connection) -> dict[str, Organ]:
             get_logger("seedcore.organism").error(
                 "a stored organ does not fit this version", organ=row["id"], reason=str(error)
             )
+            unreadable.add(row["id"])
             continue
         organs[row["id"]] = Organ(row["id"], spec, roster, row["version"], row["file_hash"], row["removed"])
-    return organs
+    return organs, frozenset(unreadable)
 
 
 async def write_organs(connection: asyncpg.Connection, organs: Sequence[Organ]) -> None:

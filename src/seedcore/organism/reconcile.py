@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -112,7 +112,7 @@ class Reconciler:
             if host.drain_reason is not None:
                 watch.drains_from = time.monotonic() - (host.draining_s or 0.0)
 
-    async def adopt(self, organs: Mapping[str, Organ]) -> list[Host]:
+    async def adopt(self, organs: Collection[str]) -> list[Host]:
         """Hosts that nobody planned: those of wanted organs are kept until a successor lives, others are ended."""
         adopted = []
         for name in await self.pool.names():
@@ -142,11 +142,12 @@ class Reconciler:
         for host in hosts:
             await self._judge(host)
 
-    def plan(self, organs: Mapping[str, Organ]) -> tuple[dict[str, int], list[Host]]:
+    def plan(self, organs: Mapping[str, Organ], leave: Collection[str] = ()) -> tuple[dict[str, int], list[Host]]:
         """Scale, and decide the next steps.
 
         Args:
             organs: the wanted organs; those whose hosts are to stop are not among them.
+            leave: organs whose hosts stay as they are.
 
         Returns:
             How many new hosts each organ needs, and the hosts that begin to drain.
@@ -156,6 +157,8 @@ class Reconciler:
         make: dict[str, int] = {}
         draining: list[Host] = []
         for name in dict.fromkeys([*organs, *(host.organ for host in self.hosts.values())]):
+            if name in leave:
+                continue
             own = [host for host in self.hosts.values() if host.organ == name]
             organ = organs.get(name)
             facts = [self._fact(host, organ) for host in own]
