@@ -4,6 +4,8 @@
 PYTHON ?= python3
 VENV := .venv
 comma := ,
+# Two workers, each with a PostgreSQL of its own; files are the unit (see tests/conftest.py). `make test SIDE_BY_SIDE=` for one.
+SIDE_BY_SIDE := -n 2 --dist loadgroup --no-loadscope-reorder
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -25,7 +27,7 @@ run: ## start SeedCore here; Ctrl-C stops everything that it started
 
 test: ## the whole test suite
 	$(call install,test$(comma)dev$(comma)demo)
-	$(VENV)/bin/python -m pytest $(ARGS)
+	$(VENV)/bin/python -m pytest $(SIDE_BY_SIDE) $(ARGS)
 
 check: ## format, lint, types and the import contracts
 	$(call install,test$(comma)dev$(comma)demo)

@@ -21,6 +21,23 @@ KEEP = ("RAY_AUTH_MODE", "RAY_USAGE_STATS_ENABLED", "SEEDCORE_REQUIRE_SERVICES")
 OURS = ("SEEDCORE_", "RAY_", "REDIS_URL", "NEO4J_", "LOG_LEVEL", "LLM_PROVIDER", "BOOTSTRAP_MODE", "COGNITIVE_", "XGB_")
 
 
+STARTS_RAY = (
+    "tests/e2e/",
+    "tests/utils/test_ray_utils.py",
+    "tests/organism/test_cluster.py",
+    "tests/organism/test_deadly_",
+)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Where files run side by side, those that start a Ray run one after the other, and first: they take longest."""
+    items.sort(key=lambda item: not item.nodeid.startswith(STARTS_RAY))
+    for item in items:
+        file = item.nodeid.partition("::")[0]
+        item.add_marker(pytest.mark.xdist_group("ray" if file.startswith(STARTS_RAY) else file))
+
+
 @pytest.fixture(autouse=True)
 def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     for name in list(os.environ):
