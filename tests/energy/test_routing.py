@@ -7,7 +7,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seedcore.energy.potential import delta, potential
+from seedcore.energy.potential import FleetState, Weights, delta, potential
 from seedcore.energy.routing import route
 
 
@@ -28,10 +28,10 @@ def test_the_sum_of_what_was_added_is_the_change_of_the_potential(
     n = len(queued)
     cells = st.lists(st.floats(0.001, 10), min_size=3, max_size=3)
     service = np.array(data.draw(st.lists(cells, min_size=n, max_size=n)))
-    waiting, none = np.array(queued), np.zeros(n)
-    before = potential(waiting, none, v=0.0).energy
+    waiting = np.array(queued)
+    before = potential(FleetState(waiting), Weights()).energy
     placements = route(waiting, service, np.zeros((n, 3)), columns, v=0.0)
-    after = potential(waiting, none, v=0.0).energy
+    after = potential(FleetState(waiting), Weights()).energy
     assert np.isclose(sum(p.delta_energy for p in placements), after - before, rtol=1e-6, atol=1e-6)
 
 

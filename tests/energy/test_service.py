@@ -121,6 +121,46 @@ async def test_whatever_is_priced_is_finite_and_sums_up(service: EnergyService, 
     assert sum(found.breakdown.values()) == pytest.approx(found.energy)
 
 
+WHOLE = {
+    "agents": {"a": {"queued_s": 3.0, "running": 0, "roles": {"reader": 0.75, "writer": 0.25}}, "b": {"queued_s": 4.0}},
+    "memory": {"flashbulbs": 3, "working": {"bytes": 50, "max_bytes": 100, "kind": "redis", "entries": 1}},
+    "collaboration": [{"agents": ["a", "b"], "steps": 2, "success": 0.5}],
+    "drift": {"default/echo": 0.25},
+}
+
+
+async def test_terms_that_nobody_knows_are_absent_and_the_answer_says_why(service: EnergyService):
+    found = await service.compute_energy(asked(unified_state={"agents": {"a": {"queued_s": 1}}}))
+    assert found.breakdown == {"load": 0.5}
+    assert set(found.absent) == {"cost", "collaboration", "roles", "memory", "drift"}
+    assert all(found.absent.values())
+    whole = await service.compute_energy(asked(unified_state=WHOLE, weights={"drift": 4}))
+    assert whole.absent == {}
+    assert whole.breakdown is not None
+    assert whole.breakdown["drift"] == 1.0
+    assert set(whole.breakdown) == {"load", "cost", "collaboration", "roles", "memory", "drift"}
+
+
+async def test_the_gradient_is_named_and_says_of_which_state_it_is(http: httpx.AsyncClient):
+    given = (await http.post("/gradient", json={"unified_state": WHOLE, "weights": {"v": 10}})).json()
+    assert given["queued_s"] == {"a": 3.0, "b": 4.0}
+    assert given["expected_failure"] == {"a": 10.0, "b": 10.0}
+    assert (given["shared"], given["together"]) == ([5.0], [-20.0])
+    assert given["roles"]["a"]["reader"] > given["roles"]["a"]["writer"]
+    assert (given["memory"], given["drift"]) == ({"working": 0.5}, {"default/echo": 1.0})
+    assert (given["source"], given["absent"]) == ("given", {})
+    live = (await http.post("/gradient", json={})).json()
+    assert (live["source"], live["queued_s"], live["memory"]) == ("live", {"a": 3.0, "b": 4.0}, None)
+    assert "memory" in live["absent"]
+
+
+async def test_roles_that_do_not_sum_to_1_are_refused(http: httpx.AsyncClient):
+    state = {"agents": {"a": {"queued_s": 1, "roles": {"x": 0.5, "y": 0.4}}}}
+    answer = await http.post("/gradient", json={"unified_state": state})
+    assert answer.status_code == 422
+    assert "a.roles" in answer.json()["detail"]
+
+
 async def test_when_state_is_away_the_live_energy_is_an_error_not_a_number(
     service: EnergyService, http: httpx.AsyncClient
 ):

@@ -1,15 +1,80 @@
-"""The fleet's potential and what a choice adds to it (drift plus penalty: Neely, 2010).
+"""The fleet's potential, its gradient, and what a choice adds to it (drift plus penalty: Neely, 2010).
 
-L(W) = ½ Σᵢ Wᵢ², Wᵢ the expected seconds of work queued at agent i. A task with expected service time e raises it by
-Wᵢe + ½e²; V weighs costs that are not time. Every term is at least 0, so the energy is bounded below by 0.
+Six terms, each 0 at best, in seconds²; their sum is the energy:
+
+    load           ½ Σᵢ Wᵢ²                   Wᵢ expected seconds of work queued at agent i
+    cost           V Σᵢ fᵢ                    fᵢ expected failures among what is in hand at agent i
+    collaboration  V·w_c Σₚ sₚ (1 - gₚ)       sₚ steps that pair p of agents shares, gₚ how many of 1 of them succeed
+    roles          w_r Σₐ Σⱼ pₐⱼ ln(kₐ pₐⱼ)   pₐ probabilities of agent a's kₐ roles: ln kₐ - H(pₐ), lost entropy
+    memory         w_m Σₛ ½ mₛ²               mₛ share of store s that is full
+    drift          w_d Σₜ dₜ                  dₜ evidence, of stream t, that work stopped looking like the past
+
+Bounded below: for weights of at least 0 no term is below 0, so the energy is not, and an idle fleet has 0. `load` and
+`memory` are sums of squares; `cost`, `collaboration` (gₚ is at most 1) and `drift` are products of numbers of at least
+0; `roles` is w_r times the Kullback-Leibler divergence of pₐ from the uniform distribution, which Gibbs' inequality
+holds at or above 0. (Where p is below `LEAST_ROLE` the logarithm is taken of that: it only raises the sum.)
+
+Only terms whose facts are known are there: None is "nobody knows", and no 0 stands for it.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
+Places = npt.NDArray[np.int64]
+
+LEAST_ROLE = 1e-12
+"""Below this probability the roles' term goes on as a straight line: its slope would have no bound."""
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """What one unit of each term weighs, in seconds²; each finite and at least 0. `collaboration` multiplies `v`.
+
+    Raises:
+        ValueError: one is negative or not finite.
+    """
+
+    v: float = 1.0
+    collaboration: float = 1.0
+    roles: float = 1.0
+    memory: float = 1.0
+    drift: float = 1.0
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if not (np.isfinite(value) and value >= 0):
+                raise ValueError(f"weight {field.name} must be finite and at least 0, not {value}")
+
+
+@dataclass(frozen=True, slots=True)
+class FleetState:
+    """What energy looks at. All but the load may be unknown: None.
+
+    Attributes:
+        queued_s: shape (n,), expected seconds of work queued at each agent, at least 0.
+        expected_failure: shape (n,), expected failures among what is in hand there, at least 0.
+        shared: shape (p,), steps of open plans that each pair of agents shares, at least 0.
+        together: shape (p,), share of their common steps that succeed, in [0, 1].
+        roles: shape (r,), probabilities of roles, agent after agent; each agent's sum to 1. (Checked is the sum over
+            all agents: it alone bounds the term, by the log sum inequality.)
+        role_count: shape (r,), for each of them the number of its agent's roles.
+        memory: shape (m,), share of each store that is full, in [0, 1].
+        drift: shape (d,), evidence of each stream, in [0, 1].
+    """
+
+    queued_s: Floats
+    expected_failure: Floats | None = None
+    shared: Floats | None = None
+    together: Floats | None = None
+    roles: Floats | None = None
+    role_count: Floats | None = None
+    memory: Floats | None = None
+    drift: Floats | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,25 +85,99 @@ class Energy:
     breakdown: dict[str, float]
 
 
-def potential(queued_s: Floats, expected_failure: Floats, *, v: float) -> Energy:
-    """Energy of a fleet.
-
-    Args:
-        queued_s: shape (n,), expected seconds of work queued at each agent, at least 0.
-        expected_failure: shape (n,), expected failures among what is queued there, at least 0.
-        v: seconds² that one unit of cost weighs, at least 0.
+def potential(state: FleetState, weights: Weights) -> Energy:
+    """Energy of a fleet, by the terms that are known.
 
     Raises:
-        ValueError: the shapes differ, or a value is negative or not finite.
+        ValueError: shapes differ, or a value is not finite or out of its range.
     """
-    if queued_s.ndim != 1 or queued_s.shape != expected_failure.shape:
-        raise ValueError("queued_s and expected_failure must be vectors of the same length")
-    if not (np.isfinite(queued_s).all() and np.isfinite(expected_failure).all() and np.isfinite(v)):
-        raise ValueError("every value must be finite")
-    if (queued_s < 0).any() or (expected_failure < 0).any() or v < 0:
-        raise ValueError("every value must be at least 0")
-    breakdown = {"load": float(0.5 * queued_s @ queued_s), "cost": float(v * expected_failure.sum())}
+    check(state)
+    breakdown = {term: float(value) for term, value in terms(state, weights).items()}
     return Energy(sum(breakdown.values()), breakdown)
+
+
+def terms(state: FleetState, weights: Weights) -> dict[str, Any]:
+    """The terms by name, unchecked; of whatever kind of number the state is of."""
+    found: dict[str, Any] = {"load": 0.5 * (state.queued_s @ state.queued_s)}
+    if state.expected_failure is not None:
+        found["cost"] = weights.v * state.expected_failure.sum()
+    if state.shared is not None and state.together is not None:
+        found["collaboration"] = weights.v * weights.collaboration * (state.shared @ (1.0 - state.together))
+    if state.roles is not None and state.role_count is not None:
+        found["roles"] = weights.roles * (state.roles @ _lost(state.roles, state.role_count))
+    if state.memory is not None:
+        found["memory"] = weights.memory * 0.5 * (state.memory @ state.memory)
+    if state.drift is not None:
+        found["drift"] = weights.drift * state.drift.sum()
+    return found
+
+
+def gradient(state: FleetState, weights: Weights) -> dict[str, Floats]:
+    """Partial derivatives of the energy by the known fields of `FleetState`, each of its field's shape.
+
+    `role_count` is no variable. Units are seconds² for one unit of the field: seconds for `queued_s`.
+
+    Raises:
+        ValueError: as `potential`.
+    """
+    check(state)
+    slopes: dict[str, Floats] = {"queued_s": state.queued_s.copy()}
+    if state.expected_failure is not None:
+        slopes["expected_failure"] = np.full_like(state.expected_failure, weights.v)
+    if state.shared is not None and state.together is not None:
+        slopes["shared"] = weights.v * weights.collaboration * (1.0 - state.together)
+        slopes["together"] = -weights.v * weights.collaboration * state.shared
+    if state.roles is not None and state.role_count is not None:
+        slopes["roles"] = weights.roles * (_lost(state.roles, state.role_count) + (state.roles >= LEAST_ROLE))
+    if state.memory is not None:
+        slopes["memory"] = weights.memory * state.memory
+    if state.drift is not None:
+        slopes["drift"] = np.full_like(state.drift, weights.drift)
+    return slopes
+
+
+def _lost(roles: Any, count: Floats) -> Any:
+    return np.log(np.maximum(roles, LEAST_ROLE) * count)
+
+
+_RANGES: dict[str, float] = {
+    "queued_s": np.inf,
+    "expected_failure": np.inf,
+    "shared": np.inf,
+    "together": 1.0,
+    "roles": 1.0 + 1e-9,
+    "role_count": np.inf,
+    "memory": 1.0,
+    "drift": 1.0,
+}
+_SAME_LENGTH = (("queued_s", "expected_failure"), ("shared", "together"), ("roles", "role_count"))
+
+
+def check(state: FleetState) -> None:
+    """Hold a state against what `FleetState` says.
+
+    Raises:
+        ValueError: shapes differ, or a value is not finite or out of its range.
+    """
+    for name, most in _RANGES.items():
+        values = getattr(state, name)
+        if values is None:
+            continue
+        if values.ndim != 1:
+            raise ValueError(f"{name} must be a vector, not of shape {values.shape}")
+        if len(values) and not (values.min() >= 0 and values.max() <= most and np.isfinite(values).all()):
+            raise ValueError(f"every value of {name} must be finite and in [0, {most:g}]")
+    for one, other in _SAME_LENGTH:
+        a, b = getattr(state, one), getattr(state, other)
+        if b is not None and (a is None or len(a) != len(b)):
+            raise ValueError(f"{one} and {other} must be vectors of the same length")
+    if state.roles is not None:
+        if state.role_count is None:
+            raise ValueError("roles must be vectors with their role_count")
+        # Agents' probabilities sum to 1, and an agent of k roles has k rows: rows weighed 1/k count the agents.
+        agents = float((1.0 / state.role_count).sum()) if len(state.roles) else 0.0
+        if abs(float(state.roles.sum()) - agents) > 1e-6 * max(1.0, agents):
+            raise ValueError("the roles of every agent must sum to 1")
 
 
 def delta(queued_s: Floats, service_s: Floats, cost: Floats, *, v: float) -> Floats:

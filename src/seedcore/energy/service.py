@@ -1,14 +1,15 @@
 """The Energy service's Serve deployment."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
 from typing import Any
 
-import numpy as np
 from ray import serve
 
 from seedcore.clients.state import StateClient
-from seedcore.energy.potential import potential
-from seedcore.energy.schemas import ComputeEnergy, EnergyOut, StateIn
+from seedcore.energy.facts import Facts, facts_of, named
+from seedcore.energy.potential import Weights, gradient, potential
+from seedcore.energy.schemas import ComputeEnergy, ComputeGradient, EnergyOut, GradientOut, StateIn, WeightsIn
 from seedcore.errors import SeedCoreError
 from seedcore.utils.serving import Operation, ServiceBase, parse
 
@@ -28,27 +29,33 @@ class EnergyService(ServiceBase):
 
     def operations(self) -> Sequence[Operation]:
         """What Energy does."""
-        return [Operation("POST", "/compute-energy", self.compute_energy, ComputeEnergy, summary="Price a state")]
+        return [
+            Operation("POST", "/compute-energy", self.compute_energy, ComputeEnergy, summary="Price a state"),
+            Operation("POST", "/gradient", self.compute_gradient, ComputeGradient, summary="Slopes at a state"),
+        ]
 
     async def compute_energy(self, request: ComputeEnergy) -> EnergyOut:
         """Energy of the state in the body, or of the live one; the answer says which."""
-        source = "given" if request.unified_state is not None else "live"
-        state = request.unified_state or await self._live()
-        agents = list(state.agents.values())
-        queued = np.array([agent.queued_s for agent in agents], dtype=np.float64)
-        # Expected failures among what is in hand: the agent's own share so far, none known before its first outcome.
-        failing = np.array(
-            [agent.running * agent.failed / max(1, agent.completed + agent.failed) for agent in agents],
-            dtype=np.float64,
-        )
-        found = potential(queued, failing, v=self.settings.energy_v)
+        facts, source = await self._facts(request.unified_state)
+        weights = self._weights(request.weights)
+        found = potential(facts.state, weights)
         return EnergyOut(
             energy=found.energy,
             breakdown=found.breakdown if request.include_breakdown else None,
+            absent=facts.absent,
             source=source,
-            agents=len(agents),
-            v=self.settings.energy_v,
+            agents=len(facts.agents),
+            v=weights.v,
+            weights=asdict(weights),
         )
+
+    async def compute_gradient(self, request: ComputeGradient) -> GradientOut:
+        """Slopes of the energy at the state in the body, or at the live one; the answer says which."""
+        facts, source = await self._facts(request.unified_state)
+        weights = self._weights(request.weights)
+        slopes = named(facts, gradient(facts.state, weights))
+        energy = potential(facts.state, weights).energy
+        return GradientOut(**slopes, energy=energy, absent=facts.absent, source=source, weights=asdict(weights))
 
     async def health(self) -> Mapping[str, Any]:
         """Ready when State answers."""
@@ -60,8 +67,15 @@ class EnergyService(ServiceBase):
         state["http_fallbacks"] = self._state.counts.fallbacks
         return {"ready": state["ready"], "state": state}
 
+    async def _facts(self, told: StateIn | None) -> tuple[Facts, str]:
+        return facts_of(told or await self._live()), "given" if told is not None else "live"
+
+    def _weights(self, given: WeightsIn | None) -> Weights:
+        in_force = Weights(v=self.settings.energy_v)
+        return in_force if given is None else replace(in_force, **given.model_dump(exclude_none=True))
+
     async def _live(self) -> StateIn:
-        answer = await self._state.unified_state(include_organs=False, include_system=False, include_memory=False)
+        answer = await self._state.unified_state(include_organs=False, include_system=False, include_vectors=True)
         return parse(StateIn, answer)
 
 

@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 import asyncpg
 import numpy as np
 
-from seedcore.energy.potential import potential
+from seedcore.energy.potential import FleetState, Weights, potential
 from seedcore.errors import ConflictError, NotFoundError, PreconditionFailedError
 from seedcore.organism import evolution_store
 from seedcore.organism.desired import Organ, apply_file, present
@@ -151,7 +151,7 @@ class Changes:
         work = await evolution_store.work_of(connection, agents, hosts)
         queued = np.array([seconds for seconds, *_ in work], dtype=np.float64)
         failures = np.array([n * failed / max(1, good + failed) for _, n, good, failed in work], dtype=np.float64)
-        measured = potential(queued, failures, v=self.energy_v)
+        measured = potential(FleetState(queued, failures), Weights(v=self.energy_v))
         return {
             "energy": measured.energy,
             "breakdown": measured.breakdown,
