@@ -1,0 +1,133 @@
+"""docker/*.yml against the Compose specification, and against the seeds' names, ports and defaults."""
+
+import importlib.resources
+import json
+import re
+from typing import Any
+
+import jsonschema
+import pytest
+import yaml
+from jsonschema.protocols import Validator
+
+from tests.packaging.files import DOCKER, IMAGE, NAMES, PORTS, compose, defaults, env_file
+
+FILES = ["docker-compose.yml", "ray-workers.yml", "head-on-host.yml"]
+SECRETS = ("RAY_AUTH_TOKEN", "SEEDCORE_API_KEYS", "GRAFANA_PASSWORD")
+
+
+@pytest.fixture(scope="module")
+def specification() -> Validator:
+    folder = importlib.resources.files("check_jsonschema") / "builtin_schemas" / "vendor"
+    schema = json.loads((folder / "compose-spec.json").read_text())
+    return jsonschema.validators.validator_for(schema)(schema)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_the_compose_specification_knows_all_of_it(name: str, specification: Validator):
+    assert [f"{list(e.path)}: {e.message}" for e in specification.iter_errors(compose(name))] == []
+
+
+def test_the_specification_would_find_a_mistake(specification: Validator):
+    wrong = compose("docker-compose.yml")
+    wrong["services"]["ray-head"]["healthchek"] = {}
+    assert list(specification.iter_errors(wrong))
+
+
+@pytest.fixture(scope="module")
+def services() -> dict[str, Any]:
+    return compose("docker-compose.yml")["services"] | compose("ray-workers.yml")["services"]
+
+
+def test_services_and_network_have_the_seeds_names(services: dict[str, Any]):
+    stores = {"postgresql", "mysql", "redis", "neo4j"}
+    ours = {"ray-head", "ray-worker", "ray-worker-remote", "seedcore-api", "bootstrap"}
+    assert set(services) == ours | stores | {"prometheus", "grafana"}
+    for name in FILES[:2]:
+        assert compose(name)["networks"] == {NAMES["network"]: {"name": NAMES["network"]}}
+    assert compose("docker-compose.yml")["name"] == NAMES["project"]
+    assert {n for n, s in services.items() if s.get("profiles") == ["obs"]} == {"prometheus", "grafana"}
+
+
+def test_the_head_offers_the_seeds_ports_on_loopback(services: dict[str, Any]):
+    published = {defaults(port) for port in services["ray-head"]["ports"]}
+    names = ("gcs", "client", "dashboard", "serve", "compose_metrics")
+    assert published == {f"127.0.0.1:{PORTS[name]}:{PORTS[name]}" for name in names}
+    assert [defaults(p) for p in services["seedcore-api"]["ports"]] == [f"127.0.0.1:{PORTS['api']}:{PORTS['api']}"]
+
+
+def test_no_store_is_reachable_from_outside(services: dict[str, Any]):
+    assert not any("ports" in services[store] for store in NAMES["stores"] if store in services)
+
+
+def test_head_and_workers_have_no_ray_address_and_clients_have_the_head_s(services: dict[str, Any]):
+    for name in ("ray-head", "ray-worker", "ray-worker-remote"):
+        assert "RAY_ADDRESS" not in services[name]["environment"]
+    for name in ("seedcore-api", "bootstrap"):
+        assert services[name]["environment"]["RAY_ADDRESS"] == f"ray://ray-head:{PORTS['client']}"
+    assert "RAY_ADDRESS" not in env_file(DOCKER / "env.example")
+
+
+def test_workers_join_as_the_seeds_say(services: dict[str, Any]):
+    local = [defaults(part) for part in services["ray-worker"]["command"]]
+    assert local[:3] == ["ray", "start", f"--address=ray-head:{PORTS['gcs']}"]
+    assert "--num-cpus=1" in local
+    assert "${RAY_WORKER_CPUS:-1}" in " ".join(services["ray-worker"]["command"])
+    remote = services["ray-worker-remote"]
+    assert remote["network_mode"] == "host"
+    assert remote["profiles"] == ["remote"], "a plain `up` must not start it"
+    for option in (
+        f"--address=${{HEAD_IP:-ray-head}}:{PORTS['gcs']}",
+        "--node-ip-address=${WORKER_IP:-127.0.0.1}",
+        f"--object-manager-port=${{RAY_OBJECT_MANAGER_PORT:-{PORTS['object_manager']}}}",
+        f"--node-manager-port=${{RAY_NODE_MANAGER_PORT:-{PORTS['node_manager']}}}",
+        f"--min-worker-port=${{RAY_MIN_WORKER_PORT:-{PORTS['min_worker']}}}",
+        f"--max-worker-port=${{RAY_MAX_WORKER_PORT:-{PORTS['max_worker']}}}",
+    ):
+        assert option in remote["command"]
+
+
+@pytest.mark.parametrize("name", ["ray-head", "ray-worker", "ray-worker-remote", "seedcore-api", "bootstrap"])
+def test_our_containers_run_one_image_with_a_read_only_root_and_no_rights(name: str, services: dict[str, Any]):
+    service = services[name]
+    assert defaults(service["image"]) == IMAGE
+    assert service["read_only"] is True
+    assert service["cap_drop"] == ["ALL"]
+    assert service["restart"] == "unless-stopped"
+    assert service["env_file"] == [{"path": ".env", "required": False}]
+    assert service["healthcheck"]["test"]
+    assert service["environment"]["RAY_AUTH_MODE"] == "${RAY_AUTH_MODE:-token}"
+
+
+def test_every_image_has_a_version(services: dict[str, Any]):
+    for name, service in services.items():
+        tag = defaults(service["image"]).rpartition(":")[2]
+        assert re.search(r"\d", tag), f"{name}: {tag}"
+
+
+@pytest.mark.parametrize("name", FILES[:2])
+def test_no_unset_variable_warns(name: str):
+    text = (DOCKER / name).read_text()
+    assert re.findall(r"(?<!\$)\$\{\w+\}", text) == []
+    assert re.findall(r"(?<!\$)\$\w+", text) == []
+
+
+def test_head_on_host_refuses_to_run_without_the_address_that_workers_use():
+    assert "${HEAD_IP:?" in compose("head-on-host.yml")["services"]["ray-head"]["environment"]["RAY_NODE_IP"]
+
+
+def test_every_mounted_file_is_there(services: dict[str, Any]):
+    for service in services.values():
+        for volume in service.get("volumes", []):
+            source = volume.split(":")[0]
+            if source.startswith("."):
+                assert (DOCKER / source).is_file()
+    scrape = yaml.safe_load((DOCKER / "prometheus.yml").read_text())
+    targets = [t for job in scrape["scrape_configs"] for c in job.get("static_configs", []) for t in c["targets"]]
+    assert targets == [f"ray-head:{PORTS['compose_metrics']}", f"ray-head:{PORTS['haproxy_metrics']}"]
+
+
+def test_the_example_holds_no_secret_that_guards_anything():
+    example = env_file(DOCKER / "env.example")
+    assert {name: example[name] for name in SECRETS} == dict.fromkeys(SECRETS, "")
+    assert example["RAY_AUTH_MODE"] == "token"
