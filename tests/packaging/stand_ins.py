@@ -43,7 +43,9 @@ class StandIns:
             command.chmod(0o755)
             (self.folder / "answers" / name).write_text(answer)
 
-    def run(self, *command: str | Path, cwd: Path | None = None, **variables: str) -> "subprocess.CompletedProcess[str]":
+    def run(
+        self, *command: str | Path, cwd: Path | None = None, **variables: str
+    ) -> "subprocess.CompletedProcess[str]":
         kept = {n: v for n, v in os.environ.items() if n in ("PATH", "HOME", "LANG", "TMPDIR")}
         environment = {
             **kept,

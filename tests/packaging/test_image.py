@@ -42,7 +42,7 @@ def test_it_is_multi_stage_and_runs_as_somebody_else():
     assert [i for i, _ in STEPS].count("FROM") == 2
     user = next(rest for i, rest in STEPS if i == "USER")
     assert user == "1000:1000"
-    assert not any("ENV" == i and re.search("TOKEN|PASSWORD|KEY", rest) for i, rest in STEPS)
+    assert not any(i == "ENV" and re.search("TOKEN|PASSWORD|KEY", rest) for i, rest in STEPS)
 
 
 def test_python_and_ports_are_those_of_the_project():
