@@ -1,0 +1,106 @@
+"""Kustomize's output, and what checks a manifest: Kubernetes' schemas, and KubeRay's."""
+
+import functools
+import json
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import kubernetes_validate
+import yaml
+
+from tests.packaging.files import DEPLOY
+
+KUSTOMIZE = DEPLOY / "kustomize"
+OVERLAYS = ["base", "overlays/dev", "overlays/raycluster", "overlays/prod", "overlays/shared-platform", "overlays/llm"]
+KUBERNETES = "1.37"
+SCHEMAS = Path(__file__).parent / "schemas"
+Document = dict[str, Any]
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+def has_kubectl() -> bool:
+    return shutil.which("kubectl") is not None
+
+
+@functools.cache
+def build(overlay: str) -> list[Document]:
+    """What `kubectl apply -k` would apply; built once."""
+    command = ["kubectl", "kustomize", str(KUSTOMIZE / overlay)]
+    built = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert built.returncode == 0, built.stderr
+    return documents(built.stdout)
+
+
+def documents(text: str) -> list[Document]:
+    return [document for document in yaml.load_all(text, Loader=_LOADER) if document]
+
+
+def of(built: list[Document], kind: str, name: str) -> Document:
+    (found,) = [d for d in built if d["kind"] == kind and d["metadata"]["name"] == name]
+    return found
+
+
+def problems(document: Document) -> list[str]:
+    """What the API server would refuse or drop in silence."""
+    if document["apiVersion"].startswith("ray.io/"):
+        return _ray_problems(document)
+    try:
+        kubernetes_validate.validate(document, KUBERNETES, strict=True)
+    except kubernetes_validate.ValidationError as error:
+        return [f"{document['kind']}/{document['metadata'].get('name')}: {list(error.path)}: {error.message}"]
+    return []
+
+
+def pods(document: Document) -> Iterator[Document]:
+    """Every pod template below."""
+    if document["kind"] == "RayService":
+        yield from _cluster_pods(document["spec"]["rayClusterConfig"])
+    elif document["kind"] == "RayCluster":
+        yield from _cluster_pods(document["spec"])
+    elif document["kind"] == "CronJob":
+        yield document["spec"]["jobTemplate"]["spec"]["template"]
+    elif document["kind"] in ("Deployment", "StatefulSet", "Job"):
+        yield document["spec"]["template"]
+
+
+def _cluster_pods(cluster: Document) -> Iterator[Document]:
+    yield cluster["headGroupSpec"]["template"]
+    for group in cluster["workerGroupSpecs"]:
+        yield group["template"]
+
+
+def _ray_problems(document: Document) -> list[str]:
+    where = f"{document['kind']}/{document['metadata']['name']}"
+    errors = _ray_schema(document["kind"]).iter_errors(document)
+    found = [f"{where}: {list(error.path)}: {error.message[:200]}" for error in errors]
+    for template in pods(document):
+        found += problems(
+            {"apiVersion": "v1", "kind": "PodTemplate", "metadata": {"name": where}, "template": template}
+        )
+    return found
+
+
+@functools.cache
+def _ray_schema(kind: str) -> jsonschema.Draft202012Validator:
+    return jsonschema.Draft202012Validator(_strict(json.loads((SCHEMAS / "kuberay-1.7.0.json").read_text())[kind]))
+
+
+def _strict(schema: Any) -> Any:
+    """A structural schema as a JSON schema that refuses what the API server would prune."""
+    if not isinstance(schema, dict):
+        return schema
+    if schema.get("x-kubernetes-int-or-string"):
+        return {"anyOf": [{"type": "integer"}, {"type": "string"}]}
+    strict = dict(schema)
+    if "properties" in schema:
+        strict["properties"] = {name: _strict(inner) for name, inner in schema["properties"].items()}
+        if not schema.get("x-kubernetes-preserve-unknown-fields") and "additionalProperties" not in schema:
+            strict["additionalProperties"] = False
+    for key in ("items", "additionalProperties"):
+        if isinstance(schema.get(key), dict):
+            strict[key] = _strict(schema[key])
+    return strict
