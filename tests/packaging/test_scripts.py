@@ -13,7 +13,12 @@ SCRIPTS = [*scripts(), ROOT / ".ci" / "run"]
 
 def test_shellcheck_finds_nothing():
     shellcheck = Path(sys.prefix) / "bin" / "shellcheck"
-    command = [str(shellcheck) if shellcheck.exists() else "shellcheck", "--external-sources", "--source-path=SCRIPTDIR", *map(str, SCRIPTS)]
+    command = [
+        str(shellcheck) if shellcheck.exists() else "shellcheck",
+        "--external-sources",
+        "--source-path=SCRIPTDIR",
+        *map(str, SCRIPTS),
+    ]
     found = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert found.returncode == 0, found.stdout
 
