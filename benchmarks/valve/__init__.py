@@ -1,0 +1,1 @@
+"""The valve's figures: false alarms, delays beside other detectors, text, real series, cost."""

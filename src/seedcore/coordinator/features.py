@@ -1,0 +1,95 @@
+"""Features of a task and of its outcome: fixed numbers that a valve can watch, and no payload in them."""
+
+from collections.abc import Iterable
+from functools import lru_cache
+from math import isfinite, log1p
+from typing import Any
+from zlib import crc32
+
+TEXT_BUCKETS, NUMBER_BUCKETS, ERROR_BUCKETS = 32, 12, 4
+
+MAX_CHARACTERS, MAX_VALUES, MAX_DEPTH = 2_000, 256, 4
+"""What is looked at of one task's params; the rest counts as bytes only."""
+
+_NUMBERS = TEXT_BUCKETS
+_LENGTH, _VALUES, _EMPTY, _SIZE, _TYPE, _GAP = range(TEXT_BUCKETS + NUMBER_BUCKETS, TEXT_BUCKETS + NUMBER_BUCKETS + 6)
+TASK_COLUMNS = _GAP + 1
+OUTCOME_COLUMNS = 2 + ERROR_BUCKETS
+
+
+def task_features(type_: str, params: Any, *, gap_s: float | None = None, size: int = 0) -> list[float]:
+    """Features of one task, TASK_COLUMNS numbers.
+
+    Counts of words by hash (anything that begins with a digit is one word), numbers by the hash of their field's name
+    (log scale), how much text and how many values, how many are empty, bytes, type, time since the one before.
+
+    Args:
+        type_: the task's type.
+        params: its params, any JSON value.
+        gap_s: seconds since the stream's task before; None when nobody knows, which counts as none.
+        size: bytes of its params.
+    """
+    row = [0.0] * TASK_COLUMNS
+    left = _read(row, "", params, MAX_CHARACTERS, 0)
+    row[_LENGTH] = log1p(MAX_CHARACTERS - left)
+    row[_SIZE] = log1p(size)
+    row[_TYPE] = _bucket(type_, 1 << 16) / (1 << 16)
+    row[_GAP] = 0.0 if gap_s is None else log1p(1e3 * max(gap_s, 0.0))
+    return row
+
+
+def outcome_features(seconds: float, ok: bool, error: str | None) -> list[float]:
+    """Features of one outcome, OUTCOME_COLUMNS numbers: time on a log scale, success, the error by hash."""
+    row = [log1p(1e3 * max(seconds, 0.0)), float(ok), *([0.0] * ERROR_BUCKETS)]
+    if error:
+        row[2 + _bucket(error, ERROR_BUCKETS)] = 1.0
+    return row
+
+
+def _read(row: list[float], name: str, value: Any, left: int, depth: int) -> int:
+    """Take in one value; returns how many characters may still be read."""
+    if row[_VALUES] >= MAX_VALUES or depth > MAX_DEPTH:
+        return left
+    if isinstance(value, str):
+        row[_VALUES] += 1.0
+        if left > 0:
+            _read_text(row, value[:left])
+        return max(left - len(value), 0)
+    if isinstance(value, dict):
+        return _read_all(row, value.items(), left, depth)
+    if isinstance(value, (list, tuple)):
+        return _read_all(row, ((name, item) for item in value), left, depth)
+    row[_VALUES] += 1.0
+    if value is None:
+        row[_EMPTY] += 1.0
+    elif isinstance(value, (int, float)):
+        row[_NUMBERS + _bucket(name, NUMBER_BUCKETS)] += _squeezed(value)
+    return left
+
+
+def _read_all(row: list[float], items: Iterable[tuple[Any, Any]], left: int, depth: int) -> int:
+    for name, item in items:
+        if row[_VALUES] >= MAX_VALUES:
+            break
+        left = _read(row, name, item, left, depth + 1)
+    return left
+
+
+def _read_text(row: list[float], text: str) -> None:
+    for word in text.lower().encode("utf-8", "replace").split():
+        row[0 if word[0] < 58 else crc32(word.strip(b".,:;!?()[]\"'")) % TEXT_BUCKETS] += 1.0
+
+
+def _squeezed(value: float) -> float:
+    try:
+        number = float(value)
+    except OverflowError:
+        number = float("inf")
+    if not isfinite(number):
+        return 700.0
+    return log1p(number) if number >= 0.0 else -log1p(-number)
+
+
+@lru_cache(maxsize=4_096)
+def _bucket(name: str, buckets: int) -> int:
+    return crc32(str(name).encode("utf-8", "replace")) % buckets

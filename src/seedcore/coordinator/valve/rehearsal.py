@@ -1,0 +1,62 @@
+"""A rehearsal on what the reference itself gives: resampled references and streams, and the alarms among them."""
+
+from dataclasses import dataclass
+from math import ceil
+
+import numpy as np
+
+from seedcore.coordinator.valve.cusum import Cusums
+from seedcore.coordinator.valve.ranks import Ranks
+from seedcore.coordinator.valve.whitening import Floats
+
+_STREAMS = 200
+_MOST_STEPS = 5_000
+_LEAST_STEPS = 500
+_ALARMS = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Rehearsal:
+    """What was seen: `alarms` in `observations`, by blocks of the reference drawn with replacement."""
+
+    observations: int
+    alarms: int
+
+    @property
+    def arl0(self) -> float:
+        """Observations by alarm; all observations when there was none."""
+        return self.observations / max(self.alarms, 1)
+
+
+def rehearse(residuals: Floats, cusums: Cusums, arl0: float, rng: np.random.Generator) -> Rehearsal:
+    """Play streams against references, both drawn by blocks from the reference's residuals, shape (n, c).
+
+    Blocks keep what dependence the whitening has left; references of their own keep the error of a finite one.
+    """
+    n, channels = residuals.shape
+    steps = int(min(max(_ALARMS * arl0 / _STREAMS, _LEAST_STEPS), _MOST_STEPS))
+    scores = np.empty((steps, channels, _STREAMS), dtype=np.float32)
+    for k in range(_STREAMS):
+        reference, stream = residuals[_blocks(n, n, rng)], residuals[_blocks(n, steps, rng)]
+        for j in range(channels):
+            scores[:, j, k] = Ranks.of(reference[:, j], rng).scores(stream[:, j])
+    slope = cusums.slope[:, None].astype(np.float32)
+    drift, height = 0.5 * slope**2, cusums.threshold[:, None].astype(np.float32)
+    sums = np.zeros((len(slope), _STREAMS), dtype=np.float32)
+    alarms = 0
+    for step in scores:
+        sums += step[cusums.channel] * slope
+        sums -= drift
+        np.maximum(sums, 0.0, out=sums)
+        reached = (sums >= height).any(axis=0)
+        if reached.any():
+            alarms += int(reached.sum())
+            sums[:, reached] = 0.0
+    return Rehearsal(steps * _STREAMS, alarms)
+
+
+def _blocks(n: int, length: int, rng: np.random.Generator) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    size = ceil(2.5 * n ** (1 / 3))
+    starts = rng.integers(0, n, ceil(length / size))
+    places: np.ndarray[tuple[int], np.dtype[np.int64]] = ((starts[:, None] + np.arange(size)) % n).reshape(-1)[:length]
+    return places
