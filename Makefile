@@ -5,7 +5,7 @@ PYTHON ?= python3
 VENV := .venv
 comma := ,
 # Two workers, each with a PostgreSQL of its own; files are the unit (see tests/conftest.py). `make test SIDE_BY_SIDE=` for one.
-SIDE_BY_SIDE := -n 2 --dist loadgroup --no-loadscope-reorder
+SIDE_BY_SIDE := -n 2 --dist loadfile --no-loadscope-reorder
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)

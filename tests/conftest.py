@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 import structlog
+from xdist.remote import Producer
+from xdist.scheduler import LoadFileScheduling
 
 # Before anything imports Ray: tests never turn token authentication on by accident, nor report usage.
 os.environ.setdefault("RAY_AUTH_MODE", "disabled")
@@ -29,13 +31,21 @@ STARTS_RAY = (
 )
 
 
-@pytest.hookimpl(tryfirst=True)
+class Files(LoadFileScheduling):
+    """Files side by side, but those that start a Ray one after the other."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return "ray" if nodeid.startswith(STARTS_RAY) else str(super()._split_scope(nodeid))
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Files:
+    """For `-n`."""
+    return Files(config, log)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Where files run side by side, those that start a Ray run one after the other, and first: they take longest."""
+    """Those that start a Ray come first: they take longest."""
     items.sort(key=lambda item: not item.nodeid.startswith(STARTS_RAY))
-    for item in items:
-        file = item.nodeid.partition("::")[0]
-        item.add_marker(pytest.mark.xdist_group("ray" if file.startswith(STARTS_RAY) else file))
 
 
 @pytest.fixture(autouse=True)
