@@ -8,6 +8,7 @@ import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 import structlog
 from xdist.remote import Producer
@@ -18,6 +19,10 @@ os.environ.setdefault("RAY_AUTH_MODE", "disabled")
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 
 from seedcore.settings import Settings, get_settings, load_settings
+
+# How long one example takes says how busy the machine is, not whether the code is right.
+hypothesis.settings.register_profile("seedcore", deadline=None)
+hypothesis.settings.load_profile("seedcore")
 
 KEEP = ("RAY_AUTH_MODE", "RAY_USAGE_STATS_ENABLED", "SEEDCORE_REQUIRE_SERVICES")
 OURS = ("SEEDCORE_", "RAY_", "REDIS_URL", "NEO4J_", "LOG_LEVEL", "LLM_PROVIDER", "BOOTSTRAP_MODE", "COGNITIVE_", "XGB_")

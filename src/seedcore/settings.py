@@ -393,6 +393,13 @@ class Settings(BaseSettings):
         validation_alias=_env("SEEDCORE_ENERGY_V"),
         description="V: seconds² that one unit of cost weighs in ΔE.",
     )
+    router: Literal[
+        "energy", "join_shortest_queue", "power_of_two", "least_expected_delay", "round_robin", "random"
+    ] = Field(
+        "energy",
+        validation_alias=_env("SEEDCORE_ROUTER"),
+        description="Who chooses the agent of a task: the smallest ΔE, or what to compare it with.",
+    )
     scout_share: float = Field(
         0.05,
         ge=0,
@@ -511,7 +518,7 @@ class Settings(BaseSettings):
         """Arguments first, then the environment; nothing else is read."""
         return init_settings, _Environment(settings_cls)
 
-    @field_validator("log_level", "bootstrap_mode", "llm_provider", "http_mode", "log_format", mode="before")
+    @field_validator("log_level", "bootstrap_mode", "llm_provider", "http_mode", "log_format", "router", mode="before")
     @classmethod
     def _fold_case(cls, value: Any, info: Any) -> Any:
         if not isinstance(value, str):

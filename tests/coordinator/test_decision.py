@@ -9,9 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from seedcore.coordinator.decision import decide, decide_columns
+from seedcore.coordinator.decision import Choices, decide, decide_columns, records, sent
 from seedcore.coordinator.fleet import Fleet
 from seedcore.coordinator.schemas import DecisionModel, TaskColumns, TaskFacts
+from seedcore.energy.routing import ROUTERS
 
 SKILLS = {"echo": "utility", "text.shout": "utility", "ml.predict": "ml", "orphan": "nowhere"}
 
@@ -45,7 +46,7 @@ def facts(*types: str, **fields: Any) -> list[TaskFacts]:
 
 
 def test_a_known_skill_goes_straight_to_an_agent_of_its_organ():
-    (decision,) = decide(facts("ml.predict"), fleet(utility=2, ml=2), v=1.0)
+    (decision,) = decide(facts("ml.predict"), fleet(utility=2, ml=2), Choices(1.0))
     assert (decision.route, decision.rule) == ("fast", "known_skill")
     assert decision.agent == "ml-0"
     assert decision.host == "host-ml-0"
@@ -57,12 +58,12 @@ def test_a_known_skill_goes_straight_to_an_agent_of_its_organ():
 
 
 def test_a_goal_needs_a_plan():
-    (decision,) = decide(facts("goal"), fleet(), v=1.0)
+    (decision,) = decide(facts("goal"), fleet(), Choices(1.0))
     assert (decision.route, decision.rule, decision.agent) == ("plan", "goal", None)
 
 
 def test_an_unknown_type_is_rejected_and_the_known_ones_are_named():
-    (decision,) = decide(facts("nope"), fleet(utility=1), v=1.0)
+    (decision,) = decide(facts("nope"), fleet(utility=1), Choices(1.0))
     assert (decision.route, decision.rule) == ("reject", "unknown_skill")
     assert "'nope'" in decision.reason
     assert "echo, ml.predict, orphan, text.shout" in decision.reason
@@ -70,18 +71,18 @@ def test_an_unknown_type_is_rejected_and_the_known_ones_are_named():
 
 def test_without_a_living_agent_nothing_is_decided_yet():
     for name, organ in (("orphan", "nowhere"), ("echo", "utility")):
-        (decision,) = decide(facts(name), fleet(ml=1), v=1.0)
+        (decision,) = decide(facts(name), fleet(ml=1), Choices(1.0))
         assert (decision.route, decision.rule, decision.agent) == (None, "no_agent", None)
         assert repr(organ) in decision.reason
 
 
 def test_an_empty_batch_has_no_decisions():
-    assert decide([], fleet(utility=1), v=1.0) == []
+    assert decide([], fleet(utility=1), Choices(1.0)) == []
 
 
 @given(st.lists(st.sampled_from([*SKILLS, "goal", "nope"]), max_size=40))
 def test_decisions_come_in_the_order_of_the_batch(types: list[str]):
-    decisions = decide(facts(*types), fleet(utility=3, ml=2), v=1.0)
+    decisions = decide(facts(*types), fleet(utility=3, ml=2), Choices(1.0))
     assert len(decisions) == len(types)
     expected = {"goal": "plan", "nope": "reject", "orphan": None}
     for name, decision in zip(types, decisions, strict=True):
@@ -93,7 +94,7 @@ def test_decisions_come_in_the_order_of_the_batch(types: list[str]):
 
 def test_tasks_of_one_organ_are_spread_whatever_lies_between_them():
     types = ["echo", "ml.predict", "goal", "text.shout"] * 6
-    decisions = decide(facts(*types), fleet(utility=4, ml=3), v=1.0)
+    decisions = decide(facts(*types), fleet(utility=4, ml=3), Choices(1.0))
     shares = Counter(d.agent for d in decisions if d.agent)
     assert {shares[f"utility-{n}"] for n in range(4)} == {3}
     assert {shares[f"ml-{n}"] for n in range(3)} == {2}
@@ -102,36 +103,36 @@ def test_tasks_of_one_organ_are_spread_whatever_lies_between_them():
 def test_what_waits_already_counts():
     known = fleet(utility=2)
     known.report("dispatcher", [("utility-0", "echo", 3)])
-    agents = [d.agent for d in decide(facts(*["echo"] * 5), known, v=1.0)]
+    agents = [d.agent for d in decide(facts(*["echo"] * 5), known, Choices(1.0))]
     assert Counter(agents) == {"utility-1": 4, "utility-0": 1}
 
 
 def test_deciding_changes_nothing():
     known = fleet(utility=2)
-    first = decide(facts("echo", "echo"), known, v=1.0)
-    assert decide(facts("echo", "echo"), known, v=1.0) == first
+    first = decide(facts("echo", "echo"), known, Choices(1.0))
+    assert decide(facts("echo", "echo"), known, Choices(1.0)) == first
 
 
 def test_an_agent_that_fails_gets_less_while_cost_weighs():
     known = fleet(utility=2)
     known.learn("utility-0", "echo", 40, 40 * 0.05, 0)
     known.learn("utility-1", "echo", 40, 40 * 0.05, 40)
-    assert {d.agent for d in decide(facts(*["echo"] * 4), known, v=100.0)} == {"utility-1"}
-    assert len({d.agent for d in decide(facts(*["echo"] * 4), known, v=0.0)}) == 2
+    assert {d.agent for d in decide(facts(*["echo"] * 4), known, Choices(100.0))} == {"utility-1"}
+    assert len({d.agent for d in decide(facts(*["echo"] * 4), known, Choices(0.0))}) == 2
 
 
 def test_the_expected_seconds_are_those_of_the_chosen_agent_and_type():
     known = fleet(utility=1)
     known.learn("utility-0", "echo", 40, 40 * 2.0, 40)
-    echo, shout = decide(facts("echo", "text.shout"), known, v=1.0)
-    assert echo.expected_s == known.rates.seconds("utility-0", "echo") > 1
-    assert shout.expected_s == known.rates.seconds("utility-0", "text.shout") < 0.1
+    echo, shout = decide(facts("echo", "text.shout"), known, Choices(1.0))
+    assert echo.expected_s == known.rates.seconds("utility-0", "echo", "utility") > 1
+    assert shout.expected_s == known.rates.seconds("utility-0", "text.shout", "utility") < 0.1
 
 
 @given(st.lists(st.sampled_from(["echo", "text.shout", "ml.predict", "goal", "nope", "orphan"]), max_size=60))
 def test_columns_say_the_same_as_records(types: list[str]):
-    columns = decide_columns(types, fleet(utility=3, ml=1), v=1.0)
-    records = decide(facts(*types), fleet(utility=3, ml=1), v=1.0)
+    columns = decide_columns(types, fleet(utility=3, ml=1), Choices(1.0))
+    records = decide(facts(*types), fleet(utility=3, ml=1), Choices(1.0))
     assert len(set(columns.verdicts)) == len(columns.verdicts)
     assert [
         DecisionModel(**columns.verdicts[n].model_dump(), delta_energy=added)
@@ -150,7 +151,7 @@ def test_columns_of_different_lengths_are_refused():
 
 
 def agents(fleet: Fleet, count: int, **options: Any) -> Counter[str | None]:
-    return Counter(d.agent for d in decide(facts(*["echo"] * count), fleet, v=1.0, **options))
+    return Counter(d.agent for d in decide(facts(*["echo"] * count), fleet, Choices(1.0, **options)))
 
 
 def test_scouts_get_their_share_and_archived_agents_nothing():
@@ -169,7 +170,7 @@ def test_the_share_of_scouts_holds_over_batches_of_any_size(sizes: list[int], sh
 
 
 def test_a_decision_for_a_scout_says_so():
-    decisions = decide(facts(*["echo"] * 20), staged(scouts=[0]), v=1.0, scout_share=0.05)
+    decisions = decide(facts(*["echo"] * 20), staged(scouts=[0]), Choices(1.0, 0.05))
     (scouted,) = [d for d in decisions if d.agent == "utility-0"]
     assert (scouted.rule, "1 scouts" in scouted.reason) == ("exploration", True)
 
@@ -177,7 +178,7 @@ def test_a_decision_for_a_scout_says_so():
 def test_when_all_are_scouts_all_are_used():
     found = agents(staged(scouts=[0, 1, 2, 3]), 40, scout_share=0.05)
     assert set(found.values()) == {10}
-    assert {d.rule for d in decide(facts("echo"), staged(scouts=range(4)), v=1.0)} == {"known_skill"}
+    assert {d.rule for d in decide(facts("echo"), staged(scouts=range(4)), Choices(1.0))} == {"known_skill"}
 
 
 def test_scouts_work_alone_when_the_others_are_archived():
@@ -189,12 +190,58 @@ def test_when_all_are_archived_the_one_that_fails_least_stays_and_the_decision_s
     fleet = staged(archived=range(4))
     for agent, good in (("utility-0", 1), ("utility-1", 6), ("utility-2", 3), ("utility-3", 0)):
         fleet.learn(agent, "echo", 10, 1.0, good)
-    decisions = decide(facts("echo", "echo"), fleet, v=1.0, scout_share=0.05)
+    decisions = decide(facts("echo", "echo"), fleet, Choices(1.0, 0.05))
     assert {(d.agent, d.rule) for d in decisions} == {("utility-1", "least_bad")}
     assert "all 4 agents of utility are archived" in decisions[0].reason
 
 
 def test_a_dry_run_owes_scouts_nothing():
-    explored = {"utility": 0.5}
-    decide(facts("echo"), staged(scouts=[0]), v=1.0, scout_share=0.25)
-    assert explored == {"utility": 0.5}
+    choices = Choices(1.0, 0.25, explored={"utility": 0.5})
+    decide(facts("echo"), staged(scouts=[0]), choices.dry())
+    assert choices.explored == {"utility": 0.5}
+
+
+# -- routers, and what was decided since -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("router", ROUTERS)
+def test_every_router_decides_within_the_organ_and_says_who_it_was(router: str):
+    known = fleet(utility=4, ml=2)
+    decisions = decide(facts(*["echo", "ml.predict"] * 20), known, Choices(1.0, router=router))
+    assert {d.agent.split("-")[0] for d in decisions if d.agent} == {"utility", "ml"}
+    assert all(d.delta_energy is not None and d.delta_energy > 0 for d in decisions)
+    assert len({d.agent for d in decisions if d.agent}) > 2
+    if router != "energy":
+        assert "energy" not in decisions[0].reason
+
+
+def test_the_expected_failure_and_v_are_told_with_the_decisions():
+    known = fleet(utility=1)
+    known.learn("utility-0", "echo", 40, 4.0, 20)
+    columns = decide_columns(["echo", "goal"], known, Choices(3.0))
+    assert columns.v == 3.0
+    assert columns.expected_failure == [pytest.approx(1 - known.rates.success("utility-0", "echo", "utility")), None]
+
+
+def test_two_who_ask_in_turn_do_not_herd():
+    known, choices, got = fleet(utility=4), Choices(1.0), Counter[str | None]()
+    for question in range(4):
+        for asker in ("one", "two"):
+            known.report(asker, [], undecided=range(question))
+            columns = decide_columns(["echo"] * 6, known, choices)
+            known.decided(asker, question, sent(columns))
+            got.update(d.agent for d in records(columns))
+    assert set(got.values()) == {12}
+
+
+def test_what_was_decided_counts_until_the_report_that_holds_it():
+    known, choices = fleet(utility=2), Choices(1.0)
+    team = known.team("utility")
+    assert team is not None
+    known.report("one", [])
+    known.decided("one", 1, sent(decide_columns(["echo"] * 4, known, choices)))
+    assert known.load(team).tasks.tolist() == [2, 2]
+    known.report("one", [], undecided=[1])
+    assert known.load(team).tasks.tolist() == [2, 2], "its answer had not come when the report was made"
+    known.report("one", [("utility-0", "echo", 2), ("utility-1", "echo", 1)])
+    assert known.load(team).tasks.tolist() == [2, 1]

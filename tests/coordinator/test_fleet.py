@@ -3,8 +3,9 @@
 import pytest
 
 from seedcore.coordinator import fleet as module
-from seedcore.coordinator.fleet import REPORT_TTL_S, Fleet, Team
-from seedcore.energy.rates import DEFAULT_SECONDS, RateEstimate
+from seedcore.coordinator.fleet import Fleet
+from seedcore.coordinator.waiting import REPORT_TTL_S, Team
+from seedcore.energy.rates import DEFAULT_SECONDS, FORGET_STEADY, RateEstimate
 
 TABLE = {
     "epoch": 3,
@@ -44,7 +45,7 @@ def fleet() -> Fleet:
 
 def queued(fleet: Fleet, organ: str = "utility") -> list[float]:
     """Tasks queued at each agent of an organ, in tasks of the default length."""
-    return [round(seconds / DEFAULT_SECONDS, 6) for seconds in fleet.queued_s(team(fleet, organ))]
+    return [round(seconds / DEFAULT_SECONDS, 6) for seconds in fleet.load(team(fleet, organ)).queued_s]
 
 
 def team(fleet: Fleet, organ: str = "utility") -> Team:
@@ -76,13 +77,13 @@ def test_the_table_tells_each_agents_lifecycle(fleet: Fleet):
 
 def test_a_new_table_replaces_the_old_one_and_keeps_what_was_learned(fleet: Fleet):
     fleet.learn("u-0", "echo", 40, 80.0, 40)
-    before = fleet.rates.seconds("u-0", "echo")
+    before = fleet.rates.seconds("u-0", "echo", "utility")
     fleet.update({"epoch": 4, "skills": {"echo": "utility"}, "timeouts": {}, "organs": {"utility": ONE_LEFT}})
     assert fleet.skills == ["echo"]
     assert team(fleet).ids == ["u-0"]
     assert fleet.team("ml") is None
-    assert fleet.rates.seconds("u-0", "echo") == before
-    assert fleet.service_s(team(fleet), ["echo"]).tolist() == [[before]]
+    assert fleet.rates.seconds("u-0", "echo", "utility") == before
+    assert fleet.means(team(fleet), ["echo"])[0].tolist() == [[before]]
 
 
 def test_reports_of_several_dispatchers_add_up(fleet: Fleet):
@@ -114,9 +115,9 @@ def test_the_report_of_a_dispatcher_that_is_gone_expires(fleet: Fleet, clock: Cl
 def test_what_waits_is_counted_in_seconds_of_agent_and_type(fleet: Fleet):
     fleet.learn("u-0", "echo", 40, 80.0, 40)
     fleet.report("one", [("u-0", "echo", 3), ("u-1", "echo", 3)])
-    slow, average = fleet.queued_s(team(fleet))
-    assert slow == pytest.approx(3 * fleet.rates.seconds("u-0", "echo"))
-    assert average == pytest.approx(3 * fleet.rates.seconds("u-1", "echo"))
+    slow, average = fleet.load(team(fleet)).queued_s
+    assert slow == pytest.approx(3 * fleet.rates.seconds("u-0", "echo", "utility"))
+    assert average == pytest.approx(3 * fleet.rates.seconds("u-1", "echo", "utility"))
 
 
 def test_work_at_an_agent_that_the_table_lost_is_nobodys(fleet: Fleet):
@@ -126,23 +127,23 @@ def test_work_at_an_agent_that_the_table_lost_is_nobodys(fleet: Fleet):
 
 def test_rates_come_as_a_table_of_agents_by_types(fleet: Fleet):
     fleet.learn("u-0", "echo", 40, 80.0, 10)
-    service = fleet.service_s(team(fleet), ["echo", "ml.predict"])
-    failure = fleet.expected_failure(team(fleet), ["echo", "ml.predict"])
+    service = fleet.means(team(fleet), ["echo", "ml.predict"])[0]
+    failure = fleet.means(team(fleet), ["echo", "ml.predict"])[1]
     assert service.shape == failure.shape == (2, 2)
-    assert service[0, 0] == fleet.rates.seconds("u-0", "echo")
-    assert failure[0, 0] == 1 - fleet.rates.success("u-0", "echo") > 0.5
+    assert service[0, 0] == fleet.rates.seconds("u-0", "echo", "utility")
+    assert failure[0, 0] == 1 - fleet.rates.success("u-0", "echo", "utility") > 0.5
     assert failure[:, 1].tolist() == [0, 0]
 
 
 def test_what_is_learned_between_batches_shows_in_the_next(fleet: Fleet):
-    first = fleet.service_s(team(fleet), ["echo"])
+    first = fleet.means(team(fleet), ["echo"])[0]
     fleet.learn("u-1", "echo", 10, 50.0, 5)
     fleet.learn("gone", "echo", 1, 9.0, 1)
-    second, failure = fleet.service_s(team(fleet), ["echo"]), fleet.expected_failure(team(fleet), ["echo"])
-    assert second[0, 0] == pytest.approx(fleet.rates.seconds("u-0", "echo"))
-    assert second[1, 0] == pytest.approx(fleet.rates.seconds("u-1", "echo"))
+    second, failure = fleet.means(team(fleet), ["echo"])[0], fleet.means(team(fleet), ["echo"])[1]
+    assert second[0, 0] == pytest.approx(fleet.rates.seconds("u-0", "echo", "utility"))
+    assert second[1, 0] == pytest.approx(fleet.rates.seconds("u-1", "echo", "utility"))
     assert second[1, 0] > first[1, 0]
-    assert failure[1, 0] == pytest.approx(1 - fleet.rates.success("u-1", "echo"))
+    assert failure[1, 0] == pytest.approx(1 - fleet.rates.success("u-1", "echo", "utility"))
 
 
 def test_what_new_agents_had_learned_counts_once_and_before_what_they_learn_now(fleet: Fleet):
@@ -153,10 +154,10 @@ def test_what_new_agents_had_learned_counts_once_and_before_what_they_learn_now(
         fleet.remember(["u-0", "u-1"], earlier)
     assert fleet.new_agents == {"m-0"}
     alone = RateEstimate(weight=1.0, seconds=0.1, successes=1.0)
-    alone.put_before(earlier["u-0"]["echo"])
+    alone.put_before(earlier["u-0"]["echo"], FORGET_STEADY)
     assert fleet.rates.estimate("u-0", "echo") == alone
-    slow, average = fleet.service_s(team(fleet), ["echo"])[:, 0]
-    assert slow == pytest.approx(fleet.rates.seconds("u-0", "echo"))
-    assert average == pytest.approx(fleet.rates.type_seconds("echo"))
+    slow, average = fleet.means(team(fleet), ["echo"])[0][:, 0]
+    assert slow == pytest.approx(fleet.rates.seconds("u-0", "echo", "utility"))
+    assert average == pytest.approx(fleet.rates.type_seconds("echo", "utility"))
     fleet.update({**TABLE, "epoch": 4})
     assert fleet.new_agents == {"m-0"}, "the others are known"

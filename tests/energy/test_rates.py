@@ -108,3 +108,59 @@ def test_success_stays_a_share_and_seconds_stay_positive(outcomes: list[tuple[st
         for task_type in "xyz":
             assert 0 <= table.success(agent, task_type) <= 1
             assert table.seconds(agent, task_type) > 0
+
+
+def test_an_agent_shrinks_to_its_organ_and_the_organ_to_the_type():
+    table = RateTable()
+    for _ in range(30):
+        table.add("a", "echo", 1, 4.0, 1, "slow")
+        table.add("b", "echo", 1, 1.0, 1, "fast")
+    overall = table.type_seconds("echo", "elsewhere")
+    assert table.seconds("new", "echo", "fast") < overall < table.seconds("new", "echo", "slow")
+    assert table.seconds("new", "echo", "elsewhere") == overall
+
+
+def test_a_change_is_noticed_within_a_few_outcomes_and_a_steady_rate_is_remembered_for_long():
+    table = RateTable()
+    for _ in range(300):
+        table.add("a", "echo", 1, 1.0, 1)
+    table.add("a", "echo", 1, 1.6, 1)
+    assert table.seconds("a", "echo") < 1.05
+    for _ in range(6):
+        table.add("a", "echo", 1, 10.0, 1)
+    assert table.seconds("a", "echo") > 5
+
+
+def test_one_that_begins_to_fail_is_noticed_within_a_few_outcomes():
+    table = RateTable()
+    for _ in range(300):
+        table.add("a", "echo", 1, 1.0, 1)
+    for _ in range(8):
+        table.add("a", "echo", 1, 1.0, 0)
+    assert table.success("a", "echo") < 0.5
+
+
+def test_an_agent_that_was_slow_once_is_tried_again_as_others_do_the_type():
+    table = RateTable()
+    for n in range(100):
+        table.add("once_slow", "echo", 1, 1.0 if n < 80 else 10.0, 1)
+        table.add("other", "echo", 1, 1.0, 1)
+    assert table.seconds("once_slow", "echo") > 5
+    for _ in range(1500):
+        table.add("other", "echo", 1, 1.0, 1)
+    assert table.seconds("once_slow", "echo") < 1.5
+
+
+@given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(1, 9), st.floats(0, 10), st.booleans()), max_size=40))
+def test_columns_know_what_the_table_knows(outcomes: list[tuple[str, int, float, bool]]):
+    table, rows = RateTable(), {"a": 0, "b": 1}
+    early = table.columns(rows, "x", "o")
+    for agent, count, seconds, ok in outcomes:
+        table.add(agent, "x", count, count * seconds, count * ok, "o")
+        if agent in rows:
+            early.write(rows[agent], agent)
+    for columns in (early, table.columns(rows, "x", "o")):
+        seconds, success = columns.means()
+        for agent, row in rows.items():
+            assert seconds[row] == pytest.approx(table.seconds(agent, "x", "o"))
+            assert success[row] == pytest.approx(table.success(agent, "x", "o"))

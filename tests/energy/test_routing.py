@@ -4,11 +4,12 @@ from collections import Counter
 from typing import Any
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from seedcore.energy.potential import FleetState, Weights, delta, potential
-from seedcore.energy.routing import route
+from seedcore.energy.routing import ROUTERS, Load, Prices, make_router, route
 
 
 def even(n: int, k: int = 1, seconds: float = 0.5) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -109,3 +110,47 @@ def test_looking_at_few_agents_finds_what_looking_at_all_would(n: int, columns: 
         expected.append((best, float(added[best])))
         queued[best] += service[best, column]
     assert [tuple(p) for p in route(waiting, service, cost, columns, v=1.0)] == expected
+
+
+# -- the others --------------------------------------------------------------------------------------------
+
+
+def loaded(queued: list[float], tasks: list[int]) -> Load:
+    return Load(np.array(queued, dtype=float), np.array(tasks, dtype=float))
+
+
+@given(st.sampled_from(ROUTERS), st.integers(1, 12), st.lists(st.integers(0, 1), max_size=20), st.integers(0, 99))
+def test_every_router_counts_what_it_places_and_tells_its_energy(name: str, n: int, columns: list[int], seed: int):
+    draw = np.random.default_rng(seed)
+    load, prices = Load(draw.random(n), np.zeros(n)), Prices(draw.random((n, 2)) + 0.1, draw.random((n, 2)), 2.0)
+    before = load.queued_s.copy()
+    failures = np.zeros(n)
+    placements = make_router(name, seed)(load, prices, columns)
+    assert load.tasks.tolist() == np.bincount([p.agent for p in placements], minlength=n).tolist()
+    for k, placement in zip(columns, placements, strict=True):
+        failures[placement.agent] += prices.cost[placement.agent, k]
+    after = potential(FleetState(load.queued_s, failures), Weights(v=2.0)).energy
+    assert sum(p.delta_energy for p in placements) == pytest.approx(after - 0.5 * before @ before)
+
+
+def test_each_router_looks_at_what_its_name_says():
+    prices = Prices(np.array([[0.1], [1.0]]), np.zeros((2, 1)), 1.0)
+
+    def first(name: str, load: Load) -> int:
+        return make_router(name, 1)(load, prices, [0])[0].agent
+
+    # Many tasks of little work at the fast agent, one of much at the slow one.
+    assert first("join_shortest_queue", loaded([0.5, 2.0], [5, 1])) == 1
+    assert first("power_of_two", loaded([0.5, 2.0], [5, 1])) == 1
+    assert first("least_expected_delay", loaded([0.5, 0.0], [5, 0])) == 0
+    assert first("least_expected_delay", loaded([1.5, 0.0], [5, 0])) == 1
+    turns = make_router("round_robin", 1)(loaded([0, 0], [0, 0]), prices, [0] * 4)
+    assert [p.agent for p in turns[:2]] == [p.agent for p in turns[2:]]
+    assert turns[0].agent != turns[1].agent
+
+
+def test_a_router_draws_the_same_for_the_same_seed():
+    prices = Prices(np.ones((8, 1)), np.zeros((8, 1)), 1.0)
+    for name in ROUTERS:
+        one, other = (make_router(name, 5)(loaded([0] * 8, [0] * 8), prices, [0] * 30) for _ in range(2))
+        assert one == other

@@ -1,26 +1,56 @@
 """The one decision: what becomes of each task of a batch, and why. Pure: it asks nobody and changes no fleet."""
 
+from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
-from seedcore.coordinator.fleet import Fleet, Team
+from seedcore.coordinator.fleet import Fleet
 from seedcore.coordinator.schemas import DecisionColumns, DecisionModel, TaskFacts, Verdict
-from seedcore.energy.routing import route
+from seedcore.coordinator.waiting import Decided, Team
+from seedcore.energy.potential import Floats, Places
+from seedcore.energy.routing import Load, Prices, Router, make_router
 from seedcore.tasks.model import GOAL
 
 
-def decide(
-    tasks: Sequence[TaskFacts],
-    fleet: Fleet,
-    *,
-    v: float,
-    scout_share: float = 0.0,
-    explored: dict[str, float] | None = None,
-) -> list[DecisionModel]:
+@dataclass(slots=True)
+class Choices:
+    """How decisions are made, and what goes on from batch to batch.
+
+    Attributes:
+        v: what one expected failure weighs, in seconds².
+        scout_share: share of an organ's tasks that scouts get while others are employed, in [0, 1].
+        router: who chooses the agent; see `energy.routing.ROUTERS`.
+        explored: for each organ the part of a task that its scouts are owed from earlier batches.
+        routers: for each pool the router that serves it.
+    """
+
+    v: float
+    scout_share: float = 0.0
+    router: str = "energy"
+    explored: dict[str, float] = field(default_factory=dict)
+    routers: dict[str, Router] = field(default_factory=dict)
+
+    def dry(self) -> "Choices":
+        """The same, for a decision that nobody acts on."""
+        return Choices(self.v, self.scout_share, self.router, dict(self.explored))
+
+    def router_of(self, pool: str) -> Router:
+        """The router of a pool of agents."""
+        known = self.routers.get(pool)
+        if known is None:
+            known = self.routers[pool] = make_router(self.router)
+        return known
+
+
+def decide(tasks: Sequence[TaskFacts], fleet: Fleet, choices: Choices) -> list[DecisionModel]:
     """`decide_columns`, a record for each task."""
-    types = [task.type for task in tasks]
-    columns = decide_columns(types, fleet, v=v, scout_share=scout_share, explored=explored)
+    return records(decide_columns([task.type for task in tasks], fleet, choices))
+
+
+def records(columns: DecisionColumns) -> list[DecisionModel]:
+    """A record for each task."""
     shared = [verdict.model_dump() for verdict in columns.verdicts]
     return [
         DecisionModel(**shared[n], delta_energy=added)
@@ -28,14 +58,19 @@ def decide(
     ]
 
 
-def decide_columns(
-    types: Sequence[str],
-    fleet: Fleet,
-    *,
-    v: float,
-    scout_share: float = 0.0,
-    explored: dict[str, float] | None = None,
-) -> DecisionColumns:
+def sent(columns: DecisionColumns) -> Decided:
+    """What decisions send to agents."""
+    found = Decided([], [], [])
+    for n, count in Counter(columns.verdict).items():
+        verdict = columns.verdicts[n]
+        if verdict.agent is not None:
+            found.agents.append(verdict.agent)
+            found.tasks.append(count)
+            found.seconds.append(count * verdict.expected_s)
+    return found
+
+
+def decide_columns(types: Sequence[str], fleet: Fleet, choices: Choices) -> DecisionColumns:
     """Decide for a batch; tasks of one organ are placed together, each assignment counted before the next.
 
     Agents that have proved themselves get the tasks, but for the share that goes to scouts. Archived agents get none,
@@ -44,12 +79,9 @@ def decide_columns(
     Args:
         types: the type of each task.
         fleet: who there is and how much waits there.
-        v: what one expected failure weighs, in seconds².
-        scout_share: share of an organ's tasks that scouts get while others are employed, in [0, 1].
-        explored: for each organ the part of a task that its scouts are owed from earlier batches; kept on. None: this
-            batch stands for itself.
+        choices: how to choose; what is owed to scouts is kept on in it.
     """
-    batch = _Batch(len(types), {} if explored is None else explored)
+    batch = _Batch(len(types))
     by_organ: dict[str, list[int]] = {}
     for n, task_type in enumerate(types):
         organ = fleet.organ_of(task_type)
@@ -61,11 +93,13 @@ def decide_columns(
         else:
             by_organ.setdefault(organ, []).append(n)
     for organ, members in by_organ.items():
-        _place(batch, members, types, organ, fleet, v, scout_share)
+        _place(batch, members, types, organ, fleet, choices)
     return DecisionColumns(
         verdicts=list(batch.places),
         verdict=batch.verdict,
         delta_energy=batch.delta_energy,
+        expected_failure=batch.expected_failure,
+        v=choices.v,
         fleet_epoch=fleet.epoch,
     )
 
@@ -73,11 +107,11 @@ def decide_columns(
 class _Batch:
     """Decisions in the making: verdicts by their place, and the columns."""
 
-    def __init__(self, size: int, explored: dict[str, float]) -> None:
-        self.explored = explored
+    def __init__(self, size: int) -> None:
         self.places: dict[Verdict, int] = {}
         self.verdict = [0] * size
         self.delta_energy: list[float | None] = [None] * size
+        self.expected_failure: list[float | None] = [None] * size
 
     def put(self, n: int, verdict: Verdict) -> None:
         """This becomes of task `n`."""
@@ -89,7 +123,7 @@ class _Batch:
 
 
 def _place(
-    batch: _Batch, members: Sequence[int], types: Sequence[str], organ: str, fleet: Fleet, v: float, scout_share: float
+    batch: _Batch, members: Sequence[int], types: Sequence[str], organ: str, fleet: Fleet, choices: Choices
 ) -> None:
     team = fleet.team(organ)
     if team is None:
@@ -100,10 +134,10 @@ def _place(
     known: Sequence[int] = members
     explore: Sequence[int] = ()
     if len(team.employed) and len(team.scouts):
-        known, explore = _deal(members, batch.explored, organ, scout_share)
+        known, explore = _deal(members, choices.explored, organ, choices.scout_share)
     for chosen, rule in ((known, "known_skill"), (explore, "exploration")):
         if chosen:
-            _route(batch, chosen, types, fleet, team, v, rule)
+            _route(batch, chosen, types, fleet, team, choices, rule)
 
 
 def _deal(members: Sequence[int], explored: dict[str, float], organ: str, share: float) -> tuple[list[int], list[int]]:
@@ -122,36 +156,47 @@ def _deal(members: Sequence[int], explored: dict[str, float], organ: str, share:
     return known, explore
 
 
+_RULES = {"energy": "least energy", "join_shortest_queue": "shortest queue", "power_of_two": "shorter queue of two"}
+
+
+def _pool(team: Team, rule: str, failure: Floats, how: str) -> tuple[Places, str, str]:
+    """Rows of those who may get the tasks, the rule and the reason."""
+    if rule == "exploration":
+        return team.scouts, rule, f"{how} among {len(team.scouts)} scouts of {team.organ}"
+    if len(team.employed):
+        return team.employed, rule, f"{how} among {len(team.employed)} agents of {team.organ}"
+    if len(team.scouts):
+        return team.scouts, rule, f"{how} among {len(team.scouts)} agents of {team.organ}, all scouts"
+    least_bad = int(team.archived[failure[team.archived].mean(axis=1).argmin()])
+    reason = f"all {len(team)} agents of {team.organ} are archived: {team.ids[least_bad]} fails least"
+    return np.array([least_bad]), "least_bad", reason
+
+
 def _route(
     batch: _Batch,
     members: Sequence[int],
     types: Sequence[str],
     fleet: Fleet,
     team: Team,
-    v: float,
+    choices: Choices,
     rule: str,
 ) -> None:
     names = sorted({types[n] for n in members})
     column = {name: k for k, name in enumerate(names)}
-    service = fleet.service_s(team, names)
-    failure = fleet.expected_failure(team, names)
-    if rule == "exploration":
-        pool, reason = team.scouts, f"least energy among {len(team.scouts)} scouts of {team.organ}"
-    elif len(team.employed):
-        pool, reason = team.employed, f"least energy among {len(team.employed)} agents of {team.organ}"
-    elif len(team.scouts):
-        pool, reason = team.scouts, f"least energy among {len(team.scouts)} agents of {team.organ}, all scouts"
-    else:
-        least_bad = int(team.archived[failure[team.archived].mean(axis=1).argmin()])
-        pool, rule = np.array([least_bad]), "least_bad"
-        reason = f"all {len(team)} agents of {team.organ} are archived: {team.ids[least_bad]} fails least"
+    service, failure = fleet.means(team, names)
+    how = _RULES.get(choices.router, choices.router.replace("_", " "))
+    pool, rule, reason = _pool(team, rule, failure, how)
+    load, whole = fleet.load(team), len(pool) == len(team)
+    prices = Prices(service, failure, choices.v) if whole else Prices(service[pool], failure[pool], choices.v)
     columns = [column[types[n]] for n in members]
-    placements = route(fleet.queued_s(team)[pool], service[pool], failure[pool], columns, v=v)
-    known: dict[tuple[int, int], int] = {}
+    router = choices.router_of(f"{team.organ} {rule}")
+    placements = router(load if whole else Load(load.queued_s[pool], load.tasks[pool]), prices, columns)
+    rows, fails, timeouts = pool.tolist(), failure.tolist(), [fleet.timeout_of(name) for name in names]
+    known: dict[tuple[int, int], tuple[int, float]] = {}
     for n, k, (row, added) in zip(members, columns, placements, strict=True):
         place = known.get((row, k))
         if place is None:
-            agent = int(pool[row])
+            agent = rows[row]
             verdict = Verdict(
                 route="fast",
                 rule=rule,
@@ -159,8 +204,8 @@ def _route(
                 agent=team.ids[agent],
                 host=team.hosts[team.host[agent]],
                 expected_s=float(service[agent, k]),
-                timeout_s=fleet.timeout_of(names[k]),
+                timeout_s=timeouts[k],
             )
-            place = known[row, k] = batch.place(verdict)
-        batch.verdict[n] = place
+            place = known[row, k] = batch.place(verdict), fails[agent][k]
+        batch.verdict[n], batch.expected_failure[n] = place
         batch.delta_energy[n] = added

@@ -59,22 +59,44 @@ class AgentOutcome(BaseModel):
     successes: int = Field(ge=0)
 
 
-class DecideBatch(BaseModel):
+class EnergyTold(BaseModel):
+    """What decisions for one type were expected to change, and what they did change, summed over `count` outcomes."""
+
+    type: str = Field(min_length=1, max_length=200)
+    count: int = Field(ge=1)
+    expected_s: float = Field(ge=0, allow_inf_nan=False)
+    realised_s: float = Field(ge=0, allow_inf_nan=False)
+    expected_failures: float = Field(ge=0, allow_inf_nan=False)
+    failures: int = Field(ge=0)
+    expected_delta: float = Field(allow_inf_nan=False, description="seconds²")
+    realised_delta: float = Field(allow_inf_nan=False, description="seconds²")
+    squared_error: float = Field(ge=0, allow_inf_nan=False, description="of single decisions, seconds⁴")
+
+
+class Question(BaseModel):
+    """What a dispatcher tells with every question.
+
+    `question` numbers them; `undecided` are those before whose answers had not come when `outstanding` was counted.
+    """
+
+    asker: str = Field(min_length=1, max_length=200)
+    question: int = 0
+    undecided: list[int] = Field(default_factory=list, max_length=10_000)
+    outstanding: list[AgentCount] = Field(default_factory=list)
+    outcomes: list[AgentOutcome] = Field(default_factory=list)
+    energy: list[EnergyTold] = Field(default_factory=list, max_length=10_000)
+
+
+class DecideBatch(Question):
     """A dispatcher's question for a batch of leased tasks, with what it knows about the fleet."""
 
-    asker: str = Field(min_length=1, max_length=200)
     tasks: list[TaskFacts] = Field(max_length=MAX_TASKS)
-    outstanding: list[AgentCount] = Field(default_factory=list)
-    outcomes: list[AgentOutcome] = Field(default_factory=list)
 
 
-class DecideColumns(BaseModel):
+class DecideColumns(Question):
     """`DecideBatch` with the tasks as columns."""
 
-    asker: str = Field(min_length=1, max_length=200)
     tasks: TaskColumns
-    outstanding: list[AgentCount] = Field(default_factory=list)
-    outcomes: list[AgentOutcome] = Field(default_factory=list)
 
 
 class DecideRequest(BaseModel):
@@ -125,6 +147,8 @@ class DecisionColumns(BaseModel):
     verdicts: list[Verdict] = Field(description="every different verdict")
     verdict: list[int] = Field(description="for each task the place of its verdict in `verdicts`")
     delta_energy: list[float | None] = Field(description="seconds²")
+    expected_failure: list[float | None] = Field(description="in [0, 1]; null where no agent is chosen")
+    v: float = Field(description="seconds² that one failure weighs in `delta_energy`")
     fleet_epoch: int
 
 

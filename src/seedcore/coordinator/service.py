@@ -10,7 +10,7 @@ from typing import Any
 from ray import serve
 
 from seedcore.clients.organism import OrganismClient
-from seedcore.coordinator.decision import decide, decide_columns
+from seedcore.coordinator.decision import Choices, decide, decide_columns, records, sent
 from seedcore.coordinator.fleet import Fleet
 from seedcore.coordinator.memory import PAGE, rates_of
 from seedcore.coordinator.schemas import (
@@ -20,6 +20,7 @@ from seedcore.coordinator.schemas import (
     DecisionColumns,
     Decisions,
     ExecuteRequest,
+    Question,
 )
 from seedcore.errors import DeadlineError, SeedCoreError, UnavailableError
 from seedcore.skills.registry import SkillRegistry
@@ -41,6 +42,7 @@ class CoordinatorService(ServiceBase):
     async def start(self) -> None:
         """Connect lazily; nothing is asked before the first request."""
         self._fleet = Fleet()
+        self._choices = Choices(self.settings.energy_v, self.settings.scout_share, self.settings.router)
         self._organism = OrganismClient(self.settings, timeout_s=5)
         self._database = Database(self.settings, name="seedcore-coordinator")
         self._feed = EventFeed(self._database)
@@ -73,27 +75,21 @@ class CoordinatorService(ServiceBase):
     async def decide(self, request: DecideRequest) -> Decisions:
         """What would be decided for these tasks now; nothing is changed."""
         fleet = await self._get_fleet()
-        share = self.settings.scout_share
-        decisions = decide(
-            request.tasks, fleet, v=self.settings.energy_v, scout_share=share, explored=dict(fleet.explored)
-        )
-        return Decisions(decisions=decisions, fleet_epoch=fleet.epoch)
+        return Decisions(decisions=decide(request.tasks, fleet, self._choices.dry()), fleet_epoch=fleet.epoch)
 
     async def decide_batch(self, request: DecideBatch) -> Decisions:
         """Learn from what the dispatcher tells, then decide for its batch."""
-        fleet = await self._learn(request)
-        share = self.settings.scout_share
-        decisions = decide(request.tasks, fleet, v=self.settings.energy_v, scout_share=share, explored=fleet.explored)
-        self._count(Counter((decision.route, decision.rule) for decision in decisions))
-        return Decisions(decisions=decisions, fleet_epoch=fleet.epoch)
+        answer = await self._decide(request, [task.type for task in request.tasks])
+        return Decisions(decisions=records(answer), fleet_epoch=answer.fleet_epoch)
 
     async def decide_columns(self, request: DecideColumns) -> DecisionColumns:
         """`decide_batch` for large batches: tasks and decisions go by columns."""
+        return await self._decide(request, request.tasks.type)
+
+    async def _decide(self, request: Question, types: Sequence[str]) -> DecisionColumns:
         fleet = await self._learn(request)
-        share = self.settings.scout_share
-        answer = decide_columns(
-            request.tasks.type, fleet, v=self.settings.energy_v, scout_share=share, explored=fleet.explored
-        )
+        answer = decide_columns(types, fleet, self._choices)
+        fleet.decided(request.asker, request.question, sent(answer))
         counts: Counter[tuple[str | None, str]] = Counter()
         for place, count in Counter(answer.verdict).items():
             verdict = answer.verdicts[place]
@@ -101,11 +97,11 @@ class CoordinatorService(ServiceBase):
         self._count(counts)
         return answer
 
-    async def _learn(self, request: DecideBatch | DecideColumns) -> Fleet:
+    async def _learn(self, request: Question) -> Fleet:
         fleet = await self._get_fleet()
         for outcome in request.outcomes:
             fleet.learn(outcome.agent, outcome.type, outcome.count, outcome.seconds, outcome.successes)
-        fleet.report(request.asker, [(o.agent, o.type, o.count) for o in request.outstanding])
+        fleet.report(request.asker, [(o.agent, o.type, o.count) for o in request.outstanding], request.undecided)
         return fleet
 
     def _count(self, decided: Mapping[tuple[str | None, str], int]) -> None:
@@ -134,7 +130,12 @@ class CoordinatorService(ServiceBase):
 
     async def metrics(self) -> dict[str, Any]:
         """Counts since this replica started."""
-        return {"batches": self._batches, "decisions": dict(self._decided), "fleet_epoch": self._fleet.epoch}
+        return {
+            "batches": self._batches,
+            "decisions": dict(self._decided),
+            "router": self._choices.router,
+            "fleet_epoch": self._fleet.epoch,
+        }
 
     async def health(self) -> Mapping[str, Any]:
         """Ready when the database answers and a routing table is there."""

@@ -5,7 +5,7 @@ import time
 from dataclasses import dataclass, field
 from uuid import UUID
 
-from seedcore.dispatch.ports import Decision, Feedback
+from seedcore.dispatch.ports import Decision, EnergyTold, Feedback
 from seedcore.skills.calls import Completion
 from seedcore.tasks.model import Lease, Outcome, Retry
 
@@ -34,6 +34,7 @@ class Ledger:
         self.writing: set[tuple[UUID, int]] = set()
         self.changed = asyncio.Event()
         self._feedback = Feedback()
+        self._undecided: set[int] = set()
 
     def take(self, leases: list[Lease]) -> None:
         """Leases were claimed."""
@@ -50,11 +51,17 @@ class Ledger:
         key = (decision.agent, held.lease.type)
         self._feedback.outstanding[key] = self._feedback.outstanding.get(key, 0) + 1
 
-    def learn(self, completion: Completion) -> None:
-        """An agent answered: its time and success become feedback."""
+    def learn(self, completion: Completion, decision: Decision | None = None) -> None:
+        """An agent answered: its time and success become feedback, beside what was expected of it."""
         key = (completion.agent, completion.skill)
         count, seconds, good = self._feedback.outcomes.get(key, (0, 0.0, 0))
         self._feedback.outcomes[key] = (count + 1, seconds + completion.seconds, good + completion.ok)
+        if decision is not None and decision.expected_failure is not None:
+            energy = self._feedback.energy
+            told = energy.get(completion.skill)
+            if told is None:
+                told = energy[completion.skill] = EnergyTold()
+            told.add(decision, completion.seconds, completion.ok)
 
     def drop(self, task_id: UUID) -> Held | None:
         """A lease ended, whatever way."""
@@ -88,17 +95,28 @@ class Ledger:
         (self.moved if slow else self.released).append((lease.id, lease.token))
         self.changed.set()
 
-    def take_feedback(self) -> Feedback:
-        """What to tell the Coordinator now; outcomes are handed out once."""
-        told = Feedback(dict(self._feedback.outstanding), self._feedback.outcomes)
-        self._feedback.outcomes = {}
+    def ask(self) -> Feedback:
+        """What to tell the Coordinator with a question; outcomes are handed out once. `answered` or `unanswered`
+        follows."""
+        known = self._feedback
+        question = known.question = known.question + 1
+        told = Feedback(dict(known.outstanding), known.outcomes, known.energy, question, tuple(self._undecided))
+        known.outcomes, known.energy = {}, {}
+        self._undecided.add(question)
         return told
 
-    def return_feedback(self, feedback: Feedback) -> None:
+    def answered(self, question: int) -> None:
+        """What the answer sends to agents is in hand from now on: see `begin`."""
+        self._undecided.discard(question)
+
+    def unanswered(self, told: Feedback) -> None:
         """The question failed: tell these outcomes with the next one."""
-        for key, (count, seconds, good) in feedback.outcomes.items():
+        self._undecided.discard(told.question)
+        for key, (count, seconds, good) in told.outcomes.items():
             n, s, g = self._feedback.outcomes.get(key, (0, 0.0, 0))
             self._feedback.outcomes[key] = (n + count, s + seconds, g + good)
+        for task_type, sums in told.energy.items():
+            self._feedback.energy.setdefault(task_type, EnergyTold()).join(sums)
 
     @property
     def pending(self) -> int:
@@ -125,3 +143,4 @@ class Ledger:
         self.moved.clear()
         self.slow = 0
         self._feedback.outstanding.clear()
+        self._undecided.clear()

@@ -20,7 +20,8 @@ class HostLostError(Exception):
 class Decision:
     """What the Coordinator decided for one task; `route` is None when no agent can take it just now.
 
-    `timeout_s` is the skill's own.
+    `timeout_s` is the skill's own. `expected_failure` (in [0, 1]) and `v` (seconds² that one failure weighs) are what
+    `delta_energy` was made with; None where the Coordinator does not tell.
     """
 
     route: str | None
@@ -32,6 +33,8 @@ class Decision:
     evidence: float | None = None
     expected_s: float = 0.0
     timeout_s: float | None = None
+    expected_failure: float | None = None
+    v: float | None = None
 
     def record(self) -> dict[str, Any]:
         """The part that is stored with the task."""
@@ -46,15 +49,55 @@ class Decision:
 
 
 @dataclass(slots=True)
+class EnergyTold:
+    """What decisions were expected to change and what they did change, summed over `count` outcomes."""
+
+    count: int = 0
+    expected_s: float = 0.0
+    realised_s: float = 0.0
+    expected_failures: float = 0.0
+    failures: int = 0
+    expected_delta: float = 0.0
+    realised_delta: float = 0.0
+    squared_error: float = 0.0
+
+    def add(self, decision: Decision, seconds: float, ok: bool) -> None:
+        """Take in how a decision came out: the same ΔE = We + ½e² + V·cost, with what it took and whether it failed."""
+        added, fails, v, e = decision.delta_energy, decision.expected_failure, decision.v, decision.expected_s
+        if added is None or fails is None or v is None or e <= 0:
+            return
+        queued_s = max(0.0, (added - 0.5 * e * e - v * fails) / e)
+        realised = queued_s * seconds + 0.5 * seconds * seconds + v * (not ok)
+        self.count += 1
+        self.expected_s += e
+        self.realised_s += seconds
+        self.expected_failures += fails
+        self.failures += not ok
+        self.expected_delta += added
+        self.realised_delta += realised
+        self.squared_error += (realised - added) ** 2
+
+    def join(self, other: "EnergyTold") -> None:
+        """Take in another's sums."""
+        for name in self.__slots__:
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+
+
+@dataclass(slots=True)
 class Feedback:
     """What a dispatcher tells the Coordinator with every question.
 
     `outstanding` is the whole of what it waits for, by (agent, type); `outcomes` is (count, seconds, successes) by
-    (agent, type) since the last question that was answered.
+    (agent, type), and `energy` what they did to the energy by type, since the last question that was answered.
+    `question` is this one's number, `undecided` are those before that have not been answered: what they will send to
+    agents is not in `outstanding`.
     """
 
     outstanding: dict[tuple[str, str], int] = field(default_factory=dict)
     outcomes: dict[tuple[str, str], tuple[int, float, int]] = field(default_factory=dict)
+    energy: dict[str, EnergyTold] = field(default_factory=dict)
+    question: int = 0
+    undecided: tuple[int, ...] = ()
 
 
 class Brain(Protocol):

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import ray
@@ -28,6 +29,9 @@ class ServiceBrain:
     async def decide(self, tasks: Sequence[Lease], feedback: Feedback) -> list[Decision]:
         """One decision for each task, in order; one call for all."""
         told = {
+            "question": feedback.question,
+            "undecided": feedback.undecided,
+            "energy": [{"type": t, **asdict(sums)} for t, sums in feedback.energy.items() if sums.count],
             "outstanding": [{"agent": a, "type": t, "count": n} for (a, t), n in feedback.outstanding.items()],
             "outcomes": [
                 {"agent": a, "type": t, "count": n, "seconds": s, "successes": g}
@@ -43,10 +47,12 @@ class ServiceBrain:
             "approved": [task.approved for task in tasks],
         }
         answer = await self.coordinator.decide_columns(self._asker, columns, told)
-        verdicts = answer["verdicts"]
+        verdicts, v = answer["verdicts"], answer.get("v")
+        # A Coordinator of the release before tells neither.
+        fails = answer.get("expected_failure") or [None] * len(tasks)
         return [
-            Decision(delta_energy=added, **verdicts[n])
-            for n, added in zip(answer["verdict"], answer["delta_energy"], strict=True)
+            Decision(delta_energy=added, expected_failure=failure, v=v, **verdicts[n])
+            for n, added, failure in zip(answer["verdict"], answer["delta_energy"], fails, strict=True)
         ]
 
     async def plan(self, goal: Any, inputs: Mapping[str, Any]) -> dict[str, Any]:

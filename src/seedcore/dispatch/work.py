@@ -128,15 +128,17 @@ class Work:
         return texts
 
     async def _decide(self, batch: list[Lease]) -> list[Decision]:
-        feedback = self._ledger.take_feedback()
+        feedback = self._ledger.ask()
         try:
             decisions = await self._brain.decide(batch, feedback)
             if len(decisions) != len(batch):
                 raise ValueError(f"{len(decisions)} decisions for {len(batch)} tasks")
-            return decisions
         except BaseException:
-            self._ledger.return_feedback(feedback)
+            self._ledger.unanswered(feedback)
             raise
+        # Its tasks are begun before anything else runs.
+        self._ledger.answered(feedback.question)
+        return decisions
 
     def _not_fast(self, lease: Lease, decision: Decision, put_off: list[Lease]) -> None:
         if decision.route == "plan":
@@ -194,7 +196,7 @@ class Work:
     def _completed(self, held: Held, completion: Completion) -> None:
         if held.lease.token != completion.token:
             return
-        self._ledger.learn(completion)
+        self._ledger.learn(completion, held.decision)
         if completion.ok:
             self._ledger.end(self._outcome(held, Status.COMPLETED, result=completion.result))
         else:

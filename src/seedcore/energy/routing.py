@@ -1,6 +1,13 @@
-"""Routing by the smallest ΔE, a batch at a time, each assignment counted before the next is made."""
+"""Routers: which agent gets each task of a batch, each assignment counted before the next is made. Pure.
 
-from collections.abc import Sequence
+`energy` takes the smallest ΔE. The others are what users would pick instead, so that they can compare:
+`join_shortest_queue` the fewest tasks in hand, `power_of_two` the fewer tasks of two agents drawn at random,
+`least_expected_delay` the earliest expected end, `round_robin` one after the other, `random` any.
+"""
+
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from heapq import heapify, heapreplace
 from typing import NamedTuple
 
@@ -17,6 +24,33 @@ class Placement(NamedTuple):
     delta_energy: float
 
 
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What waits at each of n agents: expected seconds and tasks, both of shape (n,). Routers count on in them."""
+
+    queued_s: Floats
+    tasks: Floats
+
+
+@dataclass(frozen=True, slots=True)
+class Prices:
+    """What k task types cost at n agents.
+
+    Attributes:
+        service_s: shape (n, k), expected seconds of each type at each agent.
+        cost: shape (n, k), cost that is not time, such as expected failure.
+        v: seconds² that one unit of cost weighs.
+    """
+
+    service_s: Floats
+    cost: Floats
+    v: float
+
+
+Router = Callable[[Load, Prices, Sequence[int]], list[Placement]]
+"""Places tasks, given each one's type by its column, one after the other; the load is updated in place."""
+
+
 def route(queued_s: Floats, service_s: Floats, cost: Floats, columns: Sequence[int], *, v: float) -> list[Placement]:
     """Place tasks one after the other on the agent that adds the least energy; `queued_s` is updated in place.
 
@@ -27,44 +61,160 @@ def route(queued_s: Floats, service_s: Floats, cost: Floats, columns: Sequence[i
         columns: for each task its type's column.
         v: weight of the cost.
     """
+    if len(columns) == 1:
+        # A trickle: one look at everybody costs less than an order of them.
+        k = columns[0]
+        added = delta(queued_s, service_s[:, k], cost[:, k], v=v)
+        agent = int(added.argmin())
+        queued_s[agent] += service_s[agent, k]
+        return [Placement(agent, float(added[agent]))]
     waits = queued_s.tolist()
-    types = {column: _Type(queued_s, service_s[:, column], cost[:, column], v, len(columns)) for column in set(columns)}
-    placements = []
-    for column in columns:
-        agent, added = types[column].least(waits)
-        waits[agent] += types[column].seconds[agent]
-        placements.append(Placement(agent, added))
+    types: dict[int, _Type] = {}
+    for k in set(columns):
+        seconds, price = service_s[:, k], v * cost[:, k]
+        # The same terms, in the same order, as `delta` has: the sums are equal to the last bit.
+        own, added = 0.5 * seconds**2, delta(queued_s, seconds, cost[:, k], v=v)
+        types[k] = _Type(added, seconds, own, price, seconds, len(columns))
+    placements = [types[k].place(waits) for k in columns]
     queued_s[:] = waits
     return placements
 
 
+def by_energy(load: Load, prices: Prices, columns: Sequence[int]) -> list[Placement]:
+    """The smallest ΔE; see `route`."""
+    placements = route(load.queued_s, prices.service_s, prices.cost, columns, v=prices.v)
+    load.tasks[:] += np.bincount([placement.agent for placement in placements], minlength=len(load.tasks))
+    return placements
+
+
+def least_expected_delay(load: Load, prices: Prices, columns: Sequence[int]) -> list[Placement]:
+    """The agent where what waits and the task itself take the least time together."""
+    waits = load.queued_s.tolist()
+    one, none = np.ones(len(waits)), np.zeros(len(waits))
+    types: dict[int, _Type] = {}
+    for k in set(columns):
+        seconds = prices.service_s[:, k]
+        types[k] = _Type(load.queued_s + seconds, one, seconds, none, seconds, len(columns))
+    return _priced(load, prices, columns, [types[k].place(waits).agent for k in columns])
+
+
+class JoinShortestQueue:
+    """The agent with the fewest tasks in hand; one of those drawn at random, where several have as few."""
+
+    def __init__(self, draw: random.Random) -> None:
+        self._draw = np.random.default_rng(draw.getrandbits(64))
+
+    def __call__(self, load: Load, prices: Prices, columns: Sequence[int]) -> list[Placement]:
+        """Place tasks; see `Router`."""
+        one, none = np.ones(len(load.tasks)), np.zeros(len(load.tasks))
+        # Less than a task: it orders those that are equal, and only those.
+        tie = self._draw.random(len(one)) / 2
+        queue = _Type(load.tasks + tie, one, tie, none, one, len(columns))
+        waits = load.tasks.tolist()
+        return _priced(load, prices, columns, [queue.place(waits).agent for _ in columns])
+
+
+class PowerOfTwo:
+    """The one with fewer tasks in hand of two agents drawn at random (Mitzenmacher, 2001)."""
+
+    def __init__(self, draw: random.Random) -> None:
+        self._draw = draw
+
+    def __call__(self, load: Load, prices: Prices, columns: Sequence[int]) -> list[Placement]:
+        """Place tasks; see `Router`."""
+        tasks = load.tasks.tolist()
+        agents, n = [], len(tasks)
+        for _ in columns:
+            one = int(self._draw.random() * n)
+            other = (one + 1 + int(self._draw.random() * (n - 1))) % n
+            chosen = one if tasks[one] <= tasks[other] else other
+            tasks[chosen] += 1
+            agents.append(chosen)
+        return _priced(load, prices, columns, agents)
+
+
+class RoundRobin:
+    """One agent after the other, over batches."""
+
+    def __init__(self, draw: random.Random) -> None:
+        self._next = draw.getrandbits(16)
+
+    def __call__(self, load: Load, prices: Prices, columns: Sequence[int]) -> list[Placement]:
+        """Place tasks; see `Router`."""
+        first, self._next = self._next, self._next + len(columns)
+        return _priced(load, prices, columns, [(first + n) % len(load.tasks) for n in range(len(columns))])
+
+
+class AtRandom:
+    """Any agent."""
+
+    def __init__(self, draw: random.Random) -> None:
+        self._draw = draw
+
+    def __call__(self, load: Load, prices: Prices, columns: Sequence[int]) -> list[Placement]:
+        """Place tasks; see `Router`."""
+        n = len(load.tasks)
+        return _priced(load, prices, columns, [int(self._draw.random() * n) for _ in columns])
+
+
+_MAKE: dict[str, Callable[[random.Random], Router]] = {
+    "energy": lambda _: by_energy,
+    "join_shortest_queue": JoinShortestQueue,
+    "power_of_two": PowerOfTwo,
+    "least_expected_delay": lambda _: least_expected_delay,
+    "round_robin": RoundRobin,
+    "random": AtRandom,
+}
+ROUTERS = tuple(_MAKE)
+
+
+def make_router(name: str, seed: int | None = None) -> Router:
+    """The router of that name (see `ROUTERS`), for one pool of agents; what it draws is fixed by `seed`."""
+    return _MAKE[name](random.Random(seed))  # noqa: S311 - it spreads work
+
+
+def _priced(load: Load, prices: Prices, columns: Sequence[int], agents: Sequence[int]) -> list[Placement]:
+    """Placements chosen by something else than energy, with the energy that they add; counted in `load`."""
+    queued, tasks = load.queued_s.tolist(), load.tasks.tolist()
+    seconds = {k: prices.service_s[:, k].tolist() for k in set(columns)}
+    price = {k: (prices.v * prices.cost[:, k]).tolist() for k in set(columns)}
+    placements = []
+    for k, agent in zip(columns, agents, strict=True):
+        e = seconds[k][agent]
+        placements.append(Placement(agent, queued[agent] * e + 0.5 * e * e + price[k][agent]))
+        queued[agent] += e
+        tasks[agent] += 1
+    load.queued_s[:], load.tasks[:] = queued, tasks
+    return placements
+
+
 class _Type:
-    """Agents by what one task of a type adds there.
+    """Agents by what one task of a type adds there: `waits · slope + own + other`.
 
     What it adds only grows as tasks are placed. So an entry of the heap is never too high, and the first one that
     is still true is the least of all: a few comparisons a task, where looking at every agent takes n.
     """
 
-    __slots__ = ("_heap", "_other", "_own", "seconds")
+    __slots__ = ("_heap", "_other", "_own", "_slope", "_step")
 
-    def __init__(self, queued_s: Floats, service_s: Floats, cost: Floats, v: float, tasks: int) -> None:
-        self.seconds: list[float] = service_s.tolist()
-        # The same terms, in the same order, as `delta` has: the sums are equal to the last bit.
-        self._own: list[float] = (0.5 * service_s**2).tolist()
-        self._other: list[float] = (v * cost).tolist()
-        added = delta(queued_s, service_s, cost, v=v)
+    def __init__(self, added: Floats, slope: Floats, own: Floats, other: Floats, step: Floats, tasks: int) -> None:
+        self._slope: list[float] = slope.tolist()
+        self._own: list[float] = own.tolist()
+        self._other: list[float] = other.tolist()
+        self._step: list[float] = step.tolist()
         least = _least(added, tasks)
         self._heap = list(zip(added[least].tolist(), least.tolist(), strict=True))
         heapify(self._heap)
 
-    def least(self, waits: Sequence[float]) -> tuple[int, float]:
-        """The agent where it adds the least, the first of equal ones, and how much (seconds²)."""
+    def place(self, waits: list[float]) -> Placement:
+        """The agent where it adds the least, the first of equal ones, and how much; counted in `waits`."""
         heap = self._heap
         while True:
             added, agent = heap[0]
-            now = waits[agent] * self.seconds[agent] + self._own[agent] + self._other[agent]
+            now = waits[agent] * self._slope[agent] + self._own[agent] + self._other[agent]
             if now <= added:
-                return agent, added
+                waits[agent] += self._step[agent]
+                return Placement(agent, added)
             heapreplace(heap, (now, agent))
 
 

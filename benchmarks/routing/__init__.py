@@ -1,0 +1,1 @@
+"""Figures of routing: `python -m benchmarks.routing`."""
