@@ -4,7 +4,7 @@ Every router sees the same arrivals, types and luck (a task's service time is it
 mean). What a router knows of the fleet comes from `energy.rates` and from outcomes alone, but for the oracle.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from heapq import heappop, heappush
 
@@ -15,7 +15,7 @@ from seedcore.energy.potential import delta
 from seedcore.energy.rates import DEFAULT_SECONDS, RateTable
 from seedcore.energy.routing import Load, Placement, Prices, Router, make_router
 
-WARM = 0.25
+WARM = 0.6
 """Share of the first tasks that only warm up: estimates are learned, queues fill."""
 
 FAIL_TIME = 0.1
@@ -64,6 +64,9 @@ class Result:
     agents: np.ndarray
 
 
+Price = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
+
+
 def no_load(load: Load, prices: Prices, columns: Sequence[int]) -> list[Placement]:
     """Energy without the load term's product: ½e² + V·cost, whatever waits."""
     return _argmin(load, prices, columns, lambda w, e, c: 0.5 * e**2 + prices.v * c)
@@ -85,11 +88,11 @@ BLIND = ("join_shortest_queue", "power_of_two", "round_robin", "random")
 VARIANTS: dict[str, Router] = {"no_load": no_load, "no_own": no_own, "no_cost": no_cost}
 
 
-def _argmin(load: Load, prices: Prices, columns: Sequence[int], price: object) -> list[Placement]:
+def _argmin(load: Load, prices: Prices, columns: Sequence[int], price: Price) -> list[Placement]:
     placements = []
     for k in columns:
         e, c = prices.service_s[:, k], prices.cost[:, k]
-        added = price(load.queued_s, e, c)  # type: ignore[operator]
+        added = price(load.queued_s, e, c)
         best = int(added.argmin())
         placements.append(Placement(best, float(added[best])))
         load.queued_s[best] += e[best]
@@ -116,7 +119,6 @@ class Coordinator:
         self._heard: list[tuple[int, int, float, bool]] = []
         self._shown = np.zeros((n, k))
         self._own = np.zeros((n, k))
-        self._shown_at = 0.0
         self._due = 0.0 if case.stale_s == 0 else case.stale_s * (seed % 97) / 97
 
     def hear(self, agent: int, kind: int, seconds: float, ok: bool) -> None:
@@ -130,14 +132,9 @@ class Coordinator:
             self._look(now, outstanding)
         counts = outstanding if self._case.stale_s == 0 else self._shown + self._own
         load = Load(np.einsum("ij,ij->i", counts, self.service_s), counts @ self._ones)
-        if self._case.stale_s:
-            self._drain(load, now)
         ((agent, _),) = self._route(load, Prices(self.service_s, self._cost, self._case.v), (kind,))
         self._own[agent, kind] += 1
         return agent
-
-    def _drain(self, load: Load, now: float) -> None:
-        pass
 
     def _look(self, now: float, outstanding: np.ndarray) -> None:
         dirty = set()
@@ -151,7 +148,6 @@ class Coordinator:
             self.service_s[:, kind], self._cost[:, kind] = seconds, 1.0 - success
         if self._case.stale_s:
             self._shown, self._own = outstanding.copy(), np.zeros_like(outstanding)
-            self._shown_at = now
             while self._due <= now:
                 self._due += self._case.stale_s
 
