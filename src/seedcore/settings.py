@@ -393,6 +393,13 @@ class Settings(BaseSettings):
         validation_alias=_env("SEEDCORE_ENERGY_V"),
         description="V: seconds² that one unit of cost weighs in ΔE.",
     )
+    failure_budget: float = Field(
+        0.01,
+        gt=0,
+        le=1,
+        validation_alias=_env("SEEDCORE_FAILURE_BUDGET"),
+        description="Share of failures that the flywheel accepts: over it V rises, under it V falls.",
+    )
     router: Literal[
         "energy", "join_shortest_queue", "power_of_two", "least_expected_delay", "round_robin", "random"
     ] = Field(

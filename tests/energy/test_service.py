@@ -37,13 +37,30 @@ class FakeState:
         return None
 
 
-@pytest.fixture
-async def service(settings: Settings) -> EnergyService:
+class FakeStore:
+    """Tables that nobody has written to."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+
+    async def v(self) -> tuple[float, str]:
+        return self.settings.energy_v, "setting"
+
+    async def ready(self) -> dict[str, bool]:
+        return {"ready": True}
+
+
+async def started(settings: Settings) -> EnergyService:
     made = EnergyService({}, settings)
     await made.start()
-    await made._state.aclose()
-    made._state = FakeState()
+    await made.stop()
+    made._state, made._store = FakeState(), FakeStore(settings)
     return made
+
+
+@pytest.fixture
+async def service(settings: Settings) -> EnergyService:
+    return await started(settings)
 
 
 @pytest.fixture
@@ -71,7 +88,7 @@ async def test_the_breakdown_is_left_out_when_it_is_not_wanted(service: EnergySe
 
 
 async def test_v_weighs_the_cost(settings: Settings):
-    service = EnergyService({}, load_settings(data_dir=settings.data_dir, energy_v=10))
+    service = await started(load_settings(data_dir=settings.data_dir, energy_v=10))
     found = await service.compute_energy(asked(unified_state={"agents": AGENTS}))
     assert found.breakdown == {"load": 12.5, "cost": 5.0}
 
@@ -152,6 +169,26 @@ async def test_the_gradient_is_named_and_says_of_which_state_it_is(http: httpx.A
     live = (await http.post("/gradient", json={})).json()
     assert (live["source"], live["queued_s"], live["memory"]) == ("live", {"a": 3.0, "b": 4.0}, None)
     assert "memory" in live["absent"]
+
+
+async def test_moves_that_would_lower_the_energy_are_proposed_within_organs(http: httpx.AsyncClient):
+    agents = {
+        "a": {"queued_s": 4.0, "running": 4, "organ": "x"},
+        "b": {"queued_s": 0.0, "running": 0, "organ": "x"},
+        "c": {"queued_s": 0.0, "running": 0, "organ": "y"},
+    }
+    found = (await http.post("/optimize-agents", json={"unified_state": {"agents": agents}})).json()
+    assert [(move["source"], move["target"]) for move in found["moves"]] == [("a", "b")] * 2
+    assert [move["delta_energy"] for move in found["moves"]] == [-3.0, -1.0]
+    assert found["organs"]["x"] == {
+        "agents": 2,
+        "energy": 8.0,
+        "balanced": 4.0,
+        "one_more_agent": pytest.approx(-4 / 3),
+    }
+    assert (found["delta_energy"], found["source"]) == (-4.0, "given")
+    few = await http.post("/optimize-agents", json={"unified_state": {"agents": agents}, "organ": "y"})
+    assert few.json()["moves"] == []
 
 
 async def test_roles_that_do_not_sum_to_1_are_refused(http: httpx.AsyncClient):

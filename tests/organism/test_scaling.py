@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seedcore.organism.scaling import DOWN_S, HIGH, LOW, UP_S, Scale, next_scale
+from seedcore.organism.scaling import DOWN_S, HIGH, LOW, UP_S, Scale, energy_of, next_scale
 
 BOUNDS = st.tuples(st.integers(1, 20), st.integers(0, 30)).map(lambda t: (t[0], t[0] + t[1]))
 SLOTS = st.integers(1, 300)
@@ -47,3 +47,22 @@ def test_fewer_hosts_only_after_a_long_quiet_time_and_no_fewer_than_its_peak_nee
     quiet = [10] * 30 + [60] + [10] * 29
     assert over_time(Scale(4), quiet[:-1], 50, (1, 8))[-1] == 4
     assert over_time(Scale(4), quiet, 50, (1, 8))[-1] == 3
+
+
+@given(st.integers(1, 60), st.integers(0, 5000), SLOTS)
+def test_the_least_energy_is_that_of_as_many_hosts_as_put_the_load_at_the_high_mark(hosts, running, slots):
+    best = min(range(1, 70), key=lambda h: energy_of(h, running, slots))
+    needed = max(1, -(-running * 5 // (4 * slots)))
+    if needed < 69:
+        assert energy_of(best, running, slots) >= energy_of(needed, running, slots) - 1e-9
+    assert HIGH == 0.8
+
+
+@given(st.integers(1, 20), st.lists(st.integers(0, 4000), min_size=1, max_size=200), SLOTS)
+def test_every_change_of_the_number_lowers_the_energy_at_the_load_of_that_moment(start, loads, slots):
+    scale = Scale(start)
+    for running in loads:
+        before = scale.hosts
+        scale = next_scale(scale, running, slots, 2.0, least=1, most=20)
+        if scale.hosts != before:
+            assert energy_of(scale.hosts, running, slots) <= energy_of(before, running, slots) + 1e-9

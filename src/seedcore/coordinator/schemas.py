@@ -60,16 +60,17 @@ class AgentOutcome(BaseModel):
 
 
 class EnergyTold(BaseModel):
-    """What decisions for one type were expected to change, and what they did change, summed over `count` outcomes."""
+    """What decisions for one type were expected to change, and what they did change, summed over `outcomes`."""
 
     type: str = Field(min_length=1, max_length=200)
-    count: int = Field(ge=1)
+    outcomes: int = Field(ge=1)
     expected_s: float = Field(ge=0, allow_inf_nan=False)
     realised_s: float = Field(ge=0, allow_inf_nan=False)
     expected_failures: float = Field(ge=0, allow_inf_nan=False)
     failures: int = Field(ge=0)
     expected_delta: float = Field(allow_inf_nan=False, description="seconds²")
     realised_delta: float = Field(allow_inf_nan=False, description="seconds²")
+    realised_squares: float = Field(ge=0, allow_inf_nan=False, description="of single outcomes, seconds⁴")
     squared_error: float = Field(ge=0, allow_inf_nan=False, description="of single decisions, seconds⁴")
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from ray import serve
 
 from seedcore.clients.organism import OrganismClient
+from seedcore.coordinator.book import EnergyBook
 from seedcore.coordinator.decision import Choices, decide, decide_columns, records, sent
 from seedcore.coordinator.fleet import Fleet
 from seedcore.coordinator.memory import PAGE, rates_of
@@ -45,6 +46,7 @@ class CoordinatorService(ServiceBase):
         self._choices = Choices(self.settings.energy_v, self.settings.scout_share, self.settings.router)
         self._organism = OrganismClient(self.settings, timeout_s=5)
         self._database = Database(self.settings, name="seedcore-coordinator")
+        self._book = EnergyBook(self._database, self._choices, self.settings)
         self._feed = EventFeed(self._database)
         self._submission = Submission(self.settings, SkillRegistry.load(self.settings))
         self._fleet_at = float("-inf")
@@ -58,6 +60,7 @@ class CoordinatorService(ServiceBase):
         if self._remembering is not None:
             self._remembering.cancel()
             await asyncio.gather(self._remembering, return_exceptions=True)
+        await self._book.aclose()
         await self._feed.aclose()
         await self._database.aclose()
         await self._organism.aclose()
@@ -101,6 +104,7 @@ class CoordinatorService(ServiceBase):
         fleet = await self._get_fleet()
         for outcome in request.outcomes:
             fleet.learn(outcome.agent, outcome.type, outcome.count, outcome.seconds, outcome.successes)
+        self._book.take(request.energy, fleet)
         fleet.report(request.asker, [(o.agent, o.type, o.count) for o in request.outstanding], request.undecided)
         return fleet
 
@@ -134,6 +138,8 @@ class CoordinatorService(ServiceBase):
             "batches": self._batches,
             "decisions": dict(self._decided),
             "router": self._choices.router,
+            "energy_v": self._choices.v,
+            "ledger": self._book.counts,
             "fleet_epoch": self._fleet.epoch,
         }
 

@@ -50,15 +50,16 @@ class Decision:
 
 @dataclass(slots=True)
 class EnergyTold:
-    """What decisions were expected to change and what they did change, summed over `count` outcomes."""
+    """What decisions were expected to change and what they did change, summed over `outcomes`."""
 
-    count: int = 0
+    outcomes: int = 0
     expected_s: float = 0.0
     realised_s: float = 0.0
     expected_failures: float = 0.0
     failures: int = 0
     expected_delta: float = 0.0
     realised_delta: float = 0.0
+    realised_squares: float = 0.0
     squared_error: float = 0.0
 
     def add(self, decision: Decision, seconds: float, ok: bool) -> None:
@@ -68,13 +69,14 @@ class EnergyTold:
             return
         queued_s = max(0.0, (added - 0.5 * e * e - v * fails) / e)
         realised = queued_s * seconds + 0.5 * seconds * seconds + v * (not ok)
-        self.count += 1
+        self.outcomes += 1
         self.expected_s += e
         self.realised_s += seconds
         self.expected_failures += fails
         self.failures += not ok
         self.expected_delta += added
         self.realised_delta += realised
+        self.realised_squares += realised * realised
         self.squared_error += (realised - added) ** 2
 
     def join(self, other: "EnergyTold") -> None:

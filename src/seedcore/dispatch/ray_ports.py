@@ -31,7 +31,7 @@ class ServiceBrain:
         told = {
             "question": feedback.question,
             "undecided": feedback.undecided,
-            "energy": [{"type": t, **asdict(sums)} for t, sums in feedback.energy.items() if sums.count],
+            "energy": [{"type": t, **asdict(sums)} for t, sums in feedback.energy.items() if sums.outcomes],
             "outstanding": [{"agent": a, "type": t, "count": n} for (a, t), n in feedback.outstanding.items()],
             "outcomes": [
                 {"agent": a, "type": t, "count": n, "seconds": s, "successes": g}

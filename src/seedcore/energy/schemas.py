@@ -1,8 +1,9 @@
 """What goes over the wire to and from the Energy service."""
 
-from typing import Annotated
+from datetime import datetime
+from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
 Count = Annotated[int, Field(ge=0, le=2**53)]
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
@@ -100,6 +101,7 @@ class WeightsOut(BaseModel):
     roles: float
     memory: float
     drift: float
+    v_source: str = Field(description="`request`, `setting`, `flywheel`, or what is used while the database is away")
 
 
 class EnergyOut(BaseModel):
@@ -130,3 +132,131 @@ class GradientOut(BaseModel):
     absent: dict[str, str]
     source: str
     weights: WeightsOut
+
+
+class OptimizeAgents(BaseModel):
+    """Look for moves that lower the energy of a state: the one given, or the live one."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    unified_state: StateIn | None = None
+    organ: Name | None = None
+    max_moves: int = Field(100, ge=0, le=1000)
+
+
+class MoveOut(BaseModel):
+    """A waiting task that would lower the energy at another agent."""
+
+    organ: str
+    source: str
+    target: str
+    seconds: float
+    delta_energy: float
+
+
+class OrganBalance(BaseModel):
+    """An organ's load energy (seconds²) as it is, after the moves, and what one more agent would change it by."""
+
+    agents: int
+    energy: float
+    balanced: float
+    one_more_agent: float
+
+
+class OptimizeOut(BaseModel):
+    """Proposals: nothing is moved. What waits at a host comes back to the queue by its lease alone."""
+
+    moves: list[MoveOut]
+    organs: dict[str, OrganBalance]
+    delta_energy: float = Field(description="of all moves together, seconds²")
+    source: str
+
+
+class LedgerRequest(BaseModel):
+    """A page of the ledger, the newest entries first."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    scope: Annotated[str, Field(max_length=500)] | None = Field(None, description="`organ/type`; all when left out")
+    before: int | None = Field(None, ge=1, le=2**62, description="`next` of the page before")
+    limit: int = Field(100, ge=1, le=1000)
+
+
+class LedgerOut(BaseModel):
+    """Entries: sums over outcomes; `expected_*` is what the decisions said, `realised_*` what came of them."""
+
+    items: list[dict[str, Any]]
+    next: int | None = Field(None, description="`before` of the next page; null: this is the last")
+
+
+class MetricsRequest(BaseModel):
+    """How far back to look."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    window_s: float = Field(3600, gt=0, le=30 * 86_400, allow_inf_nan=False)
+
+
+class MetricsOut(BaseModel):
+    """Expected against realised over the window, by scope and in all (null: nothing ended in it); and the weights."""
+
+    window_s: float
+    overall: dict[str, Any] | None
+    scopes: dict[str, dict[str, Any]]
+    weights: WeightsOut
+    changes: list[dict[str, Any]] = Field(description="the flywheel's last turns, the newest first")
+
+
+class FlywheelRequest(BaseModel):
+    """One turn: from given outcomes, or those that the ledger got since the last turn; or undo a turn."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    outcomes: int | None = Field(None, ge=0, le=2**53)
+    failures: int | None = Field(None, ge=0, le=2**53)
+    undo: int | None = Field(None, ge=1, le=2**62, description="id of a turn: V becomes what it was before it")
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        if (self.outcomes is None) != (self.failures is None):
+            raise ValueError("outcomes and failures come together")
+        if self.outcomes is not None and self.failures is not None and self.failures > self.outcomes:
+            raise ValueError("there are more failures than outcomes")
+        if self.undo is not None and self.outcomes is not None:
+            raise ValueError("a turn is undone without outcomes")
+        return self
+
+
+class FlywheelOut(BaseModel):
+    """What the turn did; `id` is null when V stayed as it was."""
+
+    id: int | None
+    v: float
+    before: float
+    reason: str
+    source: str = Field(description="`given`, `ledger` or `undo`")
+    lowest: float
+    highest: float
+
+
+class ChangeRequest(BaseModel):
+    """Whether the energy changed at a moment."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    at: AwareDatetime
+    window_s: float = Field(600, gt=0, le=86_400, allow_inf_nan=False, description="on both sides")
+    scope: Annotated[str, Field(max_length=500)] | None = None
+
+
+class ChangeOut(BaseModel):
+    """The change of the mean realised ΔE of an outcome (seconds²), measured by the ledger; the interval holds 95 %."""
+
+    before: int = Field(description="outcomes before the moment")
+    after: int
+    change: float | None = Field(description="null: fewer than 30 outcomes on a side")
+    low: float | None
+    high: float | None
+    at: datetime
+    window_s: float
+    scope: str | None

@@ -1,5 +1,6 @@
 """The Energy service's Serve deployment."""
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
@@ -7,24 +8,39 @@ from typing import Any
 from ray import serve
 
 from seedcore.clients.state import StateClient
+from seedcore.energy import schemas
+from seedcore.energy.calibration import calibrated
 from seedcore.energy.facts import Facts, facts_of, named
+from seedcore.energy.ledger import Sums
 from seedcore.energy.potential import Weights, gradient, potential
-from seedcore.energy.schemas import ComputeEnergy, ComputeGradient, EnergyOut, GradientOut, StateIn, WeightsIn
+from seedcore.energy.proposals import proposals
+from seedcore.energy.schemas import (
+    ComputeEnergy,
+    ComputeGradient,
+    EnergyOut,
+    GradientOut,
+    StateIn,
+    WeightsIn,
+    WeightsOut,
+)
+from seedcore.energy.store import EnergyStore
 from seedcore.errors import SeedCoreError
 from seedcore.utils.serving import Operation, ServiceBase, parse
 
 
 class EnergyService(ServiceBase):
-    """Prices states of the fleet."""
+    """Prices states of the fleet, and says how true the prices were."""
 
     name = "energy"
 
     async def start(self) -> None:
         """Connect lazily."""
         self._state = StateClient(self.settings, timeout_s=10)
+        self._store = EnergyStore(self.settings)
 
     async def stop(self) -> None:
         """Close connections."""
+        await self._store.aclose()
         await self._state.aclose()
 
     def operations(self) -> Sequence[Operation]:
@@ -32,12 +48,17 @@ class EnergyService(ServiceBase):
         return [
             Operation("POST", "/compute-energy", self.compute_energy, ComputeEnergy, summary="Price a state"),
             Operation("POST", "/gradient", self.compute_gradient, ComputeGradient, summary="Slopes at a state"),
+            Operation("POST", "/optimize-agents", self.optimize, schemas.OptimizeAgents, summary="What would lower it"),
+            Operation("POST", "/flywheel/result", self.flywheel, schemas.FlywheelRequest, summary="Turn the flywheel"),
+            Operation("GET", "/ledger", self.ledger, schemas.LedgerRequest, summary="Expected and realised changes"),
+            Operation("GET", "/metrics", self.metrics, schemas.MetricsRequest, summary="How true expectations are"),
+            Operation("GET", "/change", self.change, schemas.ChangeRequest, summary="Whether it changed at a moment"),
         ]
 
     async def compute_energy(self, request: ComputeEnergy) -> EnergyOut:
         """Energy of the state in the body, or of the live one; the answer says which."""
         facts, source = await self._facts(request.unified_state)
-        weights = self._weights(request.weights)
+        weights, v_source = await self._weights(request.weights)
         found = potential(facts.state, weights)
         return EnergyOut(
             energy=found.energy,
@@ -46,33 +67,89 @@ class EnergyService(ServiceBase):
             source=source,
             agents=len(facts.agents),
             v=weights.v,
-            weights=asdict(weights),
+            weights=WeightsOut(**asdict(weights), v_source=v_source),
         )
 
     async def compute_gradient(self, request: ComputeGradient) -> GradientOut:
         """Slopes of the energy at the state in the body, or at the live one; the answer says which."""
         facts, source = await self._facts(request.unified_state)
-        weights = self._weights(request.weights)
+        weights, v_source = await self._weights(request.weights)
         slopes = named(facts, gradient(facts.state, weights))
         energy = potential(facts.state, weights).energy
-        return GradientOut(**slopes, energy=energy, absent=facts.absent, source=source, weights=asdict(weights))
+        in_force = WeightsOut(**asdict(weights), v_source=v_source)
+        return GradientOut(**slopes, energy=energy, absent=facts.absent, source=source, weights=in_force)
+
+    async def optimize(self, request: schemas.OptimizeAgents) -> schemas.OptimizeOut:
+        """Moves of waiting tasks that would lower the energy, and what one more agent is worth; nothing is moved."""
+        told = request.unified_state or await self._live()
+        moves, organs = await asyncio.to_thread(proposals, told, request.organ, request.max_moves)
+        return schemas.OptimizeOut(
+            moves=moves,
+            organs=organs,
+            delta_energy=sum(move.delta_energy for move in moves),
+            source="live" if request.unified_state is None else "given",
+        )
+
+    async def flywheel(self, request: schemas.FlywheelRequest) -> schemas.FlywheelOut:
+        """Adapt V to measured failures, within bounds; or undo a turn. Coordinators use it within seconds."""
+        source = "undo"
+        if request.undo is not None:
+            record = await self._store.undo(request.undo)
+        else:
+            given = (
+                None if request.outcomes is None or request.failures is None else (request.outcomes, request.failures)
+            )
+            record, source = await self._store.turn(given)
+        lowest, highest = self._store.bounds()
+        fields = {name: record[name] for name in ("id", "v", "before", "reason")}
+        return schemas.FlywheelOut(**fields, source=source, lowest=lowest, highest=highest)
+
+    async def ledger(self, request: schemas.LedgerRequest) -> schemas.LedgerOut:
+        """What decisions were expected to change and what they changed, by scope."""
+        items = await self._store.page(request.scope, request.before, request.limit)
+        return schemas.LedgerOut(items=items, next=items[-1]["id"] if len(items) == request.limit else None)
+
+    async def metrics(self, request: schemas.MetricsRequest) -> schemas.MetricsOut:
+        """Calibration over the last seconds, and the weights in force."""
+        scopes, changes = await self._store.by_scope(request.window_s)
+        overall = Sums()
+        for sums in scopes.values():
+            overall.join(sums)
+        whole, (weights, v_source) = calibrated(overall), await self._weights(None)
+        return schemas.MetricsOut(
+            window_s=request.window_s,
+            overall=None if whole is None else asdict(whole),
+            scopes={scope: asdict(one) for scope, sums in scopes.items() if (one := calibrated(sums)) is not None},
+            weights=WeightsOut(**asdict(weights), v_source=v_source),
+            changes=changes,
+        )
+
+    async def change(self, request: schemas.ChangeRequest) -> schemas.ChangeOut:
+        """The measured change of energy at a moment: what a promotion is held against, never what a caller says."""
+        found = await self._store.change(request.at, request.window_s, request.scope)
+        return schemas.ChangeOut(**asdict(found), at=request.at, window_s=request.window_s, scope=request.scope)
 
     async def health(self) -> Mapping[str, Any]:
-        """Ready when State answers."""
+        """Ready when State and the database answer."""
         try:
             await self._live()
             state: dict[str, Any] = {"ready": True}
         except SeedCoreError as error:
             state = {"ready": False, "reason": error.detail}
         state["http_fallbacks"] = self._state.counts.fallbacks
-        return {"ready": state["ready"], "state": state}
+        database = await self._store.ready()
+        return {"ready": state["ready"] and database["ready"], "state": state, "postgres": database}
 
     async def _facts(self, told: StateIn | None) -> tuple[Facts, str]:
         return facts_of(told or await self._live()), "given" if told is not None else "live"
 
-    def _weights(self, given: WeightsIn | None) -> Weights:
-        in_force = Weights(v=self.settings.energy_v)
-        return in_force if given is None else replace(in_force, **given.model_dump(exclude_none=True))
+    async def _weights(self, given: WeightsIn | None) -> tuple[Weights, str]:
+        """The weights in force but for those that are given, and where V is from."""
+        chosen = {} if given is None else given.model_dump(exclude_none=True)
+        if "v" in chosen:
+            return Weights(**chosen), "request"
+        v, source = await self._store.v()
+        return replace(Weights(v=v), **chosen), source
 
     async def _live(self) -> StateIn:
         answer = await self._state.unified_state(include_organs=False, include_system=False, include_vectors=True)

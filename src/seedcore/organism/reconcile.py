@@ -9,7 +9,7 @@ from typing import Protocol
 from seedcore.organism.desired import Organ
 from seedcore.organism.hosts import Host, name_of, organ_of_name
 from seedcore.organism.organs import HostPlan
-from seedcore.organism.scaling import Scale, next_scale
+from seedcore.organism.scaling import Scale, energy_of, next_scale
 from seedcore.organism.steps import HostFact, next_steps
 from seedcore.utils.logs import get_logger
 
@@ -211,7 +211,13 @@ class Reconciler:
         self.scales[organ.id] = after
         if after.hosts != scale.hosts and up:
             get_logger("seedcore.organism").info(
-                "organ scales", organ=organ.id, before=scale.hosts, after=after.hosts, running=running, slots=slots
+                "organ scales",
+                organ=organ.id,
+                before=scale.hosts,
+                after=after.hosts,
+                running=running,
+                slots=slots,
+                delta_energy=energy_of(after.hosts, running, slots) - energy_of(max(1, scale.hosts), running, slots),
             )
         return after.hosts
 

@@ -1,10 +1,15 @@
-"""How many hosts an organ needs, from measured load, with hysteresis. Pure.
+"""How many hosts an organ needs: as many as have the least energy at its measured load, with hysteresis. Pure.
 
 The load of an organ is the number of tasks that its hosts have in hand, running or waiting for a slot, as each host
-tells with every answer to the leader; a host has so many slots (its concurrency). After UP_S with the load over HIGH of
-all slots there are as many hosts as put it at HIGH. After DOWN_S with the load under LOW of the slots of fewer hosts
-there are as many as the highest load of that time needs at LOW. Between the two nothing changes: a load that stays the
-same changes the number at most once. A load over the slots of `most` hosts waits.
+tells with every answer to the leader; a host has so many slots (its concurrency). With L the load in hosts' slots,
+spread over h hosts, the energy is ½L²/h, what waits, and ½·HIGH²·Σ (j-1)/j over the hosts, what they cost: the first is
+free, and a further one costs ever nearer ½·HIGH². The whole number with the least energy is then ⌈L / HIGH⌉. (From h to
+h + 1 hosts the energy falls exactly while L > HIGH·h, and it is convex.)
+
+After UP_S with the load over HIGH of all slots there are that many hosts. After DOWN_S with the load under LOW of the
+slots of fewer hosts there are as many as the highest load of that time needs at LOW. Both lower the energy; between
+the two nothing changes: a load that stays the same changes the number at most once. A load over the slots of `most`
+hosts waits.
 """
 
 from dataclasses import dataclass
@@ -23,6 +28,12 @@ class Scale:
     above_s: float = 0.0
     below_s: float = 0.0
     peak: int = 0
+
+
+def energy_of(hosts: int, running: int, slots: int) -> float:
+    """Energy of `running` tasks spread over `hosts` (at least 1) of so many slots each, in slots² of one host."""
+    load = running / slots
+    return 0.5 * load * load / hosts + 0.5 * HIGH**2 * sum((j - 1) / j for j in range(1, hosts + 1))
 
 
 def next_scale(scale: Scale, running: int, slots: int, elapsed_s: float, *, least: int, most: int) -> Scale:

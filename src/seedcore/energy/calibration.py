@@ -1,0 +1,83 @@
+"""What the ledger's sums say: how true expectations are, and whether the energy changed at some moment. Pure."""
+
+from dataclasses import dataclass
+from math import sqrt
+
+from seedcore.energy.ledger import Sums
+
+ENOUGH = 30
+"""Outcomes on both sides that a comparison needs: means of fewer are not near enough to normal."""
+
+Z = 1.96
+"""Two-sided, 95 %."""
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """Expected against realised, means of one outcome; ratios are None where nothing was expected.
+
+    `rmse` is the root of the mean squared error of single decisions' ΔE, in seconds².
+    """
+
+    outcomes: int
+    expected_s: float
+    realised_s: float
+    seconds_ratio: float | None
+    expected_failure: float
+    realised_failure: float
+    expected_delta: float
+    realised_delta: float
+    delta_ratio: float | None
+    rmse: float
+
+
+def calibrated(sums: Sums) -> Calibration | None:
+    """Means of some sums; None without an outcome."""
+    n = sums.outcomes
+    if n == 0:
+        return None
+    return Calibration(
+        outcomes=n,
+        expected_s=sums.expected_s / n,
+        realised_s=sums.realised_s / n,
+        seconds_ratio=_ratio(sums.realised_s, sums.expected_s),
+        expected_failure=sums.expected_failures / n,
+        realised_failure=sums.failures / n,
+        expected_delta=sums.expected_delta / n,
+        realised_delta=sums.realised_delta / n,
+        delta_ratio=_ratio(sums.realised_delta, sums.expected_delta),
+        rmse=sqrt(sums.squared_error / n),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """How much more energy an outcome added after a moment than before it, in seconds²; the interval holds 95 %.
+
+    `change`, `low` and `high` are None where there were fewer than ENOUGH outcomes on a side.
+    """
+
+    before: int
+    after: int
+    change: float | None
+    low: float | None
+    high: float | None
+
+
+def measured_change(before: Sums, after: Sums) -> Change:
+    """The difference of the means of realised ΔE, with Welch's standard error."""
+    if min(before.outcomes, after.outcomes) < ENOUGH:
+        return Change(before.outcomes, after.outcomes, None, None, None)
+    change = after.realised_delta / after.outcomes - before.realised_delta / before.outcomes
+    error = Z * sqrt(_variance(before) + _variance(after))
+    return Change(before.outcomes, after.outcomes, change, change - error, change + error)
+
+
+def _variance(sums: Sums) -> float:
+    """Of the mean."""
+    n, mean = sums.outcomes, sums.realised_delta / sums.outcomes
+    return max(0.0, sums.realised_squares / n - mean * mean) / (n - 1)
+
+
+def _ratio(realised: float, expected: float) -> float | None:
+    return realised / expected if expected > 0 else None

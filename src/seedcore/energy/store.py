@@ -1,0 +1,108 @@
+"""Energy's tables for the service: the weights in force, turns of the flywheel, and the ledger."""
+
+import time
+from datetime import datetime, timedelta
+from typing import Any
+
+from seedcore.energy import flywheel, ledger
+from seedcore.energy.calibration import Change, measured_change
+from seedcore.energy.flywheel import HIGHEST, LOWEST, Turn
+from seedcore.energy.ledger import Sums
+from seedcore.errors import ConflictError, NotFoundError
+from seedcore.settings import Settings
+from seedcore.stores.postgres import DATABASE_ERRORS, Database
+
+FRESH_S = 5.0
+
+
+class EnergyStore:
+    """Reads and writes what decisions did to the energy, and V."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._database = Database(settings, size=2, name="seedcore-energy")
+        self._v: float | None = None
+        self._read_at = float("-inf")
+
+    async def aclose(self) -> None:
+        """Close connections."""
+        await self._database.aclose()
+
+    async def ready(self) -> dict[str, Any]:
+        """Whether the database answers."""
+        return await self._database.ready()
+
+    async def v(self) -> tuple[float, str]:
+        """V in force, and where it is from: `flywheel`, `setting`, or what was known before the database went away."""
+        if time.monotonic() - self._read_at > FRESH_S:
+            try:
+                async with self._database.connection(wait_s=3) as connection:
+                    changes = await flywheel.last(connection, 1)
+            except DATABASE_ERRORS:
+                return (self._settings.energy_v if self._v is None else self._v), "last known: the database is away"
+            self._v, self._read_at = (changes[0]["v"] if changes else None), time.monotonic()
+        return (self._settings.energy_v, "setting") if self._v is None else (self._v, "flywheel")
+
+    async def page(self, scope: str | None, before: int | None, limit: int) -> list[dict[str, Any]]:
+        """Entries of the ledger, the newest first."""
+        async with self._database.connection() as connection:
+            return await ledger.page(connection, scope, before, limit)
+
+    async def by_scope(self, window_s: float) -> tuple[dict[str, Sums], list[dict[str, Any]]]:
+        """Sums of the last seconds by scope, and the flywheel's last turns."""
+        async with self._database.connection() as connection:
+            return await ledger.by_scope(connection, window_s), await flywheel.last(connection, 10)
+
+    async def change(self, at: datetime, window_s: float, scope: str | None) -> Change:
+        """What the ledger measured before and after a moment."""
+        window = timedelta(seconds=window_s)
+        async with self._database.connection() as connection:
+            before = await ledger.between(connection, at - window, at, scope)
+            after = await ledger.between(connection, at, at + window, scope)
+        return measured_change(before, after)
+
+    async def turn(self, outcomes: tuple[int, int] | None) -> tuple[dict[str, Any], str]:
+        """Turn the flywheel by (outcomes, failures), or by those that the ledger got since its last turn."""
+        async with self._database.transaction() as connection:
+            await flywheel.lock(connection)
+            v, since = await self._in_force(connection)
+            source = "given" if outcomes is not None else "ledger"
+            if outcomes is None:
+                now = await connection.fetchval("select now()")
+                sums = await ledger.between(connection, since or now - timedelta(days=1), now, None)
+                outcomes = sums.outcomes, sums.failures
+            turn = flywheel.turned(v, self._settings.energy_v, self._settings.failure_budget, *outcomes)
+            if turn.v == v:
+                return {"id": None, "v": v, "before": v, "reason": turn.reason}, source
+            evidence = {"source": source, "outcomes": outcomes[0], "failures": outcomes[1]}
+            record = await flywheel.add(connection, turn, v, evidence)
+        self._read_at = float("-inf")
+        return record, source
+
+    async def undo(self, change: int) -> dict[str, Any]:
+        """Make V what it was before a turn.
+
+        Raises:
+            NotFoundError: there is no such turn.
+            ConflictError: a later one has changed V since.
+        """
+        async with self._database.transaction() as connection:
+            await flywheel.lock(connection)
+            record = await flywheel.get(connection, change)
+            if record is None:
+                raise NotFoundError(f"There is no turn {change}; GET /energy/metrics lists the last ones.")
+            (newest,) = await flywheel.last(connection, 1)
+            if newest["id"] != change:
+                raise ConflictError(f"Turn {newest['id']} came after turn {change}: undo that first.")
+            turn = Turn(record["before"], f"turn {change} is undone")
+            undone = await flywheel.add(connection, turn, record["v"], {"source": "undo"}, change)
+        self._read_at = float("-inf")
+        return undone
+
+    def bounds(self) -> tuple[float, float]:
+        """Between these V stays."""
+        return LOWEST * self._settings.energy_v, HIGHEST * self._settings.energy_v
+
+    async def _in_force(self, connection: Any) -> tuple[float, datetime | None]:
+        changes = await flywheel.last(connection, 1)
+        return (changes[0]["v"], changes[0]["at"]) if changes else (self._settings.energy_v, None)
