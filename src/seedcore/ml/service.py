@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from ray import serve
 
 from seedcore.errors import OverloadedError, UnavailableError
-from seedcore.ml import dataset, files, params, schemas
+from seedcore.ml import dataset, drift, files, params, schemas
 from seedcore.ml.predictor import Predictor
 from seedcore.ml.registry import Manifest, ModelRegistry, now
 from seedcore.ml.training import Trained, train
@@ -43,6 +43,7 @@ class MLService(ServiceBase):
             Operation("GET", "/xgboost/list_models", self.list_models, summary="List the models"),
             Operation("GET", "/xgboost/model_info", self.model_info, s.ModelQuery, summary="Describe a model"),
             Operation("DELETE", "/xgboost/delete_model", self.delete_model, s.DeleteRequest),
+            Operation("POST", "/drift/score", self.drift_score, s.DriftRequest, summary="Watch a batch for drift"),
         )
 
     async def start(self) -> None:
@@ -64,6 +65,10 @@ class MLService(ServiceBase):
         except OSError as error:
             return {"ready": False, "storage": storage | {"usable": False, "error": error.strerror}}
         return {"ready": True, "models": models, "loaded": self.predictor.loaded, "storage": storage}
+
+    async def drift_score(self, request: schemas.DriftRequest) -> schemas.DriftResponse:
+        """Whether observations stopped looking like their reference; the Coordinator's valve, on the caller's data."""
+        return await asyncio.to_thread(drift.score, request)
 
     async def train(self, request: schemas.TrainRequest) -> schemas.TrainResponse:
         """Train on the given table; the metrics are measured on a fifth of the rows that training did not see."""

@@ -24,31 +24,32 @@ class Cusums:
     threshold: Floats
     sums: Floats
 
-    def update(self, scores: Floats) -> tuple[npt.NDArray[np.bool_], Floats]:
+    def update(self, scores: Floats) -> tuple[Floats, Floats]:
         """Take in scores, shape (c, m).
 
         Returns:
-            alarms, shape (m,), after each of which every sum starts at 0 again, and S / threshold by row at the last
-            observation, shape (r,), before such a start.
+            the highest S / threshold at each observation, shape (m,); from 1 on it is an alarm, after which every sum
+            starts at 0 again. And S / threshold by row at the last observation, shape (r,), before such a start.
         """
         # In units of each row's threshold: an alarm is at 1.
         steps = scores[self.channel]
         steps *= (self.slope / self.threshold)[:, None]
         steps -= (0.5 * self.slope**2 / self.threshold)[:, None]
         level = self.sums / self.threshold
-        alarms = np.zeros(scores.shape[1], dtype=bool)
+        highest = np.empty(scores.shape[1])
         last, start = level, 0
-        while start < len(alarms):
+        while start < len(highest):
             rest = steps[:, start:].copy()
             rest[:, 0] += level
             paths = np.cumsum(rest, axis=1)
             paths -= np.minimum(np.minimum.accumulate(paths, axis=1), 0.0)
-            if paths.max() < 1.0:
+            highest[start:] = paths.max(axis=0)
+            alarms = highest[start:] >= 1.0
+            first = int(alarms.argmax())
+            if not alarms[first]:
                 last = level = paths[:, -1]
                 break
-            first = int((paths >= 1.0).any(axis=0).argmax())
-            alarms[start + first] = True
             last, level = paths[:, first], np.zeros_like(level)
             start += first + 1
         self.sums = level * self.threshold
-        return alarms, last
+        return highest, last

@@ -65,7 +65,8 @@ class Ranks:
 class Channel:
     """One scalar series: ranked, whitened in time, and what is left ranked again.
 
-    The first ranks make the series Gaussian: a slope where a law has an edge would tie the rest to the past.
+    The first ranks make the series Gaussian: a slope where a law has an edge would tie the rest to the past. A series
+    whose past tells nothing is ranked once.
     """
 
     before: Ranks
@@ -78,20 +79,21 @@ class Channel:
 
         Also what its past did not tell, in order, shape (n,): each part by a fit to the others, as new values are.
         """
+        before, past = _learn(series, rng)
+        if not len(past.coefficients):
+            return cls(before, past, before), series
         edges = np.linspace(0, len(series), FOLDS + 1).astype(int)
         parts = []
         for start, stop in pairwise(edges):
             others = np.concatenate([series[:start], series[stop:]])
-            before, past = _learn(others, rng)
-            past.tail = before.scores(series[max(0, start - len(past.tail)) : start])[:, None]
-            past.tail = np.concatenate([np.zeros((len(past.coefficients) - len(past.tail), 1)), past.tail])
-            parts.append(past.residuals(before.scores(series[start:stop])[:, None])[:, 0])
+            parts.append(_left(*_learn(others, rng), series, start, stop))
         residuals = np.concatenate(parts)
-        before, past = _learn(series, rng)
         return cls(before, past, Ranks.of(residuals, rng)), residuals
 
     def scores(self, series: Floats) -> Floats:
         """Normal scores of the next values, shape (m,)."""
+        if not len(self.past.coefficients):
+            return self.after.scores(series)
         scores = self.before.scores(series)[:, None]
         return self.after.scores(self.past.residuals(scores)[:, 0])
 
@@ -113,6 +115,14 @@ class Channel:
         rng = np.random.Generator(bits)
         past = AutoRegression(state["coefficients"], state["tail"])
         return cls(Ranks.of(state["before"], rng), past, Ranks.of(state["after"], rng))
+
+
+def _left(before: Ranks, past: AutoRegression, series: Floats, start: int, stop: int) -> Floats:
+    """What is left of one part by the fit to the others."""
+    p = len(past.coefficients)
+    earlier = before.scores(series[max(0, start - p) : start])
+    past.tail = np.concatenate([np.zeros(p - len(earlier)), earlier])[:, None]
+    return past.residuals(before.scores(series[start:stop])[:, None])[:, 0]
 
 
 def _learn(series: Floats, rng: np.random.Generator) -> tuple[Ranks, AutoRegression]:

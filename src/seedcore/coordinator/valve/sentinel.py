@@ -28,10 +28,13 @@ MAX_COLUMNS = 256
 _BLOCK = 256
 
 MARGIN = (1.2, 300.0)
-"""Thresholds are set for (a + b / n) times the ARL₀ asked for: what is fitted before the ranks errs, too."""
+"""Where an autoregression is fitted before the ranks, thresholds are set for (a + b / n) times ARL₀."""
+
+RANKS_MARGIN = 1.1
+"""The same where nothing is."""
 
 # What a valve watches: name, whether both ways, share of the budget of false alarms.
-_ONE = (("level", True, 0.85), ("spread", True, 0.15))
+_ONE = (("level", True, 0.93), ("spread", True, 0.07))
 _MANY = (("direction", False, 0.35), ("slow_direction", False, 0.35), ("unusualness", True, 0.3))
 
 
@@ -89,7 +92,11 @@ class Valve:
         n, d = rows.shape
         generators = np.random.default_rng(seed).spawn(5)
         channels, residuals, whitened = _learn(rows, generators)
-        cusums = _cusums(n, arl0, _ONE if d == 1 else _MANY)
+        cusums = (
+            _cusums(n, arl0, _ONE, [len(c.past.coefficients) > 0 for c in channels])
+            if d == 1
+            else _cusums(n, arl0, _MANY, [True] * 3)
+        )
         played = rehearse(residuals, cusums, arl0, generators[-1]) if rehearsal else None
         return cls(Calibration(n, d, float(arl0), played), whitened, channels, cusums)
 
@@ -105,14 +112,19 @@ class Valve:
         Raises:
             InvalidInputError: another d than the reference's, or a value that is not finite; nothing was taken in.
         """
+        alarms: npt.NDArray[np.bool_] = self.follow(batch) >= 0.5
+        return alarms
+
+    def follow(self, batch: npt.ArrayLike) -> Floats:
+        """`update`, with the evidence at each observation, shape (m,): from 0.5 on it is an alarm."""
         rows = _rows(batch, self.calibration.columns)
-        alarms = [self._take(rows[start : start + _BLOCK]) for start in range(0, len(rows), _BLOCK)]
-        return np.concatenate(alarms) if alarms else np.zeros(0, dtype=bool)
+        levels = [self._take(rows[start : start + _BLOCK]) for start in range(0, len(rows), _BLOCK)]
+        return _evidence(np.concatenate(levels)) if levels else np.zeros(0)
 
     @property
     def evidence(self) -> float:
         """How strongly the stream speaks for a change, in [0, 1): 1 - 2^(-S/h), at least 0.5 at an alarm."""
-        return float(1.0 - 2.0 ** -max(self._level.max(), 0.0))
+        return float(_evidence(self._level.max()))
 
     @property
     def leading(self) -> str:
@@ -147,7 +159,7 @@ class Valve:
         valve._level = parts["level"]
         return valve
 
-    def _take(self, rows: Floats) -> npt.NDArray[np.bool_]:
+    def _take(self, rows: Floats) -> Floats:
         if self._whitened is None:
             scores = np.empty((2, len(rows)))
             scores[0] = self._channels[0].scores(rows[:, 0])
@@ -155,8 +167,8 @@ class Valve:
         else:
             series = self._whitened.series(rows)
             scores = np.stack([channel.scores(series[:, k]) for k, channel in enumerate(self._channels)])
-        alarms, self._level = self._cusums.update(scores)
-        return alarms
+        highest, self._level = self._cusums.update(scores)
+        return highest
 
 
 def _learn(rows: Floats, generators: list[np.random.Generator]) -> tuple[list[Channel], Floats, Whitened | None]:
@@ -169,15 +181,19 @@ def _learn(rows: Floats, generators: list[np.random.Generator]) -> tuple[list[Ch
     return [channel for channel, _ in fits], np.stack([r for _, r in fits], axis=1), Whitened.fit(rows)
 
 
+def _evidence(level: Any) -> Any:
+    return 1.0 - 2.0 ** -np.maximum(level, 0.0)
+
+
 def _far(scores: Floats) -> Floats:
     """How far from the middle; a hair beside it, so that no two scores are equally far."""
     return np.abs(scores - 1e-5)
 
 
-def _cusums(n: int, arl0: float, watched: tuple[tuple[str, bool, float], ...]) -> Cusums:
-    margin = MARGIN[0] + MARGIN[1] / n
+def _cusums(n: int, arl0: float, watched: tuple[tuple[str, bool, float], ...], fitted: list[bool]) -> Cusums:
     channel, slope, height = [], [], []
     for k, (_, both_ways, share) in enumerate(watched):
+        margin = MARGIN[0] + MARGIN[1] / n if fitted[k] else RANKS_MARGIN
         # One side alarms half as often as two, which the table is of.
         common = threshold(n, margin * arl0 / share * (1.0 if both_ways else 2.0))
         for sign in (1.0, -1.0) if both_ways else (1.0,):

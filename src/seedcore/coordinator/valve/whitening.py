@@ -76,10 +76,7 @@ class AutoRegression:
 
     @classmethod
     def fit(cls, rows: Floats) -> Self:
-        """Yule-Walker by Levinson's recursion; the order, at least 1, by Akaike's criterion over all columns.
-
-        At least 1, so that what the thresholds allow for, one lag's error of estimation, is what there is.
-        """
+        """Yule-Walker by Levinson's recursion; the order, 0 to MOST_LAGS, by Akaike's criterion over all columns."""
         n, d = rows.shape
         centred = rows - rows.mean(axis=0)
         covariance = np.stack([(centred[lag:] * centred[: n - lag]).sum(axis=0) / n for lag in range(MOST_LAGS + 1)])
@@ -87,7 +84,7 @@ class AutoRegression:
         covariance = np.where(varies, covariance, np.eye(MOST_LAGS + 1, 1))
         error = covariance[0].copy()
         fitted = np.zeros((0, d))
-        best, least = fitted, np.inf
+        best, least = fitted, n * float(np.log(error).sum())
         for order in range(1, MOST_LAGS + 1):
             reflection = (covariance[order] - (fitted * covariance[order - 1 : 0 : -1]).sum(axis=0)) / error
             fitted = np.concatenate([fitted - reflection * fitted[::-1], reflection[None]])
@@ -100,6 +97,8 @@ class AutoRegression:
     def residuals(self, rows: Floats) -> Floats:
         """What the rows before did not tell, shape (m, d); goes on from `tail`."""
         p, m = len(self.coefficients), len(rows)
+        if p == 0:
+            return rows
         series = np.concatenate([self.tail, rows])
         left: Floats = rows - self.coefficients[0] * series[p - 1 : p - 1 + m]
         for lag in range(2, p + 1):

@@ -1,0 +1,53 @@
+"""Drift of a batch: the Coordinator's valve over the caller's rows or tasks."""
+
+from base64 import b64decode, b64encode
+
+import numpy as np
+import numpy.typing as npt
+
+from seedcore.coordinator.features import task_features
+from seedcore.coordinator.valve import Valve
+from seedcore.errors import InvalidInputError
+from seedcore.ml.schemas import DriftRequest, DriftResponse, DriftTask
+
+
+def score(request: DriftRequest) -> DriftResponse:
+    """Calibrate on the reference, or go on from a state; then follow the observations.
+
+    Raises:
+        InvalidInputError: the reference is too small, rows differ in length, or the state is none.
+    """
+    if request.state is not None:
+        valve = Valve.from_bytes(_bytes(request.state))
+    else:
+        valve = Valve.calibrate(_matrix(request.reference, request.reference_tasks), request.arl0, request.seed)
+    observations = _matrix(request.observations, request.tasks)
+    evidence = valve.follow(observations) if len(observations) else np.zeros(0)
+    facts = valve.calibration
+    return DriftResponse(
+        drift=bool((evidence >= 0.5).any()),
+        evidence=valve.evidence,
+        evidences=evidence.tolist(),
+        alarms=np.flatnonzero(evidence >= 0.5).tolist(),
+        leading=valve.leading,
+        reference=facts.reference,
+        arl0=facts.arl0,
+        arl0_rehearsed=None if facts.rehearsal is None else facts.rehearsal.arl0,
+        state=b64encode(valve.to_bytes()).decode() if request.keep else None,
+    )
+
+
+def _matrix(rows: list[list[float]] | None, tasks: list[DriftTask] | None) -> npt.NDArray[np.float64]:
+    if tasks is not None:
+        rows = [task_features(task.type, task.params, gap_s=task.gap_s) for task in tasks]
+    given = rows or []
+    if len({len(row) for row in given}) > 1:
+        raise InvalidInputError("the rows differ in length.")
+    return np.array(given, dtype=np.float64)
+
+
+def _bytes(text: str) -> bytes:
+    try:
+        return b64decode(text, validate=True)
+    except ValueError as error:
+        raise InvalidInputError(f"state is not base64: {error}") from error
