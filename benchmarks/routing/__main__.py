@@ -1,6 +1,7 @@
 """`python -m benchmarks.routing [--parts loads same …] [--plots docs] [--json FILE]`: what energy gains, and where not.
 
-A simulation with fixed seeds (see `simulate`), and the time that routing takes. Exit status 0: every target is met.
+A simulation with fixed seeds (see `simulate`), the time that routing takes, and with `--parts live` a running SeedCore
+beside Ray Serve. Exit status 0: every target is met.
 """
 
 import argparse
@@ -11,7 +12,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table as Shown
 
-from benchmarks.routing import speed
+from benchmarks.routing import live, speed
 from benchmarks.routing.parts import PARTS, Bench, Table
 from benchmarks.routing.plots import plot
 from benchmarks.routing.targets import checks
@@ -20,7 +21,7 @@ from benchmarks.routing.targets import checks
 def main() -> int:
     """Measure, print, plot."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.routing", description=__doc__)
-    parser.add_argument("--parts", nargs="+", choices=[*PARTS, "speed"], default=[*PARTS, "speed"])
+    parser.add_argument("--parts", nargs="+", choices=[*PARTS, "speed", "live"], default=[*PARTS, "speed"])
     parser.add_argument("--instances", type=int, default=8)
     parser.add_argument("--tasks", type=int, default=20_000, help="of each simulation; the first 60 %% warm up")
     parser.add_argument("--plots", type=Path, help="folder for the plots")
@@ -51,6 +52,8 @@ def _measure(given: argparse.Namespace) -> list[Table]:
         bench.close()
     if "speed" in given.parts:
         tables.append(speed.measure())
+    if "live" in given.parts:
+        tables.append(live.measure())
     return tables
 
 

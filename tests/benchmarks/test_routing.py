@@ -1,0 +1,45 @@
+"""The simulation of routers: right where the answer is known, and the same every time."""
+
+import numpy as np
+import pytest
+
+from benchmarks.routing.instance import Instance, capacity, failing, heterogeneous, identical
+from benchmarks.routing.parts import LOADS, Table
+from benchmarks.routing.simulate import Case, simulate
+from benchmarks.routing.targets import checks
+
+
+def test_the_capacity_is_what_the_best_shares_of_work_allow():
+    assert identical(0).capacity == pytest.approx(capacity(np.ones((16, 4)), np.full(4, 0.25)))
+    assert capacity(np.array([[1.0, 4.0], [4.0, 1.0]]), np.array([0.5, 0.5])) == pytest.approx(2.0)
+    assert failing(1).capacity < heterogeneous(1).capacity
+
+
+@pytest.mark.parametrize("router", ["energy", "power_of_two"])
+def test_a_simulation_is_the_same_every_time_and_another_seed_is_another(router: str):
+    fleet = heterogeneous(0)
+    one, same, other = (simulate(fleet, Case(router, 0.6, tasks=300, seed=seed)) for seed in (1, 1, 2))
+    assert one.responses.tolist() == same.responses.tolist()
+    assert one.mean_s != other.mean_s
+
+
+def test_one_agent_is_the_queue_of_the_textbook():
+    """M/M/1: mean response 1 / (μ - λ)."""
+    fleet = Instance(np.ones((1, 1)), np.ones(1), np.zeros(1), 1.0)
+    means = [simulate(fleet, Case("energy", 0.5, tasks=4000, seed=seed)).mean_s for seed in range(6)]
+    assert np.mean(means) == pytest.approx(2.0, rel=0.12)
+
+
+def test_failed_attempts_are_tried_again_until_all_have_ended():
+    found = simulate(failing(0), Case("energy", 0.6, tasks=400))
+    assert (found.responses > 0).all()
+
+
+def test_targets_are_held_against_the_tables():
+    good = {name: [1.0] * len(LOADS) for name in ("energy", "oracle")}
+    others = ("least_expected_delay", "join_shortest_queue", "power_of_two", "round_robin", "random")
+    rows = good | {name: [10.0] * len(LOADS) for name in others}
+    assert all(met for *_, met in checks([Table("heterogeneous agents, mean", [], rows)]))
+    rows["energy"] = [3.0] * len(LOADS)
+    missed = [what for what, *_, met in checks([Table("heterogeneous agents, mean", [], rows)]) if not met]
+    assert len(missed) == 9
