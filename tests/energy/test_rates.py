@@ -126,7 +126,7 @@ def test_a_change_is_noticed_within_a_few_outcomes_and_a_steady_rate_is_remember
         table.add("a", "echo", 1, 1.0, 1)
     table.add("a", "echo", 1, 1.6, 1)
     assert table.seconds("a", "echo") < 1.05
-    for _ in range(6):
+    for _ in range(8):
         table.add("a", "echo", 1, 10.0, 1)
     assert table.seconds("a", "echo") > 5
 
@@ -135,7 +135,7 @@ def test_one_that_begins_to_fail_is_noticed_within_a_few_outcomes():
     table = RateTable()
     for _ in range(300):
         table.add("a", "echo", 1, 1.0, 1)
-    for _ in range(8):
+    for _ in range(10):
         table.add("a", "echo", 1, 1.0, 0)
     assert table.success("a", "echo") < 0.5
 

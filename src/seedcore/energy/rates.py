@@ -19,14 +19,14 @@ FORGET = 0.98
 FORGET_STEADY = 0.995
 """The same in a `RateTable`, which notices changes: 200 outcomes."""
 
-FORGET_RECENT = 0.85
-"""The same for the last few outcomes, which memory is held against: 7 outcomes."""
+FORGET_RECENT = 0.9
+"""The same for the last few outcomes, which memory is held against: 10 outcomes."""
 
-CHANGED = 2.5
+CHANGED = 3.0
 """Memory is cut when the last few outcomes took so many times as long as it says, or that part of it. (Exponential
 service times: once in some 100,000 outcomes without a change.)"""
 
-CHANGED_SUCCESS = 0.5
+CHANGED_SUCCESS = 0.4
 """The same for the difference in success."""
 
 FADE, FADE_CHANGED = 2000.0, 100.0
