@@ -53,7 +53,7 @@ def _measure(given: argparse.Namespace) -> list[Table]:
     if "speed" in given.parts:
         tables.append(speed.measure())
     if "live" in given.parts:
-        tables.append(live.measure())
+        tables += live.measure()
     return tables
 
 

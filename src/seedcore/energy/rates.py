@@ -24,7 +24,7 @@ FORGET_RECENT = 0.9
 
 CHANGED = 3.0
 """Memory is cut when the last few outcomes took so many times as long as it says, or that part of it. (Exponential
-service times: once in some 100,000 outcomes without a change.)"""
+service times: less than once in 100,000 outcomes without a change.)"""
 
 CHANGED_SUCCESS = 0.4
 """The same for the difference in success."""
