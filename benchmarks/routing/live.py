@@ -39,7 +39,7 @@ def measure() -> list[Table]:
     table = Table(f"live, load {LOAD:g}, {AGENTS} agents", ["mean", "p99", "to Ray Serve's mean"])
     true = Table("live, realised to expected", ["seconds", "ΔE", "outcomes"], unit="")
     peer = _late(_serve(rate))
-    for name, router in (("SeedCore, energy", "energy"), ("SeedCore, power_of_two", "power_of_two")):
+    for name, router in (("SeedCore, energy", "energy"),):
         responses, told = _seedcore(rate, router)
         ours = _late(responses)
         true.rows[name] = [told["seconds_ratio"], told["delta_ratio"], told["outcomes"]]
