@@ -357,6 +357,13 @@ class Settings(BaseSettings):
         validation_alias=_env("OCPS_DRIFT_THRESHOLD"),
         description="Evidence at which the valve opens.",
     )
+    arl0: float = Field(
+        10_000.0,
+        ge=100,
+        le=500_000,
+        validation_alias=_env("OCPS_ARL0"),
+        description="Mean tasks of a stream between false alarms of its valve.",
+    )
     cognitive_timeout_s: float = Field(
         8.0,
         gt=0,

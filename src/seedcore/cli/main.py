@@ -25,6 +25,8 @@ config_app = typer.Typer(help="The settings: what there is, and what holds here.
 app.add_typer(config_app, name="config")
 skill_app = typer.Typer(help="Skills of your own.", no_args_is_help=True)
 app.add_typer(skill_app, name="skill")
+policy_app = typer.Typer(help="The policy: what rules would say.", no_args_is_help=True)
+app.add_typer(policy_app, name="policy")
 
 
 def _show_version(wanted: bool) -> None:
@@ -83,6 +85,17 @@ def skill_new(
 
     package = write_package(name, folder)
     print(f"{package}: the README there says how to test, install and run it")
+
+
+@policy_app.command("test")
+def policy_test(
+    file: Annotated[Path, typer.Argument(help="The policy, YAML.")],
+    limit: Annotated[int, typer.Option(min=1, max=100_000, help="Newest ended tasks to try it on.")] = 1_000,
+) -> None:
+    """Check a policy and try it on recorded decisions, as JSON; nothing is changed. Exit status 2: it is wrong."""
+    from seedcore.cli.policy import test_policy
+
+    print(test_policy(load_settings(), file, limit))
 
 
 @config_app.command("docs")

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from seedcore.coordinator.considering import Considered
 from seedcore.coordinator.fleet import Fleet
 from seedcore.coordinator.schemas import DecisionColumns, DecisionModel, TaskFacts, Verdict
 from seedcore.coordinator.waiting import Decided, Team
@@ -44,9 +45,11 @@ class Choices:
         return known
 
 
-def decide(tasks: Sequence[TaskFacts], fleet: Fleet, choices: Choices) -> list[DecisionModel]:
+def decide(
+    tasks: Sequence[TaskFacts], fleet: Fleet, choices: Choices, considered: Considered | None = None
+) -> list[DecisionModel]:
     """`decide_columns`, a record for each task."""
-    return records(decide_columns([task.type for task in tasks], fleet, choices))
+    return records(decide_columns([task.type for task in tasks], fleet, choices, considered))
 
 
 def records(columns: DecisionColumns) -> list[DecisionModel]:
@@ -70,7 +73,9 @@ def sent(columns: DecisionColumns) -> Decided:
     return found
 
 
-def decide_columns(types: Sequence[str], fleet: Fleet, choices: Choices) -> DecisionColumns:
+def decide_columns(
+    types: Sequence[str], fleet: Fleet, choices: Choices, considered: Considered | None = None
+) -> DecisionColumns:
     """Decide for a batch; tasks of one organ are placed together, each assignment counted before the next.
 
     Agents that have proved themselves get the tasks, but for the share that goes to scouts. Archived agents get none,
@@ -80,12 +85,17 @@ def decide_columns(types: Sequence[str], fleet: Fleet, choices: Choices) -> Deci
         types: the type of each task.
         fleet: who there is and how much waits there.
         choices: how to choose; what is owed to scouts is kept on in it.
+        considered: evidence and rulings by task; a ruling comes first, but nothing runs that no skill can.
     """
-    batch = _Batch(len(types))
+    batch = _Batch(len(types), None if considered is None else considered.evidence)
+    rulings = None if considered is None else considered.rulings
     by_organ: dict[str, list[int]] = {}
     for n, task_type in enumerate(types):
         organ = fleet.organ_of(task_type)
-        if task_type == GOAL:
+        ruling = None if rulings is None else rulings[n]
+        if ruling is not None and ruling.route != "fast":
+            batch.put(n, Verdict(route=ruling.route, rule=ruling.rule, reason=ruling.reason))
+        elif task_type == GOAL:
             batch.put(n, Verdict(route="plan", rule="goal", reason="a goal names no skill: it needs a plan"))
         elif organ is None:
             reason = f"no skill {task_type!r}; known: {', '.join(fleet.skills)}"
@@ -107,7 +117,8 @@ def decide_columns(types: Sequence[str], fleet: Fleet, choices: Choices) -> Deci
 class _Batch:
     """Decisions in the making: verdicts by their place, and the columns."""
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, evidence: Sequence[float | None] | None) -> None:
+        self.evidence = evidence
         self.places: dict[Verdict, int] = {}
         self.verdict = [0] * size
         self.delta_energy: list[float | None] = [None] * size
@@ -115,7 +126,8 @@ class _Batch:
 
     def put(self, n: int, verdict: Verdict) -> None:
         """This becomes of task `n`."""
-        self.verdict[n] = self.place(verdict)
+        known = None if self.evidence is None else self.evidence[n]
+        self.verdict[n] = self.place(verdict if known is None else verdict.model_copy(update={"evidence": known}))
 
     def place(self, verdict: Verdict) -> int:
         """The verdict's place among all."""
@@ -192,9 +204,10 @@ def _route(
     router = choices.router_of(f"{team.organ} {rule}")
     placements = router(load if whole else Load(load.queued_s[pool], load.tasks[pool]), prices, columns)
     rows, fails, timeouts = pool.tolist(), failure.tolist(), [fleet.timeout_of(name) for name in names]
-    known: dict[tuple[int, int], tuple[int, float]] = {}
+    known: dict[tuple[int, int, float | None], tuple[int, float]] = {}
     for n, k, (row, added) in zip(members, columns, placements, strict=True):
-        place = known.get((row, k))
+        evidence = None if batch.evidence is None else batch.evidence[n]
+        place = known.get((row, k, evidence))
         if place is None:
             agent = rows[row]
             verdict = Verdict(
@@ -203,9 +216,10 @@ def _route(
                 reason=reason,
                 agent=team.ids[agent],
                 host=team.hosts[team.host[agent]],
+                evidence=evidence,
                 expected_s=float(service[agent, k]),
                 timeout_s=timeouts[k],
             )
-            place = known[row, k] = batch.place(verdict), fails[agent][k]
+            place = known[row, k, evidence] = batch.place(verdict), fails[agent][k]
         batch.verdict[n], batch.expected_failure[n] = place
         batch.delta_energy[n] = added

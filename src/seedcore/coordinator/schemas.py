@@ -6,6 +6,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 MAX_TASKS = 10_000
 
+Row = Annotated[list[Annotated[float, Field(allow_inf_nan=False)]], Field(min_length=1, max_length=256)]
+
 
 class TaskFacts(BaseModel):
     """What a decision looks at: features, never payloads."""
@@ -74,6 +76,16 @@ class EnergyTold(BaseModel):
     squared_error: float = Field(ge=0, allow_inf_nan=False, description="of single decisions, seconds⁴")
 
 
+class StreamRows(BaseModel):
+    """Features of a stream's tasks and outcomes, as `coordinator.features` makes them: of some of `seen` tasks."""
+
+    domain: str | None = Field(None, max_length=200)
+    type: str = Field(min_length=1, max_length=200)
+    seen: int = Field(0, ge=0)
+    tasks: list[Row] = Field(default_factory=list, max_length=1_000)
+    outcomes: list[Row] = Field(default_factory=list, max_length=1_000)
+
+
 class Question(BaseModel):
     """What a dispatcher tells with every question.
 
@@ -86,6 +98,7 @@ class Question(BaseModel):
     outstanding: list[AgentCount] = Field(default_factory=list)
     outcomes: list[AgentOutcome] = Field(default_factory=list)
     energy: list[EnergyTold] = Field(default_factory=list, max_length=10_000)
+    streams: list[StreamRows] = Field(default_factory=list, max_length=1_000)
 
 
 class DecideBatch(Question):
@@ -151,6 +164,17 @@ class DecisionColumns(BaseModel):
     expected_failure: list[float | None] = Field(description="in [0, 1]; null where no agent is chosen")
     v: float = Field(description="seconds² that one failure weighs in `delta_energy`")
     fleet_epoch: int
+
+
+class CalibrateRequest(BaseModel):
+    """A calibration that somebody asks for."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    arl0: float | None = Field(
+        None, ge=100, le=500_000, description="tasks between false alarms; OCPS_ARL0 unless given"
+    )
+    seed: int = Field(0, ge=0)
 
 
 class ExecuteRequest(BaseModel):

@@ -5,16 +5,19 @@ import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import islice
-from typing import Any
+from typing import Annotated, Any
 
+from fastapi import Body, FastAPI
 from ray import serve
 
 from seedcore.clients.organism import OrganismClient
 from seedcore.coordinator.book import EnergyBook
 from seedcore.coordinator.decision import Choices, decide, decide_columns, records, sent
 from seedcore.coordinator.fleet import Fleet
+from seedcore.coordinator.judgement import Judgement, columns_of
 from seedcore.coordinator.memory import PAGE, rates_of
 from seedcore.coordinator.schemas import (
+    CalibrateRequest,
     DecideBatch,
     DecideColumns,
     DecideRequest,
@@ -22,6 +25,7 @@ from seedcore.coordinator.schemas import (
     Decisions,
     ExecuteRequest,
     Question,
+    TaskColumns,
 )
 from seedcore.errors import DeadlineError, SeedCoreError, UnavailableError
 from seedcore.skills.registry import SkillRegistry
@@ -47,6 +51,8 @@ class CoordinatorService(ServiceBase):
         self._organism = OrganismClient(self.settings, timeout_s=5)
         self._database = Database(self.settings, name="seedcore-coordinator")
         self._book = EnergyBook(self._database, self._choices, self.settings)
+        self._judgement = Judgement(self.settings, self._database)
+        self._judgement.start()
         self._feed = EventFeed(self._database)
         self._submission = Submission(self.settings, SkillRegistry.load(self.settings))
         self._fleet_at = float("-inf")
@@ -60,6 +66,7 @@ class CoordinatorService(ServiceBase):
         if self._remembering is not None:
             self._remembering.cancel()
             await asyncio.gather(self._remembering, return_exceptions=True)
+        await self._judgement.aclose()
         await self._book.aclose()
         await self._feed.aclose()
         await self._database.aclose()
@@ -73,31 +80,59 @@ class CoordinatorService(ServiceBase):
             Operation("POST", "/decide-columns", self.decide_columns, DecideColumns, summary="The same by columns"),
             Operation("POST", "/route-and-execute", self.route_and_execute, ExecuteRequest, summary="Run and wait"),
             Operation("GET", "/metrics", self.metrics, summary="What was decided"),
+            Operation("GET", "/policy", self.policy, summary="The policy in force"),
+            Operation("POST", "/policy/reload", self.reload_policy, summary="Read the policy file again"),
+            Operation("GET", "/valve", self.valve, summary="Every stream's valve"),
         ]
+
+    def extend(self, app: FastAPI) -> None:
+        """Single streams by name."""
+
+        @app.post("/valve/{stream:path}/calibrate")
+        async def calibrate(stream: str, request: Annotated[CalibrateRequest | None, Body()] = None) -> dict[str, Any]:
+            """Learn from the newest observations; the answer holds the ARL₀ that a rehearsal on them achieved."""
+            asked = request or CalibrateRequest()
+            return await self._judgement.tending.calibrate(stream, asked.arl0, asked.seed)
+
+    async def policy(self) -> dict[str, Any]:
+        """The rules in the order in which they are tried, their version, and which of them failed how often."""
+        return self._judgement.policy()
+
+    async def reload_policy(self) -> dict[str, Any]:
+        """Read the policy file again; a wrong one answers 422, and the one before stays in force."""
+        return self._judgement.reload()
+
+    async def valve(self) -> dict[str, Any]:
+        """Every stream: learning, closed or open, its evidence, and what it was calibrated to."""
+        return self._judgement.valves()
 
     async def decide(self, request: DecideRequest) -> Decisions:
         """What would be decided for these tasks now; nothing is changed."""
         fleet = await self._get_fleet()
-        return Decisions(decisions=decide(request.tasks, fleet, self._choices.dry()), fleet_epoch=fleet.epoch)
+        considered = self._judgement.consider(columns_of(request.tasks), fleet)
+        decisions = decide(request.tasks, fleet, self._choices.dry(), considered)
+        return Decisions(decisions=decisions, fleet_epoch=fleet.epoch)
 
     async def decide_batch(self, request: DecideBatch) -> Decisions:
         """Learn from what the dispatcher tells, then decide for its batch."""
-        answer = await self._decide(request, [task.type for task in request.tasks])
+        answer = await self._decide(request, columns_of(request.tasks))
         return Decisions(decisions=records(answer), fleet_epoch=answer.fleet_epoch)
 
     async def decide_columns(self, request: DecideColumns) -> DecisionColumns:
         """`decide_batch` for large batches: tasks and decisions go by columns."""
-        return await self._decide(request, request.tasks.type)
+        return await self._decide(request, request.tasks)
 
-    async def _decide(self, request: Question, types: Sequence[str]) -> DecisionColumns:
+    async def _decide(self, request: Question, tasks: TaskColumns) -> DecisionColumns:
         fleet = await self._learn(request)
-        answer = decide_columns(types, fleet, self._choices)
+        considered = self._judgement.consider(tasks, fleet)
+        answer = decide_columns(tasks.type, fleet, self._choices, considered)
         fleet.decided(request.asker, request.question, sent(answer))
         counts: Counter[tuple[str | None, str]] = Counter()
         for place, count in Counter(answer.verdict).items():
             verdict = answer.verdicts[place]
             counts[verdict.route, verdict.rule] += count
         self._count(counts)
+        self._judgement.decided(counts)
         return answer
 
     async def _learn(self, request: Question) -> Fleet:
@@ -105,6 +140,7 @@ class CoordinatorService(ServiceBase):
         for outcome in request.outcomes:
             fleet.learn(outcome.agent, outcome.type, outcome.count, outcome.seconds, outcome.successes)
         self._book.take(request.energy, fleet)
+        self._judgement.take(request.streams)
         fleet.report(request.asker, [(o.agent, o.type, o.count) for o in request.outstanding], request.undecided)
         return fleet
 
@@ -153,7 +189,9 @@ class CoordinatorService(ServiceBase):
             organism = {"ready": False, "reason": error.detail}
         counts = self._organism.counts
         organism["http_fallbacks"] = counts.fallbacks
-        return {"ready": database["ready"] and organism["ready"], "postgres": database, "organism": organism}
+        judgement = self._judgement.health()
+        ready = database["ready"] and organism["ready"] and judgement["policy"]["ready"]
+        return {"ready": ready, "postgres": database, "organism": organism, **judgement}
 
     async def _get_fleet(self) -> Fleet:
         """The fleet, its table at most FLEET_TTL_S old; an older one serves while the Organism restarts."""

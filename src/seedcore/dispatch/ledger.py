@@ -5,7 +5,9 @@ import time
 from dataclasses import dataclass, field
 from uuid import UUID
 
-from seedcore.dispatch.ports import Decision, EnergyTold, Feedback
+from seedcore.coordinator.features import outcome_features
+from seedcore.dispatch.ports import Decision, EnergyTold, Feedback, Watched
+from seedcore.dispatch.watching import SAMPLE
 from seedcore.skills.calls import Completion
 from seedcore.tasks.model import Lease, Outcome, Retry
 
@@ -51,8 +53,9 @@ class Ledger:
         key = (decision.agent, held.lease.type)
         self._feedback.outstanding[key] = self._feedback.outstanding.get(key, 0) + 1
 
-    def learn(self, completion: Completion, decision: Decision | None = None) -> None:
+    def learn(self, completion: Completion, decision: Decision | None = None, domain: str | None = None) -> None:
         """An agent answered: its time and success become feedback, beside what was expected of it."""
+        self._watch((domain, completion.skill), completion)
         key = (completion.agent, completion.skill)
         count, seconds, good = self._feedback.outcomes.get(key, (0, 0.0, 0))
         self._feedback.outcomes[key] = (count + 1, seconds + completion.seconds, good + completion.ok)
@@ -62,6 +65,13 @@ class Ledger:
             if told is None:
                 told = energy[completion.skill] = EnergyTold()
             told.add(decision, completion.seconds, completion.ok)
+
+    def _watch(self, stream: tuple[str | None, str], completion: Completion) -> None:
+        watched = self._feedback.watched.setdefault(stream, Watched())
+        watched.seen += 1
+        if len(watched.rows) < SAMPLE:
+            error = None if completion.ok else completion.error_code or "failed"
+            watched.rows.append(outcome_features(completion.seconds, completion.ok, error))
 
     def drop(self, task_id: UUID) -> Held | None:
         """A lease ended, whatever way."""
@@ -100,8 +110,10 @@ class Ledger:
         follows."""
         known = self._feedback
         question = known.question = known.question + 1
-        told = Feedback(dict(known.outstanding), known.outcomes, known.energy, question, tuple(self._undecided))
-        known.outcomes, known.energy = {}, {}
+        told = Feedback(
+            dict(known.outstanding), known.outcomes, known.energy, known.watched, question, tuple(self._undecided)
+        )
+        known.outcomes, known.energy, known.watched = {}, {}, {}
         self._undecided.add(question)
         return told
 
@@ -117,6 +129,10 @@ class Ledger:
             self._feedback.outcomes[key] = (n + count, s + seconds, g + good)
         for task_type, sums in told.energy.items():
             self._feedback.energy.setdefault(task_type, EnergyTold()).join(sums)
+        for stream, watched in told.watched.items():
+            again = self._feedback.watched.setdefault(stream, Watched())
+            again.seen += watched.seen
+            again.rows = (watched.rows + again.rows)[:SAMPLE]
 
     @property
     def pending(self) -> int:

@@ -86,6 +86,14 @@ class EnergyTold:
 
 
 @dataclass(slots=True)
+class Watched:
+    """What the valve gets to see of a stream's outcomes: features of the first few of `seen`."""
+
+    seen: int = 0
+    rows: list[list[float]] = field(default_factory=list)
+
+
+@dataclass(slots=True)
 class Feedback:
     """What a dispatcher tells the Coordinator with every question.
 
@@ -98,6 +106,7 @@ class Feedback:
     outstanding: dict[tuple[str, str], int] = field(default_factory=dict)
     outcomes: dict[tuple[str, str], tuple[int, float, int]] = field(default_factory=dict)
     energy: dict[str, EnergyTold] = field(default_factory=dict)
+    watched: dict[tuple[str | None, str], Watched] = field(default_factory=dict)
     question: int = 0
     undecided: tuple[int, ...] = ()
 

@@ -10,6 +10,7 @@ from ray.exceptions import RayError, RayTaskError
 
 from seedcore.clients.cognitive import CognitiveClient
 from seedcore.clients.coordinator import CoordinatorClient
+from seedcore.dispatch import watching
 from seedcore.dispatch.ports import Decision, Feedback, HostLostError, HostUnavailableError
 from seedcore.settings import Settings
 from seedcore.skills.calls import HANDED_BACK, Call, Completion, completions_of, to_columns
@@ -30,6 +31,7 @@ class ServiceBrain:
         """One decision for each task, in order; one call for all."""
         told = {
             "question": feedback.question,
+            "streams": watching.told(tasks, feedback.watched),
             "undecided": feedback.undecided,
             "energy": [{"type": t, **asdict(sums)} for t, sums in feedback.energy.items() if sums.outcomes],
             "outstanding": [{"agent": a, "type": t, "count": n} for (a, t), n in feedback.outstanding.items()],

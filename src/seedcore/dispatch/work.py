@@ -196,7 +196,7 @@ class Work:
     def _completed(self, held: Held, completion: Completion) -> None:
         if held.lease.token != completion.token:
             return
-        self._ledger.learn(completion, held.decision)
+        self._ledger.learn(completion, held.decision, held.lease.domain)
         if completion.ok:
             self._ledger.end(self._outcome(held, Status.COMPLETED, result=completion.result))
         else:

@@ -1,0 +1,85 @@
+"""What is known about each task of a batch before an agent is chosen: its stream's evidence, and what policy says."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from seedcore.coordinator.fleet import Fleet
+from seedcore.coordinator.policy import Policy, Ruling
+from seedcore.coordinator.schemas import TaskColumns
+from seedcore.coordinator.streams import Standing, Streams
+
+
+@dataclass(frozen=True, slots=True)
+class Considered:
+    """By task: evidence (None: unknown), and the ruling (None: no rule holds)."""
+
+    evidence: list[float | None]
+    rulings: list[Ruling | None]
+
+
+@dataclass(slots=True)
+class _Batch:
+    """What is looked up once for each type or stream."""
+
+    fleet: Fleet
+    streams: Streams
+    teams: dict[str, dict[str, Any]] = field(default_factory=dict)
+    standings: dict[tuple[str | None, str], Standing] = field(default_factory=dict)
+
+    def standing(self, domain: str | None, type_: str) -> Standing:
+        key = (domain, type_)
+        known = self.standings.get(key)
+        if known is None:
+            known = self.standings[key] = self.streams.standing(key)
+        return known
+
+    def team(self, type_: str) -> dict[str, Any]:
+        known = self.teams.get(type_)
+        if known is None:
+            organ = self.fleet.organ_of(type_)
+            team = None if organ is None else self.fleet.team(organ)
+            queued = 0.0 if team is None else float(self.fleet.load(team).queued_s.sum())
+            known = self.teams[type_] = {"agents": 0 if team is None else len(team), "queued_s": queued}
+        return known
+
+
+def consider(tasks: TaskColumns, fleet: Fleet, streams: Streams, policy: Policy, plans_per_minute: int) -> Considered:
+    """Look at a batch; nothing is changed but the policy's count of failures.
+
+    A task that a person has approved is not held again.
+    """
+    batch, memo = _Batch(fleet, streams), {}  # type: tuple[_Batch, dict[Any, Ruling | None]]
+    evidence: list[float | None] = []
+    rulings: list[Ruling | None] = []
+    budget = {"plans_per_minute": plans_per_minute}
+    for task in _rows(tasks):
+        standing = batch.standing(task["domain"], task["type"])
+        evidence.append(standing.evidence)
+        ruling = None
+        if policy.rules:
+            task["domain"] = task["domain"] or ""
+            valve = valve_facts(standing)
+            facts = {"task": task, "valve": valve, "fleet": batch.team(task["type"]), "budget": budget}
+            ruling = policy.decide(facts, memo)
+            if ruling is not None and ruling.route == "hold" and task["approved"]:
+                ruling = None
+        rulings.append(ruling)
+    return Considered(evidence, rulings)
+
+
+def valve_facts(standing: Standing) -> dict[str, Any]:
+    """Facts of a stream for rules; `known` says whether there is evidence, which is 0 else."""
+    return {
+        "state": standing.state,
+        "known": standing.evidence is not None,
+        "evidence": standing.evidence or 0.0,
+        "work": standing.work or 0.0,
+        "outcome": standing.outcome or 0.0,
+    }
+
+
+def _rows(tasks: TaskColumns) -> Iterator[dict[str, Any]]:
+    names = ("type", "domain", "priority", "attempt", "size", "approved")
+    for row in zip(*(getattr(tasks, name) for name in names), strict=True):
+        yield dict(zip(names, row, strict=True))

@@ -1,0 +1,52 @@
+"""What the Coordinator's valves get to see of leased tasks: features of a few of each stream, never payloads."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import orjson
+
+from seedcore.coordinator.features import task_features
+from seedcore.dispatch.ports import Watched
+from seedcore.tasks.model import Lease
+
+SAMPLE = 16
+"""Tasks of a stream, and outcomes, that one question tells about; of more, evenly spread ones."""
+
+MAX_READ = 65_536
+"""Longer params, in characters, are not read: of them only the length counts."""
+
+MAX_TOLD = 200
+"""Streams that one question tells about."""
+
+Stream = tuple[str | None, str]
+
+
+def told(tasks: Sequence[Lease], outcomes: Mapping[Stream, Watched]) -> list[dict[str, Any]]:
+    """Rows by stream, as `coordinator.schemas.StreamRows` takes them."""
+    streams: dict[Stream, list[Lease]] = {}
+    for task in tasks:
+        streams.setdefault((task.domain, task.type), []).append(task)
+    found = []
+    for key in list(dict.fromkeys([*streams, *outcomes]))[:MAX_TOLD]:
+        members, ended = streams.get(key, []), outcomes.get(key)
+        rows = [_features(members[k]) for k in _spread(len(members))]
+        found.append(
+            {
+                "domain": key[0],
+                "type": key[1],
+                "seen": len(members),
+                "tasks": rows,
+                "outcomes": [] if ended is None else ended.rows,
+            }
+        )
+    return found
+
+
+def _spread(count: int) -> Sequence[int]:
+    return range(count) if count <= SAMPLE else [k * count // SAMPLE for k in range(SAMPLE)]
+
+
+def _features(task: Lease) -> list[float]:
+    params = orjson.loads(task.params) if len(task.params) <= MAX_READ else None
+    # Not when it came: arrivals change by the hour and with every client, and say nothing about the work.
+    return task_features(task.type, params, size=len(task.params))

@@ -1,0 +1,59 @@
+"""What a dispatcher tells the valves: a few rows a stream, whatever the batch."""
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from seedcore.coordinator.features import TASK_COLUMNS, task_features
+from seedcore.dispatch.ledger import Ledger
+from seedcore.dispatch.watching import MAX_READ, SAMPLE, told
+from seedcore.skills.calls import Completion
+
+
+@dataclass
+class Task:
+    type: str = "echo"
+    params: str = '{"value": 1}'
+    domain: str | None = None
+
+
+def completion(**changed: Any) -> Completion:
+    fields = {"task_id": "t", "token": 1, "ok": True, "seconds": 0.1, "agent": "a", "skill": "echo"} | changed
+    return Completion(**fields)
+
+
+def test_of_many_tasks_a_few_evenly_spread_ones_are_told():
+    tasks = [Task(params=json.dumps({"value": n})) for n in range(500)]
+    (stream,) = told(tasks, {})
+    assert (stream["seen"], len(stream["tasks"])) == (500, SAMPLE)
+    assert stream["tasks"][0] == task_features("echo", {"value": 0}, size=len(tasks[0].params))
+    assert stream["tasks"][-1] == task_features("echo", {"value": 468}, size=len(tasks[468].params))
+
+
+def test_streams_are_by_domain_and_type():
+    found = told([Task(), Task(domain="sales"), Task(type="other"), Task()], {})
+    assert [(s["domain"], s["type"], s["seen"]) for s in found] == [
+        (None, "echo", 2),
+        ("sales", "echo", 1),
+        (None, "other", 1),
+    ]
+
+
+def test_long_params_are_not_read():
+    (stream,) = told([Task(params=json.dumps({"value": "word " * MAX_READ}))], {})
+    assert len(stream["tasks"][0]) == TASK_COLUMNS
+    assert sum(stream["tasks"][0][:32]) == 0
+
+
+def test_outcomes_are_told_once_and_again_when_the_question_failed():
+    ledger = Ledger()
+    for n in range(SAMPLE + 5):
+        ledger.learn(completion(ok=n > 0, error_code=None if n else "boom"), None, "sales")
+    asked = ledger.ask()
+    watched = asked.watched["sales", "echo"]
+    assert (watched.seen, len(watched.rows), watched.rows[0][1], watched.rows[1][1]) == (SAMPLE + 5, SAMPLE, 0.0, 1.0)
+    assert ledger.ask().watched == {}
+    ledger.unanswered(asked)
+    again = ledger.ask().watched["sales", "echo"]
+    assert (again.seen, again.rows) == (watched.seen, watched.rows)
+    assert told([], {("sales", "echo"): again})[0]["outcomes"] == watched.rows
