@@ -18,7 +18,10 @@ async def test_a_policy_is_tried_on_what_was_decided(pg_settings):
         for n, evidence in enumerate((None, 0.2, 0.8)):
             id_ = uuid.UUID(int=n + 1)
             await connection.execute(
-                "insert into seedcore.tasks (id, type, params, priority) values ($1, 'echo', '{}', $2)", id_, n
+                "insert into seedcore.tasks (id, type, params, priority, max_attempts)"
+                " values ($1, 'echo', '{}', $2, 3)",
+                id_,
+                n,
             )
             decision = json.dumps({"route": "fast", "rule": "known_skill", "evidence": evidence})
             await connection.execute(
