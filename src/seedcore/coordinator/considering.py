@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from seedcore.coordinator.fleet import Fleet
-from seedcore.coordinator.policy import Policy, Ruling
+from seedcore.coordinator.policy import Facts, Policy, Ruling
 from seedcore.coordinator.schemas import TaskColumns
 from seedcore.coordinator.streams import Standing, Streams
 
@@ -26,6 +26,7 @@ class _Batch:
     streams: Streams
     teams: dict[str, dict[str, Any]] = field(default_factory=dict)
     standings: dict[tuple[str | None, str], Standing] = field(default_factory=dict)
+    valves: dict[tuple[str | None, str], dict[str, Any]] = field(default_factory=dict)
 
     def standing(self, domain: str | None, type_: str) -> Standing:
         key = (domain, type_)
@@ -43,28 +44,35 @@ class _Batch:
             known = self.teams[type_] = {"agents": 0 if team is None else len(team), "queued_s": queued}
         return known
 
+    def facts(self, task: dict[str, Any], plans_per_minute: int) -> Facts:
+        domain, type_ = task["domain"], task["type"]
+        valve = self.valves.get((domain, type_))
+        if valve is None:
+            valve = self.valves[domain, type_] = valve_facts(self.standing(domain, type_))
+        task["domain"] = domain or ""
+        return {
+            "task": task,
+            "valve": valve,
+            "fleet": self.team(type_),
+            "budget": {"plans_per_minute": plans_per_minute},
+        }
+
 
 def consider(tasks: TaskColumns, fleet: Fleet, streams: Streams, policy: Policy, plans_per_minute: int) -> Considered:
     """Look at a batch; nothing is changed but the policy's count of failures.
 
     A task that a person has approved is not held again.
     """
-    batch, memo = _Batch(fleet, streams), {}  # type: tuple[_Batch, dict[Any, Ruling | None]]
-    evidence: list[float | None] = []
+    batch = _Batch(fleet, streams)
+    evidence = [batch.standing(*key).evidence for key in zip(tasks.domain, tasks.type, strict=True)]
+    if not policy.rules:
+        return Considered(evidence, [None] * len(evidence))
+    memo: dict[Any, Ruling | None] = {}
     rulings: list[Ruling | None] = []
-    budget = {"plans_per_minute": plans_per_minute}
     for task in _rows(tasks):
-        standing = batch.standing(task["domain"], task["type"])
-        evidence.append(standing.evidence)
-        ruling = None
-        if policy.rules:
-            task["domain"] = task["domain"] or ""
-            valve = valve_facts(standing)
-            facts = {"task": task, "valve": valve, "fleet": batch.team(task["type"]), "budget": budget}
-            ruling = policy.decide(facts, memo)
-            if ruling is not None and ruling.route == "hold" and task["approved"]:
-                ruling = None
-        rulings.append(ruling)
+        facts = batch.facts(task, plans_per_minute)
+        ruling = policy.decide(facts, memo)
+        rulings.append(None if ruling and ruling.route == "hold" and task["approved"] else ruling)
     return Considered(evidence, rulings)
 
 

@@ -72,7 +72,11 @@ class Policy:
         key = tuple(facts[group][name] for group, name in self._fields)
         if key in memo:
             return memo[key]
-        ruling = self._decide(facts)
+        # Every fact that goes to CEL is translated for every rule: none goes that nobody asks for.
+        asked: Facts = {}
+        for (group, name), value in zip(self._fields, key, strict=True):
+            asked.setdefault(group, {})[name] = value
+        ruling = self._decide(asked)
         if len(memo) < MAX_MEMO:
             memo[key] = ruling
         return ruling
