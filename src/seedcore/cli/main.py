@@ -75,6 +75,29 @@ def migrate(
         print(f"when nothing of the release before this one runs: seedcore migrate --after (to {newest()})")
 
 
+@app.command()
+def backup(
+    target: Annotated[Path, typer.Argument(help="File to write; FILE.json beside it says what it holds.")],
+) -> None:
+    """Back up the database while everything runs; what another store keeps, and the models, are not in it."""
+    from seedcore.stores.backup import backup as write
+
+    done = write(load_settings(), target)
+    print(f"{target}: schema {done.schema_version}, {done.total} rows of {len(done.rows)} tables")
+
+
+@app.command()
+def restore(
+    source: Annotated[Path, typer.Argument(help="What `seedcore backup` wrote.")],
+    replace: Annotated[bool, typer.Option("--replace", help="Take the place of the SeedCore that is there.")] = False,
+) -> None:
+    """Bring a backup back, all or nothing, and count it. SeedCore must not run on that database."""
+    from seedcore.stores.backup import restore as bring_back
+
+    done = bring_back(load_settings(), source, replace=replace)
+    print(f"schema {done.schema_version}, {done.total} rows of {len(done.rows)} tables; next: seedcore migrate")
+
+
 @skill_app.command("new")
 def skill_new(
     name: Annotated[str, typer.Argument(help="What tasks will name as their type, such as acme.greet.")],

@@ -5,6 +5,7 @@ restarts it when it dies, and stops it when the last process that holds a lease 
 lock of a process that dies, however it dies, so a lease cannot outlive its holder.
 """
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -24,3 +25,11 @@ def embedded_bolt(settings: "Settings") -> "EmbeddedServer":
     from seedcore.stores.embedded.lease import embedded_server
 
     return embedded_server("bolt", settings)
+
+
+def postgres_programs() -> Path:
+    """Folder of the wheel's programs: pg_dump, pg_restore, psql."""
+    from seedcore.stores.embedded.lease import package_dir
+    from seedcore.stores.embedded.postgres import MAJOR
+
+    return package_dir("postgres") / f"pginstall{MAJOR}" / "bin"

@@ -145,7 +145,7 @@ class EmbeddedServer:
 
     def _spawn(self, lock_fd: int) -> None:
         """Start a supervisor that owns the lock from now on. It shares no other open file with this process."""
-        options = json.dumps({"package_dir": str(_package_dir(self._kind)), **self._options()})
+        options = json.dumps({"package_dir": str(package_dir(self._kind)), **self._options()})
         root = Path(__file__).resolve().parents[3]
         # Its state file must not be one that a supervisor before it has left.
         self._files.state.unlink(missing_ok=True)
@@ -272,7 +272,7 @@ def _socket_dir(settings: Settings) -> Path:
     raise AssertionError("a socket path in /tmp is always short enough")
 
 
-def _package_dir(kind: str) -> Path:
+def package_dir(kind: str) -> Path:
     """Where the wheel with the server's programs is, without importing it."""
     package = PACKAGES[kind]
     found = importlib.util.find_spec(package)

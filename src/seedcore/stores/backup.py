@@ -1,0 +1,254 @@
+"""A backup of the database as one file, and the way back: `seedcore backup`, `seedcore restore`.
+
+A file is pg_dump's custom format beside a manifest (`FILE.json`) with the number of rows of every table, counted in the
+very snapshot that was dumped. A restore counts again, so that a backup that says it is whole is whole. Since the dump
+is logical, it is also the way from one PostgreSQL major to the next.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from seedcore.errors import ConflictError, InvalidInputError, UnavailableError
+from seedcore.settings import Settings
+from seedcore.stores.migrate import newest
+from seedcore.stores.postgres import resolve_dsn
+from seedcore.utils.logs import mask
+
+if TYPE_CHECKING:
+    from psycopg import Connection
+
+SCHEMA = "seedcore"
+_ASIDE = "seedcore_before_restore"
+_SHARED = ("--no-owner", "--no-privileges")
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """What a backup holds.
+
+    Attributes:
+        schema_version: revision of the migrations.
+        server: version of the PostgreSQL that it came from.
+        sha256: of the dump.
+        rows: of every table, by its name; partitions count by themselves.
+    """
+
+    schema_version: str
+    server: str
+    sha256: str
+    rows: dict[str, int]
+
+    @property
+    def total(self) -> int:
+        """Rows in all."""
+        return sum(self.rows.values())
+
+
+def backup(settings: Settings, target: Path) -> Manifest:
+    """Write `target` and `target`.json, while everything runs; what is there already is replaced only when all is done.
+
+    Raises:
+        UnavailableError: the database refuses, or pg_dump fails.
+        ConflictError: there is no schema to back up.
+    """
+    draft = target.with_name(f"{target.name}.new")
+    with _connected(settings) as connection:
+        connection.execute("begin transaction isolation level repeatable read read only")
+        snapshot = str(_one(connection, "select pg_export_snapshot()"))
+        version = _version(connection)
+        if version is None:
+            raise ConflictError("This database holds no SeedCore: there is nothing to back up.")
+        rows = _rows(connection)
+        server = str(_one(connection, "show server_version"))
+        try:
+            # Nobody else may read what tasks hold.
+            draft.touch(mode=0o600)
+            _run("pg_dump", connection, "--format=custom", f"--snapshot={snapshot}", f"--schema={SCHEMA}",
+                 f"--file={draft}", *_SHARED)  # fmt: skip
+            manifest = Manifest(version, server, _digest(draft), rows)
+            draft.replace(target)
+        finally:
+            draft.unlink(missing_ok=True)
+    _manifest_of(target).write_text(json.dumps(asdict(manifest), indent=1) + "\n", encoding="utf-8")
+    return manifest
+
+
+def restore(settings: Settings, source: Path, *, replace: bool = False) -> Manifest:
+    """Bring back what `source` holds, all or nothing, and count it.
+
+    Args:
+        settings: the database that gets it; with `replace`, what SeedCore has there now goes once all is back.
+        source: a file that `backup` wrote.
+        replace: false refuses a database that has a SeedCore schema.
+
+    Raises:
+        InvalidInputError: the file is missing, damaged, or newer than this release.
+        ConflictError: the database is in use, or has a schema already.
+        UnavailableError: the database refuses, the restore fails, or what came back is not what was dumped.
+    """
+    manifest = _checked(source)
+    with _connected(settings) as connection:
+        _refuse_used(connection, replace)
+        with _old_one_aside(connection):
+            _bring_back(connection, source)
+            found = _rows(connection)
+            if found != manifest.rows:
+                wrong = sorted(n for n in {*found, *manifest.rows} if found.get(n) != manifest.rows.get(n))
+                raise UnavailableError(f"What came back differs from the backup in {', '.join(wrong[:5])}.")
+        # Statistics are not part of a dump; without them the first claims would scan.
+        connection.execute("analyze")
+    return manifest
+
+
+def _checked(source: Path) -> Manifest:
+    path = _manifest_of(source)
+    if not source.is_file() or not path.is_file():
+        raise InvalidInputError(f"{source} and {path.name} beside it must be there: `seedcore backup` writes both.")
+    try:
+        manifest = Manifest(**json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, TypeError):
+        raise InvalidInputError(f"{path} is no manifest of a backup.") from None
+    if _digest(source) != manifest.sha256:
+        raise InvalidInputError(f"{source} is damaged: its checksum is not the manifest's.")
+    if manifest.schema_version > newest():
+        raise InvalidInputError(
+            f"{source} has schema {manifest.schema_version}, this release knows {newest()}: restore with a newer one."
+        )
+    return manifest
+
+
+def _manifest_of(dump: Path) -> Path:
+    return dump.with_name(f"{dump.name}.json")
+
+
+def _refuse_used(connection: "Connection[tuple[object, ...]]", replace: bool) -> None:
+    version = _version(connection)
+    if version is None:
+        return
+    if not replace:
+        raise ConflictError(f"This database has a SeedCore (schema {version}): name another one, or say --replace.")
+    alive = _one(connection, "select count(*) from seedcore.sessions where expires_at > now()")
+    if alive:
+        raise ConflictError(f"{alive} dispatchers work on this database: stop SeedCore first.")
+
+
+@contextmanager
+def _old_one_aside(connection: "Connection[tuple[object, ...]]") -> Iterator[None]:
+    """Whatever goes wrong, what was there before is there again."""
+    connection.execute(f"drop schema if exists {_ASIDE} cascade")
+    there = _version(connection) is not None
+    if there:
+        connection.execute(f"alter schema {SCHEMA} rename to {_ASIDE}")
+    try:
+        yield
+    except BaseException:
+        connection.execute(f"drop schema if exists {SCHEMA} cascade")
+        if there:
+            connection.execute(f"alter schema {_ASIDE} rename to {SCHEMA}")
+        raise
+    connection.execute(f"drop schema if exists {_ASIDE} cascade")
+
+
+@contextmanager
+def _connected(settings: Settings) -> Iterator["Connection[tuple[object, ...]]"]:
+    import psycopg
+
+    try:
+        with psycopg.connect(resolve_dsn(settings), autocommit=True, connect_timeout=10) as connection:
+            yield connection
+    except psycopg.OperationalError as error:
+        raise UnavailableError(f"The database refuses: {mask(str(error))} (SEEDCORE_PG_DSN).") from None
+
+
+def _one(connection: "Connection[tuple[object, ...]]", statement: str) -> object:
+    row = connection.execute(statement.encode()).fetchone()
+    return row[0] if row else None
+
+
+def _version(connection: "Connection[tuple[object, ...]]") -> str | None:
+    if _one(connection, "select to_regclass('seedcore.schema_version')") is None:
+        return None
+    return str(_one(connection, "select version_num from seedcore.schema_version"))
+
+
+def _rows(connection: "Connection[tuple[object, ...]]") -> dict[str, int]:
+    """Rows of every table that has some of its own, in one statement."""
+    tables = connection.execute(
+        "select c.relname from pg_class c join pg_namespace n on n.oid = c.relnamespace "
+        "where n.nspname = %s and c.relkind = 'r' order by 1",
+        (SCHEMA,),
+    ).fetchall()
+    if not tables:
+        return {}
+    from psycopg import sql
+
+    counts = [
+        sql.SQL("select {}, count(*) from {}").format(sql.Literal(name), sql.Identifier(SCHEMA, str(name)))
+        for (name,) in tables
+    ]
+    found = connection.execute(sql.SQL(" union all ").join(counts)).fetchall()
+    return {str(name): int(str(count)) for name, count in found}
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _bring_back(connection: "Connection[tuple[object, ...]]", source: Path) -> None:
+    whole = (*_SHARED, "--file=-", str(source))
+    psql = ["--no-psqlrc", "--quiet", "--single-transaction", "--set=ON_ERROR_STOP=1", "--output=/dev/null"]
+    environment = _environment(connection)
+    major = connection.info.server_version // 10000
+    with (
+        subprocess.Popen([_program("pg_restore", major), *whole], env=environment, stdout=subprocess.PIPE) as script,
+        # Of the settings at the script's head, servers before 17 do not know this one.
+        subprocess.Popen(
+            ["sed", "1,60{/^SET transaction_timeout = 0;$/d}" if major < 17 else ""],  # noqa: S607
+            stdin=script.stdout,
+            stdout=subprocess.PIPE,
+        ) as fit,
+    ):
+        command = [_program("psql", major), *psql]
+        done = subprocess.run(
+            command, env=environment, stdin=fit.stdout, stderr=subprocess.PIPE, text=True, check=False
+        )
+    if done.returncode or script.returncode or fit.returncode:
+        raise UnavailableError(f"The restore failed: {mask(' '.join(done.stderr.split()))[:400]}")
+
+
+def _run(tool: str, connection: "Connection[tuple[object, ...]]", *arguments: str) -> None:
+    """Run it against the server of `connection`."""
+    environment = _environment(connection)
+    program = _program(tool, connection.info.server_version // 10000)
+    done = subprocess.run([program, *arguments], env=environment, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise UnavailableError(f"{tool} failed: {mask(' '.join(done.stderr.split()))[:400]}")
+
+
+def _environment(connection: "Connection[tuple[object, ...]]") -> dict[str, str]:
+    """What PostgreSQL's programs connect by. The password is there, since arguments can be seen by everybody."""
+    given = connection.info.get_parameters() | {"password": connection.info.password}
+    names = {"host": "PGHOST", "hostaddr": "PGHOSTADDR", "port": "PGPORT", "user": "PGUSER", "dbname": "PGDATABASE"}
+    names |= {"password": "PGPASSWORD", "sslmode": "PGSSLMODE", "sslrootcert": "PGSSLROOTCERT", "options": "PGOPTIONS"}
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
+    return environment | {names[key]: str(value) for key, value in given.items() if key in names and value}
+
+
+def _program(tool: str, server_major: int) -> str:
+    """The embedded server's own, or the system's where the server is newer: neither reads a newer one."""
+    from seedcore.stores.embedded import postgres_programs
+    from seedcore.stores.embedded.postgres import MAJOR
+
+    found = shutil.which(tool)
+    if server_major > MAJOR and found is not None:
+        return found
+    return str(postgres_programs() / tool)

@@ -1,0 +1,215 @@
+"""Backup and restore: dump, wipe, restore, verify; on the embedded server, on a real one, and from one to the other."""
+
+import asyncio
+import json
+import os
+import secrets
+import shutil
+import socket
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import pytest
+
+from seedcore.cli.main import main
+from seedcore.errors import ConflictError, InvalidInputError, UnavailableError
+from seedcore.settings import Settings, load_settings
+from seedcore.stores import backup as backups
+from seedcore.stores.backup import backup, restore
+from seedcore.stores.embedded import embedded_postgres, postgres_programs
+from seedcore.stores.migrate import migrate
+from seedcore.stores.postgres import resolve_dsn
+
+pytestmark = pytest.mark.integration
+OLD = postgres_programs().parents[1] / "pginstall" / "bin"
+
+
+@pytest.fixture(scope="module")
+def old_server() -> Iterator[str]:
+    """DSN of a real server of an older major: TCP, a user with a password."""
+    folder = Path(tempfile.mkdtemp(prefix="scpg"))
+    user = "nobody" if os.geteuid() == 0 else None
+    if user:
+        shutil.chown(folder, user)
+    password = secrets.token_hex(8)
+    (folder / "password").write_text(password)
+    if user:
+        shutil.chown(folder / "password", user)
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    run: dict[str, Any] = {"user": user, "cwd": folder, "env": {"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8"}}
+    initdb = [
+        OLD / "initdb",
+        "-D",
+        folder / "data",
+        "-U",
+        "owner",
+        "--pwfile",
+        folder / "password",
+        "-A",
+        "scram-sha-256",
+    ]
+    subprocess.run([*initdb, "--no-sync"], check=True, capture_output=True, timeout=60, **run)
+    options = [f"-cport={port}", "-clisten_addresses=127.0.0.1", f"-cunix_socket_directories={folder}", "-cfsync=off"]
+    server = subprocess.Popen([OLD / "postgres", "-D", folder / "data", *options], stderr=subprocess.DEVNULL, **run)
+    dsn = f"postgresql://owner:{password}@127.0.0.1:{port}/postgres"
+    try:
+        asyncio.run(_until_up(dsn))
+        yield dsn
+    finally:
+        server.terminate()
+        server.wait(20)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+async def _until_up(dsn: str) -> None:
+    for _ in range(300):
+        try:
+            await (await asyncpg.connect(dsn)).close()
+        except (OSError, asyncpg.PostgresError):
+            await asyncio.sleep(0.1)
+        else:
+            return
+    raise TimeoutError("the server did not start")
+
+
+@pytest.fixture
+def old(old_server: str, tmp_path: Path) -> Settings:
+    settings = load_settings(data_dir=tmp_path / "old", pg_dsn=old_server)
+    execute(settings, "drop schema if exists seedcore cascade")
+    return settings
+
+
+def execute(settings: Settings, statement: str) -> Any:
+    async def run() -> Any:
+        connection = await asyncpg.connect(resolve_dsn(settings))
+        try:
+            return await connection.fetchval(statement)
+        finally:
+            await connection.close()
+
+    return asyncio.run(run())
+
+
+def fill(settings: Settings, count: int) -> None:
+    migrate(settings)
+    statement = f"""select count(seedcore.enqueue('echo', jsonb_build_object('value', n)))
+                    from generate_series(1, {count}) n"""
+    assert execute(settings, statement) == count
+
+
+def tasks(settings: Settings) -> int:
+    return int(execute(settings, "select count(*) from seedcore.ready"))
+
+
+def test_dump_wipe_restore_verify_on_the_embedded_server(tmp_path: Path):
+    folder = Path(tempfile.mkdtemp(prefix="scbk"))
+    folder.chmod(0o755)
+    settings = load_settings(data_dir=folder / "data")
+    server = embedded_postgres(settings)
+    server.acquire()
+    try:
+        fill(settings, 250)
+        made = backup(settings, tmp_path / "b.dump")
+        assert made.rows["ready"] == 250
+        execute(settings, "drop schema seedcore cascade")
+        assert restore(settings, tmp_path / "b.dump").rows == made.rows
+        assert tasks(settings) == 250
+        # It goes on: the sequences came back, too.
+        fill(settings, 1)
+        assert tasks(settings) == 251
+    finally:
+        server.release()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def test_dump_wipe_restore_verify_on_a_real_server(old: Settings, tmp_path: Path):
+    fill(old, 40)
+    made = backup(old, tmp_path / "b.dump")
+    assert made.server.startswith("16.")
+    fill(old, 7)
+    restore(old, tmp_path / "b.dump", replace=True)
+    assert tasks(old) == 40
+    assert execute(old, "select to_regnamespace('seedcore_before_restore')") is None
+
+
+def test_a_backup_of_one_major_comes_back_on_the_next(old: Settings, empty_pg_settings: Settings, tmp_path: Path):
+    fill(old, 40)
+    made = backup(old, tmp_path / "b.dump")
+    restore(empty_pg_settings, tmp_path / "b.dump")
+    assert execute(empty_pg_settings, "show server_version").startswith("18.")
+    assert tasks(empty_pg_settings) == 40
+    assert migrate(empty_pg_settings) == made.schema_version
+
+
+def test_a_backup_is_of_one_moment_and_readable_by_its_owner_alone(old: Settings, tmp_path: Path, monkeypatch: Any):
+    fill(old, 5)
+    run = backups._run
+
+    def late(*arguments: Any) -> None:
+        fill(old, 5)
+        run(*arguments)
+
+    monkeypatch.setattr(backups, "_run", late)
+    made = backup(old, tmp_path / "b.dump")
+    assert made.rows["ready"] == 5
+    assert (tmp_path / "b.dump").stat().st_mode & 0o077 == 0
+    monkeypatch.undo()
+    restore(old, tmp_path / "b.dump", replace=True)
+    assert tasks(old) == 5
+
+
+def test_a_restore_that_fails_leaves_what_was_there(old: Settings, tmp_path: Path):
+    fill(old, 3)
+    made = backup(old, tmp_path / "b.dump")
+    fill(old, 1)
+    manifest = json.loads((tmp_path / "b.dump.json").read_text())
+    manifest["rows"]["ready"] = made.rows["ready"] + 1
+    (tmp_path / "b.dump.json").write_text(json.dumps(manifest))
+    with pytest.raises(UnavailableError, match="differs from the backup in ready"):
+        restore(old, tmp_path / "b.dump", replace=True)
+    assert tasks(old) == 4
+
+
+def test_what_must_not_be_restored_is_refused(old: Settings, tmp_path: Path):
+    with pytest.raises(ConflictError, match="nothing to back up"):
+        backup(old, tmp_path / "b.dump")
+    with pytest.raises(InvalidInputError, match="must be there"):
+        restore(old, tmp_path / "b.dump")
+    fill(old, 1)
+    backup(old, tmp_path / "b.dump")
+    with pytest.raises(ConflictError, match="--replace"):
+        restore(old, tmp_path / "b.dump")
+    session = "insert into seedcore.sessions (id, actor, name, queue, expires_at, schema_version)"
+    execute(old, f"{session} values (gen_random_uuid(), 'a', 'd', 'default', now() + '1 min', '0006')")
+    with pytest.raises(ConflictError, match="1 dispatchers work"):
+        restore(old, tmp_path / "b.dump", replace=True)
+    manifest = json.loads((tmp_path / "b.dump.json").read_text())
+    (tmp_path / "b.dump.json").write_text(json.dumps(manifest | {"schema_version": "9999"}))
+    with pytest.raises(InvalidInputError, match="newer"):
+        restore(old, tmp_path / "b.dump", replace=True)
+    (tmp_path / "b.dump").write_bytes(b"damaged")
+    with pytest.raises(InvalidInputError, match="checksum"):
+        restore(old, tmp_path / "b.dump", replace=True)
+
+
+def test_the_command_line_does_it_and_shows_no_password(old: Settings, tmp_path: Path, monkeypatch: Any, capfd: Any):
+    assert old.pg_dsn is not None
+    dsn = old.pg_dsn.get_secret_value()
+    fill(old, 2)
+    monkeypatch.setenv("SEEDCORE_PG_DSN", dsn)
+    monkeypatch.setattr("sys.argv", ["seedcore", "backup", str(tmp_path / "b.dump")])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 0
+    monkeypatch.setattr("sys.argv", ["seedcore", "restore", str(tmp_path / "b.dump"), "--replace"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 0
+    shown = capfd.readouterr()
+    assert "rows of" in shown.out
+    assert dsn.split(":")[2].split("@")[0] not in shown.out + shown.err
