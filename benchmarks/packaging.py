@@ -27,6 +27,7 @@ from typing import Any
 
 import httpx
 import psutil
+import psycopg
 import yaml
 
 from seedcore.stores.embedded import postgres_programs
@@ -37,13 +38,16 @@ HEAD_IP = f"{NET}.1"
 CLIENT, WORKERS = "scclient", ["scworker1", "scworker2"]
 ADDRESSES = {CLIENT: f"{NET}.20", WORKERS[0]: f"{NET}.11", WORKERS[1]: f"{NET}.12"}
 PORTS = (6380, 10001, 8265, 8000, 8080, 8404, 9101)
-ORGANS = "organs:\n  utility: {agents: 12, hosts: 3}\n"
+ORGANS = "organs:\n  utility: {agents: 12, hosts: 3}\n  ml: {agents: 2, hosts: 1}\n"
 APPLICATIONS = ("", "/ml", "/cognitive", "/pipeline", "/state", "/energy", "/organism")
 DEADLINE_S = 240.0
 
 
 def main() -> int:
     """Run it and print what happened."""
+    # Started in the background, a shell has this ignored, and then nothing would be taken down.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     parser = argparse.ArgumentParser(prog="python -m benchmarks.packaging", description=__doc__)
     parser.add_argument("--tasks", type=int, default=2000, help="tasks of each of the three rounds")
     count = parser.parse_args().tasks
@@ -64,6 +68,7 @@ class Run:
         self._folder = Path(tempfile.mkdtemp(prefix="scp", dir="/tmp"))
         self._folder.chmod(0o755)
         stack.callback(shutil.rmtree, self._folder, ignore_errors=True)
+        stack.callback(_end_all_of, str(self._folder))
         self._key, self._token = secrets.token_hex(16), secrets.token_hex(16)
         self._began = time.monotonic()
         self._procs: dict[str, subprocess.Popen[bytes]] = {}
@@ -81,7 +86,7 @@ class Run:
         # What docker/.env and docker-compose.yml give every container.
         self._environment = kept | {
             "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-            "PYTHONPATH": str(ROOT),
+            "PYTHONPATH": f"{ROOT / 'src'}:{ROOT}",
             "RAY_HOST": HEAD_IP,
             "RAY_PORT": "10001",
             "RAY_SERVE_URL": f"http://{HEAD_IP}:8000",
@@ -133,6 +138,7 @@ class Run:
         self._until("the API, a client, is ready", lambda: self._answers(f"http://{ADDRESSES[CLIENT]}:8002/readyz"))
         self._connect_by_client(client)
 
+        size = self._size(dsn)
         before = self._round("before the cut")
         self._cut(WORKERS[0], "down")
         cut = self._round("one worker cut off")
@@ -143,6 +149,7 @@ class Run:
         self._until("three nodes again", lambda: self._nodes() == 3)
         self._until("a host on every node again", lambda: len(self._host_nodes()) == 3)
         after = self._round("after it came back")
+        self._say(f"{(self._size(dsn) - size) / 3 / self._count:,.0f} bytes of tables and indexes a finished task")
         wrong = [
             name
             for name, told in (("before", before), ("cut", cut), ("after", after))
@@ -168,6 +175,14 @@ class Run:
         seconds = time.monotonic() - began
         self._say(f"{name}: {dict(ends)} of {len(ids)} in {seconds:.1f} s")
         return dict(ends)
+
+    def _size(self, dsn: str) -> int:
+        with psycopg.connect(dsn) as connection:
+            row = connection.execute(
+                "select sum(pg_total_relation_size(c.oid))::bigint from pg_class c "
+                "where c.relnamespace = 'seedcore'::regnamespace and c.relkind = 'r'"
+            ).fetchone()
+        return int(row[0]) if row else 0
 
     def _tasks(self, ids: set[str]) -> Iterator[dict[str, Any]]:
         cursor, left = None, set(ids)
@@ -349,6 +364,14 @@ def _end(process: "subprocess.Popen[bytes]") -> None:
                 left.kill()
     process.kill()
     process.wait(10)
+
+
+def _end_all_of(folder: str) -> None:
+    """What somebody who was killed left behind, such as HAProxy by its manager; a container would end with all."""
+    for process in psutil.process_iter(["cmdline"]):
+        if any(folder in part for part in process.info["cmdline"] or ()):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
 
 
 def _ip(*arguments: str) -> None:

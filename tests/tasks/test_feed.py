@@ -6,9 +6,10 @@ import asyncpg
 import pytest
 
 from seedcore.stores.postgres import Database
+from seedcore.tasks import leases
 from seedcore.tasks.feed import EventFeed
 from seedcore.tasks.log import START
-from tests.tasks.engine_support import submitted, task
+from tests.tasks.engine_support import claim, done, submitted, task
 
 pytestmark = pytest.mark.integration
 
@@ -47,4 +48,21 @@ async def test_in_a_flow_writers_need_not_call_and_everything_is_delivered(datab
     finally:
         following.cancel()
         await asyncio.gather(following, return_exceptions=True)
+        await feed.aclose()
+
+
+async def test_an_end_that_was_written_before_a_late_event_still_comes_after_it(
+    database: Database, connection, session
+):
+    """Two writers, the one who ends the task and the one who tells of its start, may commit in either order."""
+    (task_id,) = await submitted(connection, task())
+    (lease,) = await claim(connection, session)
+    await leases.finish(connection, [done(lease)])
+    late = "insert into seedcore.events (event, task_id) values ('started', $1) returning tick"
+    seen = await connection.fetchval(late, task_id) * 4 + 2
+    feed = EventFeed(database, poll_s=0.05)
+    try:
+        async with asyncio.timeout(10):
+            assert [event.event async for event in feed.follow(task_id, after=seen)] == ["completed"]
+    finally:
         await feed.aclose()

@@ -34,7 +34,8 @@ with followed as materialized (select * from unnest($1::uuid[], $2::bigint[]) a(
     cross join lateral (values
       (d.token * 4, 'leased', d.started_at, jsonb_build_object('attempt', d.attempts), d.token is not null),
       (d.token * 4 + 1, 'started', d.started_at, jsonb_build_object('attempt', d.attempts), d.began),
-      (d.tick * 4 + 3, d.status, d.finished_at,
+      -- Its last event comes last, whatever was written late: followers of a task never look back.
+      (greatest(d.tick, (select max(e.tick) from seedcore.events e where e.task_id = d.id)) * 4 + 3, d.status, d.finished_at,
        jsonb_strip_nulls(jsonb_build_object('code', d.error_code, 'message', d.error_message)), true)
     ) x(id, event, at, data, happened) where x.happened
   union all
