@@ -3,8 +3,8 @@
 `docker/start-ray-with-serve.sh` is the head, on the ports of the documents. Two workers join it at 6380 with the very
 command of `ray-worker-remote` in docker/ray-workers.yml, each from a network namespace of its own; bootstrap and API
 run in a third one, as clients at `ray://…:10001`. Tasks flow, a worker's network is cut, tasks flow on, the network
-comes back. Workers that end are started again, as Compose's restart policy would. Exit status 0 when no task was lost or
-completed twice, and both workers took part in the end.
+comes back. Workers that end are started again, as Compose's restart policy would. Exit status 0: every task of every
+round completed, and every node has a host in the end.
 """
 
 import argparse
