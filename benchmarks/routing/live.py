@@ -39,11 +39,10 @@ def measure() -> list[Table]:
     table = Table(f"live, load {LOAD:g}, {AGENTS} agents", ["mean", "p99", "to Ray Serve's mean"])
     true = Table("live, realised to expected", ["seconds", "ΔE", "outcomes"], unit="")
     peer = _late(_serve(rate))
-    for name, router in (("SeedCore, energy", "energy"),):
-        responses, told = _seedcore(rate, router)
-        ours = _late(responses)
-        true.rows[name] = [told["seconds_ratio"], told["delta_ratio"], told["outcomes"]]
-        table.rows[name] = [mean(ours), float(np.quantile(ours, 0.99)), mean(ours) / mean(peer)]
+    responses, told = _seedcore(rate)
+    ours = _late(responses)
+    true.rows["SeedCore, energy"] = [told["seconds_ratio"], told["delta_ratio"], told["outcomes"]]
+    table.rows["SeedCore, energy"] = [mean(ours), float(np.quantile(ours, 0.99)), mean(ours) / mean(peer)]
     table.rows["Ray Serve, power of two choices"] = [mean(peer), float(np.quantile(peer, 0.99)), 1.0]
     return [table, true]
 
@@ -60,7 +59,7 @@ def _serve(rate: float) -> list[float]:
     return list(json.loads(done.stdout.strip().splitlines()[-1]))
 
 
-def _seedcore(rate: float, router: str) -> tuple[list[float], dict[str, Any]]:
+def _seedcore(rate: float) -> tuple[list[float], dict[str, Any]]:
     root = str(Path(__file__).resolve().parents[2])
     path = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
     with tempfile.NamedTemporaryFile("w", suffix=".yaml") as organs:
@@ -68,7 +67,7 @@ def _seedcore(rate: float, router: str) -> tuple[list[float], dict[str, Any]]:
         organs.flush()
         settings = {"SEEDCORE_SKILLS": "benchmarks.routing.skills", "SEEDCORE_ORGANS_PATH": organs.name}
         # All agents are new, and none is to be kept for the proved ones: each may be the best at something.
-        with System(**settings, SEEDCORE_ROUTER=router, SEEDCORE_SCOUT_SHARE="0.5", PYTHONPATH=path) as system:
+        with System(**settings, SEEDCORE_SCOUT_SHARE="0.5", PYTHONPATH=path) as system:
             responses = asyncio.run(_drive(system, rate))
             return responses, _calibration(system)
 
