@@ -130,7 +130,7 @@ def failures(bench: Bench) -> list[Table]:
 
 def ablation(bench: Bench) -> list[Table]:
     """Energy without one of its parts."""
-    rows = {router: [Case(router, load) for load in LOADS] for router in ("energy", "no_load", "no_own")}
+    rows = {router: [Case(router, load) for load in LOADS] for router in ("energy", "no_load", "no_own", "no_delay")}
     return bench.table("energy without a part", "heterogeneous", rows, [f"{load:g}" for load in LOADS])
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from benchmarks.routing.instance import Instance
 from seedcore.energy.potential import delta
 from seedcore.energy.rates import DEFAULT_SECONDS, RateTable
-from seedcore.energy.routing import Load, Placement, Prices, Router, make_router
+from seedcore.energy.routing import DELAY, Load, Placement, Prices, Router, make_router
 
 WARM = 0.6
 """Share of the first tasks that only warm up: estimates are learned, queues fill."""
@@ -68,24 +68,33 @@ Price = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 
 
 def no_load(load: Load, prices: Prices, columns: Sequence[int]) -> list[Placement]:
-    """Energy without the load term's product: ½e² + V·cost, whatever waits."""
-    return _argmin(load, prices, columns, lambda w, e, c: 0.5 * e**2 + prices.v * c)
+    """Energy without the load's product, whatever waits."""
+    return _argmin(load, prices, columns, lambda w, e, c: 0.5 * e**2 + prices.v * c + _delay(w, e))
 
 
 def no_own(load: Load, prices: Prices, columns: Sequence[int]) -> list[Placement]:
     """Energy without the task's own ½e²."""
-    return _argmin(load, prices, columns, lambda w, e, c: w * e + prices.v * c)
+    return _argmin(load, prices, columns, lambda w, e, c: w * e + prices.v * c + _delay(w, e))
 
 
 def no_cost(load: Load, prices: Prices, columns: Sequence[int]) -> list[Placement]:
     """Energy without V·cost."""
-    return _argmin(load, prices, columns, lambda w, e, c: delta(w, e, c, v=0.0))
+    return _argmin(load, prices, columns, lambda w, e, c: delta(w, e, c, v=0.0) + _delay(w, e))
+
+
+def no_delay(load: Load, prices: Prices, columns: Sequence[int]) -> list[Placement]:
+    """ΔE alone, without the penalty for delay."""
+    return _argmin(load, prices, columns, lambda w, e, c: delta(w, e, c, v=prices.v))
+
+
+def _delay(queued_s: np.ndarray, service_s: np.ndarray) -> np.ndarray:
+    return DELAY * service_s.mean() * (queued_s + service_s)
 
 
 BLIND = ("join_shortest_queue", "power_of_two", "round_robin", "random")
 """Routers that look at no rate."""
 
-VARIANTS: dict[str, Router] = {"no_load": no_load, "no_own": no_own, "no_cost": no_cost}
+VARIANTS: dict[str, Router] = {"no_load": no_load, "no_own": no_own, "no_cost": no_cost, "no_delay": no_delay}
 
 
 def _argmin(load: Load, prices: Prices, columns: Sequence[int], price: Price) -> list[Placement]:

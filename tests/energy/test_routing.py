@@ -154,3 +154,31 @@ def test_a_router_draws_the_same_for_the_same_seed():
     for name in ROUTERS:
         one, other = (make_router(name, 5)(loaded([0] * 8, [0] * 8), prices, [0] * 30) for _ in range(2))
         assert one == other
+
+
+@given(
+    st.lists(st.floats(0, 100), min_size=1, max_size=8),
+    st.lists(st.integers(0, 2), max_size=20),
+    st.floats(0.01, 2),
+    st.integers(0, 99),
+)
+def test_with_a_penalty_for_delay_it_takes_the_least_of_both_and_tells_the_energy_alone(
+    queued: list[float], columns: list[int], delay: float, seed: int
+):
+    n, draw = len(queued), np.random.default_rng(seed)
+    service, cost = draw.random((n, 3)) + 0.01, draw.random((n, 3))
+    waiting, looked_at = np.array(queued), np.array(queued)
+    placements = route(waiting, service, cost, columns, v=2.0, delay=delay)
+    for k, placement in zip(columns, placements, strict=True):
+        added = delta(looked_at, service[:, k], cost[:, k], v=2.0)
+        weighed = added + delay * service[:, k].mean() * (looked_at + service[:, k])
+        assert weighed[placement.agent] == pytest.approx(weighed.min())
+        assert placement.delta_energy == pytest.approx(added[placement.agent])
+        looked_at[placement.agent] += service[placement.agent, k]
+    assert waiting == pytest.approx(looked_at)
+
+
+def test_the_penalty_sends_a_task_to_an_idle_agent_sooner():
+    queued, service = np.array([1.0, 0.0]), np.array([[0.3], [0.9]])
+    assert route(queued.copy(), service, np.zeros((2, 1)), [0], v=0.0)[0].agent == 0
+    assert route(queued.copy(), service, np.zeros((2, 1)), [0], v=0.0, delay=0.5)[0].agent == 1
