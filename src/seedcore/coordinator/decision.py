@@ -105,7 +105,7 @@ def decide_columns(
     for organ, members in by_organ.items():
         _place(batch, members, types, organ, fleet, choices)
     return DecisionColumns(
-        verdicts=list(batch.places),
+        verdicts=batch.verdicts,
         verdict=batch.verdict,
         delta_energy=batch.delta_energy,
         expected_failure=batch.expected_failure,
@@ -115,23 +115,30 @@ def decide_columns(
 
 
 class _Batch:
-    """Decisions in the making: verdicts by their place, and the columns."""
+    """Decisions in the making: the different verdicts, and the columns."""
 
     def __init__(self, size: int, evidence: Sequence[float | None] | None) -> None:
         self.evidence = evidence
-        self.places: dict[Verdict, int] = {}
+        self.verdicts: list[Verdict] = []
         self.verdict = [0] * size
         self.delta_energy: list[float | None] = [None] * size
         self.expected_failure: list[float | None] = [None] * size
+        self._places: dict[Verdict, int] = {}
 
     def put(self, n: int, verdict: Verdict) -> None:
-        """This becomes of task `n`."""
+        """This becomes of task `n`, and maybe of others."""
         known = None if self.evidence is None else self.evidence[n]
-        self.verdict[n] = self.place(verdict if known is None else verdict.model_copy(update={"evidence": known}))
+        if known is not None:
+            verdict = verdict.model_copy(update={"evidence": known})
+        place = self._places.get(verdict)
+        if place is None:
+            place = self._places[verdict] = self.add(verdict)
+        self.verdict[n] = place
 
-    def place(self, verdict: Verdict) -> int:
-        """The verdict's place among all."""
-        return self.places.setdefault(verdict, len(self.places))
+    def add(self, verdict: Verdict) -> int:
+        """The place of a verdict that is not there yet."""
+        self.verdicts.append(verdict)
+        return len(self.verdicts) - 1
 
 
 def _place(
@@ -203,23 +210,29 @@ def _route(
     columns = [column[types[n]] for n in members]
     router = choices.router_of(f"{team.organ} {rule}")
     placements = router(load if whole else Load(load.queued_s[pool], load.tasks[pool]), prices, columns)
-    rows, fails, timeouts = pool.tolist(), failure.tolist(), [fleet.timeout_of(name) for name in names]
+    rows, seconds, fails = pool.tolist(), service.tolist(), failure.tolist()
+    timeouts = [fleet.timeout_of(name) for name in names]
     known: dict[tuple[int, int, float | None], tuple[int, float]] = {}
+    # Types that take an agent equally long share a verdict: found by what differs, for a verdict's own hash is slow.
+    equal: dict[tuple[int, float, float | None, float | None], int] = {}
     for n, k, (row, added) in zip(members, columns, placements, strict=True):
         evidence = None if batch.evidence is None else batch.evidence[n]
         place = known.get((row, k, evidence))
         if place is None:
             agent = rows[row]
-            verdict = Verdict(
-                route="fast",
-                rule=rule,
-                reason=reason,
-                agent=team.ids[agent],
-                host=team.hosts[team.host[agent]],
-                evidence=evidence,
-                expected_s=float(service[agent, k]),
-                timeout_s=timeouts[k],
-            )
-            place = known[row, k, evidence] = batch.place(verdict), fails[agent][k]
+            what = agent, seconds[agent][k], timeouts[k], evidence
+            if what not in equal:
+                verdict = Verdict(
+                    route="fast",
+                    rule=rule,
+                    reason=reason,
+                    agent=team.ids[agent],
+                    host=team.hosts[team.host[agent]],
+                    evidence=evidence,
+                    expected_s=what[1],
+                    timeout_s=what[2],
+                )
+                equal[what] = batch.add(verdict)
+            place = known[row, k, evidence] = equal[what], fails[agent][k]
         batch.verdict[n], batch.expected_failure[n] = place
         batch.delta_energy[n] = added

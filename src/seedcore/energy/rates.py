@@ -50,19 +50,22 @@ class RateEstimate:
     seconds: float = 0.0
     successes: float = 0.0
 
-    def add(self, count: int, seconds: float, successes: int, forget: float = FORGET) -> None:
+    def add(self, count: int, seconds: float, successes: int, forget: float = FORGET, faded: float = 1.0) -> None:
         """Take in `count` outcomes that took `seconds` in all, `successes` of them good.
 
-        They count as they would one by one, each as the batch's mean: the memory is bounded however they come.
+        They count as they would one by one, each as the batch's mean: the memory is bounded however they come. What was
+        known before is worth `faded` of what it was.
         """
         if count == 1:
             # The same sums, without the powers: hosts learn from every single task.
-            self.weight = self.weight * forget + 1
-            self.seconds = self.seconds * forget + seconds
-            self.successes = self.successes * forget + successes
+            keep = forget * faded
+            self.weight = self.weight * keep + 1
+            self.seconds = self.seconds * keep + seconds
+            self.successes = self.successes * keep + successes
             return
         keep = forget**count
         share = (1 - keep) / (1 - forget) / count
+        keep *= faded
         self.weight = self.weight * keep + share * count
         self.seconds = self.seconds * keep + share * seconds
         self.successes = self.successes * keep + share * successes
@@ -101,8 +104,7 @@ class _Agent:
 
     def add(self, count: int, seconds: float, successes: int, keep: float) -> None:
         """Take in outcomes, what was known before worth `keep`; cut the memory when they contradict it."""
-        self.estimate.fade(keep)
-        self.estimate.add(count, seconds, successes, FORGET_STEADY)
+        self.estimate.add(count, seconds, successes, FORGET_STEADY, keep)
         self.recent.add(count, seconds, successes, FORGET_RECENT)
         if self.contradicted():
             self.estimate, self.fade = replace(self.recent), FADE_CHANGED

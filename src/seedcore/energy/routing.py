@@ -90,12 +90,15 @@ def route(
         # Without a delay the same terms, in the same order, as `delta` has: the sums are equal to the last bit.
         slope, own = (seconds + weight, 0.5 * seconds**2 + weight * seconds) if delay else (seconds, 0.5 * seconds**2)
         types[k] = _Type(queued_s * slope + own + price, slope, own, price, seconds, len(columns))
-    placements = [types[k].place(waits) for k in columns]
-    if delay:
-        prices = Prices(service_s, cost, v)
-        return _priced(Load(queued_s, np.zeros(len(waits))), prices, columns, [placed.agent for placed in placements])
+    agents, waited = [], []
+    for k in columns:
+        agent, before = types[k].place(waits)
+        agents.append(agent)
+        waited.append(before)
     queued_s[:] = waits
-    return placements
+    seconds = service_s[agents, columns]
+    added = delta(np.array(waited), seconds, cost[agents, columns], v=v)
+    return list(map(Placement, agents, added.tolist()))
 
 
 def by_energy(load: Load, prices: Prices, columns: Sequence[int]) -> list[Placement]:
@@ -113,7 +116,7 @@ def least_expected_delay(load: Load, prices: Prices, columns: Sequence[int]) -> 
     for k in set(columns):
         seconds = prices.service_s[:, k]
         types[k] = _Type(load.queued_s + seconds, one, seconds, none, seconds, len(columns))
-    return _priced(load, prices, columns, [types[k].place(waits).agent for k in columns])
+    return _priced(load, prices, columns, [types[k].place(waits)[0] for k in columns])
 
 
 class JoinShortestQueue:
@@ -129,7 +132,7 @@ class JoinShortestQueue:
         tie = self._draw.random(len(one)) / 2
         queue = _Type(load.tasks + tie, one, tie, none, one, len(columns))
         waits = load.tasks.tolist()
-        return _priced(load, prices, columns, [queue.place(waits).agent for _ in columns])
+        return _priced(load, prices, columns, [queue.place(waits)[0] for _ in columns])
 
 
 class PowerOfTwo:
@@ -219,20 +222,21 @@ class _Type:
         self._slope: list[float] = slope.tolist()
         self._own: list[float] = own.tolist()
         self._other: list[float] = other.tolist()
-        self._step: list[float] = step.tolist()
+        self._step: list[float] = self._slope if step is slope else step.tolist()
         least = _least(added, tasks)
         self._heap = list(zip(added[least].tolist(), least.tolist(), strict=True))
         heapify(self._heap)
 
-    def place(self, waits: list[float]) -> Placement:
-        """The agent where it adds the least, the first of equal ones, and how much; counted in `waits`."""
-        heap = self._heap
+    def place(self, waits: list[float]) -> tuple[int, float]:
+        """The agent where it adds the least, the first of equal ones, and what waited there; counted in `waits`."""
+        heap, slope, own, other = self._heap, self._slope, self._own, self._other
         while True:
             added, agent = heap[0]
-            now = waits[agent] * self._slope[agent] + self._own[agent] + self._other[agent]
+            waited = waits[agent]
+            now = waited * slope[agent] + own[agent] + other[agent]
             if now <= added:
-                waits[agent] += self._step[agent]
-                return Placement(agent, added)
+                waits[agent] = waited + self._step[agent]
+                return agent, waited
             heapreplace(heap, (now, agent))
 
 
