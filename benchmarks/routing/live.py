@@ -24,7 +24,7 @@ from benchmarks.routing.instance import capacity
 from benchmarks.routing.parts import Table
 from benchmarks.system import System
 
-LOAD, SECONDS, TICK_S = 0.8, 120.0, 0.1
+LOAD, SECONDS, TICK_S = 0.8, 90.0, 0.025
 ORGANS = f"""
 organs:
   utility: {{description: small skills, agents: 2, hosts: 1}}
@@ -52,11 +52,14 @@ def _late(responses: list[float]) -> list[float]:
 
 
 def _serve(rate: float) -> list[float]:
-    command = [sys.executable, "-m", "benchmarks.routing.serve_peer", str(rate), str(SECONDS)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=900, check=False)
-    if done.returncode:
-        raise RuntimeError(f"Ray Serve's part failed:\n{done.stderr[-2000:]}")
-    return list(json.loads(done.stdout.strip().splitlines()[-1]))
+    with tempfile.TemporaryDirectory() as folder:
+        # Serve logs to standard output.
+        answer = Path(folder) / "responses.json"
+        command = [sys.executable, "-m", "benchmarks.routing.serve_peer", str(rate), str(SECONDS), str(answer)]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=900, check=False)
+        if done.returncode:
+            raise RuntimeError(f"Ray Serve's part failed:\n{done.stderr[-2000:]}")
+        return list(json.loads(answer.read_text()))
 
 
 def _seedcore(rate: float) -> tuple[list[float], dict[str, Any]]:
@@ -98,7 +101,7 @@ async def _drive(system: System, rate: float) -> list[float]:
                 answer = await client.post("/api/v1/tasks/batch", json={"tasks": tasks})
                 ids = answer.raise_for_status().json()["ids"]
                 due_of |= {task_id: began + at for task_id, (at, _, _) in zip(ids, batch, strict=True)}
-            await asyncio.sleep(TICK_S / 4)
+            await asyncio.sleep(TICK_S)
         return await _responses(client, due_of)
 
 

@@ -1,4 +1,4 @@
-"""Ray Serve's own router (power of two choices) on the live comparison's fleet; prints the response times as JSON.
+"""Ray Serve's own router (power of two choices) on the live comparison's fleet; writes the response times as JSON.
 
 Run by `live`, in a process and a Ray of its own.
 """
@@ -9,6 +9,7 @@ import os
 import sys
 import tempfile
 import time
+from pathlib import Path
 
 os.environ.setdefault("RAY_AUTH_MODE", "disabled")
 
@@ -59,12 +60,12 @@ async def drive(handle: serve.handle.DeploymentHandle, rate: float, seconds: flo
 
 
 def main() -> None:
-    rate, seconds = float(sys.argv[1]), float(sys.argv[2])
+    rate, seconds, answer = float(sys.argv[1]), float(sys.argv[2]), Path(sys.argv[3])
     with tempfile.TemporaryDirectory(prefix="scr", ignore_cleanup_errors=True) as folder:
         ray.init(num_cpus=2, include_dashboard=False, _temp_dir=folder, log_to_driver=False)
         serve.start(proxy_location="Disabled")
         handle = serve.run(Agent.bind(Numbers.remote()), route_prefix=None)
-        print(json.dumps(asyncio.run(drive(handle, rate, seconds))))
+        answer.write_text(json.dumps(asyncio.run(drive(handle, rate, seconds))))
         serve.shutdown()
         ray.shutdown()
 
