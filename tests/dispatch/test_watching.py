@@ -27,7 +27,7 @@ def test_of_many_tasks_a_few_evenly_spread_ones_are_told():
     (stream,) = told(tasks, {})
     assert (stream["seen"], len(stream["tasks"])) == (500, SAMPLE)
     assert stream["tasks"][0] == task_features("echo", {"value": 0}, size=len(tasks[0].params))
-    assert stream["tasks"][-1] == task_features("echo", {"value": 468}, size=len(tasks[468].params))
+    assert stream["tasks"][-1] == task_features("echo", {"value": 490}, size=len(tasks[490].params))
 
 
 def test_streams_are_by_domain_and_type():

@@ -9,7 +9,7 @@ from seedcore.coordinator.features import task_features
 from seedcore.dispatch.ports import Watched
 from seedcore.tasks.model import Lease
 
-SAMPLE = 16
+SAMPLE = 50
 """Tasks of a stream, and outcomes, that one question tells about; of more, evenly spread ones."""
 
 MAX_READ = 65_536
