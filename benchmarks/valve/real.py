@@ -75,7 +75,7 @@ def text(runs: int = 20) -> list[str]:
         changed = valve.update([task_features("log.read", {"message": m}) for m in messages(rng, AFTER, 200)])
         delays.append(int(changed.argmax()) + 1 if changed.any() else 200)
     return [
-        "Text, half the vocabulary changed",
+        "Text, same messages with other words",
         f"after {np.mean(delays):.1f} (at most {max(delays)})",
         f"{alarms} before",
     ]

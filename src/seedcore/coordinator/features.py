@@ -2,11 +2,13 @@
 
 from collections.abc import Iterable
 from functools import lru_cache
-from math import isfinite, log1p
+from math import isfinite, log1p, log2
 from typing import Any
 from zlib import crc32
 
 TEXT_BUCKETS, NUMBER_BUCKETS, ERROR_BUCKETS = 32, 12, 4
+
+LEAST_S = 0.01
 
 MAX_CHARACTERS, MAX_VALUES, MAX_DEPTH = 2_000, 256, 4
 """What is looked at of one task's params; the rest counts as bytes only."""
@@ -39,8 +41,11 @@ def task_features(type_: str, params: Any, *, gap_s: float | None = None, size: 
 
 
 def outcome_features(seconds: float, ok: bool, error: str | None) -> list[float]:
-    """Features of one outcome, OUTCOME_COLUMNS numbers: time on a log scale, success, the error by hash."""
-    row = [log1p(1e3 * max(seconds, 0.0)), float(ok), *([0.0] * ERROR_BUCKETS)]
+    """Features of one outcome, OUTCOME_COLUMNS numbers: time in powers of two from 10 ms, success, the error by hash.
+
+    What is quicker than 10 ms, or by less than a factor of two slower, is the machine's mood.
+    """
+    row = [float(round(log2(max(seconds, LEAST_S) / LEAST_S))), float(ok), *([0.0] * ERROR_BUCKETS)]
     if error:
         row[2 + _bucket(error, ERROR_BUCKETS)] = 1.0
     return row

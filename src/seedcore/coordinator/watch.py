@@ -132,6 +132,7 @@ def calibration(valve: Valve) -> dict[str, Any]:
         "arl0": facts.arl0,
         "arl0_achieved": seen.arl0,
         "rehearsal": {"observations": seen.observations, "alarms": seen.alarms},
+        "raised": seen.raised,
     }
 
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from math import ceil
 
 import numpy as np
+import numpy.typing as npt
 
 from seedcore.coordinator.valve.cusum import Cusums
 from seedcore.coordinator.valve.ranks import Ranks
@@ -15,12 +16,22 @@ _LEAST_STEPS = 500
 _ALARMS = 100
 
 
+RAISE, MOST_RAISED = 1.25, 30.0
+DOUBT = 3.0
+"""How many times too often a rehearsal may alarm: from one reference it errs that much either way."""
+
+
 @dataclass(frozen=True, slots=True)
 class Rehearsal:
-    """What was seen: `alarms` in `observations`, by blocks of the reference drawn with replacement."""
+    """What was seen: `alarms` in `observations`, by blocks of the reference drawn with replacement.
+
+    `raised` is what the thresholds were multiplied by, so that it did not alarm far too often: not 1 where something
+    is left that no whitening takes out, such as volatility in clusters, or a reference that changed by itself.
+    """
 
     observations: int
     alarms: int
+    raised: float = 1.0
 
     @property
     def arl0(self) -> float:
@@ -32,6 +43,7 @@ def rehearse(residuals: Floats, cusums: Cusums, arl0: float, rng: np.random.Gene
     """Play streams against references, both drawn by blocks from the reference's residuals, shape (n, c).
 
     Blocks keep what dependence the whitening has left; references of their own keep the error of a finite one.
+    Thresholds for which there are more than DOUBT times the alarms asked for are to be raised: see `Rehearsal.raised`.
     """
     n, channels = residuals.shape
     steps = int(min(max(_ALARMS * arl0 / _STREAMS, _LEAST_STEPS), _MOST_STEPS))
@@ -40,9 +52,19 @@ def rehearse(residuals: Floats, cusums: Cusums, arl0: float, rng: np.random.Gene
         reference, stream = residuals[_blocks(n, n, rng)], residuals[_blocks(n, steps, rng)]
         for j in range(channels):
             scores[:, j, k] = Ranks.of(reference[:, j], rng).scores(stream[:, j])
+    played, raised = steps * _STREAMS, 1.0
+    while True:
+        alarms = _alarms(scores, cusums, raised)
+        if alarms * arl0 <= DOUBT * played or alarms <= DOUBT or raised >= MOST_RAISED:
+            return Rehearsal(played, alarms, raised)
+        raised *= RAISE
+
+
+def _alarms(scores: npt.NDArray[np.float32], cusums: Cusums, raised: float) -> int:
+    """Alarms in scores of shape (steps, c, streams), with thresholds so many times as high."""
     slope = cusums.slope[:, None].astype(np.float32)
-    drift, height = 0.5 * slope**2, cusums.threshold[:, None].astype(np.float32)
-    sums = np.zeros((len(slope), _STREAMS), dtype=np.float32)
+    drift, height = 0.5 * slope**2, (raised * cusums.threshold)[:, None].astype(np.float32)
+    sums = np.zeros((len(slope), scores.shape[2]), dtype=np.float32)
     alarms = 0
     for step in scores:
         sums += step[cusums.channel] * slope
@@ -52,7 +74,7 @@ def rehearse(residuals: Floats, cusums: Cusums, arl0: float, rng: np.random.Gene
         if reached.any():
             alarms += int(reached.sum())
             sums[:, reached] = 0.0
-    return Rehearsal(steps * _STREAMS, alarms)
+    return alarms
 
 
 def _blocks(n: int, length: int, rng: np.random.Generator) -> np.ndarray[tuple[int], np.dtype[np.int64]]:

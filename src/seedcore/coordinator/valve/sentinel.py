@@ -75,7 +75,8 @@ class Valve:
             reference: shape (n, d), or (n,) for d = 1, in the order of time; n from 500, the newest 4,000 count.
             arl0: mean observations between false alarms, from 100 to 1,000,000.
             seed: of what breaks ties, and of the rehearsal.
-            rehearsal: whether to play resampled streams, which takes half a second and changes no threshold.
+            rehearsal: whether to play resampled streams, which takes half a second; it raises the
+                thresholds where they would alarm more than three times too often.
 
         Raises:
             ReferenceTooSmallError: there are fewer than 500 observations.
@@ -98,6 +99,8 @@ class Valve:
             else _cusums(n, arl0, _MANY, [True] * 3)
         )
         played = rehearse(residuals, cusums, arl0, generators[-1]) if rehearsal else None
+        if played is not None:
+            cusums.threshold *= played.raised
         return cls(Calibration(n, d, float(arl0), played), whitened, channels, cusums)
 
     def update(self, batch: npt.ArrayLike) -> npt.NDArray[np.bool_]:
