@@ -219,6 +219,13 @@ class Run:
         own = {k: v for k, v in said.items() if not k.startswith("RAY_AUTH")}
         self._start(name, name, [*text, "--object-store-memory=200000000"], own)
 
+    def _keep_workers(self) -> None:
+        """What `restart: unless-stopped` does."""
+        for name in WORKERS:
+            if name in self._procs and self._procs[name].poll() is not None:
+                self._say(f"{name} has ended with {self._procs[name].returncode}, and is started again")
+                self._start_worker(name)
+
     def _start(
         self, name: str, namespace: str | None, command: list[str], more: dict[str, str]
     ) -> "subprocess.Popen[bytes]":
