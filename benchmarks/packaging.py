@@ -40,7 +40,7 @@ ADDRESSES = {CLIENT: f"{NET}.20", WORKERS[0]: f"{NET}.11", WORKERS[1]: f"{NET}.1
 PORTS = (6380, 10001, 8265, 8000, 8080, 8404, 9101)
 ORGANS = "organs:\n  utility: {agents: 12, hosts: 3}\n  ml: {agents: 2, hosts: 1}\n"
 APPLICATIONS = ("", "/ml", "/cognitive", "/pipeline", "/state", "/energy", "/organism")
-DEADLINE_S = 240.0
+DEADLINE_S = 300.0
 
 
 def main() -> int:
