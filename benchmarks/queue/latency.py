@@ -9,7 +9,7 @@ import json
 import logging
 import statistics
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any
 
 import asyncpg
@@ -17,7 +17,7 @@ from uvloop import run as uvloop_run
 
 from benchmarks.queue.common import fresh_database
 from seedcore.dispatch.dispatcher import Dispatcher
-from seedcore.dispatch.ports import Decision, Feedback
+from seedcore.dispatch.ports import Decision, Feedback, PlanAsk
 from seedcore.settings import load_settings
 from seedcore.skills.calls import Call, Completion
 from seedcore.stores.migrate import migrate
@@ -43,7 +43,7 @@ class InProcess:
         """One decision for each task."""
         return [FAST] * len(tasks)
 
-    async def plan(self, goal: Any, inputs: Mapping[str, Any]) -> dict[str, Any]:
+    async def plan(self, ask: PlanAsk) -> dict[str, Any]:
         """Nothing here is planned."""
         raise NotImplementedError
 

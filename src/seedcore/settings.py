@@ -381,6 +381,42 @@ class Settings(BaseSettings):
     max_plan_steps: int = Field(
         16, ge=1, le=1000, validation_alias=_env("MAX_PLAN_STEPS"), description="Most steps of one plan."
     )
+    max_plan_time_s: float = Field(
+        604_800.0,
+        gt=0,
+        le=31_536_000,
+        validation_alias=_env("SEEDCORE_MAX_PLAN_TIME_S"),
+        description="Longest time that the budget of a plan may give; also that of plans that name none.",
+    )
+    max_plan_tokens: float = Field(
+        10_000_000.0,
+        gt=0,
+        le=1e15,
+        validation_alias=_env("SEEDCORE_MAX_PLAN_TOKENS"),
+        description="Most tokens that the budget of a plan may give; also that of plans that name none.",
+    )
+    max_plan_money: float = Field(
+        100.0,
+        gt=0,
+        le=1e12,
+        validation_alias=_env("SEEDCORE_MAX_PLAN_MONEY"),
+        description="Most money that the budget of a plan may give, in the currency that skills report; "
+        "also that of plans that name none.",
+    )
+    recipe_after: int = Field(
+        5,
+        ge=0,
+        le=50,
+        validation_alias=_env("SEEDCORE_RECIPE_AFTER"),
+        description="A plan that completed this often for such goals becomes a recipe; 0: none does.",
+    )
+    recipe_least: float = Field(
+        0.7,
+        gt=0,
+        lt=0.9,
+        validation_alias=_env("SEEDCORE_RECIPE_LEAST"),
+        description="A recipe whose shrunken success rate falls under this is withdrawn.",
+    )
     llm_provider: str = Field(
         "none",
         validation_alias=_env("LLM_PROVIDER"),

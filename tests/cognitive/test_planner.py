@@ -6,11 +6,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from seedcore.cognitive.jsontypes import ANY, fits, of_schema, of_value
-from seedcore.cognitive.plan import FROM, INPUTS, validate_plan
 from seedcore.cognitive.planner import Bounds, find_plan
-from seedcore.cognitive.signatures import Param, Signature
 from seedcore.errors import DeadlineError, InvalidInputError, NoPlanError
+from seedcore.skills.jsontypes import ANY, fits, of_schema, of_value
+from seedcore.skills.signatures import Param, Signature
+from seedcore.tasks.plan import FROM, INPUTS, validate_plan
 
 
 def kind(name: str):

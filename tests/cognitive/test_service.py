@@ -6,10 +6,10 @@ import pytest
 
 from seedcore.clients.cognitive import CognitiveClient
 from seedcore.cognitive import service as module
-from seedcore.cognitive.plan import Plan, Step, validate_plan
 from seedcore.cognitive.service import CognitiveService
 from seedcore.errors import NoPlanError
 from seedcore.settings import Settings, load_settings
+from seedcore.tasks.plan import Plan, Step, validate_plan
 
 
 @pytest.fixture
@@ -82,10 +82,10 @@ async def test_too_many_plans_at_once_are_refused_with_a_retry_time(settings, mo
     http = httpx.AsyncClient(transport=httpx.ASGITransport(service.build_app()), base_url="http://test")
     begun, go, real = threading.Event(), threading.Event(), module.find_plan
 
-    def slow(*args):
+    def slow(*args, **named):
         begun.set()
         go.wait(5)
-        return real(*args)
+        return real(*args, **named)
 
     monkeypatch.setattr(module, "find_plan", slow)
     asked = {"goal": "summary", "inputs": {"text": "a"}}

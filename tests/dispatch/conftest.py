@@ -1,6 +1,6 @@
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,7 +9,7 @@ from uuid import UUID
 import pytest
 
 from seedcore.dispatch.dispatcher import Dispatcher
-from seedcore.dispatch.ports import Decision, Feedback
+from seedcore.dispatch.ports import Decision, Feedback, PlanAsk
 from seedcore.settings import Settings, load_settings
 from seedcore.skills.calls import Call, Completion
 from seedcore.stores.postgres import ENGINE_SESSION, Database
@@ -36,7 +36,7 @@ class ScriptedBrain:
         self.feedback.append(feedback)
         return [self.decision(task) if callable(self.decision) else self.decision for task in tasks]
 
-    async def plan(self, goal: Any, inputs: Mapping[str, Any]) -> dict[str, Any]:
+    async def plan(self, ask: PlanAsk) -> dict[str, Any]:
         if self.error is not None:
             raise self.error
         return self.a_plan

@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
 from seedcore.dispatch.dispatcher import Dispatcher
-from seedcore.dispatch.ports import Decision, Feedback
+from seedcore.dispatch.ports import Decision, Feedback, PlanAsk
 from seedcore.settings import load_settings
 from seedcore.skills.calls import Call, Completion
 from seedcore.stores.postgres import ENGINE_SESSION, Database
@@ -23,7 +23,7 @@ class Brain:
     async def decide(self, tasks: Sequence[Mapping[str, Any]], feedback: Feedback) -> list[Decision]:
         return [Decision("fast", "test", "test", agent="a", host="h")] * len(tasks)
 
-    async def plan(self, goal: Any, inputs: Mapping[str, Any]) -> dict[str, Any]:
+    async def plan(self, ask: PlanAsk) -> dict[str, Any]:
         raise NotImplementedError
 
 

@@ -176,7 +176,7 @@ async def test_a_goal_is_planned_and_ends_with_its_steps_output(world: World):
 async def test_a_goal_without_a_plan_fails_and_says_why(world: World):
     brain = ScriptedBrain(decision=Decision("plan", "goal", "test"), error=None)
 
-    async def no_plan(goal: object, inputs: object) -> dict:
+    async def no_plan(ask: object) -> dict:
         raise InvalidInputError("nothing makes 'y'")
 
     brain.plan = no_plan  # type: ignore[method-assign]

@@ -331,7 +331,7 @@ async def test_a_thousand_waiting_goals_delay_no_fast_task(world: World):
     plans = asyncio.Event()
     brain = ScriptedBrain(decision=lambda t: Decision("plan", "goal", "test") if t.type == "goal" else FAST)
 
-    async def plan(goal: object, inputs: object) -> dict[str, Any]:
+    async def plan(ask: object) -> dict[str, Any]:
         await plans.wait()
         return {"steps": []}
 
@@ -356,7 +356,7 @@ async def test_tasks_that_turn_out_slow_move_out_of_the_fast_ones_way(world: Wor
 
     brain = ScriptedBrain(decision=decide)
 
-    async def plan(goal: object, inputs: object) -> dict[str, Any]:
+    async def plan(ask: object) -> dict[str, Any]:
         await plans.wait()
         return {"steps": []}
 

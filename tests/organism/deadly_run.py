@@ -14,7 +14,7 @@ from typing import Any
 import ray
 
 from seedcore.dispatch.dispatcher import Dispatcher
-from seedcore.dispatch.ports import Decision, Feedback
+from seedcore.dispatch.ports import Decision, Feedback, PlanAsk
 from seedcore.dispatch.ray_ports import RayHosts
 from seedcore.organism.organs import HostPlan, OrganSpec
 from seedcore.organism.ray_pool import RayHostPool
@@ -31,7 +31,7 @@ class Brain:
     async def decide(self, tasks: Sequence[Mapping[str, Any]], feedback: Feedback) -> list[Decision]:
         return [Decision("fast", "test", "test", agent="t-0000", host=HOST)] * len(tasks)
 
-    async def plan(self, goal: Any, inputs: Mapping[str, Any]) -> dict[str, Any]:
+    async def plan(self, ask: PlanAsk) -> dict[str, Any]:
         raise NotImplementedError
 
 

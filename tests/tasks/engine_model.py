@@ -26,6 +26,14 @@ class ModelTask:
     held: str = ""
     planned: bool = False
     plans: int = 0
+    plan_no: int = 0
+    policy: str = "fail"
+    replans: int = 0
+    replanning: bool = False
+    output: UUID | None = None
+    need_skipped: bool = False
+    budget: int | None = None
+    spent: int = 0
     token: int = 0
     owner: UUID | None = None
     ended_as: str = ""
@@ -102,16 +110,20 @@ class Model:
         self.lose(task)
         task.place, task.held, task.planned, task.attempts = "held", "approval", False, task.attempts - 1
 
-    def plan(self, task: ModelTask, steps: Iterable[ModelTask]) -> None:
+    def plan(self, task: ModelTask, steps: list[ModelTask], policy: str, budget: int | None) -> None:
+        """The plan's output is the first step's."""
         self.lose(task)
         task.place, task.held, task.planned = "held", "waiting", True
         task.plans += 1
+        task.policy, task.output, task.replanning, task.budget = policy, steps[0].id, False, budget
         for step in steps:
+            step.plan_no = task.plans
             step.place, step.held = ("held", "waiting") if step.needs else ("ready", "")
             self.tasks[step.id] = step
 
     def requeue(self, task: ModelTask) -> None:
         task.attempts, task.deadline, task.ended_as = 0, False, ""
+        task.replans, task.replanning = 0, False
         self.enter(task)
 
     # -- what follows --------------------------------------------------------------------------------------
@@ -127,23 +139,48 @@ class Model:
         for parent in sorted((self.tasks[p] for p in parents), key=lambda t: t.id):
             if parent.place != "held" or not parent.planned:
                 continue
-            children = self.children(parent.id)
-            if any(c.over and c.ended_as != "completed" for c in children):
-                for child in children:
-                    if not child.over:
-                        self.end(child, "cancelled")
-                self.end(parent, "failed", "step_failed")
+            children = [c for c in self.children(parent.id) if c.plan_no == parent.plans]
+            broken = any(c.over and c.ended_as != "completed" and not c.need_skipped for c in children)
+            too_dear = parent.budget is not None and parent.spent > parent.budget
+            if broken and not too_dear and parent.policy == "replan" and not parent.replans:
+                self.cancel_all(children)
+                parent.place, parent.lane, parent.planned = "ready", True, False
+                parent.errors.append((parent.attempts, "step_failed"))
+                parent.attempts, parent.replans, parent.replanning = max(0, parent.attempts - 1), 1, True
+                continue
+            if too_dear or (broken and parent.policy != "skip"):
+                self.cancel_all(children)
+                self.end(parent, "failed", "budget_exceeded" if too_dear else "step_failed")
                 settled.append(parent)
                 continue
+            self.skip(children)
             waits = [c for c in children if c.place == "held" and c.held == "waiting" and not c.planned]
             for child in waits:
                 if all(self.tasks[n].ended_as == "completed" for n in child.needs):
                     child.place, child.lane = "ready", child.slow
             if all(c.over for c in children):
-                self.end(parent, "completed")
+                given = parent.output is not None and self.tasks[parent.output].ended_as == "completed"
+                self.end(parent, "completed" if given else "failed", "" if given else "step_failed")
                 settled.append(parent)
         if settled:
             self.settle(settled, waiting)
+
+    def cancel_all(self, children: list[ModelTask]) -> None:
+        for child in children:
+            if not child.over:
+                self.end(child, "cancelled")
+
+    def skip(self, children: list[ModelTask]) -> None:
+        """Those that need what did not complete are cancelled, and those that need them."""
+        while lost := [
+            c
+            for c in children
+            if c.place == "held" and c.held == "waiting" and not c.planned
+            if any(self.tasks[n].over and self.tasks[n].ended_as != "completed" for n in c.needs)
+        ]:
+            for child in lost:
+                self.end(child, "cancelled")
+                child.need_skipped = True
 
     def admitted(self, key: str) -> int:
         """How many of a key have been let through and have not ended."""

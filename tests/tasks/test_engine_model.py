@@ -30,7 +30,7 @@ from seedcore.errors import ConflictError
 from seedcore.settings import load_settings
 from seedcore.stores.postgres import ENGINE_SESSION
 from seedcore.tasks import control, leases, queries, reap, scan
-from seedcore.tasks.model import LAST_EVENTS, Lease, Limit, NewTask, Outcome, Retry, Status, Step, new_id
+from seedcore.tasks.model import LAST_EVENTS, Lease, Limit, NewTask, Outcome, Retry, Status, Step, Terms, Usage, new_id
 from seedcore.tasks.submit import submit
 from tests.conftest import _database, _execute
 from tests.tasks.engine_model import Model, ModelTask
@@ -41,7 +41,7 @@ SOAK_S = 60 * float(os.environ.get("SEEDCORE_SOAK", "0"))
 LIMITS = {"one": 1, "two": 2}
 TABLES = (
     "tasks idempotency ready deferred gated limits admitted deadlines held leaders sessions leases finished dead events"
-    " paused"
+    " paused plans usage plan_ends recipes"
 )
 CLEAN = ";".join(f"delete from seedcore.{table}" for table in TABLES.split())
 PLACES = """
@@ -249,17 +249,22 @@ class Engine(RuleBasedStateMachine):
         claimed = self.run(leases.claim(self.connection, "default", session, most, slow=slow, scan=place))
         self.took(session, claimed, expected)
 
-    def outcome(self, task_id: UUID, token: int, failed: bool) -> Outcome:
+    def outcome(self, task_id: UUID, token: int, failed: bool, spends: bool = False) -> Outcome:
         status = Status.FAILED if failed else Status.COMPLETED
         result, code = (None, "boom") if failed else ('{"value": 1}', None)
         follow_up = self.model.tasks[task_id].follow_up
-        return Outcome(task_id, token, status, result, code, "it broke" if failed else None, follow_up=follow_up)
+        error = "it broke" if failed else None
+        usage = Usage(1, 0.0) if spends else None
+        return Outcome(task_id, token, status, result, code, error, follow_up=follow_up or spends, usage=usage)
 
-    def acks(self, tasks: list[ModelTask], failed: bool, with_stale: bool) -> tuple[list[Outcome], set[UUID]]:
-        outcomes = [self.outcome(t.id, t.token, failed) for t in tasks]
+    def acks(
+        self, tasks: list[ModelTask], failed: bool, with_stale: bool, spends: bool = False
+    ) -> tuple[list[Outcome], set[UUID]]:
+        outcomes = [self.outcome(t.id, t.token, failed, spends) for t in tasks]
         named = {t.id for t in tasks}
         if with_stale:
-            outcomes += [self.outcome(*s, failed) for s in dict(self.model.stale).items() if s[0] not in named]
+            stale = dict(self.model.stale).items()
+            outcomes += [self.outcome(*s, failed, spends) for s in stale if s[0] not in named]
         return outcomes, named
 
     @action(
@@ -268,15 +273,18 @@ class Engine(RuleBasedStateMachine):
         most=few,
         failed=st.booleans(),
         with_stale=st.booleans(),
+        spends=st.booleans(),
         needs=lambda self: self.model.of("leases"),
     )
-    def tasks_end(self, pick: int, most: int, failed: bool, with_stale: bool) -> None:
+    def tasks_end(self, pick: int, most: int, failed: bool, with_stale: bool, spends: bool) -> None:
         tasks = self.some(self.model.of("leases"), pick, most)
-        outcomes, named = self.acks(tasks, failed, with_stale)
+        outcomes, named = self.acks(tasks, failed, with_stale, spends)
         waiting = self.waiting
         assert self.run(leases.finish(self.connection, outcomes)) == named
         for task in tasks:
             self.model.end(task, "failed" if failed else "completed", "boom")
+            if spends and task.parent is not None:
+                self.model.tasks[task.parent].spent += 1
         self.model.settle([t for t in tasks if t.follow_up], waiting)
 
     @action(
@@ -400,22 +408,34 @@ class Engine(RuleBasedStateMachine):
         self.run((control.pause if self.paused else control.resume)(self.connection, "default"))
 
     def plannable(self) -> list[ModelTask]:
-        return [t for t in self.model.of("leases") if t.parent is None and not t.plans]
+        return [t for t in self.model.of("leases") if t.parent is None and (not t.plans or t.replanning)]
 
     @action(
-        weight=2, pick=picks, chain=st.lists(st.booleans(), min_size=1, max_size=3), needs=lambda self: self.plannable()
+        weight=3,
+        pick=picks,
+        chain=st.lists(st.booleans(), min_size=1, max_size=4),
+        policy=st.sampled_from(["fail", "skip", "replan"]),
+        budget=st.sampled_from([0, 1, 100, 100]),
+        with_terms=st.booleans(),
+        needs=lambda self: self.plannable(),
     )
-    def a_task_is_planned(self, pick: int, chain: list[bool]) -> None:
+    def a_task_is_planned(self, pick: int, chain: list[bool], policy: str, budget: int, with_terms: bool) -> None:
         (task,) = self.some(self.plannable(), pick)
         made: list[ModelTask] = []
         for n, waits in enumerate(chain):
             needs = frozenset({made[-1].id} if made and waits else set())
             options = {"priority": task.priority, "max_attempts": task.max_attempts, "parent": task.id}
-            made.append(ModelTask(new_id(), step=f"s{n}", needs=needs, **options))
+            made.append(ModelTask(new_id(), step=f"p{task.plans}.s{n}", needs=needs, **options))
         steps = [Step(s.id, s.step or "", "echo", "{}", None, tuple(s.needs)) for s in made]
-        plan = json.dumps({"output": {"v": {"$from": "s0", "field": "value"}}})
-        assert self.run(leases.store_plan(self.connection, self.leased[task.id], '{"route": "plan"}', plan, steps))
-        self.model.plan(task, made)
+        plan = json.dumps({"output": {"v": {"$from": made[0].step, "field": "value"}}})
+        terms = None
+        if with_terms or task.replanning or policy != "fail":
+            terms = Terms({"*": policy}, {"tokens": budget, "money": 1.0})
+        record = '{"route": "plan"}'
+        assert self.run(leases.store_plan(self.connection, self.leased[task.id], record, plan, steps, terms))
+        if not task.replanning:
+            task.spent = 0
+        self.model.plan(task, made, policy, None if terms is None else budget)
 
     # -- time ----------------------------------------------------------------------------------------------
 

@@ -104,10 +104,11 @@ async def follow_task(
 
 @router.get("/tasks/{task_id}/plan", tags=["tasks"])
 async def get_plan(task_id: UUID, gateway: TheGateway) -> dict[str, Any]:
-    """The steps that a goal was planned into, each a task; empty when it was not planned."""
+    """The steps that a task was planned into, each a task, its budget, and what it spent; none when it was not."""
     async with gateway.database.connection() as connection:
         await queries.get(connection, task_id)
-        return {"id": str(task_id), "steps": [task_json(r) for r in await queries.children(connection, task_id)]}
+        steps = [task_json(r) for r in await queries.children(connection, task_id)]
+        return {"id": str(task_id), "steps": steps, **(await queries.plan_of(connection, task_id) or {})}
 
 
 @router.post("/tasks/{task_id}/cancel", status_code=202, tags=["tasks"])

@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from seedcore.cognitive.signatures import Signature
 from seedcore.errors import FieldError, NoPlanError
+from seedcore.skills.signatures import Signature
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,17 +3,19 @@
 import heapq
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import count
 from typing import Any
 
-from seedcore.cognitive import goals, jsontypes, problem
+from seedcore.cognitive import goals, problem
 from seedcore.cognitive.goals import Goal
-from seedcore.cognitive.jsontypes import JsonType
-from seedcore.cognitive.plan import FROM, INPUTS, Plan, Step, reference
 from seedcore.cognitive.problem import Problem
-from seedcore.cognitive.signatures import Signature
 from seedcore.errors import DeadlineError, FieldError, InvalidInputError, NoPlanError
+from seedcore.skills import jsontypes
+from seedcore.skills.jsontypes import JsonType
+from seedcore.skills.signatures import Signature
+from seedcore.tasks.plan import FROM, INPUTS, Plan, Step, reference
 
 MAX_STATES = 50_000
 _LOOK_EVERY = 256
@@ -34,11 +36,24 @@ def find_plan(
     skills: Mapping[str, Signature],
     bounds: Bounds | None = None,
     llm: str = "none",
+    *,
+    without: Collection[str] = (),
+    done: Mapping[str, str] | None = None,
 ) -> Plan:
     """The cheapest plan that reaches `goal` from `inputs`; among equals always the same one.
 
     A param takes the value of the same name and fitting type: from the inputs when they have it, else from the
     earliest step that gives it. Optional params are bound when something in the plan gives them.
+
+    Args:
+        goal: what is wanted.
+        inputs: what is there to begin with.
+        skills: what can be run.
+        bounds: how far to look.
+        llm: who reads goals in free text.
+        without: skills not to run, because they failed.
+        done: skills of earlier steps that completed, by the step's id: a plan takes from them and does not repeat
+            them. When they give all of the goal, it has no steps.
 
     Raises:
         NoPlanError: no sequence of skills reaches the goal; the detail says what is missing.
@@ -47,15 +62,17 @@ def find_plan(
     """
     bounds = bounds or Bounds()
     wanted = goals.parse(goal, inputs, skills, llm)
-    task = problem.build(wanted, inputs, skills)
+    earlier = {step_id: skills[name] for step_id, name in (done or {}).items()}
+    usable = {name: skill for name, skill in skills.items() if name not in without}
+    task = problem.build(wanted, inputs, usable, earlier.values())
     if not task.reached(task.closure()):
-        raise _unreachable(wanted, inputs, skills, task)
-    if task.reached(task.start):
+        raise _unreachable(wanted, inputs, usable, task)
+    if task.reached(task.start) and not earlier:
         raise InvalidInputError(
             "The inputs hold all of the goal already.", errors=[FieldError("goal", "is among the inputs already")]
         )
     chosen, explored = _search(task, bounds)
-    return _bound(chosen, wanted, inputs, explored)
+    return _bound(chosen, wanted, inputs, earlier, explored)
 
 
 def _search(task: Problem, bounds: Bounds) -> tuple[list[Signature], int]:
@@ -99,9 +116,10 @@ class _Draft:
 class _Sources:
     """Who gives what, in the order of preference."""
 
-    def __init__(self, inputs: Mapping[str, Any]) -> None:
+    def __init__(self, inputs: Mapping[str, Any], earlier: Mapping[str, Signature]) -> None:
         self._given: list[tuple[str, Mapping[str, JsonType]]] = [
-            (INPUTS, {name: jsontypes.of_value(value) for name, value in inputs.items()})
+            (INPUTS, {name: jsontypes.of_value(value) for name, value in inputs.items()}),
+            *((step_id, skill.results) for step_id, skill in earlier.items()),
         ]
 
     def add(self, step: _Draft) -> None:
@@ -114,9 +132,15 @@ class _Sources:
         return None
 
 
-def _bound(chosen: Sequence[Signature], wanted: Sequence[Goal], inputs: Mapping[str, Any], explored: int) -> Plan:
-    drafts = [_Draft(str(i), skill) for i, skill in enumerate(chosen)]
-    sources = _Sources(inputs)
+def _bound(
+    chosen: Sequence[Signature],
+    wanted: Sequence[Goal],
+    inputs: Mapping[str, Any],
+    earlier: Mapping[str, Signature],
+    explored: int,
+) -> Plan:
+    drafts = [_Draft(f"+{i}", skill) for i, skill in enumerate(chosen)]
+    sources = _Sources(inputs, earlier)
     for draft in drafts:
         for name, kind in problem.required(draft.skill):
             found = sources.find(name, kind)
@@ -124,35 +148,36 @@ def _bound(chosen: Sequence[Signature], wanted: Sequence[Goal], inputs: Mapping[
             draft.params[name] = found
         sources.add(draft)
     asked = {draft.id for draft in drafts if any(draft.skill.name == goal.skill for goal in wanted)}
-    kept = _needed(drafts, asked | {value[FROM] for _, value in _outputs(wanted, drafts, sources)})
-    for number, draft in enumerate(kept, 1):
-        draft.id, old = f"s{number}", draft.id
+    kept = _needed(drafts, asked | {value[FROM] for _, value in _outputs(wanted, drafts, earlier, sources)})
+    free = (name for number in count(1) if (name := f"s{number}") not in earlier)
+    for draft, name in zip(kept, free, strict=False):
+        draft.id, old = name, draft.id
         for other in kept:
             other.params = {
                 name: reference(draft.id, value["field"]) if value[FROM] == old else value
                 for name, value in other.params.items()
             }
-    sources = _Sources(inputs)
+    sources = _Sources(inputs, earlier)
     for draft in kept:
         for name, param in problem.optional(draft.skill):
             found = sources.find(name, param.type)
             if found is not None:
                 draft.params[name] = found
         sources.add(draft)
-    steps = tuple(Step(d.id, d.skill.name, dict(d.params), tuple(sorted(d.sources(), key=_number))) for d in kept)
-    output = dict(_outputs(wanted, kept, sources))
+    order = {step_id: n for n, step_id in enumerate([*earlier, *(d.id for d in kept)])}
+    steps = tuple(
+        Step(d.id, d.skill.name, dict(d.params), tuple(sorted(d.sources(), key=order.__getitem__))) for d in kept
+    )
+    output = dict(_outputs(wanted, kept, earlier, sources))
     return Plan(steps, output, inputs, sum(d.skill.cost for d in kept), explored)
 
 
-def _number(step_id: str) -> int:
-    return int(step_id.removeprefix("s"))
-
-
 def _outputs(
-    wanted: Sequence[Goal], drafts: Sequence[_Draft], sources: _Sources
+    wanted: Sequence[Goal], drafts: Sequence[_Draft], earlier: Mapping[str, Signature], sources: _Sources
 ) -> Iterator[tuple[str, dict[str, str]]]:
     """Where each wanted field comes from; a skill's field that another goal wants too is called SKILL.FIELD."""
-    by_skill = {draft.skill.name: draft for draft in drafts}
+    by_skill = {draft.skill.name: (draft.id, draft.skill) for draft in drafts}
+    by_skill |= {skill.name: (step_id, skill) for step_id, skill in earlier.items()}
     found: list[tuple[Goal, str, dict[str, str]]] = []
     for goal in wanted:
         if goal.skill is None:
@@ -160,9 +185,9 @@ def _outputs(
             assert source is not None, "the search ends where all that is wanted is there"
             found.append((goal, source["field"], source))
         else:
-            draft = by_skill[goal.skill]
-            names = [goal.field] if goal.field else list(draft.skill.results)
-            found += [(goal, name, reference(draft.id, name)) for name in names]
+            step_id, skill = by_skill[goal.skill]
+            names = [goal.field] if goal.field else list(skill.results)
+            found += [(goal, name, reference(step_id, name)) for name in names]
     times = Counter(name for _, name, _ in found)
     for goal, name, source in found:
         yield f"{goal.skill}.{name}" if goal.skill and times[name] > 1 else name, source
@@ -192,7 +217,7 @@ def _unreachable(
     seen: set[str] = set()
     while todo:
         name = todo.pop(0)
-        if name in seen:
+        if name in seen or name not in actions:
             continue
         seen.add(name)
         needs = zip(problem.required(skills[name]), actions[name].needs, strict=True)

@@ -5,14 +5,14 @@ of its name whose type fits; it adds the facts of its results. Facts never go aw
 nothing relevant is never needed.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from seedcore.cognitive import jsontypes
 from seedcore.cognitive.goals import Goal
-from seedcore.cognitive.jsontypes import JsonType
-from seedcore.cognitive.signatures import Param, Signature
+from seedcore.skills import jsontypes
+from seedcore.skills.jsontypes import JsonType
+from seedcore.skills.signatures import Param, Signature
 
 Fact = tuple[str, JsonType]
 
@@ -72,11 +72,18 @@ class _Facts:
         return sum(self.bits[f] for f in self.by_name.get(name, ()) if jsontypes.fits(f[1], wanted))
 
 
-def build(goals: Sequence[Goal], inputs: Mapping[str, Any], skills: Mapping[str, Signature]) -> Problem:
-    """The search problem, without the skills and facts that cannot lead to the goals."""
+def build(
+    goals: Sequence[Goal], inputs: Mapping[str, Any], skills: Mapping[str, Signature], done: Iterable[Signature] = ()
+) -> Problem:
+    """The search problem, without the skills and facts that cannot lead to the goals; those in `done` have run."""
     facts = _Facts()
     start = sum({facts.bit((name, jsontypes.of_value(value))) for name, value in inputs.items()})
     named = {goal.skill for goal in goals if goal.skill}
+    for skill in done:
+        for result in skill.results.items():
+            start |= facts.bit(result)
+        if skill.name in named:
+            start |= facts.mark(skill.name)
     ordered = [skills[name] for name in sorted(skills)]
     adds = [sum({facts.bit(result) for result in skill.results.items()}) for skill in ordered]
     adds = [bits | (facts.mark(s.name) if s.name in named else 0) for s, bits in zip(ordered, adds, strict=True)]

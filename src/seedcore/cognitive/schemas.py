@@ -7,6 +7,9 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 GoalName = Annotated[str, StringConstraints(min_length=1, max_length=2000, strip_whitespace=True)]
 
 
+SkillName = Annotated[str, StringConstraints(min_length=1, max_length=200)]
+
+
 class PlanTaskRequest(BaseModel):
     """A goal and what is there to begin with.
 
@@ -18,6 +21,13 @@ class PlanTaskRequest(BaseModel):
     goal: GoalName | Annotated[list[GoalName], Field(min_length=1, max_length=32)]
     inputs: dict[str, Any] = Field(default_factory=dict, max_length=256)
     max_steps: int | None = Field(None, ge=1, description="At most MAX_PLAN_STEPS, which is also the default.")
+    without: list[SkillName] = Field(default_factory=list, max_length=1000, description="skills not to run")
+    done: dict[SkillName, SkillName] = Field(
+        default_factory=dict,
+        max_length=1000,
+        description="the skill of each earlier step that completed, by the step's id: the plan takes from it as "
+        "`{$from: id, field}`, and does not repeat it. When these give all of the goal, the plan has no steps.",
+    )
 
 
 class PlanStep(BaseModel):

@@ -7,13 +7,13 @@ from typing import Any
 
 from ray import serve
 
-from seedcore.cognitive.plan import Plan
 from seedcore.cognitive.planner import Bounds, find_plan
 from seedcore.cognitive.schemas import PlanStep, PlanTaskRequest, PlanTaskResponse
-from seedcore.cognitive.signatures import Signature, signatures
 from seedcore.errors import FieldError, InvalidInputError, OverloadedError
 from seedcore.settings import Settings
 from seedcore.skills import SkillRegistry
+from seedcore.skills.signatures import Signature, signatures
+from seedcore.tasks.plan import Plan
 from seedcore.utils.serving import Operation, ServiceBase
 
 
@@ -55,12 +55,22 @@ class CognitiveService(ServiceBase):
             raise OverloadedError(
                 f"{self._inflight} plans are being made already (COGNITIVE_MAX_INFLIGHT).", retry_after_s=1
             )
+        if unknown := sorted(set(request.done.values()) - set(self._skills)):
+            wrong = FieldError("done", f"no skill {unknown[0]!r}")
+            raise InvalidInputError(f"{wrong.field}: {wrong.message}", errors=[wrong])
         deadline = time.monotonic() + self.settings.cognitive_timeout_s
         bounds = Bounds(request.max_steps or limit, deadline)
         self._inflight += 1
         try:
             plan = await asyncio.to_thread(
-                find_plan, request.goal, request.inputs, self._skills, bounds, self.settings.llm_provider
+                find_plan,
+                request.goal,
+                request.inputs,
+                self._skills,
+                bounds,
+                self.settings.llm_provider,
+                without=request.without,
+                done=request.done,
             )
         finally:
             self._inflight -= 1

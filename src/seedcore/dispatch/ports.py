@@ -111,13 +111,25 @@ class Feedback:
     undecided: tuple[int, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class PlanAsk:
+    """What a plan is asked for: the goal, what is there, most steps, skills not to run, and the skills of the earlier
+    steps that completed, by the step's name."""
+
+    goal: Any
+    inputs: Mapping[str, Any]
+    max_steps: int | None = None
+    without: Sequence[str] = ()
+    done: Mapping[str, str] = field(default_factory=dict)
+
+
 class Brain(Protocol):
     """Who decides: the Coordinator and the Cognitive service."""
 
     async def decide(self, tasks: Sequence[Lease], feedback: Feedback) -> list[Decision]:
         """One decision for each task, in order. It is told about a task, never its payload."""
 
-    async def plan(self, goal: Any, inputs: Mapping[str, Any]) -> dict[str, Any]:
+    async def plan(self, ask: PlanAsk) -> dict[str, Any]:
         """A plan: `{steps, output}`."""
 
 

@@ -1,7 +1,7 @@
 """The dispatcher's ports over Ray: services by their clients, hosts as named actors."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -11,7 +11,7 @@ from ray.exceptions import RayError, RayTaskError
 from seedcore.clients.cognitive import CognitiveClient
 from seedcore.clients.coordinator import CoordinatorClient
 from seedcore.dispatch import watching
-from seedcore.dispatch.ports import Decision, Feedback, HostLostError, HostUnavailableError
+from seedcore.dispatch.ports import Decision, Feedback, HostLostError, HostUnavailableError, PlanAsk
 from seedcore.settings import Settings
 from seedcore.skills.calls import HANDED_BACK, Call, Completion, completions_of, to_columns
 from seedcore.tasks.model import Lease
@@ -57,9 +57,9 @@ class ServiceBrain:
             for n, added, failure in zip(answer["verdict"], answer["delta_energy"], fails, strict=True)
         ]
 
-    async def plan(self, goal: Any, inputs: Mapping[str, Any]) -> dict[str, Any]:
+    async def plan(self, ask: PlanAsk) -> dict[str, Any]:
         """A plan, as JSON."""
-        plan = await self.cognitive.plan_task(goal, dict(inputs))
+        plan = await self.cognitive.plan_task(ask.goal, ask.inputs, ask.max_steps, without=ask.without, done=ask.done)
         return plan if isinstance(plan, dict) else plan.model_dump(mode="json", by_alias=True)
 
     def fallbacks(self) -> dict[str, int]:

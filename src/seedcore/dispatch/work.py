@@ -11,14 +11,14 @@ import asyncpg
 import orjson
 
 from seedcore.dispatch.ledger import Held, Ledger
-from seedcore.dispatch.planning import make_plan
+from seedcore.dispatch.planning import Made, OverBudgetError, Planner
 from seedcore.dispatch.ports import Brain, Decision, HostLostError, Hosts, HostUnavailableError
 from seedcore.errors import SeedCoreError
 from seedcore.settings import Settings
 from seedcore.skills.calls import HANDED_BACK, Call, Completion
 from seedcore.stores.postgres import DATABASE_ERRORS, Database
 from seedcore.tasks import leases
-from seedcore.tasks.model import Lease, Outcome, Retry, Status
+from seedcore.tasks.model import Lease, Outcome, Retry, Status, Usage
 from seedcore.utils.logs import get_logger, mask
 
 # No agent can take it just now, or nobody decides: look again after about this long.
@@ -34,6 +34,7 @@ class Work:
     ) -> None:
         self._settings, self._database = settings, database
         self._brain, self._hosts, self._ledger = brain, hosts, ledger
+        self._planner = Planner(settings, database, brain)
         self._log = get_logger("seedcore.dispatch", dispatcher=name)
         self.jobs: set[asyncio.Task[None]] = set()
         self.planning = 0
@@ -198,7 +199,7 @@ class Work:
             return
         self._ledger.learn(completion, held.decision, held.lease.domain)
         if completion.ok:
-            self._ledger.end(self._outcome(held, Status.COMPLETED, result=completion.result))
+            self._ledger.end(self._outcome(held, Status.COMPLETED, result=completion.result, usage=_usage(completion)))
         else:
             self.again_or_fail(
                 held,
@@ -206,9 +207,10 @@ class Work:
                 completion.error_message or "",
                 again=completion.retryable,
                 within_s=completion.retry_within_s,
+                usage=_usage(completion),
             )
 
-    def _outcome(self, held: Held, status: Status, **fields: Any) -> Outcome:
+    def _outcome(self, held: Held, status: Status, *, usage: Usage | None = None, **fields: Any) -> Outcome:
         lease, decision = held.lease, None if held.decision is None else _text(held.decision)
         return Outcome(
             lease.id,
@@ -216,12 +218,20 @@ class Work:
             status,
             decision=decision,
             began=held.begun is not None and not held.announced,
-            follow_up=lease.follow_up,
+            follow_up=lease.follow_up or usage is not None,
+            usage=usage,
             **fields,
         )
 
     def again_or_fail(
-        self, held: Held, code: str, message: str, *, again: bool = True, within_s: float | None = None
+        self,
+        held: Held,
+        code: str,
+        message: str,
+        *,
+        again: bool = True,
+        within_s: float | None = None,
+        usage: Usage | None = None,
     ) -> None:
         """Put a failed attempt off (exponential backoff, full jitter), or end the task when none is left.
 
@@ -231,9 +241,9 @@ class Work:
         if again and lease.attempt < lease.max_attempts:
             longest = min(self._settings.retry_max_s, self._settings.retry_base_s * 2 ** (lease.attempt - 1))
             delay = random.uniform(0, longest if within_s is None else within_s)  # noqa: S311 - jitter
-            self._ledger.again(Retry(lease.id, lease.token, delay, code, message, lease.limit_key))
+            self._ledger.again(Retry(lease.id, lease.token, delay, code, message, lease.limit_key, usage))
         else:
-            self._ledger.end(self._outcome(held, Status.FAILED, error_code=code, error_message=message))
+            self._ledger.end(self._outcome(held, Status.FAILED, error_code=code, error_message=message, usage=usage))
 
     async def cancel(self, gone: Sequence[Held]) -> None:
         """These tasks are no longer ours: stop them where they run."""
@@ -277,17 +287,32 @@ class Work:
 
     async def _make_plan(self, held: Held, decision: Decision) -> None:
         try:
-            plan, steps = await make_plan(self._brain, held.lease)
+            made = await self._planner.make(held.lease, decision)
+        except OverBudgetError as error:
+            self.again_or_fail(held, "budget_exceeded", str(error), again=False)
+            return
         except SeedCoreError as error:
             self.again_or_fail(held, error.code, error.detail, again=error.transient)
+            return
+        except DATABASE_ERRORS as error:
+            self._log.warning(
+                "cannot read what was planned before, giving back", reason=f"{type(error).__name__}: {error}"
+            )
+            await self._put_off([held.lease])
             return
         except Exception as error:  # noqa: BLE001 - a plan of another shape than agreed: an attempt that failed
             self.again_or_fail(held, "plan_unusable", f"{type(error).__name__}: {error}")
             return
-        record = _text(decision)
+        await self._store_plan(held, made)
+
+    async def _store_plan(self, held: Held, made: Made) -> None:
+        held.decision = made.decision
+        record = _text(made.decision)
         try:
             async with self._database.connection() as connection:
-                await leases.store_plan(connection, held.lease, record, json.dumps(plan), steps)
+                await leases.store_plan(
+                    connection, held.lease, record, json.dumps(made.plan), made.steps, made.terms, made.done
+                )
         except asyncpg.DataError as error:
             self.again_or_fail(held, "plan_unusable", f"PostgreSQL cannot keep it: {error.args[0]}")
         except DATABASE_ERRORS as error:
@@ -295,6 +320,10 @@ class Work:
             await self._put_off([held.lease])
         else:
             self._ledger.drop(held.lease.id)
+
+
+def _usage(completion: Completion) -> Usage | None:
+    return None if completion.usage is None else Usage(*completion.usage)
 
 
 def _text(decision: Decision) -> str:

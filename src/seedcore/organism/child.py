@@ -63,6 +63,16 @@ def _answer(call: dict[str, Any], limit: int) -> dict[str, Any]:
     if call.get("ping"):
         return {"ready": True}
     log = get_logger("seedcore.organism.process").bind(skill=call["skill"], task=call["task_id"])
+    meter = _Meter()
+    answer = _ran(call, limit, log, meter)
+    return answer if meter.usage is None else {**answer, "usage": meter.usage}
+
+
+class _Meter:
+    usage: tuple[float, float] | None = None
+
+
+def _ran(call: dict[str, Any], limit: int, log: Any, meter: _Meter) -> dict[str, Any]:
     try:
         spec = _spec(call["module"], call["function"])
         params = read_params(spec, call["params"])
@@ -73,6 +83,7 @@ def _answer(call: dict[str, Any], limit: int) -> dict[str, Any]:
             call["idempotency_key"],
             log.bind(attempt=call["attempt"]),
             agent_id=call["agent"],
+            meter=meter,
         )
         return {"result": encode(spec, spec.function(params, context), limit)}
     except BaseException as error:

@@ -166,7 +166,7 @@ class SkillExecutor:
         else:
             role = None if job.spec is None else job.spec.role
             self._agents.ended(call.agent, call.skill, completion.seconds, ok=completion.ok, role=role)
-        job.done(completion)
+        job.done(completion if job.usage is None else completion._replace(usage=job.usage))
         if (following := self._gate.leave(job)) is not None:
             self._lanes[_kind(following.spec)].add([following])
 
@@ -224,10 +224,10 @@ class SkillExecutor:
         job.limit_s = call.timeout_s or spec.timeout_s or self._settings.skill_timeout_s
         params = read_params(spec, call.params)
         if spec.kind is Kind.ASYNC:
-            result = await spec.function(params, self._context(call))
+            result = await spec.function(params, self._context(job))
         elif spec.kind is Kind.THREAD:
             flag = CancelFlag()
-            context = self._context(call, flag, asyncio.get_running_loop())
+            context = self._context(job, flag, asyncio.get_running_loop())
             result = await self._threads.run(spec.function, flag, params, context)
         else:
             return await self._in_process(spec, job)
@@ -239,16 +239,17 @@ class SkillExecutor:
         child = await self._processes.get()
         job.limit_s = limit_s
         self._lanes[Kind.PROCESS].restart_clock(job)
-        return await self._processes.call(child, spec, job.call)
+        return await self._processes.call(child, spec, job)
 
     def _context(
-        self, call: Call, flag: CancelFlag | None = None, loop: asyncio.AbstractEventLoop | None = None
+        self, job: Job, flag: CancelFlag | None = None, loop: asyncio.AbstractEventLoop | None = None
     ) -> SkillContext:
+        call = job.call
         logger = _SkillLogger(self._log, call)
         memory = None if self._memory is None else self._memory(call.agent)
         key = call.idempotency_key
         return SkillContext(
-            call.task_id, call.attempt, call.token, key, logger, self._clients, call.agent, memory, flag, loop
+            call.task_id, call.attempt, call.token, key, logger, self._clients, call.agent, memory, flag, loop, job
         )
 
 

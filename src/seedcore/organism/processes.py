@@ -12,7 +12,7 @@ import orjson
 
 from seedcore.errors import SkillError, UnavailableError
 from seedcore.organism.endings import Failure, ToldError
-from seedcore.skills.calls import Call
+from seedcore.organism.strands import Job
 from seedcore.skills.sdk import SkillSpec
 
 LENGTH = struct.Struct("!I")
@@ -89,13 +89,14 @@ class Processes:
             self._drop(child)
         return await self._start()
 
-    async def call(self, child: Child, spec: SkillSpec, call: Call) -> str:
+    async def call(self, child: Child, spec: SkillSpec, job: Job) -> str:
         """Run a skill in `child`; the result is JSON text. Cancelled, the process is killed.
 
         Raises:
             ToldError: the skill failed.
             ProcessDiedError: the process ended in between.
         """
+        call = job.call
         asked = {
             "module": spec.function.__module__,
             "function": spec.function.__name__,
@@ -117,6 +118,8 @@ class Processes:
             self._idle.append(child)
         else:
             self._drop(child)
+        if isinstance(spent := answer.get("usage"), list):
+            job.usage = (spent[0], spent[1])
         if "result" in answer:
             return str(answer["result"])
         raise ToldError(Failure(str(answer["code"]), str(answer["message"]), bool(answer["retryable"])))

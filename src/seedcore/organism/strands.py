@@ -32,6 +32,7 @@ class Job:
         cancelled: somebody asked for its end.
         late: its time limit has passed.
         ended: it is over, was cancelled before it began, or was given up.
+        usage: (tokens, money) that the skill reported.
     """
 
     __slots__ = (
@@ -46,6 +47,7 @@ class Job:
         "spec",
         "task",
         "timer",
+        "usage",
         "waited",
     )
 
@@ -55,6 +57,7 @@ class Job:
         self.cancelled = self.late = self.ended = self.waited = False
         self.task: asyncio.Task[None] | None = None
         self.timer: asyncio.TimerHandle | None = None
+        self.usage: tuple[float, float] | None = None
 
 
 class Strands:

@@ -4,6 +4,7 @@ Over the wire a batch goes as columns (`to_columns`): serializing an object a ta
 """
 
 from collections.abc import Iterable, Sequence
+from itertools import starmap
 from typing import Any, NamedTuple
 
 Columns = tuple[Sequence[Any], ...]
@@ -30,7 +31,8 @@ class Call(NamedTuple):
 class Completion(NamedTuple):
     """How a call ended; `result` is JSON text when `ok`. `seconds` is the time that the skill took.
 
-    `retry_within_s`: the longest pause before the next attempt, where the skill has a say in it.
+    `retry_within_s`: the longest pause before the next attempt, where the skill has a say in it. `usage`: tokens and
+    money that it reported, None when it reported nothing.
     """
 
     task_id: str
@@ -44,11 +46,13 @@ class Completion(NamedTuple):
     error_message: str | None = None
     retryable: bool = False
     retry_within_s: float | None = None
+    usage: tuple[float, float] | None = None
 
 
 def to_columns(batch: Iterable[Call] | Iterable[Completion]) -> Columns:
-    """A batch as one sequence for each field."""
-    return tuple(zip(*batch, strict=True))
+    """A batch as one sequence for each field; without the last field of completions when none of them has one."""
+    columns = tuple(zip(*batch, strict=True))
+    return columns[:-1] if len(columns) == len(Completion._fields) and not any(columns[-1]) else columns
 
 
 def calls_of(columns: Columns) -> list[Call]:
@@ -58,4 +62,4 @@ def calls_of(columns: Columns) -> list[Call]:
 
 def completions_of(columns: Columns) -> list[Completion]:
     """The completions that `to_columns` was given."""
-    return list(map(Completion._make, zip(*columns, strict=True)))
+    return list(starmap(Completion, zip(*columns, strict=True)))

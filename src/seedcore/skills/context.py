@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Coroutine
 from dataclasses import dataclass
+from math import isfinite
 from typing import Any, Protocol, TypeVar
 
 Result = TypeVar("Result")
@@ -38,6 +39,12 @@ class SkillMemory(Protocol):
         """Forget a key; True when there was one."""
 
 
+class Meter(Protocol):
+    """Where an attempt's spending is added up: (tokens, money), None while nothing was reported."""
+
+    usage: tuple[float, float] | None
+
+
 class CancelFlag:
     """Whether a skill in a thread was told to end."""
 
@@ -65,6 +72,20 @@ class SkillContext:
     memory: SkillMemory | None = None
     flag: CancelFlag | None = None
     loop: asyncio.AbstractEventLoop | None = None
+    meter: "Meter | None" = None
+
+    def spend(self, *, tokens: float = 0, money: float = 0.0) -> None:
+        """Report what this attempt spent, at once or bit by bit; a plan that spends more than its budget ends.
+
+        Raises:
+            ValueError: a number is negative or not finite.
+        """
+        for name, value in (("tokens", tokens), ("money", money)):
+            if not (isfinite(value) and value >= 0):
+                raise ValueError(f"spend: {name} must be a finite number that is not negative, got {value!r}")
+        if self.meter is not None:
+            spent_tokens, spent_money = self.meter.usage or (0.0, 0.0)
+            self.meter.usage = (spent_tokens + tokens, spent_money + money)
 
     @property
     def cancelled(self) -> bool:

@@ -14,6 +14,7 @@ from seedcore.skills.registry import SkillRegistry
 from seedcore.tasks.model import GOAL, Limit, NewTask, Submitted
 from seedcore.tasks.schemas import TaskIn
 from seedcore.tasks.submit import submit
+from seedcore.tasks.terms import OTHERS, read_goal
 from seedcore.utils.jsontext import unfit
 
 MAX_REPORTED = 100
@@ -68,7 +69,7 @@ class Submission:
         params = self._encode(given.params)
         slow, max_attempts = True, None
         if given.type == GOAL:
-            _check_goal(given.params)
+            self._check_goal(given.params)
         else:
             spec = self._skills.check(given.type, given.params)
             slow, max_attempts = spec.slow, spec.retry.max_attempts
@@ -87,6 +88,12 @@ class Submission:
             deadline=given.deadline,
             limit=None if given.limit is None else Limit(**given.limit.model_dump()),
         )
+
+    def _check_goal(self, params: Mapping[str, Any]) -> None:
+        policy, _ = read_goal(params, self._settings)
+        if unknown := sorted(policy.keys() - self._skills.keys() - {OTHERS}):
+            field = FieldError(f"params.on_failure.{unknown[0]}", "no such skill")
+            raise InvalidInputError(f"{field.field}: {field.message}", errors=[field])
 
     def _encode(self, params: dict[str, Any]) -> str:
         try:
@@ -115,13 +122,3 @@ def _unfit(message: str) -> InvalidInputError:
 
 def _below(n: int, found: Sequence[FieldError]) -> list[FieldError]:
     return [FieldError(f"tasks.{n}.{e.field}", e.message) for e in found]
-
-
-def _check_goal(params: Mapping[str, Any]) -> None:
-    wrong = []
-    if not params.get("goal"):
-        wrong.append(FieldError("params.goal", "say what is wanted: the name of an output field, or several"))
-    if not isinstance(params.get("inputs", {}), dict):
-        wrong.append(FieldError("params.inputs", "an object of named values"))
-    if wrong:
-        raise InvalidInputError("; ".join(f"{e.field}: {e.message}" for e in wrong), errors=wrong)

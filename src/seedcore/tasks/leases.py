@@ -10,7 +10,7 @@ import asyncpg
 
 from seedcore.stores.postgres import SCHEMA_VERSION
 from seedcore.tasks import sql
-from seedcore.tasks.model import Lease, Outcome, Retry, Step
+from seedcore.tasks.model import Before, DoneStep, Lease, Outcome, Retry, Step, Terms
 from seedcore.tasks.scan import WHOLE, Scan
 
 
@@ -115,6 +115,7 @@ async def finish(connection: asyncpg.Connection, outcomes: Sequence[Outcome]) ->
     if not any(o.follow_up for o in outcomes):
         return await _finish(connection, outcomes)
     async with connection.transaction():
+        await _spend(connection, outcomes)
         accepted = await _finish(connection, outcomes)
         following = [o.id for o in outcomes if o.follow_up and o.id in accepted]
         if following:
@@ -125,6 +126,12 @@ async def finish(connection: asyncpg.Connection, outcomes: Sequence[Outcome]) ->
 async def _finish(connection: asyncpg.Connection, outcomes: Sequence[Outcome]) -> set[UUID]:
     refused = {row["id"] for row in await connection.fetch(sql.FINISH, *_columns(outcomes))}
     return {o.id for o in outcomes if o.id not in refused}
+
+
+async def _spend(connection: asyncpg.Connection, attempts: Sequence[Outcome] | Sequence[Retry]) -> None:
+    spent = [(a.id, a.token, *a.usage) for a in attempts if a.usage is not None]
+    if spent:
+        await connection.execute(sql.SPEND, *map(list, zip(*spent, strict=True)))
 
 
 def _columns(outcomes: Sequence[Outcome]) -> tuple[list[Any], ...]:
@@ -141,7 +148,18 @@ def _columns(outcomes: Sequence[Outcome]) -> tuple[list[Any], ...]:
 
 
 async def retry(connection: asyncpg.Connection, retries: Sequence[Retry]) -> set[UUID]:
-    """Put failed attempts off; returns the ids that were accepted."""
+    """Put failed attempts off; returns the ids that were accepted. A plan that is over its budget then ends."""
+    spent = [r.id for r in retries if r.usage is not None]
+    if not spent:
+        return await _retry(connection, retries)
+    async with connection.transaction():
+        await _spend(connection, retries)
+        accepted = await _retry(connection, retries)
+        await connection.execute(sql.SETTLE, spent)
+    return accepted
+
+
+async def _retry(connection: asyncpg.Connection, retries: Sequence[Retry]) -> set[UUID]:
     rows = await connection.fetch(
         sql.RETRY,
         [r.id for r in retries],
@@ -182,11 +200,31 @@ async def progress(connection: asyncpg.Connection, reports: Sequence[tuple[UUID,
     await connection.execute(sql.PROGRESS, [r[0] for r in reports], [r[1] for r in reports], [r[2] for r in reports])
 
 
+async def planned_before(
+    connection: asyncpg.Connection, task_id: UUID, signature: str
+) -> tuple[Before | None, dict[str, Any] | None]:
+    """The earlier plan of a task that is to be planned anew, and the recipe for `signature`; None: there is none."""
+    row = await connection.fetchrow(sql.PLANNED_BEFORE, task_id, signature)
+    recipe = None if row["recipe"] is None else json.loads(row["recipe"])
+    if row["replans"] is None:
+        return None, recipe
+    done = tuple(DoneStep(name, skill, UUID(task)) for name, skill, task in json.loads(row["done"] or "[]"))
+    return Before(row["replans"], tuple(row["without"]), row["steps"], done), recipe
+
+
 async def store_plan(
-    connection: asyncpg.Connection, lease: Lease, decision: str, plan: str, steps: Sequence[Step]
+    connection: asyncpg.Connection,
+    lease: Lease,
+    decision: str,
+    plan: str,
+    steps: Sequence[Step],
+    terms: Terms | None = None,
+    done: Sequence[UUID] = (),
 ) -> bool:
     """Turn a leased goal into a waiting parent and its steps into tasks, all or none.
 
+    Without `terms` a step that fails ends the plan, and nothing bounds what it spends. A plan without steps takes all
+    that it gives from those that are `done` already, and ends at once.
     Returns False, and changes nothing, when the lease was lost.
     """
     waiting = [step for step in steps if step.needs]
@@ -194,6 +232,20 @@ async def store_plan(
         row = await connection.fetchrow(sql.PLAN_PARENT, lease.id, lease.token, decision, plan, len(steps))
         if row is None:
             return False
+        if terms is not None:
+            await connection.execute(
+                sql.PLAN_TERMS,
+                lease.id,
+                json.dumps(dict(terms.policy)),
+                json.dumps(dict(terms.budget)),
+                terms.signature,
+                terms.recipe,
+                json.dumps(dict(terms.learning)),
+                terms.budget.get("time_s"),
+            )
+        if not steps:
+            await connection.execute(sql.SETTLE, list(done))
+            return True
         await connection.execute(
             sql.PLAN_STEPS,
             [s.id for s in steps],

@@ -2,10 +2,11 @@
 
 import os
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 GOAL = "goal"
@@ -123,11 +124,19 @@ class Lease:
         return self.parent_id is not None or self.limit_key is not None
 
 
+class Usage(NamedTuple):
+    """What an attempt says that it spent; `money` in the currency of the budgets."""
+
+    tokens: float = 0.0
+    money: float = 0.0
+
+
 @dataclass(slots=True)
 class Outcome:
     """How an attempt ended; JSON fields are text.
 
-    `began` says that the `started` event is not written yet and belongs before the last one.
+    `began` says that the `started` event is not written yet and belongs before the last one. One with `usage` has a
+    `follow_up`: its plan may be over its budget.
     """
 
     id: UUID
@@ -139,6 +148,7 @@ class Outcome:
     decision: str | None = None
     began: bool = True
     follow_up: bool = False
+    usage: Usage | None = None
 
 
 @dataclass(slots=True)
@@ -151,6 +161,7 @@ class Retry:
     error_code: str
     error_message: str
     limit_key: str | None = None
+    usage: Usage | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +174,44 @@ class Step:
     params: str
     bindings: str | None
     needs: tuple[UUID, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What holds for a plan.
+
+    Attributes:
+        policy: what to do when a step fails, by its skill, `*` for the others: `fail`, `skip` or `replan`.
+        budget: most `steps`, `time_s`, `tokens` and `money`; what is not there has no bound.
+        signature: of goal, inputs' types and skills, for recipes; None: nothing is learned from this plan.
+        recipe: whether the plan is a recipe.
+        learning: `{goal, inputs, after, least}` of a recipe that may come of it.
+    """
+
+    policy: Mapping[str, str] = field(default_factory=dict)
+    budget: Mapping[str, float] = field(default_factory=dict)
+    signature: str | None = None
+    recipe: bool = False
+    learning: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class DoneStep:
+    """A step of an earlier plan that completed; a new plan of the same task takes from it."""
+
+    name: str
+    skill: str
+    task: UUID
+
+
+@dataclass(frozen=True, slots=True)
+class Before:
+    """What became of a task's earlier plan that is to be made anew; `steps` counts all that were made."""
+
+    replans: int = 0
+    without: tuple[str, ...] = ()
+    steps: int = 0
+    done: tuple[DoneStep, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

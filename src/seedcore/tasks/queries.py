@@ -152,6 +152,25 @@ async def children(connection: asyncpg.Connection, parent_id: UUID) -> list[Task
     return [_record(row) for row in await connection.fetch(sql.CHILDREN, parent_id)]
 
 
+async def plan_of(connection: asyncpg.Connection, task_id: UUID) -> dict[str, Any] | None:
+    """What holds for a task's plan and what it spent: `{policy, budget, spent, replans, without, recipe, until}`.
+
+    None when the task was not planned. `spent` has the names of `budget`; what cancelled attempts spent is not known.
+    """
+    row = await connection.fetchrow(sql.PLAN_OF, task_id)
+    if row is None:
+        return None
+    return {
+        "policy": json.loads(row["policy"]),
+        "budget": json.loads(row["budget"]),
+        "spent": {name: row[name] for name in ("steps", "time_s", "tokens", "money")},
+        "replans": row["replans"],
+        "without": list(row["without"]),
+        "recipe": row["recipe"],
+        "until": None if row["until"] is None else row["until"].isoformat(),
+    }
+
+
 async def events_of(connection: asyncpg.Connection, task_id: UUID, after: int = 0) -> list[Event]:
     """A task's events after the event id `after`."""
     return await events_of_many(connection, [(task_id, after)])

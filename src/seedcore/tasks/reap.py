@@ -140,6 +140,9 @@ async def expire(connection: asyncpg.Connection, settings: Settings) -> Expired:
         (sql.EXPIRE_FINISHED, kept_s),
         (sql.EXPIRE_DEAD, dead_s),
         (sql.EXPIRE_KEYS, kept_s),
+        (sql.EXPIRE_PLANS, kept_s),
+        (sql.EXPIRE_USAGE, kept_s),
+        (sql.EXPIRE_PLAN_ENDS, kept_s),
     ):
         for _ in range(MOST_PAGES):
             tag = await connection.execute(statement, seconds, PAGE)

@@ -14,7 +14,14 @@ GET_MANY = f"select {STATE_COLUMNS} from seedcore.task_state where id = any($1::
 
 CHILDREN = f"select {STATE_COLUMNS} from seedcore.task_state where parent_id = $1 order by id"
 
-PLAN_OF = "select plan::text from seedcore.held where id = $1"
+# Primary keys, and index tasks_parent.
+PLAN_OF = """
+select p.policy::text as policy, p.budget::text as budget, p.replans, p.without, p.recipe, p.until, u.tokens, u.money,
+       (select count(*) from seedcore.tasks t where t.parent_id = p.id and t.created_at >= p.since) as steps,
+       extract(epoch from coalesce(e.finished_at, now()) - p.since)::float8 as time_s
+from seedcore.plans p left join seedcore.ended e on e.id = p.id cross join lateral seedcore.spent(p.id, p.since) u
+where p.id = $1
+"""
 
 ENDED = "select id from seedcore.ended where id = any($1::uuid[])"
 

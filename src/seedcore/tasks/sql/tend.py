@@ -49,6 +49,7 @@ with dead as (
 , waits as (
   insert into seedcore.gated (id, key, queue, slow, rank)
   select id, limit_key, queue, slow, -priority from seen where limit_key is not null returning id)
+, anew as (delete from seedcore.plans where id in (select id from seen))
 , said as (insert into seedcore.events (task_id, event, data)
            select id, 'retried', last || jsonb_build_object('by', 'request', 'was', was) from seen)
 , woken as (select count(seedcore.wake(d.queue, d.slow)) from (select distinct queue, slow from again) d)
@@ -150,9 +151,14 @@ where d.at <= now() order by d.at limit $1 for update of d skip locked
 
 DUE_DONE = "delete from seedcore.deadlines where id = any($1::uuid[])"
 
-# Primary keys. A task that has not ended by its deadline ends as failed, and the steps below it with it.
+# Primary keys. A task that has not ended by its deadline ends as failed, and the steps below it with it. The deadline may
+# be that of its budget.
 CLOSE_LATE = """
-with recursive late as (select unnest($1::uuid[]) as id)
+with recursive late as (
+  select i.id, h.plan, case when p.until <= now() and t.deadline >= p.until then 'budget_exceeded' else 'deadline_exceeded'
+           end as code
+  from unnest($1::uuid[]) i(id) join seedcore.tasks t on t.id = i.id left join seedcore.plans p on p.id = i.id
+  left join seedcore.held h on h.id = i.id)
 , family as (
   select id, id as root from late
   union all select t.id, f.root from seedcore.tasks t join family f on t.parent_id = f.id)
@@ -169,14 +175,18 @@ with recursive late as (select unnest($1::uuid[]) as id)
   returning tick, event)
 , died as (
   insert into seedcore.dead (id, tick, attempts, error_code, error_message, errors)
-  select g.id, s.tick, g.attempts, 'deadline_exceeded', 'it had not ended by its deadline',
-         seedcore.errors_of(g.id, g.attempts, 'deadline_exceeded', 'it had not ended by its deadline')
-  from gone g, said s where s.event = 'failed' and g.id in (select id from late))
+  select g.id, s.tick, g.attempts, l.code, w.why, seedcore.errors_of(g.id, g.attempts, l.code, w.why)
+  from gone g join late l on l.id = g.id cross join said s
+  cross join lateral (select case l.code when 'budget_exceeded' then 'it had not ended within its budget''s time_s'
+                                         else 'it had not ended by its deadline' end as why) w
+  where s.event = 'failed')
 , ended as (
   insert into seedcore.finished (id, tick, status, attempts, error_code, error_message)
   select g.id, s.tick, 'cancelled', g.attempts, 'deadline_exceeded', 'its plan had not ended by its deadline'
   from gone g, said s where s.event = 'cancelled' and g.id not in (select id from late))
-select g.id, seedcore.tell(), pg_notify('seedcore_cancel', g.id::text) from gone g
+, counted as (
+  select count(seedcore.plan_ended(l.id, l.plan, false)) from late l join gone g on g.id = l.id where l.plan is not null)
+select g.id, seedcore.tell(), pg_notify('seedcore_cancel', g.id::text) from gone g, counted
 """
 
 # -- retention ---------------------------------------------------------------------------------------------
@@ -208,6 +218,24 @@ EXPIRE_KEYS = """
 delete from seedcore.idempotency where ctid = any(array(
   select i.ctid from seedcore.idempotency i where i.created_at < now() - make_interval(secs => $1)
   and not exists (select 1 from seedcore.tasks t where t.id = i.task_id) order by i.created_at limit $2))
+"""
+
+# What plans leave behind; indexes plans_since, usage_at, plan_ends_at.
+EXPIRE_PLANS = """
+delete from seedcore.plans where ctid = any(array(
+  select p.ctid from seedcore.plans p where p.since < now() - make_interval(secs => $1)
+  and not exists (select 1 from seedcore.tasks t where t.id = p.id) order by p.since limit $2))
+"""
+
+EXPIRE_USAGE = """
+delete from seedcore.usage where ctid = any(array(
+  select u.ctid from seedcore.usage u where u.at < now() - make_interval(secs => $1)
+  and not exists (select 1 from seedcore.tasks t where t.id = u.id) order by u.at limit $2))
+"""
+
+EXPIRE_PLAN_ENDS = """
+delete from seedcore.plan_ends where ctid = any(array(
+  select ctid from seedcore.plan_ends where at < now() - make_interval(secs => $1) order by at limit $2))
 """
 
 # What outlived its day's partition; index finished_at of the default partition.

@@ -246,6 +246,48 @@ with input as materialized (
 select seedcore.wake(p.queue, false), seedcore.tell() from parent p
 """
 
+# Before the steps are stored. A plan that is made anew keeps the time and what was spent since its first one. The task's
+# deadline is the nearer of its own and the end of its budget's time.
+PLAN_TERMS = """
+with kept as (
+  insert into seedcore.plans as p (id, policy, budget, signature, recipe, learning, until)
+  values ($1, $2::jsonb, $3::jsonb, $4, $5, $6::jsonb, now() + make_interval(secs => $7))
+  on conflict (id) do update set
+    policy = excluded.policy, budget = excluded.budget, signature = excluded.signature, recipe = excluded.recipe,
+    learning = excluded.learning, replanning = false,
+    since = case when p.replanning then p.since else excluded.since end,
+    until = case when p.replanning then p.until else excluded.until end,
+    replans = case when p.replanning then p.replans else 0 end,
+    without = case when p.replanning then p.without else '{}' end
+  returning id, until)
+, timed as (
+  update seedcore.tasks t set deadline = k.until from kept k
+  where t.id = k.id and k.until is not null and (t.deadline is null or t.deadline > k.until) returning t.id, t.deadline)
+insert into seedcore.deadlines as d (id, at) select id, deadline from timed
+on conflict (id) do update set at = least(d.at, excluded.at)
+"""
+
+# What a plan is made from: the earlier plan when it is to be made anew, and the recipe. Primary keys, and tasks_parent.
+PLANNED_BEFORE = """
+select p.replans, p.without, coalesce(s.steps, 0) as steps, s.done::text as done,
+       (select r.plan::text from seedcore.recipes r where r.signature = $2 and r.withdrawn_at is null) as recipe
+from (select $1::uuid as id) i
+left join seedcore.plans p on p.id = i.id and p.replanning
+left join lateral (
+  select count(*) as steps, jsonb_agg(jsonb_build_array(t.step, t.type, t.id) order by t.id) filter (where f.id is not null) as done
+  from seedcore.tasks t left join seedcore.finished f on f.id = t.id and f.status = 'completed'
+  where t.parent_id = p.id and t.created_at >= p.since) s on true
+"""
+
+# Before the end or the retry of these attempts, in the same transaction; primary key leases (id), the token fences.
+SPEND = """
+insert into seedcore.usage (id, token, tokens, money)
+select a.id, a.token, a.tokens, a.money
+from unnest($1::uuid[], $2::bigint[], $3::float8[], $4::float8[]) a(id, token, tokens, money)
+join seedcore.leases l on l.id = a.id and l.token = a.token
+on conflict (id, token) do nothing
+"""
+
 PLAN_WAIT = "insert into seedcore.held (id, status, needs) values ($1, 'waiting', $2)"
 
 # What ends bring about, for tasks with a parent or a key.

@@ -2,8 +2,8 @@ from dataclasses import replace
 
 import pytest
 
-from seedcore.cognitive.plan import INPUTS, Plan, Step, reference, validate_plan
 from seedcore.errors import InvalidInputError
+from seedcore.tasks.plan import INPUTS, Plan, Step, reference, validate_plan
 from tests.cognitive.test_planner import WEB
 
 FETCH = Step("s1", "http.fetch", {"url": reference(INPUTS, "url")})

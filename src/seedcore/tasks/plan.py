@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from seedcore.cognitive import jsontypes
-from seedcore.cognitive.jsontypes import JsonType
-from seedcore.cognitive.signatures import Signature
 from seedcore.errors import FieldError, InvalidInputError
+from seedcore.skills import jsontypes
+from seedcore.skills.jsontypes import JsonType
+from seedcore.skills.signatures import Signature
 
 INPUTS = "inputs"
 FROM = "$from"
@@ -44,8 +44,26 @@ def is_reference(value: Any) -> bool:
     return isinstance(value, Mapping) and FROM in value
 
 
-def validate_plan(plan: Plan, skills: Mapping[str, Signature]) -> None:
-    """Hold a plan against the skills' types.
+def read_plan(plan: Mapping[str, Any], inputs: Mapping[str, Any]) -> Plan:
+    """The plan that the JSON `{steps: [{id, skill, params, needs}], output}` tells.
+
+    Raises:
+        KeyError, TypeError, AttributeError: it has another shape.
+    """
+    steps = tuple(Step(s["id"], s["skill"], dict(s["params"]), tuple(s.get("needs", ()))) for s in plan["steps"])
+    return Plan(steps, dict(plan.get("output") or {}), inputs)
+
+
+def validate_plan(
+    plan: Plan, skills: Mapping[str, Signature], *, most: int | None = None, done: Mapping[str, str] | None = None
+) -> None:
+    """Hold a plan against the skills' types, and against the number of steps that it may have.
+
+    Args:
+        plan: whoever made it.
+        skills: those there are.
+        most: steps that it may have; None: any number.
+        done: skills of earlier steps that completed, by the step's id: steps may take from them.
 
     Raises:
         InvalidInputError: names every step and field that does not hold: an unknown skill or field, a required
@@ -55,7 +73,13 @@ def validate_plan(plan: Plan, skills: Mapping[str, Signature]) -> None:
     sources: dict[str, Mapping[str, JsonType]] = {
         INPUTS: {name: jsontypes.of_value(value) for name, value in plan.inputs.items()}
     }
+    earlier = {step_id: skills[name].results for step_id, name in (done or {}).items() if name in skills}
+    sources |= earlier
     wrong: list[FieldError] = []
+    if most is not None and len(plan.steps) > most:
+        wrong.append(FieldError("steps", f"{len(plan.steps)} steps, at most {most} are allowed"))
+    if not plan.steps and not earlier:
+        wrong.append(FieldError("steps", "there is none"))
     for i, step in enumerate(plan.steps):
         where = f"steps.{i}"
         if step.id in sources:

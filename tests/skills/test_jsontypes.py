@@ -4,7 +4,7 @@ from typing import Any, Literal
 import pytest
 from pydantic import BaseModel
 
-from seedcore.cognitive.jsontypes import ANY, fits, of_schema, of_value, shown
+from seedcore.skills.jsontypes import ANY, fits, of_schema, of_value, shown
 
 
 class Colour(Enum):

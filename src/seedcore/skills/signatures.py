@@ -6,9 +6,8 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from seedcore.cognitive import jsontypes
-from seedcore.cognitive.jsontypes import JsonType
-from seedcore.skills import SkillSpec
+from seedcore.skills import SkillSpec, jsontypes
+from seedcore.skills.jsontypes import JsonType
 
 
 @dataclass(frozen=True, slots=True)

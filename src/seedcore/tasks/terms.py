@@ -1,0 +1,71 @@
+"""What a goal says beside what it wants: what to do when a step fails, and what its plan may spend."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from seedcore.errors import FieldError, InvalidInputError
+from seedcore.settings import Settings, env_names
+
+POLICIES = ("fail", "skip", "replan")
+OTHERS = "*"
+_LIMITS = {
+    "steps": "max_plan_steps",
+    "time_s": "max_plan_time_s",
+    "tokens": "max_plan_tokens",
+    "money": "max_plan_money",
+}
+
+
+def read_goal(params: Mapping[str, Any], settings: Settings) -> tuple[dict[str, str], dict[str, float]]:
+    """The policy by skill (`*`: the others) and the budget of a goal; the settings' bounds where it says nothing.
+
+    Raises:
+        InvalidInputError: names the field and what is allowed.
+    """
+    wrong: list[FieldError] = []
+    if not params.get("goal"):
+        wrong.append(FieldError("params.goal", "say what is wanted: the name of an output field, or several"))
+    if not isinstance(params.get("inputs") or {}, dict):
+        wrong.append(FieldError("params.inputs", "an object of named values"))
+    policy = _policy(params.get("on_failure"), wrong)
+    budget = _budget(params.get("budget"), settings, wrong)
+    if wrong:
+        raise InvalidInputError("; ".join(f"{e.field}: {e.message}" for e in wrong), errors=wrong)
+    return policy, budget
+
+
+def bounds(settings: Settings) -> dict[str, float]:
+    """The budget of a plan whose task says nothing."""
+    return {name: getattr(settings, field) for name, field in _LIMITS.items()}
+
+
+def _policy(given: Any, wrong: list[FieldError]) -> dict[str, str]:
+    if given is None:
+        return {}
+    by_skill = given if isinstance(given, dict) else {OTHERS: given}
+    for skill, policy in by_skill.items():
+        if policy not in POLICIES:
+            field = "params.on_failure" if by_skill is not given else f"params.on_failure.{skill}"
+            wrong.append(FieldError(field, f"one of {', '.join(POLICIES)}, or an object of one for each skill"))
+    return dict(by_skill)
+
+
+def _budget(given: Any, settings: Settings, wrong: list[FieldError]) -> dict[str, float]:
+    budget = bounds(settings)
+    if given is None:
+        return budget
+    if not isinstance(given, dict):
+        wrong.append(FieldError("params.budget", f"an object of {', '.join(_LIMITS)}"))
+        return budget
+    for name, value in given.items():
+        where = f"params.budget.{name}"
+        if name not in _LIMITS:
+            wrong.append(FieldError(where, f"no such budget; there are {', '.join(_LIMITS)}"))
+        elif isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value <= 0:
+            wrong.append(FieldError(where, "a number greater than 0"))
+        elif value > budget[name]:
+            wrong.append(FieldError(where, f"at most {budget[name]:g} ({env_names(_LIMITS[name])[0]})"))
+        else:
+            budget[name] = value
+    return budget

@@ -1,0 +1,208 @@
+"""Goals through a dispatcher: what a failed step brings about, what the budget allows, and recipes."""
+
+import json
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from seedcore.cognitive.planner import Bounds, find_plan
+from seedcore.dispatch.planning import renamed
+from seedcore.dispatch.ports import Decision, PlanAsk
+from seedcore.settings import load_settings
+from seedcore.skills.calls import Call, Completion
+from seedcore.skills.registry import SkillRegistry
+from seedcore.skills.signatures import signatures
+from seedcore.tasks import queries
+from seedcore.tasks.intake import Submission
+
+from .conftest import FAST, ScriptedHosts, World, bad, good
+
+pytestmark = pytest.mark.integration
+REGISTRY = SkillRegistry.load(load_settings())
+SKILLS = signatures(REGISTRY.values())
+RESULTS: dict[str, dict[str, Any]] = {
+    "http.fetch": {"text": "a b", "status": 200, "url": "u", "title": "t", "content_type": "text/html"},
+    "text.keywords": {"keywords": ["a"], "scores": [1.0]},
+    "text.summarize": {"summary": "a", "sentences": ["a"]},
+}
+
+
+class Searching:
+    """A brain that plans by search, as the Cognitive service does."""
+
+    def __init__(self) -> None:
+        self.asked: list[PlanAsk] = []
+
+    async def decide(self, tasks: Any, feedback: Any) -> list[Decision]:
+        return [Decision("plan", "goal", "test") if t.type == "goal" else FAST for t in tasks]
+
+    async def plan(self, ask: PlanAsk) -> dict[str, Any]:
+        self.asked.append(ask)
+        bounds = Bounds(ask.max_steps or 16)
+        plan = find_plan(ask.goal, ask.inputs, SKILLS, bounds, without=ask.without, done=ask.done)
+        steps = [{"id": s.id, "skill": s.skill, "params": s.params, "needs": list(s.needs)} for s in plan.steps]
+        return {"steps": steps, "output": plan.output}
+
+
+def hosts(*failing: str, usage: tuple[float, float] | None = None) -> ScriptedHosts:
+    def behave(call: Call) -> Completion:
+        if call.skill in failing:
+            return bad(call, retryable=False)
+        result = json.dumps(RESULTS[call.skill]) if call.skill in RESULTS else call.params
+        return good(call)._replace(result=result, usage=usage)
+
+    return ScriptedHosts(behave)
+
+
+async def goal(world: World, *wanted: str, **params: Any) -> UUID:
+    given = {"goal": list(wanted), "inputs": {"url": "http://x/"}, **params}
+    async with world.database.connection() as connection:
+        submission = Submission(world.settings, REGISTRY)
+        return (await submission.one(connection, {"type": "goal", "params": given}))[1].id
+
+
+async def steps(world: World, task_id: UUID) -> list[queries.TaskRecord]:
+    async with world.database.connection() as connection:
+        return await queries.children(connection, task_id)
+
+
+async def test_a_goal_goes_on_without_the_skill_that_it_may_skip(world: World):
+    async with world.dispatcher(Searching(), hosts("text.keywords")):
+        task_id = await goal(world, "summary", "keywords", on_failure={"text.keywords": "skip"})
+        record = await world.until(task_id, "completed")
+    assert record.result == {"summary": "a"}
+
+
+async def test_a_goal_is_planned_anew_without_the_failed_skill_and_nothing_done_is_repeated(world: World):
+    brain, machines = Searching(), hosts("text.keywords")
+    async with world.dispatcher(brain, machines):
+        # The title is there already; without keywords there is no way.
+        task_id = await goal(world, "title", "keywords", on_failure="replan")
+        record = await world.until(task_id, "failed")
+    assert record.error is not None
+    assert record.error["code"] == "no_plan"
+    assert [ask.without for ask in brain.asked] == [(), ("text.keywords",)]
+    assert list(brain.asked[1].done.values()) == ["http.fetch"]
+    assert [c.skill for c in machines.calls].count("http.fetch") == 1
+
+
+async def test_steps_of_a_new_plan_take_from_those_that_were_done(world: World, monkeypatch: pytest.MonkeyPatch):
+    brain = Searching()
+    broken = {"text.summarize"}
+
+    def behave(call: Call) -> Completion:
+        if call.skill in broken:
+            return bad(call, retryable=False)
+        return good(call)._replace(result=json.dumps(RESULTS[call.skill]))
+
+    async def second(ask: PlanAsk) -> dict[str, Any]:
+        if ask.without:
+            # As if another skill gave the summary, too.
+            broken.clear()
+            ask = PlanAsk(ask.goal, ask.inputs, ask.max_steps, (), ask.done)
+        return await Searching.plan(brain, ask)
+
+    monkeypatch.setattr(brain, "plan", second)
+    machines = ScriptedHosts(behave)
+    async with world.dispatcher(brain, machines):
+        task_id = await goal(world, "summary", "status", on_failure="replan")
+        record = await world.until(task_id, "completed")
+    assert record.result == {"summary": "a", "status": 200}
+    assert [c.skill for c in machines.calls] == ["http.fetch", "text.summarize", "text.summarize"]
+    assert json.loads(machines.calls[-1].params)["text"] == "a b"
+    made = [(r.step, str(r.status)) for r in await steps(world, task_id)]
+    assert made == [("s1", "completed"), ("s2", "failed"), ("r1.s2", "completed")]
+
+
+async def test_a_goal_whose_plan_has_more_steps_than_its_budget_is_not_begun(world: World):
+    machines = hosts()
+    async with world.dispatcher(Searching(), machines):
+        record = await world.until(await goal(world, "summary", budget={"steps": 1}), "failed")
+    assert record.error is not None
+    assert record.error["code"] in ("no_plan", "budget_exceeded")
+    assert machines.calls == []
+
+
+async def test_the_steps_of_a_new_plan_count_on(world: World):
+    async with world.dispatcher(Searching(), hosts("text.summarize")):
+        record = await world.until(await goal(world, "summary", on_failure="replan", budget={"steps": 2}), "failed")
+    assert record.error == {"code": "budget_exceeded", "message": "its budget of 2 steps is used up"}
+
+
+async def test_what_skills_report_is_held_against_the_budget(world: World):
+    async with world.dispatcher(Searching(), hosts(usage=(600.0, 0.5))):
+        within, over = await goal(world, "summary"), await goal(world, "summary", budget={"tokens": 1000})
+        await world.until(within, "completed")
+        record = await world.until(over, "failed")
+        async with world.database.connection() as connection:
+            shown = await queries.plan_of(connection, within)
+    assert record.error is not None
+    assert record.error["code"] == "budget_exceeded"
+    assert shown is not None
+    assert (shown["spent"]["tokens"], shown["spent"]["money"]) == (1200.0, 1.0)
+
+
+async def test_the_sixth_goal_of_a_kind_runs_the_recipe_and_a_failing_recipe_goes(world: World):
+    brain, failing = Searching(), set[str]()
+
+    def behave(call: Call) -> Completion:
+        done = good(call)._replace(result=json.dumps(RESULTS[call.skill]))
+        return bad(call, retryable=False) if call.skill in failing else done
+
+    async with world.dispatcher(brain, ScriptedHosts(behave)):
+        for n in range(6):
+            record = await world.until(await goal(world, "summary", n=n), "completed")
+            assert record.decision is not None
+            assert (record.decision["route"], record.decision["rule"]) == (
+                ("plan", "goal") if n < 5 else ("fast", "recipe")
+            )
+        assert len(brain.asked) == 5
+        # Another kind of goal: other inputs, or other fields.
+        await world.until(await goal(world, "summary", inputs={"text": "a b"}), "completed")
+        assert len(brain.asked) == 6
+        failing.add("text.summarize")
+        asked = len(brain.asked)
+        for _ in range(5):
+            await world.until(await goal(world, "summary"), "failed")
+        assert len(brain.asked) > asked
+
+
+@pytest.mark.parametrize(
+    "plan",
+    [
+        {"steps": [{"id": "a", "skill": "no.such", "params": {}, "needs": []}], "output": {}},
+        {"steps": [{"id": "a", "skill": "text.summarize", "params": {"text": 5}, "needs": []}], "output": {}},
+        {"steps": [], "output": {}},
+        {
+            "steps": [{"id": str(n), "skill": "echo", "params": {"value": 1}, "needs": []} for n in range(17)],
+            "output": {},
+        },
+    ],
+    ids=["unknown skill", "wrong type", "no steps", "too many steps"],
+)
+async def test_no_plan_is_stored_that_does_not_hold(
+    world: World, monkeypatch: pytest.MonkeyPatch, plan: dict[str, Any]
+):
+    brain = Searching()
+
+    async def answers(ask: PlanAsk) -> dict[str, Any]:
+        return plan
+
+    monkeypatch.setattr(brain, "plan", answers)
+    async with world.dispatcher(brain, hosts()):
+        task_id = await goal(world, "summary")
+        record = await world.until(task_id, "failed")
+    assert record.error is not None
+    assert record.error["code"] in ("invalid_input", "budget_exceeded")
+    assert await steps(world, task_id) == []
+
+
+def test_renaming_leaves_what_is_not_the_plans_own():
+    plan = {
+        "steps": [{"id": "s2", "skill": "x", "params": {"a": {"$from": "s1", "field": "f"}}, "needs": ["s1"]}],
+        "output": {"y": {"$from": "s2", "field": "g"}, "z": {"$from": "inputs", "field": "z"}},
+    }
+    moved = renamed(plan, "r1.", {"s1": "x"})
+    assert moved["steps"][0] == {**plan["steps"][0], "id": "r1.s2"}  # type: ignore[index]
+    assert moved["output"] == {"y": {"$from": "r1.s2", "field": "g"}, "z": {"$from": "inputs", "field": "z"}}
