@@ -160,6 +160,8 @@ def test_secrets_show_in_no_representation(monkeypatch: pytest.MonkeyPatch):
         "NEO4J_PASSWORD": SECRET,
         "SEEDCORE_MYSQL_DSN": f"mysql+mysqlconnector://u:{SECRET}@h/db",
         "SEEDCORE_API_KEYS": SECRET,
+        "SEEDCORE_API_KEY": SECRET,
+        "SEEDCORE_APPROVER_KEYS": f"ann:{SECRET}",
     }
     for name, value in values.items():
         monkeypatch.setenv(name, value)
@@ -167,6 +169,7 @@ def test_secrets_show_in_no_representation(monkeypatch: pytest.MonkeyPatch):
     for shown in (repr(settings), str(settings), settings.model_dump_json(), str(settings.model_dump())):
         assert SECRET not in shown
     assert settings.api_key_list == (SECRET,)
+    assert settings.approvers == {SECRET: "ann"}
     assert {env_names(name)[0] for name in SECRET_FIELDS} == set(values)
 
 

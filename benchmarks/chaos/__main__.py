@@ -14,6 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from benchmarks.chaos import report
 from benchmarks.chaos.plan import KINDS
+from benchmarks.chaos.plans import run_plans
 from benchmarks.chaos.trial import Options, Trial, run_seed
 
 _KINDS = f"kinds of process to strike (default: all): {', '.join(KINDS)}"
@@ -30,6 +31,8 @@ def main() -> int:
     parser.add_argument("--patience", type=float, default=180.0, metavar="S", help="longest wait for the last end")
     parser.add_argument("--only", nargs="+", choices=list(KINDS), default=list(KINDS), metavar="KIND", help=_KINDS)
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="copy the logs of a seed with findings there")
+    parser.add_argument("--plans", type=int, metavar="N", help="N goals of six steps instead, a kill at each boundary")
+    parser.add_argument("--waves", type=int, default=10, help="waves that the goals of --plans come in")
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args()
     options = Options(
@@ -37,6 +40,10 @@ def main() -> int:
     )
     # What goes on is said beside the result, so that --json leaves standard output to the JSON.
     aside = Console(stderr=True)
+    if given.plans:
+        outcome = run_plans(given.plans, given.waves, given.lease, aside)
+        print(json.dumps(outcome.as_json(), indent=1))
+        return 0 if outcome.clean else 1
     aside.print(f"SEEDCORE_LEASE_S={options.lease_s:g} here, so that stops outlast leases; the default is longer.")
     trials = [_seed(seed, options, aside) for seed in given.seeds]
     if given.json:

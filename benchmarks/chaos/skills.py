@@ -43,17 +43,18 @@ class Done(BaseModel):
 async def work(params: Work, context: SkillContext) -> Done:
     """Sleep, and leave a line at the beginning and one at the end."""
     run = uuid4().hex
-    _note("begin", run, task=context.task_id, token=context.lease_token, attempt=context.attempt)
+    note("begin", run, task=context.task_id, token=context.lease_token, attempt=context.attempt)
     try:
         await asyncio.sleep(params.sleep_ms / 1000)
     except asyncio.CancelledError:
-        _note("cut", run)
+        note("cut", run)
         raise
-    _note("end", run)
+    note("end", run)
     return Done(run=run, token=context.lease_token, attempt=context.attempt)
 
 
-def _note(what: str, run: str, **facts: Any) -> None:
+def note(what: str, run: str, **facts: Any) -> None:
+    """Write a line into the journal."""
     line = json.dumps({"what": what, "run": run, "at": time.time(), "pid": os.getpid(), **facts})
     os.write(_journal(), f"{line}\n".encode())
 

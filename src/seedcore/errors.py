@@ -109,6 +109,12 @@ class UnauthorizedError(SeedCoreError):
     code, status, title = "unauthorized", 401, "Unauthorized"
 
 
+class ForbiddenError(SeedCoreError):
+    """The API key is known, but may not do this."""
+
+    code, status, title = "forbidden", 403, "Forbidden"
+
+
 class NotFoundError(SeedCoreError):
     """There is no such thing."""
 

@@ -4,6 +4,7 @@
 """
 
 import os
+import re
 import tempfile
 from functools import lru_cache
 from pathlib import Path
@@ -98,6 +99,17 @@ class Settings(BaseSettings):
         SecretStr(""),
         validation_alias=_env("SEEDCORE_API_KEYS"),
         description="Comma-separated API keys. When set, every request but /health needs one.",
+    )
+    api_key: SecretStr = Field(
+        SecretStr(""),
+        validation_alias=_env("SEEDCORE_API_KEY"),
+        description="Key that the command line sends; unset: the first of SEEDCORE_API_KEYS.",
+    )
+    approver_keys: SecretStr = Field(
+        SecretStr(""),
+        validation_alias=_env("SEEDCORE_APPROVER_KEYS"),
+        description="Comma-separated `NAME:KEY`. When set, only who sends one of these keys approves and refuses "
+        "tasks; the name is recorded. Each is an API key, too.",
     )
     request_timeout_s: float = Field(
         60.0,
@@ -403,6 +415,18 @@ class Settings(BaseSettings):
         description="Most money that the budget of a plan may give, in the currency that skills report; "
         "also that of plans that name none.",
     )
+    approval_s: float = Field(
+        604_800.0,
+        gt=0,
+        le=31_536_000,
+        validation_alias=_env("SEEDCORE_APPROVAL_S"),
+        description="How long a task waits for a person's approval where its skill does not say.",
+    )
+    approval_on_expiry: Literal["reject", "release"] = Field(
+        "reject",
+        validation_alias=_env("SEEDCORE_APPROVAL_ON_EXPIRY"),
+        description="What becomes of a task that nobody approved or refused in that time.",
+    )
     recipe_after: int = Field(
         5,
         ge=0,
@@ -607,6 +631,16 @@ class Settings(BaseSettings):
             raise ValueError(f"must be a URL that begins with {' or '.join(f'{s}://' for s in allowed)}")
         return value
 
+    @field_validator("approver_keys", mode="after")
+    @classmethod
+    def _named_keys(cls, value: SecretStr) -> SecretStr:
+        pairs = [pair.strip() for pair in value.get_secret_value().split(",") if pair.strip()]
+        if not all(re.fullmatch(r"[\w.@-]{1,63}:[^\s:]+", pair, re.ASCII) for pair in pairs):
+            raise ValueError("must be NAME:KEY, several separated by commas; letters, digits and . @ - _ in names")
+        if len({pair.partition(":")[2] for pair in pairs}) < len(pairs):
+            raise ValueError("must have a different key for each name")
+        return value
+
     @property
     def base_url(self) -> str:
         """Where the Serve applications answer HTTP, without a slash at the end."""
@@ -622,6 +656,17 @@ class Settings(BaseSettings):
     def api_key_list(self) -> tuple[str, ...]:
         """The configured API keys."""
         return tuple(k.strip() for k in self.api_keys.get_secret_value().split(",") if k.strip())
+
+    @property
+    def approvers(self) -> dict[str, str]:
+        """Names of approvers by their key."""
+        pairs = (pair.strip() for pair in self.approver_keys.get_secret_value().split(","))
+        return {key: name for name, _, key in (pair.partition(":") for pair in pairs if pair)}
+
+    @property
+    def client_key(self) -> str | None:
+        """The key that the command line sends."""
+        return self.api_key.get_secret_value() or next(iter(self.api_key_list), None)
 
     @property
     def skill_modules(self) -> tuple[str, ...]:

@@ -140,6 +140,11 @@ async def test_a_goal_needs_no_skill(http: httpx.AsyncClient):
         ({"type": "echo", "params": {"value": 2**70}}, ["params"]),
         ({"type": "goal", "params": {}}, ["params.goal"]),
         ({"type": "goal", "params": {"goal": "x", "inputs": []}}, ["params.inputs"]),
+        ({"type": "goal", "params": {"goal": "x", "on_failure": "panic"}}, ["params.on_failure"]),
+        ({"type": "goal", "params": {"goal": "x", "on_failure": {"none": "skip"}}}, ["params.on_failure.none"]),
+        ({"type": "goal", "params": {"goal": "x", "budget": {"steps": 17}}}, ["params.budget.steps"]),
+        ({"type": "goal", "params": {"goal": "x", "budget": {"tokens": 0}}}, ["params.budget.tokens"]),
+        ({"type": "goal", "params": {"goal": "x", "budget": {"days": 1}}}, ["params.budget.days"]),
     ],
     ids=lambda value: json.dumps(value)[:60] if isinstance(value, dict) else "",
 )

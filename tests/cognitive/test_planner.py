@@ -256,3 +256,30 @@ def test_every_plan_is_valid_and_the_cheapest_and_none_is_missed(world):
     for goal in goals:
         if goal not in skills:
             assert goal in plan.output
+
+
+def test_what_failed_is_left_out_and_another_way_is_found():
+    more = WEB | library(skill("text.short", "text:string", "summary:string"))
+    plan = find_plan("summary", {"text": "a"}, more, without=["text.short"])
+    assert names(plan) == ["text.summarize"]
+    with pytest.raises(NoPlanError):
+        find_plan("summary", {"text": "a"}, more, without=["text.short", "text.summarize"])
+    with pytest.raises(NoPlanError):
+        find_plan("text.summarize", {"text": "a"}, WEB, without=["text.summarize"])
+
+
+def test_steps_that_are_done_are_taken_from_and_not_repeated():
+    done = {"s1": "http.fetch", "s2": "text.keywords"}
+    plan = find_plan(["report", "text.keywords"], {"url": "http://x/"}, WEB, without=["echo"], done=done)
+    assert names(plan) == ["text.summarize", "report"]
+    assert [s.id for s in plan.steps] == ["s3", "s4"]
+    assert plan.steps[0].params == {"text": {FROM: "s1", "field": "text"}}
+    assert plan.steps[1].needs == ("s2", "s3")
+    assert plan.output["keywords"] == {FROM: "s2", "field": "keywords"}
+    validate_plan(plan, WEB, done=done)
+
+
+def test_when_all_of_the_goal_is_done_no_step_is_left():
+    plan = find_plan("status", {"url": "http://x/"}, WEB, done={"s1": "http.fetch"})
+    assert (plan.steps, plan.output) == ((), {"status": {FROM: "s1", "field": "status"}})
+    validate_plan(plan, WEB, done={"s1": "http.fetch"})

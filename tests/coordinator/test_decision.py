@@ -57,6 +57,17 @@ def test_a_known_skill_goes_straight_to_an_agent_of_its_organ():
     assert decision.evidence is None, "there is no valve yet, and no number stands for it"
 
 
+def test_a_skill_that_needs_approval_waits_until_a_person_released_the_task():
+    made = fleet(utility=2)
+    made.approvals = {"echo": 60.0, "text.shout": None}
+    waits, released, other = decide(
+        [*facts("echo"), *facts("echo", approved=True), *facts("text.shout")], made, Choices(1.0)
+    )
+    assert (waits.route, waits.rule, waits.hold_s) == ("hold", "skill_approval", 60.0)
+    assert (released.route, released.rule) == ("fast", "known_skill")
+    assert (other.route, other.hold_s) == ("hold", None)
+
+
 def test_a_goal_needs_a_plan():
     (decision,) = decide(facts("goal"), fleet(), Choices(1.0))
     assert (decision.route, decision.rule, decision.agent) == ("plan", "goal", None)

@@ -66,16 +66,17 @@ async def test_a_plan_that_the_database_does_not_take_is_tried_again(world: Worl
 
 async def test_a_step_whose_input_is_missing_fails_its_plan_and_no_neighbour(world: World):
     plan = {
-        "steps": [step("a", "inputs", "x"), step("b", "a", "no_such_field")],
+        "steps": [step("a", "inputs", "x"), {**step("b", "a", "value"), "needs": ["a"]}],
         "output": {"y": {"$from": "b", "field": "value"}},
     }
-    hosts = ScriptedHosts(good)
+    # The first step's skill does not give what its model declares.
+    hosts = ScriptedHosts(lambda call: good(call)._replace(result="{}"))
     async with world.dispatcher(ScriptedBrain(decision=plan_goals, a_plan=plan), hosts):
         goal_id = await goal(world, max_attempts=2)
         record = await world.until(goal_id, "failed")
         assert record.error is not None
         assert record.error["code"] == "step_failed"
-        assert "no_such_field" in record.error["message"]
+        assert "no earlier step's result has what this one takes: 'value'" in record.error["message"]
         (neighbour,) = await world.submit(1)
         await world.until(neighbour, "completed")
 

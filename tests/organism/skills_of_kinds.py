@@ -76,6 +76,35 @@ def process_echo(params: Value, context: SkillContext) -> Value:
     return Value(value=[params.value, os.getpid(), context.task_id, context.agent_id, context.attempt])
 
 
+def _spend(context: SkillContext) -> None:
+    context.spend(tokens=10, money=0.5)
+    context.spend(tokens=5)
+
+
+@skill("async.spend")
+async def async_spend(params: Value, context: SkillContext) -> Value:
+    _spend(context)
+    return params
+
+
+@skill("thread.spend")
+def thread_spend(params: Value, context: SkillContext) -> Value:
+    _spend(context)
+    raise ValueError("what it spent is spent")
+
+
+@skill("process.spend", process=True, timeout_s=30)
+def process_spend(params: Value, context: SkillContext) -> Value:
+    _spend(context)
+    return params
+
+
+@skill("async.overdraw")
+async def async_overdraw(params: Value, context: SkillContext) -> Value:
+    context.spend(tokens=-1)
+    return params
+
+
 @skill("process.spin", process=True, timeout_s=30)
 def process_spin(params: Value, context: SkillContext) -> Value:
     """Never ends, and holds the interpreter."""

@@ -270,3 +270,19 @@ async def test_one_agents_backlog_holds_up_no_other_agent(make: Make):
         async for chunk in executor.run([*greedy, call("async.swallow", 0, task="modest", agent="modest")]):
             order += [c.task_id for c in chunk]
     assert order.index("modest") <= 2
+
+
+@pytest.mark.parametrize("kind", ["async", "thread", "process"])
+async def test_what_a_skill_spends_goes_with_its_end_whatever_end(make: Make, kind: str):
+    done = (await run(make(), [call(f"{kind}.spend", 1)]))["t-1"]
+    assert (done.ok, done.usage) == (kind != "thread", (15.0, 0.5))
+
+
+async def test_a_skill_that_reports_nothing_spent_nothing(make: Make):
+    assert (await run(make(), [call("thread.loop")]))["t-1"].usage is None
+
+
+async def test_nobody_spends_less_than_nothing(make: Make):
+    done = (await run(make(), [call("async.overdraw", 1)]))["t-1"]
+    assert (done.ok, done.usage) == (False, None)
+    assert "tokens" in str(done.error_message)

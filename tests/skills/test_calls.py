@@ -27,3 +27,9 @@ def test_columns_of_different_lengths_are_refused():
     columns[1] = columns[1][:-1]
     with pytest.raises(ValueError, match="argument 2"):
         calls_of(tuple(columns))
+
+
+def test_usage_crosses_only_when_somebody_reported_some():
+    assert len(to_columns(ENDS)) == len(Completion._fields) - 1
+    spent = [ENDS[0]._replace(usage=(3.0, 0.5)), *ENDS[1:]]
+    assert completions_of(to_columns(spent)) == spent

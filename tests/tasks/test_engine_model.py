@@ -361,8 +361,33 @@ class Engine(RuleBasedStateMachine):
     @action(weight=2, pick=picks, needs=lambda self: self.model.of("leases"))
     def a_task_waits_for_a_person(self, pick: int) -> None:
         (task,) = self.some(self.model.of("leases"), pick)
-        assert self.run(leases.hold(self.connection, [(task.id, task.token, '{"route": "hold"}')])) == {task.id}
+        parked = leases.hold(self.connection, [(task.id, task.token, '{"route": "hold"}')], expires_s=3600)
+        assert self.run(parked) == {task.id}
         self.model.hold(task)
+
+    @action(
+        pick=picks,
+        most=few,
+        released=st.booleans(),
+        needs=lambda self: any(t.held == "approval" for t in self.model.of("held")),
+    )
+    def nobody_decides_in_time(self, pick: int, most: int, released: bool) -> None:
+        late = self.some([t for t in self.model.of("held") if t.held == "approval"], pick, most)
+        policy = "release" if released else "reject"
+        self.fetch(
+            "update seedcore.held set expires_at = now() - interval '1 s', on_expiry = $2 where id = any($1::uuid[])",
+            [t.id for t in late],
+            policy,
+        )
+        waiting = self.waiting
+        assert self.run(reap.expire_approvals(self.connection)) == len(late)
+        for task in late:
+            if released:
+                self.model.enter(task)
+            else:
+                self.model.end(task, "failed", "approval_expired")
+        if not released:
+            self.model.settle(late, waiting)
 
     @action(
         weight=5,

@@ -48,3 +48,11 @@ def test_what_does_not_hold_is_named(plan: Plan, field: str):
     with pytest.raises(InvalidInputError) as caught:
         validate_plan(plan, WEB)
     assert field in [e.field for e in caught.value.errors]
+
+
+def test_a_plan_has_at_least_one_step_and_at_most_so_many():
+    validate_plan(GOOD, WEB, most=2)
+    for plan, most in ((GOOD, 1), (replace(GOOD, steps=(), output={}), 2)):
+        with pytest.raises(InvalidInputError) as caught:
+            validate_plan(plan, WEB, most=most)
+        assert "steps" in [e.field for e in caught.value.errors]

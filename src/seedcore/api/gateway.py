@@ -18,6 +18,7 @@ class Gateway:
     def __init__(self, settings: Settings) -> None:
         skills = SkillRegistry.load(settings)
         self.database = Database(settings, size=8, name="seedcore-gateway")
+        self.approvers = settings.approvers
         self.feed = EventFeed(self.database)
         self.submission = Submission(settings, skills)
         self.skill_list = [
@@ -26,6 +27,7 @@ class Gateway:
                 "organ": spec.organ,
                 "timeout_s": spec.timeout_s or settings.skill_timeout_s,
                 "description": spec.description,
+                "approval": spec.approval,
                 "params_schema": spec.params.model_json_schema(),
                 "result_schema": spec.result.model_json_schema(),
             }

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import APIRouter, Header, Path, Query, Response
+from fastapi import APIRouter, Header, Path, Query, Request, Response
 
 from seedcore.api.gateway import TheGateway
 from seedcore.api.schemas import BatchIn, BatchOut, RejectIn, TaskQuery, parse_uuid
@@ -14,7 +14,7 @@ from seedcore.tasks import control, queries
 from seedcore.tasks.model import Status
 from seedcore.tasks.records import event_json, task_json
 from seedcore.tasks.schemas import QUEUE_NAME
-from seedcore.utils.web import EventStream
+from seedcore.utils.web import EventStream, approver_of
 
 router = APIRouter(prefix="/api/v1")
 QueueName = Annotated[str, Path(pattern=QUEUE_NAME)]
@@ -126,17 +126,21 @@ async def retry_task(task_id: UUID, gateway: TheGateway) -> dict[str, Any]:
 
 
 @router.post("/tasks/{task_id}/approve", status_code=202, tags=["tasks"])
-async def approve_task(task_id: UUID, gateway: TheGateway) -> dict[str, Any]:
-    """Release a task that waits for a person."""
+async def approve_task(task_id: UUID, gateway: TheGateway, request: Request) -> dict[str, Any]:
+    """Release a task that waits for a person; 403 when there are approvers, and the key is none of theirs."""
+    by = approver_of(request, gateway.approvers)
     async with gateway.database.connection() as connection:
-        return task_json(await control.approve(connection, task_id))
+        return task_json(await control.approve(connection, task_id, by))
 
 
 @router.post("/tasks/{task_id}/reject", status_code=202, tags=["tasks"])
-async def reject_task(task_id: UUID, gateway: TheGateway, body: RejectIn | None = None) -> dict[str, Any]:
-    """Refuse a task that waits for a person."""
+async def reject_task(
+    task_id: UUID, gateway: TheGateway, request: Request, body: RejectIn | None = None
+) -> dict[str, Any]:
+    """Refuse a task that waits for a person; 403 when there are approvers, and the key is none of theirs."""
+    by = approver_of(request, gateway.approvers)
     async with gateway.database.connection() as connection:
-        return task_json(await control.reject(connection, task_id, (body or RejectIn()).reason))
+        return task_json(await control.reject(connection, task_id, (body or RejectIn()).reason, by))
 
 
 @router.get("/queue", tags=["queue"])

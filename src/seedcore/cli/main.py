@@ -21,6 +21,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+TaskId = Annotated[str, typer.Argument(help="The task's id.")]
+AsJson = Annotated[bool, typer.Option("--json", help="The task as one JSON object.")]
+
 config_app = typer.Typer(help="The settings: what there is, and what holds here.", no_args_is_help=True)
 app.add_typer(config_app, name="config")
 skill_app = typer.Typer(help="Skills of your own.", no_args_is_help=True)
@@ -96,6 +99,26 @@ def restore(
 
     done = bring_back(load_settings(), source, replace=replace)
     print(f"schema {done.schema_version}, {done.total} rows of {len(done.rows)} tables; next: seedcore migrate")
+
+
+@app.command()
+def approve(task_id: TaskId, as_json: AsJson = False) -> None:
+    """Release a task that waits for a person. Exit status: 0 released, 1 refused or nobody answers, 2 that is no id."""
+    from seedcore.cli.approvals import decide
+
+    print(decide(load_settings(), task_id, None, as_json=as_json))
+
+
+@app.command()
+def reject(
+    task_id: TaskId,
+    reason: Annotated[str, typer.Option("--reason", help="Why; it becomes the task's error.")],
+    as_json: AsJson = False,
+) -> None:
+    """Refuse a task that waits for a person. Exit status: 0 refused, 1 not done or nobody answers, 2 a bad argument."""
+    from seedcore.cli.approvals import decide
+
+    print(decide(load_settings(), task_id, reason, as_json=as_json))
 
 
 @skill_app.command("new")

@@ -49,7 +49,8 @@ def decide(
     tasks: Sequence[TaskFacts], fleet: Fleet, choices: Choices, considered: Considered | None = None
 ) -> list[DecisionModel]:
     """`decide_columns`, a record for each task."""
-    return records(decide_columns([task.type for task in tasks], fleet, choices, considered))
+    approved = [task.approved for task in tasks]
+    return records(decide_columns([task.type for task in tasks], fleet, choices, considered, approved))
 
 
 def records(columns: DecisionColumns) -> list[DecisionModel]:
@@ -74,7 +75,11 @@ def sent(columns: DecisionColumns) -> Decided:
 
 
 def decide_columns(
-    types: Sequence[str], fleet: Fleet, choices: Choices, considered: Considered | None = None
+    types: Sequence[str],
+    fleet: Fleet,
+    choices: Choices,
+    considered: Considered | None = None,
+    approved: Sequence[bool] = (),
 ) -> DecisionColumns:
     """Decide for a batch; tasks of one organ are placed together, each assignment counted before the next.
 
@@ -86,6 +91,7 @@ def decide_columns(
         fleet: who there is and how much waits there.
         choices: how to choose; what is owed to scouts is kept on in it.
         considered: evidence and rulings by task; a ruling comes first, but nothing runs that no skill can.
+        approved: which of them a person released; empty: none.
     """
     batch = _Batch(len(types), None if considered is None else considered.evidence)
     rulings = None if considered is None else considered.rulings
@@ -100,6 +106,9 @@ def decide_columns(
         elif organ is None:
             reason = f"no skill {task_type!r}; known: {', '.join(fleet.skills)}"
             batch.put(n, Verdict(route="reject", rule="unknown_skill", reason=reason))
+        elif task_type in fleet.approvals and not (approved and approved[n]):
+            reason, hold_s = f"{task_type} runs when a person approves it", fleet.approvals[task_type]
+            batch.put(n, Verdict(route="hold", rule="skill_approval", reason=reason, hold_s=hold_s))
         else:
             by_organ.setdefault(organ, []).append(n)
     for organ, members in by_organ.items():

@@ -26,6 +26,8 @@ class Fleet:
     _known: set[str] = field(default_factory=set)
     _organ_of_skill: dict[str, str] = field(default_factory=dict)
     _timeouts: dict[str, float] = field(default_factory=dict)
+    approvals: dict[str, float | None] = field(default_factory=dict)
+    """Skills whose tasks a person must release, and how long these wait (seconds; None: as long as others)."""
     _teams: dict[str, Team] = field(default_factory=dict)
     _organ_of_agent: dict[str, str] = field(default_factory=dict)
     _waiting: Waiting = field(default_factory=Waiting)
@@ -38,6 +40,7 @@ class Fleet:
         self.epoch = int(table["epoch"])
         self._organ_of_skill = dict(table["skills"])
         self._timeouts = dict(table["timeouts"])
+        self.approvals = dict(table.get("approvals", {}))
         self._teams = {organ: Team.of(organ, columns) for organ, columns in table["organs"].items()}
         self._columns = {}
         self._organ_of_agent = {agent: organ for organ, team in self._teams.items() for agent in team.ids}

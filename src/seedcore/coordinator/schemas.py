@@ -131,6 +131,7 @@ class DecisionModel(BaseModel):
     evidence: float | None = Field(None, description="the valve's; null while the stream has no valve")
     expected_s: float = 0.0
     timeout_s: float | None = Field(None, description="the skill's own")
+    hold_s: float | None = Field(None, description="how long the skill's tasks wait for a person")
 
 
 class Decisions(BaseModel):
@@ -153,6 +154,7 @@ class Verdict(BaseModel):
     evidence: float | None = None
     expected_s: float = 0.0
     timeout_s: float | None = None
+    hold_s: float | None = None
 
 
 class DecisionColumns(BaseModel):

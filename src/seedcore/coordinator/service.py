@@ -16,6 +16,7 @@ from seedcore.coordinator.decision import Choices, decide, decide_columns, recor
 from seedcore.coordinator.fleet import Fleet
 from seedcore.coordinator.judgement import Judgement, columns_of
 from seedcore.coordinator.memory import PAGE, rates_of
+from seedcore.coordinator.recipes import recipes
 from seedcore.coordinator.schemas import (
     CalibrateRequest,
     DecideBatch,
@@ -79,6 +80,7 @@ class CoordinatorService(ServiceBase):
             Operation("POST", "/decide-batch", self.decide_batch, DecideBatch, summary="A dispatcher's question"),
             Operation("POST", "/decide-columns", self.decide_columns, DecideColumns, summary="The same by columns"),
             Operation("POST", "/route-and-execute", self.route_and_execute, ExecuteRequest, summary="Run and wait"),
+            Operation("GET", "/recipes", self.recipes, summary="Plans that are run without asking for one"),
             Operation("GET", "/metrics", self.metrics, summary="What was decided"),
             Operation("GET", "/policy", self.policy, summary="The policy in force"),
             Operation("POST", "/policy/reload", self.reload_policy, summary="Read the policy file again"),
@@ -125,7 +127,7 @@ class CoordinatorService(ServiceBase):
     async def _decide(self, request: Question, tasks: TaskColumns) -> DecisionColumns:
         fleet = await self._learn(request)
         considered = self._judgement.consider(tasks, fleet)
-        answer = decide_columns(tasks.type, fleet, self._choices, considered)
+        answer = decide_columns(tasks.type, fleet, self._choices, considered, tasks.approved)
         fleet.decided(request.asker, request.question, sent(answer))
         counts: Counter[tuple[str | None, str]] = Counter()
         for place, count in Counter(answer.verdict).items():
@@ -167,6 +169,10 @@ class CoordinatorService(ServiceBase):
             )
         async with self._database.connection() as connection:
             return task_json(await queries.get(connection, submitted.id))
+
+    async def recipes(self) -> dict[str, Any]:
+        """Every recipe, those withdrawn among them, and how its runs ended."""
+        return {"items": await recipes(self._database)}
 
     async def metrics(self) -> dict[str, Any]:
         """Counts since this replica started."""

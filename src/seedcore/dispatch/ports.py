@@ -20,8 +20,9 @@ class HostLostError(Exception):
 class Decision:
     """What the Coordinator decided for one task; `route` is None when no agent can take it just now.
 
-    `timeout_s` is the skill's own. `expected_failure` (in [0, 1]) and `v` (seconds² that one failure weighs) are what
-    `delta_energy` was made with; None where the Coordinator does not tell.
+    `timeout_s` is the skill's own, and so is `hold_s`: how long a task that is held waits for a person.
+    `expected_failure` (in [0, 1]) and `v` (seconds² that one failure weighs) are what `delta_energy` was made with; None
+    where the Coordinator does not tell.
     """
 
     route: str | None
@@ -35,6 +36,7 @@ class Decision:
     timeout_s: float | None = None
     expected_failure: float | None = None
     v: float | None = None
+    hold_s: float | None = None
 
     def record(self) -> dict[str, Any]:
         """The part that is stored with the task."""

@@ -260,7 +260,12 @@ class Work:
     async def _hold(self, lease: Lease, decision: Decision) -> None:
         try:
             async with self._database.connection() as connection:
-                await leases.hold(connection, [(lease.id, lease.token, _text(decision))])
+                await leases.hold(
+                    connection,
+                    [(lease.id, lease.token, _text(decision))],
+                    expires_s=decision.hold_s or self._settings.approval_s,
+                    on_expiry=self._settings.approval_on_expiry,
+                )
         except DATABASE_ERRORS as error:
             self._log.warning("cannot hold, giving back", reason=f"{type(error).__name__}: {error}")
             await self._put_off([lease])

@@ -114,7 +114,7 @@ class Keeper:
             for host in self.hosts.values():
                 if host.takes_tasks and host.organ in living:
                     living[host.organ].append(host.name)
-            skills = Skills(self.skill_organs(), self._declared.timeout_s)
+            skills = Skills(self.skill_organs(), self._declared.timeout_s, self._declared.approval_s)
             members = {name: self._members_of(organ) for name, organ in self.organs.items()}
             self._table = build_table(self.epoch, members, living, self._agents.lifecycle, skills)
         return self._table

@@ -72,6 +72,7 @@ class OrganismService(ServiceBase):
         self._declared = Skills(
             {spec.name: spec.organ for spec in self._skills.values()},
             {spec.name: spec.timeout_s for spec in self._skills.values() if spec.timeout_s is not None},
+            {spec.name: spec.approval_s for spec in self._skills.values() if spec.approval},
         )
         self._database = Database(self.settings, size=3, name="seedcore-organism")
         self._changes = Changes(self._database, self._declared.organ, self.settings.energy_v)

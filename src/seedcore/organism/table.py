@@ -1,7 +1,7 @@
 """The routing table: which organ runs what, and who lives where, by columns."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from seedcore.organism.organs import OrganSpec
@@ -34,10 +34,12 @@ class Members:
 
 @dataclass(frozen=True, slots=True)
 class Skills:
-    """What the registry tells of skills: the organ that runs each, and the seconds that some declare."""
+    """What the registry tells of skills: the organ that runs each, the seconds that some declare, and those that need a
+    person's approval, with the seconds that they wait for it (None: as long as others)."""
 
     organ: Mapping[str, str]
     timeout_s: Mapping[str, float]
+    approval_s: Mapping[str, float | None] = field(default_factory=dict)
 
 
 def build_table(
@@ -57,11 +59,13 @@ def build_table(
         skills: see `Skills`.
 
     Returns:
-        `{epoch, skills: {skill: organ}, timeouts: {skill: seconds}, organs: {organ: {hosts: [name], agents: [id],
+        `{epoch, skills: {skill: organ}, timeouts: {skill: seconds}, approvals: {skill: seconds or null},
+        organs: {organ: {hosts: [name], agents: [id],
         host: [place in hosts], scouts: [place in agents], archived: [place in agents]}}}`
     """
     organs = {name: _organ(own, sorted(hosts.get(name, ())), lifecycle) for name, own in members.items()}
-    return {"epoch": epoch, "skills": dict(skills.organ), "timeouts": dict(skills.timeout_s), "organs": organs}
+    declared = {"timeouts": dict(skills.timeout_s), "approvals": dict(skills.approval_s)}
+    return {"epoch": epoch, "skills": dict(skills.organ), **declared, "organs": organs}
 
 
 def _organ(members: Members, hosts: Sequence[str], lifecycle: Mapping[str, str]) -> dict[str, Any]:

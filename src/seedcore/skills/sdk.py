@@ -73,6 +73,8 @@ class SkillSpec:
     slow: bool = False
     kind: Kind = Kind.ASYNC
     role: str | None = None
+    approval: bool = False
+    approval_s: float | None = None
 
 
 def skill(
@@ -84,6 +86,8 @@ def skill(
     slow: bool = False,
     process: bool = False,
     role: str | None = None,
+    approval: bool = False,
+    approval_s: float | None = None,
 ) -> Callable[[Function], Function]:
     """Declare a function as the skill `name`.
 
@@ -99,6 +103,9 @@ def skill(
         process: run a plain `def` in a process of its own, not in a thread. It must be importable by its name, at a
             module's top level; params and result cross as JSON; its context has no clients and no memory.
         role: what an agent that succeeds at it proves to be good at; one of the roles that the organ declares.
+        approval: a person must release each of its tasks before it runs.
+        approval_s: seconds that such a task waits for that; SEEDCORE_APPROVAL_S when None. What comes then is
+            SEEDCORE_APPROVAL_ON_EXPIRY.
 
     Raises:
         TypeError: the function is not fit for its kind, its first parameter or its result is not a pydantic model, or
@@ -109,9 +116,12 @@ def skill(
         where = f"skill {name!r} ({getattr(function, '__module__', '')}.{getattr(function, '__qualname__', function)})"
         if role is not None and not ORGAN.fullmatch(role):
             raise TypeError(f"{where}: role {role!r} must match {ORGAN.pattern}")
+        if approval_s is not None and not (approval and 0 < approval_s <= 31_536_000):
+            raise TypeError(f"{where}: approval_s is for approval=True, and at most a year (31536000)")
         kind = _kind(where, function, process)
         spec = _spec(where, name, organ, timeout_s, function)
-        setattr(function, MARK, replace(spec, kind=kind, retry=retry or RetryPolicy(), slow=slow, role=role))
+        spec = replace(spec, kind=kind, retry=retry or RetryPolicy(), slow=slow, role=role)
+        setattr(function, MARK, replace(spec, approval=approval, approval_s=approval_s))
         return function
 
     return declare

@@ -43,18 +43,18 @@ async def retry(connection: asyncpg.Connection, task_id: UUID) -> TaskRecord:
     return await _after(connection, task_id, row is not None, "retry a task that has not failed or been cancelled")
 
 
-async def approve(connection: asyncpg.Connection, task_id: UUID) -> TaskRecord:
-    """Release a task that waits for a person.
+async def approve(connection: asyncpg.Connection, task_id: UUID, by: str | None = None) -> TaskRecord:
+    """Release a task that waits for a person; `by` is who does it, kept in its events.
 
     Raises:
         NotFoundError: there is no such task.
         ConflictError: it does not wait for approval.
     """
-    row = await connection.fetchrow(sql.APPROVE, task_id)
+    row = await connection.fetchrow(sql.APPROVE, [task_id], by, "request")
     return await _after(connection, task_id, row is not None, "approve a task that does not wait for approval")
 
 
-async def reject(connection: asyncpg.Connection, task_id: UUID, reason: str) -> TaskRecord:
+async def reject(connection: asyncpg.Connection, task_id: UUID, reason: str, by: str | None = None) -> TaskRecord:
     """Refuse a task that waits for a person; it ends as failed with code `approval_rejected`.
 
     Raises:
@@ -62,7 +62,8 @@ async def reject(connection: asyncpg.Connection, task_id: UUID, reason: str) -> 
         ConflictError: it does not wait for approval.
     """
     async with connection.transaction():
-        row = await connection.fetchrow(sql.REJECT, task_id, reason)
+        message = reason if by is None else f"{by}: {reason}"
+        row = await connection.fetchrow(sql.REJECT, [task_id], by, "request", "approval_rejected", message)
         if row is not None:
             await connection.execute(sql.SETTLE, [task_id])
     return await _after(connection, task_id, row is not None, "reject a task that does not wait for approval")

@@ -184,9 +184,25 @@ async def release(
     return {row["id"] for row in rows}
 
 
-async def hold(connection: asyncpg.Connection, held: Sequence[tuple[UUID, int, str]]) -> set[UUID]:
-    """Park tasks until a person releases them; items are (id, token, decision as JSON text)."""
-    rows = await connection.fetch(sql.HOLD, [h[0] for h in held], [h[1] for h in held], [h[2] for h in held])
+async def hold(
+    connection: asyncpg.Connection,
+    held: Sequence[tuple[UUID, int, str]],
+    *,
+    expires_s: float | None = None,
+    on_expiry: str = "reject",
+) -> set[UUID]:
+    """Park tasks until a person releases them; items are (id, token, decision as JSON text).
+
+    After `expires_s` seconds the reaper does what `on_expiry` says: `reject` or `release`; None: they wait for ever.
+    """
+    rows = await connection.fetch(
+        sql.HOLD,
+        [h[0] for h in held],
+        [h[1] for h in held],
+        [h[2] for h in held],
+        expires_s,
+        None if expires_s is None else on_expiry,
+    )
     return {row["id"] for row in rows}
 
 

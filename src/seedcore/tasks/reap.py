@@ -17,7 +17,8 @@ MOST_PAGES = 200
 
 @dataclass(slots=True)
 class Reaped:
-    """What one round did: sessions ended, tasks returned, tasks that failed for good, by deadline, made runnable."""
+    """What one round did: sessions ended, tasks returned, tasks that failed for good, by deadline, made runnable, and
+    those that nobody approved or refused in time."""
 
     sessions: int = 0
     returned: int = 0
@@ -25,6 +26,7 @@ class Reaped:
     late: int = 0
     promoted: int = 0
     admitted: int = 0
+    approvals: int = 0
 
 
 @dataclass(slots=True)
@@ -83,6 +85,7 @@ async def reap_lost(connection: asyncpg.Connection, settings: Settings, done: Re
 async def let_through(connection: asyncpg.Connection, done: Reaped) -> None:
     """Close what is late, make runnable what is due."""
     done.late += await close_late(connection)
+    done.approvals += await expire_approvals(connection)
     done.promoted += await promote(connection)
     done.admitted += await admit(connection)
 
@@ -102,6 +105,21 @@ async def close_late(connection: asyncpg.Connection) -> int:
         if gone:
             await connection.execute(sql.SETTLE, gone)
     return len(gone)
+
+
+async def expire_approvals(connection: asyncpg.Connection) -> int:
+    """Do what was said for tasks that waited for a person too long, a page of them; returns how many."""
+    async with connection.transaction():
+        due = await connection.fetch(sql.DUE_APPROVALS, PAGE)
+        released = [row["id"] for row in due if row["released"]]
+        rejected = [row["id"] for row in due if not row["released"]]
+        if released:
+            await connection.execute(sql.APPROVE, released, None, "expiry")
+        if rejected:
+            message = "nobody approved it in time"
+            await connection.execute(sql.REJECT, rejected, None, "expiry", "approval_expired", message)
+            await connection.execute(sql.SETTLE, rejected)
+    return len(due)
 
 
 async def promote(connection: asyncpg.Connection) -> int:

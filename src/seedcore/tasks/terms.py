@@ -26,7 +26,7 @@ def read_goal(params: Mapping[str, Any], settings: Settings) -> tuple[dict[str, 
     wrong: list[FieldError] = []
     if not params.get("goal"):
         wrong.append(FieldError("params.goal", "say what is wanted: the name of an output field, or several"))
-    if not isinstance(params.get("inputs") or {}, dict):
+    if not isinstance(params.get("inputs", {}), dict):
         wrong.append(FieldError("params.inputs", "an object of named values"))
     policy = _policy(params.get("on_failure"), wrong)
     budget = _budget(params.get("budget"), settings, wrong)

@@ -137,7 +137,9 @@ class Guard:
 
     def __init__(self, app: ASGIApp, settings: Settings) -> None:
         self.app = app
-        self.keys = tuple(k.encode() for k in settings.api_key_list)
+        # Without API keys the approvers' are needed only for what approvers do.
+        own = settings.api_key_list
+        self.keys = tuple(k.encode() for k in (*own, *settings.approvers)) if own else ()
         self.max_body = settings.max_batch_bytes
         self.timeout_s = settings.request_timeout_s
         self.log = structlog.get_logger().bind(logger="seedcore.web")
@@ -169,12 +171,32 @@ class Guard:
     def _check(self, scope: Scope) -> None:
         headers = {k.lower(): v for k, v in scope["headers"]}
         if self.keys and scope["path"].removeprefix(scope.get("root_path", "")) not in OPEN_PATHS:
-            given = headers.get(b"x-api-key") or _BEARER.sub(b"", headers.get(b"authorization", b""))
+            given = key_of(headers)
             if not any(hmac.compare_digest(given, key) for key in self.keys):
                 raise errors.UnauthorizedError("Send one of SEEDCORE_API_KEYS as `Authorization: Bearer KEY`.")
         length = headers.get(b"content-length", b"0")
         if length.isdigit() and int(length) > self.max_body:
             raise _too_large(self.max_body)
+
+
+def key_of(headers: Mapping[bytes, bytes]) -> bytes:
+    """The key of a request, by its headers in small letters; empty when there is none."""
+    return headers.get(b"x-api-key") or _BEARER.sub(b"", headers.get(b"authorization", b""))
+
+
+def approver_of(request: Request, approvers: Mapping[str, str]) -> str | None:
+    """Who sends this request, of `approvers` (names by key); None where anybody may approve.
+
+    Raises:
+        ForbiddenError: there are approvers, and its key is none of theirs.
+    """
+    if not approvers:
+        return None
+    given = key_of({name.lower(): value for name, value in request.headers.raw})
+    for key, name in approvers.items():
+        if hmac.compare_digest(given, key.encode()):
+            return name
+    raise errors.ForbiddenError("Only approvers do this: send a key of SEEDCORE_APPROVER_KEYS.")
 
 
 def hidden(error: Exception) -> errors.SeedCoreError:

@@ -57,8 +57,10 @@ with dead as (
 select id, seedcore.tell() from seen, woken, roused
 """
 
+# Who released ($2: a name, or null) and how ($3) stand in the event.
 APPROVE = """
-with freed as (delete from seedcore.held where id = $1 and status = 'approval' returning id, attempts, decision)
+with freed as (
+  delete from seedcore.held where id = any($1::uuid[]) and status = 'approval' returning id, attempts, decision)
 , noted as (update seedcore.tasks set approved = true where id in (select id from freed))
 , again as (
   insert into seedcore.ready (id, queue, slow, rank, attempts)
@@ -68,20 +70,36 @@ with freed as (delete from seedcore.held where id = $1 and status = 'approval' r
   insert into seedcore.gated (id, key, queue, slow, rank, attempts)
   select t.id, t.limit_key, t.queue, t.slow, -t.priority, f.attempts from freed f join seedcore.tasks t on t.id = f.id
   where t.limit_key is not null returning id)
-, said as (insert into seedcore.events (task_id, event, data) select id, 'approval', '{"released": true}' from freed)
-, woken as (select count(seedcore.wake(queue, slow)) from again)
-, roused as (select count(pg_notify('seedcore_later', '0')) from waits)
+, said as (
+  insert into seedcore.events (task_id, event, data)
+  select id, 'approval', jsonb_strip_nulls(jsonb_build_object('released', true, 'by', $2::text, 'how', $3::text)) from freed)
+, woken as (select count(seedcore.wake(d.queue, d.slow)) from (select distinct queue, slow from again) d)
+, roused as (select count(pg_notify('seedcore_later', '0')) from (select 1 from waits limit 1) w)
 select id, seedcore.tell() from freed, woken, roused
 """
 
+# As above; $4 is the error's code, $5 its message.
 REJECT = """
-with freed as (delete from seedcore.held where id = $1 and status = 'approval' returning id, attempts, decision)
-, said as (insert into seedcore.events (event, task_ids) select 'failed', array[id] from freed returning tick)
+with freed as (
+  delete from seedcore.held where id = any($1::uuid[]) and status = 'approval' returning id, attempts, decision)
+, noted as (
+  insert into seedcore.events (task_id, event, data)
+  select id, 'approval', jsonb_strip_nulls(jsonb_build_object('released', false, 'by', $2::text, 'how', $3::text))
+  from freed returning task_id)
+, said as (
+  insert into seedcore.events (event, task_ids)
+  select 'failed', array_agg(task_id) from noted having count(*) > 0 returning tick)
 , kept as (
   insert into seedcore.dead (id, tick, attempts, error_code, error_message, errors, decision)
-  select id, tick, attempts, 'approval_rejected', $2, seedcore.errors_of(id, attempts, 'approval_rejected', $2), decision
+  select id, tick, attempts, $4::text, $5::text, seedcore.errors_of(id, attempts, $4::text, $5::text), decision
   from freed, said)
 select id, seedcore.tell() from freed
+"""
+
+# Index held_expires.
+DUE_APPROVALS = """
+select id, on_expiry = 'release' as released from seedcore.held
+where expires_at <= now() and status = 'approval' order by expires_at limit $1 for update skip locked
 """
 
 PAUSE = "insert into seedcore.paused (queue) values ($1) on conflict do nothing"
@@ -105,7 +123,7 @@ select exists (select 1 from led) as leads,
          select 1 from seedcore.leases l where not exists (select 1 from seedcore.sessions s where s.id = l.owner)) as lost,
        exists (select 1 from seedcore.gated) as waits,
        extract(epoch from least((select min(run_at) from seedcore.deferred), (select min(next_at) from seedcore.limits),
-                                (select min(at) from seedcore.deadlines),
+                                (select min(at) from seedcore.deadlines), (select min(expires_at) from seedcore.held),
                                 (select min(next_at) from seedcore.schedules where not paused)) - now())::float8 as due_s
 """
 

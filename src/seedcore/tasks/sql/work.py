@@ -211,11 +211,15 @@ select id from gone, woken
 HOLD = """
 with gone as (
   delete from seedcore.leases l using unnest($1::uuid[], $2::bigint[], $3::text[]) a(id, token, decision)
-  where l.id = a.id and l.token = a.token returning l.id, l.attempts, a.decision)
+  where l.id = a.id and l.token = a.token
+  returning l.id, l.attempts, a.decision, now() + make_interval(secs => $4::float8) as expires_at)
 , kept as (
-  insert into seedcore.held (id, status, attempts, decision)
-  select id, 'approval', attempts - 1, decision::jsonb from gone)
-, said as (insert into seedcore.events (task_id, event) select id, 'approval' from gone)
+  insert into seedcore.held (id, status, attempts, decision, expires_at, on_expiry)
+  select id, 'approval', attempts - 1, decision::jsonb, expires_at, case when expires_at is not null then $5::text end
+  from gone)
+, said as (
+  insert into seedcore.events (task_id, event, data)
+  select id, 'approval', jsonb_strip_nulls(jsonb_build_object('expires_at', expires_at, 'on_expiry', $5::text)) from gone)
 select id, seedcore.tell() from gone
 """
 
