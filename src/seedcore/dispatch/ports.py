@@ -21,8 +21,8 @@ class Decision:
     """What the Coordinator decided for one task; `route` is None when no agent can take it just now.
 
     `timeout_s` is the skill's own, and so is `hold_s`: how long a task that is held waits for a person.
-    `expected_failure` (in [0, 1]) and `v` (seconds² that one failure weighs) are what `delta_energy` was made with; None
-    where the Coordinator does not tell.
+    `expected_failure` (in [0, 1]) and `v` (seconds² that one failure weighs) are what `delta_energy` was made with;
+    None where the Coordinator does not tell.
     """
 
     route: str | None

@@ -4,7 +4,6 @@ Over the wire a batch goes as columns (`to_columns`): serializing an object a ta
 """
 
 from collections.abc import Iterable, Sequence
-from itertools import starmap
 from typing import Any, NamedTuple
 
 Columns = tuple[Sequence[Any], ...]
@@ -62,4 +61,6 @@ def calls_of(columns: Columns) -> list[Call]:
 
 def completions_of(columns: Columns) -> list[Completion]:
     """The completions that `to_columns` was given."""
-    return list(starmap(Completion, zip(*columns, strict=True)))
+    if 0 < len(columns) < len(Completion._fields):
+        columns = (*columns, (None,) * len(columns[0]))
+    return list(map(Completion._make, zip(*columns, strict=True)))
