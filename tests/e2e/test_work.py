@@ -27,7 +27,8 @@ ACME = Path(__file__).parents[2] / "examples" / "acme_skills"
 @pytest.fixture(scope="module")
 def system() -> Iterator[System]:
     """SeedCore with the example package's skills and organs."""
-    package = {"PYTHONPATH": str(ACME / "src"), "SEEDCORE_SKILLS": "acme_skills"}
+    path = os.pathsep.join([str(ACME / "src"), str(Path(__file__).parent)])
+    package = {"PYTHONPATH": path, "SEEDCORE_SKILLS": "acme_skills,skills_for_people"}
     with System(**package, SEEDCORE_ORGANS_PATH=str(ACME / "organs.yaml")) as running:
         yield running
 
@@ -106,6 +107,34 @@ def test_a_goal_is_planned_and_its_steps_are_tasks(system: System):
     steps = system.get(f"/api/v1/tasks/{task['id']}/plan")["steps"]
     assert {step["type"] for step in steps} == {"text.summarize", "text.keywords"}
     assert all(step["status"] == "completed" and step["parent_id"] == task["id"] for step in steps)
+
+
+def test_the_sixth_goal_of_a_kind_runs_the_recipe_of_those_before(system: System):
+    goal = {
+        "type": "goal",
+        "params": {"goal": "keywords", "inputs": {"text": "Agents run skills."}, "budget": {"steps": 2}},
+    }
+    ended = [until_ended(system, post(system, "/api/v1/tasks", goal).json()["id"]) for _ in range(6)]
+    assert [task["status"] for task in ended] == ["completed"] * 6
+    assert [task["decision"]["rule"] for task in ended] == ["goal"] * 5 + ["recipe"]
+    plan = system.get(f"/api/v1/tasks/{ended[-1]['id']}/plan")
+    assert (plan["budget"]["steps"], plan["spent"]["steps"], plan["recipe"]) == (2, 1, True)
+    recipe = system.get("/pipeline/recipes")["items"][0]
+    assert (recipe["goal"], recipe["inputs"], recipe["runs"]) == ("keywords", {"text": "string"}, 1)
+
+
+def test_a_task_that_needs_approval_runs_when_somebody_released_it(system: System):
+    task_id = post(system, "/api/v1/tasks", {"type": "people.pay", "params": {"amount": 2.5}}).json()["id"]
+    deadline = time.monotonic() + 60
+    while (task := system.get(f"/api/v1/tasks/{task_id}"))["status"] != "approval":
+        assert time.monotonic() < deadline, task
+        time.sleep(0.05)
+    assert (task["decision"]["rule"], task["attempts"]) == ("skill_approval", 0)
+    command = [sys.executable, "-m", "seedcore.cli.main", "approve", task_id]
+    done = subprocess.run(command, env=system.environment, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    task = until_ended(system, task_id)
+    assert (task["status"], task["result"], task["attempts"]) == ("completed", {"amount": 2.5}, 1)
 
 
 def test_a_goal_that_nothing_reaches_fails_and_names_what_is_missing(system: System):

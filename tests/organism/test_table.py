@@ -21,6 +21,11 @@ def test_an_organ_without_a_living_host_has_no_agents_in_the_table():
     assert (own["hosts"], len(own["agents"]), sorted(own["host"])) == (["h-0", "h-1"], 4, [0, 0, 1, 1])
 
 
+def test_skills_that_need_approval_stand_in_the_table():
+    declared = Skills({"echo": "a", "pay": "a"}, {}, {"pay": 60.0})
+    assert build_table(1, members(a=1), {"a": ["h-0"]}, {}, declared)["approvals"] == {"pay": 60.0}
+
+
 def test_agents_that_never_worked_are_scouts():
     lifecycle = {"a-0000": "employed", "a-0002": "archived"}
     own = build_table(1, members(a=4), {"a": ["h"]}, lifecycle, SKILLS)["organs"]["a"]
