@@ -20,7 +20,7 @@ def _work(kind: int):
     @skill(f"bench.kind{kind}", organ="bench", timeout_s=300)
     async def work(params: Work, context: SkillContext) -> Work:
         """Sleep for the agent's mean times luck."""
-        agent = int(re.findall(r"\d+", context.agent or "0")[-1])
+        agent = int(re.findall(r"\d+", context.agent_id)[-1])
         await asyncio.sleep(MEANS[agent % len(MEANS)][params.kind] * params.luck)
         return params
 
