@@ -55,8 +55,8 @@ DELAY = 0.25
 """What a second of expected delay weighs for `by_energy`, in seconds: this share of the type's mean service time.
 
 The drift alone guards capacity, and so lets tasks wait for fast agents when slower ones are idle. With this penalty the
-mean response at 0.6 of capacity was 6 % lower, and no higher at 0.95, when rates are known; docs/benchmarks.md tells what
-it costs there while they are learned.
+mean response at 0.6 of capacity was 6 % lower, and no higher at 0.95, when rates are known; docs/benchmarks.md tells
+what it costs there while they are learned.
 """
 
 
