@@ -24,7 +24,7 @@ from benchmarks.routing.instance import capacity
 from benchmarks.routing.parts import Table
 from benchmarks.system import System
 
-LOAD, SECONDS, TICK_S = 0.8, 50.0, 0.025
+LOAD, SECONDS, TICK_S = 0.8, 90.0, 0.025
 ORGANS = f"""
 organs:
   utility: {{description: small skills, agents: 2, hosts: 1}}
