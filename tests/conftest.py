@@ -3,6 +3,7 @@
 import asyncio
 import os
 import shutil
+import signal
 import tempfile
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -13,6 +14,10 @@ import pytest
 import structlog
 from xdist.remote import Producer
 from xdist.scheduler import LoadFileScheduling
+
+# A shell that starts this in the background has SIGINT ignored, and so would all children: some tests send it to them.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Before anything imports Ray: tests never turn token authentication on by accident, nor report usage.
 os.environ.setdefault("RAY_AUTH_MODE", "disabled")

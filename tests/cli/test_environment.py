@@ -1,5 +1,7 @@
 """Two SeedCores on one machine share nothing, and no inherited variable sends one to another's Ray."""
 
+import contextlib
+import socket
 import stat
 from pathlib import Path
 
@@ -36,12 +38,28 @@ def test_authentication_is_never_left_to_chance(tmp_path: Path, root: Path) -> N
 
 def test_two_instances_with_haproxy_share_no_path_and_no_port(tmp_path: Path) -> None:
     places: list[set[str]] = []
-    for name in ("one", "two"):
-        settings = load_settings(data_dir=tmp_path / name, http_mode="haproxy")
-        child = environment.serve_environment(settings, {}, tmp_path / f"root-{name}")
-        assert child["RAY_SERVE_ENABLE_HA_PROXY"] == child["RAY_SERVE_THROUGHPUT_OPTIMIZED"] == "1"
-        places.append({v for k, v in child.items() if k.endswith(("_PORT", "_PATH", "_LOC", "_BASE", "_FILE"))})
+    with contextlib.ExitStack() as listening:
+        for name in ("one", "two"):
+            settings = load_settings(data_dir=tmp_path / name, http_mode="haproxy")
+            child = environment.serve_environment(settings, {}, tmp_path / f"root-{name}")
+            assert child["RAY_SERVE_ENABLE_HA_PROXY"] == child["RAY_SERVE_THROUGHPUT_OPTIMIZED"] == "1"
+            places.append({v for k, v in child.items() if k.endswith(("_PORT", "_PATH", "_LOC", "_BASE", "_FILE"))})
+            first = int(child["RAY_SERVE_DIRECT_INGRESS_MIN_HTTP_PORT"])
+            listening.enter_context(socket.create_server(("127.0.0.1", first)))
     assert not places[0] & places[1]
+
+
+def test_neighbouring_instances_share_no_port_of_replicas(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    blocks = []
+    for start in (20_000, 20_200):
+        monkeypatch.setattr(environment, "PORT_BLOCKS", range(start, start + 1, 200))
+        monkeypatch.setattr(environment, "_is_free", lambda _port: True)
+        child = environment.haproxy_environment(load_settings(data_dir=tmp_path), tmp_path)
+        for kind in ("HTTP", "GRPC"):
+            low, high = (int(child[f"RAY_SERVE_DIRECT_INGRESS_{end}_{kind}_PORT"]) for end in ("MIN", "MAX"))
+            blocks.append(range(low, high + 1))
+    ports = [port for block in blocks for port in block]
+    assert len(ports) == len(set(ports)) == 400
 
 
 def test_the_token_is_readable_by_its_owner_alone(tmp_path: Path) -> None:

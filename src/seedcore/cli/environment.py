@@ -135,9 +135,10 @@ def haproxy_environment(settings: Settings, root: Path) -> dict[str, str]:
         "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT": str(fallback),
         "RAY_SERVE_FALLBACK_PROXY_GRPC_PORT": str(fallback_grpc),
         "RAY_SERVE_DIRECT_INGRESS_MIN_HTTP_PORT": str(replicas),
-        "RAY_SERVE_DIRECT_INGRESS_MAX_HTTP_PORT": str(replicas + PORT_BLOCK),
+        # Ray takes ports below the last one, and takes the last one for its own all the same: no block shares it.
+        "RAY_SERVE_DIRECT_INGRESS_MAX_HTTP_PORT": str(replicas + PORT_BLOCK - 1),
         "RAY_SERVE_DIRECT_INGRESS_MIN_GRPC_PORT": str(replicas + PORT_BLOCK),
-        "RAY_SERVE_DIRECT_INGRESS_MAX_GRPC_PORT": str(replicas + 2 * PORT_BLOCK),
+        "RAY_SERVE_DIRECT_INGRESS_MAX_GRPC_PORT": str(replicas + 2 * PORT_BLOCK - 1),
         # One machine: nobody needs half a minute to notice that a replica goes.
         "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "1",
         "RAY_SERVE_HAPROXY_HARD_STOP_AFTER_S": "5",
@@ -155,9 +156,9 @@ def _free_block(settings: Settings) -> int:
     first = int.from_bytes(hashlib.sha256(str(settings.data_dir).encode()).digest()[:2]) % len(PORT_BLOCKS)
     for step in range(len(PORT_BLOCKS)):
         start = PORT_BLOCKS[(first + step) % len(PORT_BLOCKS)]
-        if all(_is_free(port) for port in range(start, start + PORT_BLOCK)):
+        if all(_is_free(port) for port in range(start, start + 2 * PORT_BLOCK)):
             return start
-    raise SettingsError(f"No {PORT_BLOCK} free ports in a row: set SEEDCORE_HTTP_MODE=proxy, which needs none.")
+    raise SettingsError(f"No {2 * PORT_BLOCK} free ports in a row: set SEEDCORE_HTTP_MODE=proxy, which needs none.")
 
 
 def _is_free(port: int) -> bool:
