@@ -119,7 +119,9 @@ def haproxy_environment(settings: Settings, root: Path) -> dict[str, str]:
     """Serve behind HAProxy. Its folder, sockets and ports default to fixed ones: two instances would clash."""
     folder = root / HAPROXY_FOLDER
     replicas = _free_block(settings)
-    stats, metrics, fallback, fallback_grpc = _free_ports(4)
+    last = replicas + 2 * PORT_BLOCK - 1
+    # Of the block, too: a port that the kernel gives to connections may be taken before HAProxy listens on it.
+    stats, metrics, fallback, fallback_grpc = range(last - 3, last + 1)
     return {
         "RAY_SERVE_ENABLE_HA_PROXY": "1",
         # Only together do the two pay: 6 to 10 times the requests a second.
@@ -138,21 +140,15 @@ def haproxy_environment(settings: Settings, root: Path) -> dict[str, str]:
         # Ray takes ports below the last one, and takes the last one for its own all the same: no block shares it.
         "RAY_SERVE_DIRECT_INGRESS_MAX_HTTP_PORT": str(replicas + PORT_BLOCK - 1),
         "RAY_SERVE_DIRECT_INGRESS_MIN_GRPC_PORT": str(replicas + PORT_BLOCK),
-        "RAY_SERVE_DIRECT_INGRESS_MAX_GRPC_PORT": str(replicas + 2 * PORT_BLOCK - 1),
+        "RAY_SERVE_DIRECT_INGRESS_MAX_GRPC_PORT": str(last - 4),
         # One machine: nobody needs half a minute to notice that a replica goes.
         "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "1",
         "RAY_SERVE_HAPROXY_HARD_STOP_AFTER_S": "5",
     }
 
 
-def _free_ports(count: int) -> list[int]:
-    with contextlib.ExitStack() as stack:
-        probes = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
-        return [int(probe.getsockname()[1]) for probe in probes]
-
-
 def _free_block(settings: Settings) -> int:
-    """First port of two free blocks for the replicas, each data directory beginning its search elsewhere."""
+    """First port of two free blocks for replicas and HAProxy, each data directory beginning its search elsewhere."""
     first = int.from_bytes(hashlib.sha256(str(settings.data_dir).encode()).digest()[:2]) % len(PORT_BLOCKS)
     for step in range(len(PORT_BLOCKS)):
         start = PORT_BLOCKS[(first + step) % len(PORT_BLOCKS)]
