@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seedcore.dispatch.ledger import Ledger
-from seedcore.dispatch.ports import Decision, EnergyTold
+from seedcore.dispatch.ports import Decision
+from seedcore.energy.sums import Expected, Sums
 from seedcore.skills.calls import Completion
 
 TIMES = st.floats(0.001, 100)
@@ -19,28 +20,34 @@ def decision(queued_s: float, expected_s: float, fails: float, v: float) -> Deci
     return Decision("fast", "known_skill", "test", agent="a", host="h", **fields)
 
 
+def expected(queued_s: float, expected_s: float, fails: float, v: float) -> Expected:
+    found = decision(queued_s, expected_s, fails, v).expected
+    assert found is not None
+    return found
+
+
 @given(TIMES, TIMES, st.floats(0, 1), st.floats(0, 10), TIMES, st.booleans())
 def test_realised_is_the_same_formula_with_what_the_task_took(
     queued_s: float, expected_s: float, fails: float, v: float, seconds: float, ok: bool
 ):
-    told = EnergyTold()
-    told.add(decision(queued_s, expected_s, fails, v), seconds, ok)
+    told = Sums()
+    told.add(expected(queued_s, expected_s, fails, v), seconds, ok)
     realised = queued_s * seconds + 0.5 * seconds**2 + v * (not ok)
     assert told.realised_delta == pytest.approx(realised, rel=1e-6, abs=1e-6)
     assert (told.outcomes, told.realised_s, told.failures) == (1, seconds, int(not ok))
 
 
 def test_what_was_as_expected_is_realised_exactly():
-    told = EnergyTold()
-    told.add(decision(2.0, 0.5, 0.0, 1.0), 0.5, True)
+    told = Sums()
+    told.add(expected(2.0, 0.5, 0.0, 1.0), 0.5, True)
     assert told.realised_delta == pytest.approx(told.expected_delta)
     assert told.squared_error == pytest.approx(0)
 
 
 def test_a_decision_that_does_not_tell_what_it_expected_counts_for_nothing():
-    told = EnergyTold()
-    told.add(Decision("fast", "known_skill", "test", agent="a", host="h", delta_energy=1.0), 0.5, True)
-    assert told == EnergyTold()
+    ledger = Ledger()
+    ledger.learn(completion(), Decision("fast", "known_skill", "test", agent="a", host="h", delta_energy=1.0))
+    assert ledger.ask().energy == {}
 
 
 def completion() -> Completion:

@@ -5,7 +5,7 @@ import random
 import pytest
 
 from seedcore.energy.calibration import calibrated, measured_change
-from seedcore.energy.ledger import Sums
+from seedcore.energy.sums import Sums
 
 
 def sums(deltas: list[float]) -> Sums:

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from seedcore.energy import ledger
 from seedcore.energy.flywheel import ENOUGH, HIGHEST, LOWEST, STEP, turned
-from seedcore.energy.ledger import Entry, Sums
+from seedcore.energy.ledger import Entry
 from seedcore.energy.service import EnergyService
+from seedcore.energy.sums import Sums
 from seedcore.settings import Settings
 
 

@@ -9,6 +9,7 @@ from seedcore.coordinator.decision import Choices
 from seedcore.coordinator.fleet import Fleet
 from seedcore.coordinator.schemas import EnergyTold
 from seedcore.energy import flywheel, ledger
+from seedcore.energy.sums import Sums
 from seedcore.settings import Settings
 from seedcore.stores.postgres import DATABASE_ERRORS, Database
 from seedcore.utils.logs import get_logger
@@ -24,7 +25,7 @@ class EnergyBook:
 
     def __init__(self, database: Database, choices: Choices, settings: Settings) -> None:
         self._database, self._choices, self._settings = database, choices, settings
-        self._sums: dict[str, ledger.Sums] = {}
+        self._sums: dict[str, Sums] = {}
         self._at = self._forgot_at = time.monotonic()
         self._writing: asyncio.Task[None] | None = None
         self.counts = {"entries": 0, "lost_outcomes": 0, "failed_writes": 0}
@@ -38,8 +39,8 @@ class EnergyBook:
                 if len(self._sums) >= MOST_SCOPES:
                     self.counts["lost_outcomes"] += one.outcomes
                     continue
-                sums = self._sums[scope] = ledger.Sums()
-            sums.join(ledger.Sums(**one.model_dump(exclude={"type"})))
+                sums = self._sums[scope] = Sums()
+            sums.join(Sums(**one.model_dump(exclude={"type"})))
         due = time.monotonic() - self._at > WRITE_S
         if due and (self._writing is None or self._writing.done()):
             self._at = time.monotonic()
@@ -64,7 +65,7 @@ class EnergyBook:
             self.counts["failed_writes"] += 1
             get_logger("seedcore.coordinator").warning("energy ledger not written", reason=f"{type(error).__name__}")
             for scope, one in sums.items():
-                self._sums.setdefault(scope, ledger.Sums()).join(one)
+                self._sums.setdefault(scope, Sums()).join(one)
 
     async def aclose(self) -> None:
         """Write what is left."""

@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 from uuid import UUID
 
 from seedcore.coordinator.features import outcome_features
-from seedcore.dispatch.ports import Decision, EnergyTold, Feedback, Watched
+from seedcore.dispatch.ports import Decision, Feedback, Watched
 from seedcore.dispatch.watching import SAMPLE
+from seedcore.energy.sums import Sums
 from seedcore.skills.calls import Completion
 from seedcore.tasks.model import Lease, Outcome, Retry
 
@@ -59,12 +60,12 @@ class Ledger:
         key = (completion.agent, completion.skill)
         count, seconds, good = self._feedback.outcomes.get(key, (0, 0.0, 0))
         self._feedback.outcomes[key] = (count + 1, seconds + completion.seconds, good + completion.ok)
-        if decision is not None and decision.expected_failure is not None:
+        if decision is not None and (expected := decision.expected) is not None:
             energy = self._feedback.energy
             told = energy.get(completion.skill)
             if told is None:
-                told = energy[completion.skill] = EnergyTold()
-            told.add(decision, completion.seconds, completion.ok)
+                told = energy[completion.skill] = Sums()
+            told.add(expected, completion.seconds, completion.ok)
 
     def _watch(self, stream: tuple[str | None, str], completion: Completion) -> None:
         watched = self._feedback.watched.setdefault(stream, Watched())
@@ -128,7 +129,7 @@ class Ledger:
             n, s, g = self._feedback.outcomes.get(key, (0, 0.0, 0))
             self._feedback.outcomes[key] = (n + count, s + seconds, g + good)
         for task_type, sums in told.energy.items():
-            self._feedback.energy.setdefault(task_type, EnergyTold()).join(sums)
+            self._feedback.energy.setdefault(task_type, Sums()).join(sums)
         for stream, watched in told.watched.items():
             again = self._feedback.watched.setdefault(stream, Watched())
             again.seen += watched.seen

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from seedcore.energy.sums import Expected, Sums
 from seedcore.skills.calls import Call, Completion
 from seedcore.tasks.model import Lease
 
@@ -38,6 +39,13 @@ class Decision:
     v: float | None = None
     hold_s: float | None = None
 
+    @property
+    def expected(self) -> Expected | None:
+        """What its outcome is held against; None where no agent was priced."""
+        if self.delta_energy is None or self.expected_failure is None or self.v is None:
+            return None
+        return Expected(self.expected_s, self.expected_failure, self.v, self.delta_energy)
+
     def record(self) -> dict[str, Any]:
         """The part that is stored with the task."""
         return {
@@ -48,43 +56,6 @@ class Decision:
             "delta_energy": self.delta_energy,
             "evidence": self.evidence,
         }
-
-
-@dataclass(slots=True)
-class EnergyTold:
-    """What decisions were expected to change and what they did change, summed over `outcomes`."""
-
-    outcomes: int = 0
-    expected_s: float = 0.0
-    realised_s: float = 0.0
-    expected_failures: float = 0.0
-    failures: int = 0
-    expected_delta: float = 0.0
-    realised_delta: float = 0.0
-    realised_squares: float = 0.0
-    squared_error: float = 0.0
-
-    def add(self, decision: Decision, seconds: float, ok: bool) -> None:
-        """Take in how a decision came out: the same ΔE = We + ½e² + V·cost, with what it took and whether it failed."""
-        added, fails, v, e = decision.delta_energy, decision.expected_failure, decision.v, decision.expected_s
-        if added is None or fails is None or v is None or e <= 0:
-            return
-        queued_s = max(0.0, (added - 0.5 * e * e - v * fails) / e)
-        realised = queued_s * seconds + 0.5 * seconds * seconds + v * (not ok)
-        self.outcomes += 1
-        self.expected_s += e
-        self.realised_s += seconds
-        self.expected_failures += fails
-        self.failures += not ok
-        self.expected_delta += added
-        self.realised_delta += realised
-        self.realised_squares += realised * realised
-        self.squared_error += (realised - added) ** 2
-
-    def join(self, other: "EnergyTold") -> None:
-        """Take in another's sums."""
-        for name in self.__slots__:
-            setattr(self, name, getattr(self, name) + getattr(other, name))
 
 
 @dataclass(slots=True)
@@ -107,7 +78,7 @@ class Feedback:
 
     outstanding: dict[tuple[str, str], int] = field(default_factory=dict)
     outcomes: dict[tuple[str, str], tuple[int, float, int]] = field(default_factory=dict)
-    energy: dict[str, EnergyTold] = field(default_factory=dict)
+    energy: dict[str, Sums] = field(default_factory=dict)
     watched: dict[tuple[str | None, str], Watched] = field(default_factory=dict)
     question: int = 0
     undecided: tuple[int, ...] = ()

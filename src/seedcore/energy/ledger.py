@@ -4,11 +4,13 @@ A row holds sums over outcomes. Its rows are never changed; retention alone remo
 """
 
 from collections.abc import Sequence
-from dataclasses import astuple, dataclass, fields
+from dataclasses import astuple, dataclass
 from datetime import datetime
 from typing import Any
 
 import asyncpg
+
+from seedcore.energy.sums import Sums
 
 _SUMS = (
     "outcomes, expected_s, realised_s, expected_failures, failures, expected_delta, realised_delta, "
@@ -38,33 +40,6 @@ _FORGET = """
 delete from seedcore.energy_ledger where id in (
   select id from seedcore.energy_ledger where at < now() - make_interval(secs => $1) order by at limit 20000)
 """
-
-
-@dataclass(slots=True)
-class Sums:
-    """Sums over outcomes; seconds, seconds² (deltas) and seconds⁴ (squares)."""
-
-    outcomes: int = 0
-    expected_s: float = 0.0
-    realised_s: float = 0.0
-    expected_failures: float = 0.0
-    failures: int = 0
-    expected_delta: float = 0.0
-    realised_delta: float = 0.0
-    realised_squares: float = 0.0
-    squared_error: float = 0.0
-
-    def join(self, other: "Sums") -> None:
-        """Take in another's."""
-        for field in fields(self):
-            setattr(self, field.name, getattr(self, field.name) + getattr(other, field.name))
-
-    @classmethod
-    def of(cls, row: Any) -> "Sums":
-        """Those of a row."""
-        found = cls(**{field.name: row[field.name] for field in fields(cls)})
-        found.outcomes, found.failures = int(found.outcomes), int(found.failures)
-        return found
 
 
 @dataclass(frozen=True, slots=True)

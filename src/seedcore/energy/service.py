@@ -11,7 +11,6 @@ from seedcore.clients.state import StateClient
 from seedcore.energy import schemas
 from seedcore.energy.calibration import calibrated
 from seedcore.energy.facts import Facts, facts_of, named
-from seedcore.energy.ledger import Sums
 from seedcore.energy.potential import Weights, gradient, potential
 from seedcore.energy.proposals import proposals
 from seedcore.energy.schemas import (
@@ -24,6 +23,7 @@ from seedcore.energy.schemas import (
     WeightsOut,
 )
 from seedcore.energy.store import EnergyStore
+from seedcore.energy.sums import Sums
 from seedcore.errors import SeedCoreError
 from seedcore.utils.serving import Operation, ServiceBase, parse
 

@@ -7,7 +7,7 @@ from typing import Any
 from seedcore.energy import flywheel, ledger
 from seedcore.energy.calibration import Change, measured_change
 from seedcore.energy.flywheel import HIGHEST, LOWEST, Turn
-from seedcore.energy.ledger import Sums
+from seedcore.energy.sums import Sums
 from seedcore.errors import ConflictError, NotFoundError
 from seedcore.settings import Settings
 from seedcore.stores.postgres import DATABASE_ERRORS, Database

@@ -1,0 +1,57 @@
+"""What choices were expected to change and what they did change, summed over their outcomes. Pure."""
+
+from dataclasses import dataclass, fields
+from typing import Any, NamedTuple
+
+
+class Expected(NamedTuple):
+    """What was expected of a choice: its seconds, its share of failures, V, and the energy that it adds (seconds²)."""
+
+    seconds: float
+    failure: float
+    v: float
+    delta_energy: float
+
+
+@dataclass(slots=True)
+class Sums:
+    """Sums over outcomes; seconds, seconds² (deltas) and seconds⁴ (squares)."""
+
+    outcomes: int = 0
+    expected_s: float = 0.0
+    realised_s: float = 0.0
+    expected_failures: float = 0.0
+    failures: int = 0
+    expected_delta: float = 0.0
+    realised_delta: float = 0.0
+    realised_squares: float = 0.0
+    squared_error: float = 0.0
+
+    def add(self, expected: Expected, seconds: float, ok: bool) -> None:
+        """Take in how a choice came out: the same ΔE = We + ½e² + V·cost, with what it took and whether it failed."""
+        e, fails, v, added = expected
+        if e <= 0:
+            return
+        queued_s = max(0.0, (added - 0.5 * e * e - v * fails) / e)
+        realised = queued_s * seconds + 0.5 * seconds * seconds + v * (not ok)
+        self.outcomes += 1
+        self.expected_s += e
+        self.realised_s += seconds
+        self.expected_failures += fails
+        self.failures += not ok
+        self.expected_delta += added
+        self.realised_delta += realised
+        self.realised_squares += realised * realised
+        self.squared_error += (realised - added) ** 2
+
+    def join(self, other: "Sums") -> None:
+        """Take in another's."""
+        for field in fields(self):
+            setattr(self, field.name, getattr(self, field.name) + getattr(other, field.name))
+
+    @classmethod
+    def of(cls, row: Any) -> "Sums":
+        """Those of a row."""
+        found = cls(**{field.name: row[field.name] for field in fields(cls)})
+        found.outcomes, found.failures = int(found.outcomes), int(found.failures)
+        return found
