@@ -73,9 +73,9 @@ def test_applications_that_are_not_taken_in_time_end_it_with_the_reason(stand_in
 
 
 def test_stopping_the_container_stops_ray(stand_ins: StandIns, tmp_path: Path):
-    stopped = tmp_path / "stopped"
-    stand_ins.add("ray", answer=f"trap 'touch {stopped}; exit 0' TERM; while true; do sleep 0.05; done")
-    stand_ins.add("serve")
+    stopped, up = tmp_path / "stopped", tmp_path / "up"
+    stand_ins.add("ray", answer=f"trap 'touch {stopped}; exit 0' TERM; touch {up}; while true; do sleep 0.05; done")
+    stand_ins.add("serve", answer=f"[ -e {up} ]")
     environment = {
         "PATH": f"{stand_ins.folder / 'bin'}:/usr/bin:/bin",
         "RAY_AUTH_MODE": "disabled",
