@@ -32,7 +32,16 @@ def facts(**changed):
 
 
 def columns(count=1, **changed):
-    fields = {"type": "echo", "domain": None, "priority": 0, "attempt": 1, "size": 2, "approved": False} | changed
+    fields = {
+        "type": "echo",
+        "domain": None,
+        "priority": 0,
+        "attempt": 1,
+        "size": 2,
+        "approved": False,
+        "direct": False,
+    }
+    fields |= changed
     return TaskColumns(**{name: [value] * count for name, value in fields.items()})
 
 
@@ -49,10 +58,24 @@ def fleet_of(agents):
     return fleet
 
 
-def test_the_packages_own_policy_has_no_rules_and_decides_nothing():
+def test_the_packages_own_policy_plans_for_work_that_shifted_within_a_budget():
     default = load_policy(None)
-    assert default.rules == []
     assert default.decide(facts(), {}) is None
+    # Outcomes alone, slower or failing, ask for no plan.
+    assert default.decide(facts(valve__state="open", valve__outcome=0.9), {}) is None
+    shifted = {"valve__state": "open", "valve__shifted": True}
+    ruling = default.decide(facts(**shifted), {})
+    assert ruling is not None
+    assert (ruling.route, ruling.rule) == ("plan", "valve_open")
+    assert default.decide(facts(**shifted, budget__plans_per_minute=600), {}) is None
+
+
+def test_what_must_run_as_it_is_passes_rules_that_plan_and_meets_the_next_ones():
+    rules = policy(("true", "plan"), ("task.priority > 5", "hold"))
+    memo = {}
+    assert rules.decide(facts(), memo).route == "plan"
+    assert rules.decide(facts(), memo, direct=True) is None
+    assert rules.decide(facts(task__priority=9), memo, direct=True).route == "hold"
 
 
 def test_the_rule_of_the_highest_priority_decides_and_says_why():
@@ -160,6 +183,19 @@ def test_a_held_task_has_no_agent_and_an_approved_one_is_not_held_again():
 
 def test_a_rule_for_the_fast_path_runs_no_skill_that_nobody_has():
     assert decided(columns(type="nobody.can"), policy(("true", "fast")))[0].rule == "unknown_skill"
+
+
+def test_a_type_with_a_recipe_of_several_steps_goes_there_unless_a_rule_says_otherwise():
+    def ruled(rules, **changed):
+        considered = consider(columns(**changed), fleet_of(2), Streams(restored=True), rules, 0, {"echo"})
+        return considered.rulings[0] and considered.rulings[0][:2]
+
+    none = policy(("false", "hold"))
+    assert ruled(none) == ("plan", "recipe")
+    assert ruled(none, direct=True) is None
+    assert ruled(none, type="other") is None
+    assert ruled(policy(("true", "hold"))) == ("hold", "r0")
+    assert ruled(policy(("true", "hold")), approved=True) == ("plan", "recipe")
 
 
 def test_facts_of_the_fleet_are_those_of_the_tasks_organ():

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from seedcore.coordinator.features import OUTCOME_COLUMNS, TASK_COLUMNS
+from seedcore.coordinator.recipes import in_force
 from seedcore.coordinator.schemas import StreamRows
 from seedcore.coordinator.streams import MAX_STREAMS, Streams
 from seedcore.coordinator.tending import Tending
@@ -152,6 +153,57 @@ async def test_a_stream_is_calibrated_kept_and_restored(pg_settings):
     for each in (streams, again):
         each.take([told(50, seed=7)])
     assert again.get("echo").report() == streams.get("echo").report()
+    await database.aclose()
+
+
+RECIPE = """
+insert into seedcore.recipes (signature, goal, inputs, plan)
+values ('s', '"echo"', '{}', '{"steps": [{"id": "s1"}, {"id": "s2"}], "output": {}}')
+"""
+
+
+def outcomes(count, good):
+    """Outcomes of which the share `good` succeeded, evenly spread, each as long as the others."""
+    return [[1.0, float((n * good) % 1 + good >= 1.0), 0.0, 0.0, 0.0, 0.0] for n in range(count)]
+
+
+async def changed_for_good(database, good):
+    streams = Streams()
+    tending = Tending(streams, database, arl0=1_000)
+    await tending.round()
+    streams.take([told(REFERENCE)])
+    await tending.round()
+    for seed in range(2, 12):
+        lasting = StreamRows(
+            type="echo", seen=100, tasks=rows(seed, 100, TASK_COLUMNS, 1.5).tolist(), outcomes=outcomes(100, good)
+        )
+        streams.take([lasting])
+        await tending.round()
+        assert streams.standing((None, "echo")).shifted
+    streams.take([lasting])
+    await tending.round()
+    return streams.get("echo").work
+
+
+@pytest.mark.parametrize(("good", "state"), [(0.9, "closed"), (0.3, "open")])
+async def test_a_lasting_change_that_goes_well_becomes_normal_and_one_that_does_not_stays(pg_settings, good, state):
+    database = Database(pg_settings)
+    work = await changed_for_good(database, good)
+    assert (work.state, work.adopted) == (state, int(state == "closed"))
+    work.observe(rows(99, 300, TASK_COLUMNS, 1.5))
+    assert work.state == state
+    await database.aclose()
+
+
+async def test_a_recipe_in_force_says_that_a_change_goes_well_even_where_single_outcomes_do_not(pg_settings):
+    database = Database(pg_settings)
+    async with database.connection() as connection:
+        await connection.execute(RECIPE)
+    assert await in_force(database) == {"echo": True}
+    assert (await changed_for_good(database, 0.3)).adopted == 1
+    async with database.connection() as connection:
+        await connection.execute("update seedcore.recipes set withdrawn_at = now()")
+    assert await in_force(database) == {}
     await database.aclose()
 
 

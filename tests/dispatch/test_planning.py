@@ -9,12 +9,15 @@ import pytest
 from seedcore.cognitive.planner import Bounds, find_plan
 from seedcore.dispatch.planning import renamed
 from seedcore.dispatch.ports import Decision, PlanAsk
+from seedcore.errors import NoPlanError, SeedCoreError, UnavailableError
 from seedcore.settings import load_settings
 from seedcore.skills.calls import Call, Completion
 from seedcore.skills.registry import SkillRegistry
 from seedcore.skills.signatures import signatures
 from seedcore.tasks import queries
 from seedcore.tasks.intake import Submission
+from seedcore.tasks.model import NewTask
+from seedcore.tasks.submit import submit
 
 from .conftest import FAST, ScriptedHosts, World, bad, good
 
@@ -43,6 +46,28 @@ class Searching:
         plan = find_plan(ask.goal, ask.inputs, SKILLS, bounds, without=ask.without, done=ask.done)
         steps = [{"id": s.id, "skill": s.skill, "params": s.params, "needs": list(s.needs)} for s in plan.steps]
         return {"steps": steps, "output": plan.output}
+
+
+class Escalating(Searching):
+    """A brain whose Coordinator plans what may be planned."""
+
+    def __init__(self, error: Exception | None = None) -> None:
+        super().__init__()
+        self.error = error
+
+    async def decide(self, tasks: Any, feedback: Any) -> list[Decision]:
+        return [FAST if t.direct else Decision("plan", "valve_open", "shifted") for t in tasks]
+
+    async def plan(self, ask: PlanAsk) -> dict[str, Any]:
+        if self.error is not None:
+            raise self.error
+        return await super().plan(ask)
+
+
+async def summaries(world: World, count: int, **params: Any) -> list[UUID]:
+    tasks = [NewTask("text.summarize", json.dumps(params)) for _ in range(count)]
+    async with world.database.connection() as connection:
+        return [item.id for item in await submit(connection, tasks)]
 
 
 def hosts(*failing: str, usage: tuple[float, float] | None = None) -> ScriptedHosts:
@@ -113,6 +138,45 @@ async def test_steps_of_a_new_plan_take_from_those_that_were_done(world: World, 
     assert json.loads(machines.calls[-1].params)["text"] == "a b"
     made = [(r.step, str(r.status)) for r in await steps(world, task_id)]
     assert made == [("s1", "completed"), ("s2", "failed"), ("r1.s2", "completed")]
+
+
+async def test_a_task_whose_plan_is_its_own_skill_runs_as_it_is_and_is_asked_for_once(world: World):
+    brain, machines = Escalating(), hosts()
+    async with world.dispatcher(brain, machines):
+        for n in range(3):
+            (task_id,) = await summaries(world, 1, text=f"{n} b", sentences=1)
+            record = await world.until(task_id, "completed")
+    assert len(brain.asked) == 1
+    assert [json.loads(call.params) for call in machines.calls] == [
+        {"text": f"{n} b", "sentences": 1} for n in range(3)
+    ]
+    assert (record.decision["route"], record.decision["rule"]) == ("fast", "valve_open")
+    assert "the cheapest plan is the skill itself" in record.decision["reason"]
+    assert await steps(world, task_id) == []
+
+
+async def test_a_task_that_lacks_what_its_skill_needs_is_planned_and_its_steps_are_not_planned_again(world: World):
+    brain, machines = Escalating(), hosts()
+    async with world.dispatcher(brain, machines):
+        found = await summaries(world, 6, url="http://x/")
+        records = [await world.until(task_id, "completed") for task_id in found]
+        # From the sixth on a recipe does it.
+        (last,) = await summaries(world, 1, url="http://x/")
+        record = await world.until(last, "completed")
+    assert all(r.result == {"summary": "a"} for r in records)
+    assert [(s.step, s.type) for s in await steps(world, found[0])] == [("s1", "http.fetch"), ("s2", "text.summarize")]
+    assert (record.decision["route"], record.decision["rule"]) == ("fast", "recipe")
+
+
+@pytest.mark.parametrize("error", [UnavailableError("Cognitive is away"), NoPlanError("nothing leads there")])
+async def test_a_task_that_no_plan_is_to_be_had_for_runs_as_it_is_and_says_so(world: World, error: SeedCoreError):
+    async with world.dispatcher(Escalating(error), hosts()) as dispatcher:
+        (task_id,) = await summaries(world, 1, text="a b")
+        record = await world.until(task_id, "completed")
+        assert dispatcher.status()["unplanned"] == 1
+    assert record.attempts == 1
+    assert (record.decision["route"], record.decision["rule"]) == ("fast", "no_plan")
+    assert error.detail in record.decision["reason"]
 
 
 async def test_a_goal_whose_plan_has_more_steps_than_its_budget_is_not_begun(world: World):

@@ -2,12 +2,17 @@
 
 import json
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
+from uuid import uuid4
+
+import pytest
 
 from seedcore.coordinator.features import TASK_COLUMNS, task_features
 from seedcore.dispatch.ledger import Ledger
 from seedcore.dispatch.watching import MAX_READ, SAMPLE, told
 from seedcore.skills.calls import Completion
+from seedcore.tasks.model import Lease
 
 
 @dataclass
@@ -15,6 +20,14 @@ class Task:
     type: str = "echo"
     params: str = '{"value": 1}'
     domain: str | None = None
+    told: bool = False
+
+
+def lease(**changed: Any) -> Lease:
+    names = ("bindings", "domain", "timeout_s", "limit_key", "idempotency_key", "parent_id")
+    fields: dict[str, Any] = dict.fromkeys(names) | {"id": uuid4(), "token": 1, "attempt": 1, "type": "echo"}
+    fields |= {"params": "{}", "queue": "default", "slow": False, "priority": 0, "max_attempts": 5, "seq": 1}
+    return Lease(**(fields | {"approved": False, "created_at": datetime.now(UTC)} | changed))
 
 
 def completion(**changed: Any) -> Completion:
@@ -37,6 +50,40 @@ def test_streams_are_by_domain_and_type():
         ("sales", "echo", 1),
         (None, "other", 1),
     ]
+
+
+def test_what_was_told_before_is_not_told_again():
+    assert told([Task(told=True)], {}) == []
+    (stream,) = told([Task(told=True), Task()], {})
+    assert (stream["seen"], len(stream["tasks"])) == (1, 1)
+
+
+@pytest.mark.parametrize("known", [{"attempt": 2}, {"approved": True}, {"parent_id": uuid4()}])
+def test_retries_released_tasks_and_steps_are_no_news(known: dict[str, Any]):
+    ledger = Ledger()
+    new, old = lease(), lease(**known)
+    ledger.take([new, old])
+    assert (new.told, old.told) == (False, True)
+
+
+def test_a_task_that_was_told_and_given_back_is_no_news_and_one_that_was_not_told_is():
+    ledger = Ledger()
+    told_before, untold = lease(), lease()
+    ledger.take([told_before, untold])
+    told_before.told = True
+    for each in (told_before, untold):
+        ledger.give_back(each)
+    again = [lease(id=told_before.id, token=2), lease(id=untold.id, token=2)]
+    ledger.take(again)
+    assert [each.told for each in again] == [True, False]
+
+
+def test_what_waits_in_the_slow_lane_is_news_where_it_began_there():
+    ledger = Ledger()
+    ledger.slow_types = frozenset({"llm.answer"})
+    found = [lease(slow=True, type="llm.answer"), lease(slow=True, type="goal"), lease(slow=True, type="echo")]
+    ledger.take(found)
+    assert [each.told for each in found] == [False, False, True]
 
 
 def test_long_params_are_not_read():

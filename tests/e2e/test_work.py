@@ -17,6 +17,7 @@ import pytest
 
 from benchmarks.faults import TARGETS
 from benchmarks.system import System
+from tests.e2e.stream import Stream
 
 pytestmark = [pytest.mark.e2e, pytest.mark.integration, pytest.mark.timeout(300)]
 
@@ -28,8 +29,9 @@ ACME = Path(__file__).parents[2] / "examples" / "acme_skills"
 def system() -> Iterator[System]:
     """SeedCore with the example package's skills and organs."""
     path = os.pathsep.join([str(ACME / "src"), str(Path(__file__).parent)])
-    package = {"PYTHONPATH": path, "SEEDCORE_SKILLS": "acme_skills,skills_for_people"}
-    with System(**package, SEEDCORE_ORGANS_PATH=str(ACME / "organs.yaml")) as running:
+    package = {"PYTHONPATH": path, "SEEDCORE_SKILLS": "acme_skills,skills_for_people,skills_that_lead"}
+    # The valves are told of 50 tasks a claim: so they see every one.
+    with System(**package, SEEDCORE_CLAIM_BATCH="50", SEEDCORE_ORGANS_PATH=str(ACME / "organs.yaml")) as running:
         yield running
 
 
@@ -153,6 +155,35 @@ def test_a_task_from_sql_runs_like_any_other(system: System):
     with psycopg.connect(dsn(system)) as connection:
         (task_id,) = connection.execute("""select seedcore.enqueue('echo', '{"value": "from SQL"}')""").fetchone()
     assert until_ended(system, str(task_id))["result"] == {"value": "from SQL"}
+
+
+def test_work_that_changes_for_good_is_planned_then_done_by_a_recipe_and_the_valve_closes(system: System):
+    stream = Stream(system, "readings.fahrenheit")
+    stream.send(1_050, "celsius", 20.0)
+    stream.until(lambda told: told["state"] == "closed")
+    same = stream.ended(stream.send(200, "celsius", 20.0)[-50:])
+    assert {(task["decision"]["route"], task["decision"]["rule"]) for task in same} == {("fast", "known_skill")}
+    before = stream.until_observed(1_250)["work"]
+    assert before["alarms"] == 0
+
+    # From now on they come in kelvin, which this skill does not take.
+    changed: list[str] = []
+    while stream.valve()["state"] != "open":
+        assert len(changed) < 100, stream.valve()
+        changed += stream.send(5, "kelvin", 293.15)
+        stream.until_observed(before["observed"] + len(changed))
+    assert stream.valve()["work"]["opened_at"] - before["observed"] <= 50
+    planned = stream.ended(stream.send(40, "kelvin", 293.15))
+    assert {task["status"] for task in planned} == {"completed"}
+    assert 20 <= (planned[-1]["result"]["fahrenheit"] - 32) / 1.8 <= 25
+    assert {task["decision"]["rule"] for task in planned} <= {"valve_open", "recipe"}
+    assert planned[-1]["decision"]["rule"] == "recipe"
+
+    stream.send(1_050, "kelvin", 293.15)
+    after = stream.until(lambda told: told["work"]["adopted"] == 1)
+    assert after["work"]["state"] == "closed"
+    (last,) = stream.ended(stream.send(1, "kelvin", 293.15))
+    assert (last["status"], last["decision"]["route"], last["decision"]["rule"]) == ("completed", "fast", "recipe")
 
 
 def test_the_graph_queue_has_dispatchers_of_its_own(system: System):

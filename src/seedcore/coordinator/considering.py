@@ -1,6 +1,6 @@
 """What is known about each task of a batch before an agent is chosen: its stream's evidence, and what policy says."""
 
-from collections.abc import Iterator
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -8,6 +8,8 @@ from seedcore.coordinator.fleet import Fleet
 from seedcore.coordinator.policy import Facts, Policy, Ruling
 from seedcore.coordinator.schemas import TaskColumns
 from seedcore.coordinator.streams import Standing, Streams
+
+RECIPE = Ruling("plan", "recipe", "a recipe of several steps is in force for this type")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,35 +46,52 @@ class _Batch:
             known = self.teams[type_] = {"agents": 0 if team is None else len(team), "queued_s": queued}
         return known
 
-    def facts(self, task: dict[str, Any], plans_per_minute: int) -> Facts:
-        domain, type_ = task["domain"], task["type"]
+    def facts(self, task: dict[str, Any], domain: str | None, plans_per_minute: int) -> Facts:
+        type_ = task["type"]
         valve = self.valves.get((domain, type_))
         if valve is None:
             valve = self.valves[domain, type_] = valve_facts(self.standing(domain, type_))
-        task["domain"] = domain or ""
         return {
-            "task": task,
+            "task": task | {"domain": domain or ""},
             "valve": valve,
             "fleet": self.team(type_),
             "budget": {"plans_per_minute": plans_per_minute},
         }
 
 
-def consider(tasks: TaskColumns, fleet: Fleet, streams: Streams, policy: Policy, plans_per_minute: int) -> Considered:
+def consider(
+    tasks: TaskColumns,
+    fleet: Fleet,
+    streams: Streams,
+    policy: Policy,
+    plans_per_minute: int,
+    recipes: Collection[str] = (),
+) -> Considered:
     """Look at a batch; nothing is changed but the policy's count of failures.
 
-    A task that a person has approved is not held again.
+    A task that a person has approved is not held again. What no rule sends anywhere, and is of a type among `recipes`
+    (those that have one of several steps), goes to be planned, which finds the recipe.
     """
     batch = _Batch(fleet, streams)
     evidence = [batch.standing(*key).evidence for key in zip(tasks.domain, tasks.type, strict=True)]
-    if not policy.rules:
+    if not policy.rules and not recipes:
         return Considered(evidence, [None] * len(evidence))
+    # Tasks that are alike in all that anybody asks about are looked at once.
+    names = ["type", "approved", *sorted({*policy.asks("task")} - {"type", "domain", "approved"})]
     memo: dict[Any, Ruling | None] = {}
+    known: dict[tuple[Any, ...], Ruling | None] = {}
     rulings: list[Ruling | None] = []
-    for task in _rows(tasks):
-        facts = batch.facts(task, plans_per_minute)
-        ruling = policy.decide(facts, memo)
-        rulings.append(None if ruling and ruling.route == "hold" and task["approved"] else ruling)
+    for key in zip(tasks.domain, tasks.direct, *(getattr(tasks, name) for name in names), strict=True):
+        if key not in known:
+            domain, direct, *values = key
+            task = dict(zip(names, values, strict=True))
+            ruling = policy.decide(batch.facts(task, domain, plans_per_minute), memo, direct=direct)
+            if ruling is not None and ruling.route == "hold" and task["approved"]:
+                ruling = None
+            if ruling is None and task["type"] in recipes and not direct:
+                ruling = RECIPE
+            known[key] = ruling
+        rulings.append(known[key])
     return Considered(evidence, rulings)
 
 
@@ -81,13 +100,8 @@ def valve_facts(standing: Standing) -> dict[str, Any]:
     return {
         "state": standing.state,
         "known": standing.evidence is not None,
+        "shifted": standing.shifted,
         "evidence": standing.evidence or 0.0,
         "work": standing.work or 0.0,
         "outcome": standing.outcome or 0.0,
     }
-
-
-def _rows(tasks: TaskColumns) -> Iterator[dict[str, Any]]:
-    names = ("type", "domain", "priority", "attempt", "size", "approved")
-    for row in zip(*(getattr(tasks, name) for name in names), strict=True):
-        yield dict(zip(names, row, strict=True))

@@ -17,6 +17,8 @@ _NUMBERS = TEXT_BUCKETS
 _LENGTH, _VALUES, _EMPTY, _SIZE, _TYPE, _GAP = range(TEXT_BUCKETS + NUMBER_BUCKETS, TEXT_BUCKETS + NUMBER_BUCKETS + 6)
 TASK_COLUMNS = _GAP + 1
 OUTCOME_COLUMNS = 2 + ERROR_BUCKETS
+SUCCESS = 1
+"""The column of an outcome that is 1 when it succeeded."""
 
 
 def task_features(type_: str, params: Any, *, gap_s: float | None = None, size: int = 0) -> list[float]:

@@ -28,7 +28,7 @@ class Judgement:
         self._path: Path | None = settings.policy_path
         self._log = get_logger("seedcore.coordinator")
         self.streams = Streams(settings.drift_threshold)
-        self.tending = Tending(self.streams, database, settings.arl0)
+        self.tending = Tending(self.streams, database, settings.arl0, settings.recipe_least)
         self._arl0 = settings.arl0
         self._policy: Policy | None = None
         self._broken: str | None = None
@@ -63,7 +63,8 @@ class Judgement:
         """
         if self._policy is None:
             raise UnavailableError(f"There is no policy: {self._broken}", retry_after_s=5)
-        return consider(tasks, fleet, self.streams, self._policy, self._plans_per_minute())
+        recipes = self.tending.several
+        return consider(tasks, fleet, self.streams, self._policy, self._plans_per_minute(), recipes)
 
     def take(self, told: Sequence[StreamRows]) -> None:
         """Let the valves see what a dispatcher tells."""

@@ -61,28 +61,34 @@ class Policy:
     def __post_init__(self) -> None:
         self._fields = sorted(set().union(*(rule.fields for rule in self.rules)))
 
-    def decide(self, facts: Facts, memo: dict[Any, Ruling | None]) -> Ruling | None:
+    def asks(self, group: str) -> list[str]:
+        """Facts of a group that rules ask about."""
+        return [name for other, name in self._fields if other == group]
+
+    def decide(self, facts: Facts, memo: dict[Any, Ruling | None], *, direct: bool = False) -> Ruling | None:
         """The first rule that holds; None: there is none, and what always holds decides.
 
         A rule that cannot be computed holds the task and says so; it never lets it pass. `memo` serves one batch: tasks
-        that are alike in what rules ask about are decided once.
+        that are alike in what rules ask about are decided once. Rules that plan do not hold for what runs `direct`.
         """
         if not self.rules:
             return None
-        key = tuple(facts[group][name] for group, name in self._fields)
+        key = (direct, *(facts[group][name] for group, name in self._fields))
         if key in memo:
             return memo[key]
         # Every fact that goes to CEL is translated for every rule: none goes that nobody asks for.
         asked: Facts = {}
-        for (group, name), value in zip(self._fields, key, strict=True):
+        for (group, name), value in zip(self._fields, key[1:], strict=True):
             asked.setdefault(group, {})[name] = value
-        ruling = self._decide(asked)
+        ruling = self._decide(asked, direct)
         if len(memo) < MAX_MEMO:
             memo[key] = ruling
         return ruling
 
-    def _decide(self, facts: Facts) -> Ruling | None:
+    def _decide(self, facts: Facts, direct: bool) -> Ruling | None:
         for rule in self.rules:
+            if direct and rule.route == "plan":
+                continue
             try:
                 if rule.holds(facts):
                     return Ruling(rule.route, rule.name, rule.reason or f"policy rule {rule.name}")

@@ -18,6 +18,20 @@ cross join lateral (
 order by r.made_at desc limit $1
 """
 
+# Recipes are few.
+_IN_FORCE = """
+select goal #>> '{}' as goal, bool_or(jsonb_array_length(plan -> 'steps') > 1) as several
+from seedcore.recipes where withdrawn_at is null
+group by 1 order by max(made_at) desc limit $1
+"""
+
+
+async def in_force(database: Database) -> dict[str, bool]:
+    """Goals that a recipe in force reaches, at most MOST, and whether one of them has several steps."""
+    async with database.connection() as connection:
+        rows = await connection.fetch(_IN_FORCE, MOST)
+    return {row["goal"]: row["several"] for row in rows}
+
 
 async def recipes(database: Database) -> list[dict[str, Any]]:
     """Every recipe, the newest first (at most MOST): what it is for, its skills, how its runs ended since it was made.

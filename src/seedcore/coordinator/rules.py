@@ -12,7 +12,7 @@ Route = Literal["fast", "plan", "hold", "reject"]
 
 FACTS: dict[str, dict[str, type]] = {
     "task": {"type": str, "domain": str, "priority": int, "attempt": int, "size": int, "approved": bool},
-    "valve": {"state": str, "known": bool, "evidence": float, "work": float, "outcome": float},
+    "valve": {"state": str, "known": bool, "shifted": bool, "evidence": float, "work": float, "outcome": float},
     "fleet": {"agents": int, "queued_s": float},
     "budget": {"plans_per_minute": int},
 }

@@ -21,6 +21,7 @@ class TaskFacts(BaseModel):
     attempt: int = Field(1, ge=0)
     size: int = Field(0, ge=0, description="bytes of the params")
     approved: bool = False
+    direct: bool = Field(False, description="it is never planned: a step of a plan, or no plan was found for it")
 
 
 class TaskColumns(BaseModel):
@@ -34,9 +35,11 @@ class TaskColumns(BaseModel):
     attempt: list[Annotated[int, Field(ge=0)]]
     size: list[Annotated[int, Field(ge=0)]]
     approved: list[bool]
+    direct: list[bool] = Field(default_factory=list, description="absent from a dispatcher of the release before")
 
     @model_validator(mode="after")
     def _one_length(self) -> Self:
+        self.direct = self.direct or [False] * len(self.type)
         lengths = {len(getattr(self, name)) for name in type(self).model_fields}
         if len(lengths) > 1:
             raise ValueError("the columns differ in length")

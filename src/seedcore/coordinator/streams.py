@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from seedcore.coordinator.features import OUTCOME_COLUMNS, TASK_COLUMNS
+from seedcore.coordinator.features import OUTCOME_COLUMNS, SUCCESS, TASK_COLUMNS
 from seedcore.coordinator.schemas import StreamRows
-from seedcore.coordinator.watch import State, Watch
+from seedcore.coordinator.watch import CALM, State, Watch
 
 MAX_STREAMS = 256
 """Streams that are watched; more are counted, and go unwatched."""
@@ -18,12 +18,16 @@ Key = tuple[str | None, str]
 
 
 class Standing(NamedTuple):
-    """What a decision may know about a stream; evidence None: there is no valve yet."""
+    """What a decision may know about a stream; evidence None: there is no valve yet.
+
+    `shifted`: the valve of its work is open, whatever its outcomes do.
+    """
 
     state: str
     evidence: float | None = None
     work: float | None = None
     outcome: float | None = None
+    shifted: bool = False
 
 
 UNWATCHED = Standing("unwatched")
@@ -56,6 +60,11 @@ class Stream:
         states = [watch.state for watch in self.watches.values()]
         return "open" if "open" in states else self.work.state
 
+    def succeeds(self, least: float) -> bool:
+        """Whether of its last CALM outcomes that share at least succeeded."""
+        good = self.outcome.recent[-CALM:, SUCCESS]
+        return len(good) == CALM and float(good.mean()) >= least
+
     def stand(self, threshold: float) -> None:
         """Take stock, evidence rescaled so that an alarm is at `threshold`."""
         scale = math.log1p(-threshold) / math.log(0.5)
@@ -63,7 +72,8 @@ class Stream:
             None if watch.evidence is None else 1.0 - (1.0 - watch.evidence) ** scale for watch in self.watches.values()
         )
         known = [value for value in (work, outcome) if value is not None]
-        self.standing = Standing(self.state, max(known) if known else None, work, outcome)
+        shifted = self.work.state == "open"
+        self.standing = Standing(self.state, max(known) if known else None, work, outcome, shifted)
 
     def report(self) -> dict[str, Any]:
         """What is to be known about it."""

@@ -4,24 +4,34 @@ import asyncio
 import time
 from typing import Any
 
+from seedcore.coordinator.recipes import in_force
 from seedcore.coordinator.streams import Stream, Streams
 from seedcore.coordinator.valve import Valve
 from seedcore.coordinator.valve_store import MAX_SAVED, load, save
-from seedcore.coordinator.watch import REFERENCE, budget, calibration
+from seedcore.coordinator.watch import REFERENCE, Watch, budget, calibration
 from seedcore.errors import ConflictError, NotFoundError
 from seedcore.stores.postgres import DATABASE_ERRORS, Database
+from seedcore.tasks.model import GOAL
 from seedcore.utils.logs import get_logger
 
-ROUND_S, SAVE_S = 1.0, 5.0
+ROUND_S, SAVE_S, RECIPES_S = 1.0, 5.0, 2.0
 
 
 class Tending:
-    """Keeps `streams`; the heavy parts run in threads."""
+    """Keeps `streams`; the heavy parts run in threads.
 
-    def __init__(self, streams: Streams, database: Database, arl0: float) -> None:
-        self._streams, self._database, self._arl0 = streams, database, arl0
+    A valve that stays open because the change lasts learns it as the new normal by itself, once REFERENCE observations
+    came since it opened and they go well: at least the share `least` of them succeeds.
+    """
+
+    def __init__(self, streams: Streams, database: Database, arl0: float, least: float = 0.7) -> None:
+        self._streams, self._database, self._arl0, self._least = streams, database, arl0, least
         self._log = get_logger("seedcore.coordinator")
         self._saved_at = time.monotonic()
+        self._recipes: dict[str, bool] = {}
+        self._recipes_at = float("-inf")
+        self.several: frozenset[str] = frozenset()
+        """Types for which a recipe of several steps is in force."""
         self.failing: str | None = None
         """Why the valves are not restored or kept just now."""
 
@@ -45,14 +55,33 @@ class Tending:
         """Restore once, calibrate what is due, save what changed."""
         if not self._streams.restored:
             self._streams.restore(await load(self._database))
+        await self._look_up_recipes()
         for stream in self._streams.all():
-            for watch in stream.watches.values():
+            for name, watch in stream.watches.items():
                 if watch.due:
-                    rows = watch.learn_from()[-REFERENCE:]
-                    watch.calibrated(await asyncio.to_thread(Valve.calibrate, rows, budget(self._arl0)))
-                    stream.stand(self._streams.threshold)
+                    await self._learn(stream, watch, watch.learn_from()[-REFERENCE:])
+                elif watch.lasting and self._mastered(stream):
+                    await self._learn(stream, watch, watch.learn_change())
+                    watch.adopted += 1
+                    self._log.info("a change is the new normal", stream=stream.name, watch=name)
         if time.monotonic() - self._saved_at >= SAVE_S:
             await self.save()
+
+    async def _learn(self, stream: Stream, watch: Watch, rows: Any) -> None:
+        watch.calibrated(await asyncio.to_thread(Valve.calibrate, rows, budget(self._arl0)))
+        stream.stand(self._streams.threshold)
+
+    def _mastered(self, stream: Stream) -> bool:
+        """Whether what came since goes well: a recipe in force says so (its successes keep it there), or outcomes."""
+        type_ = stream.name.rpartition("/")[2]
+        recipe = type_ in self._recipes or (type_ == GOAL and bool(self._recipes))
+        return recipe or stream.succeeds(self._least)
+
+    async def _look_up_recipes(self) -> None:
+        if time.monotonic() - self._recipes_at >= RECIPES_S:
+            self._recipes = await in_force(self._database)
+            self.several = frozenset(goal for goal, several in self._recipes.items() if several)
+            self._recipes_at = time.monotonic()
 
     async def save(self) -> None:
         """Write what changed since the last time."""

@@ -18,6 +18,8 @@ CALM = 200
 
 State = Literal["learning", "closed", "open"]
 
+_STORED = {"observed", "alarms", "calm", "alarmed_at", "opened_at", "adopted", "evidence"}
+
 
 @dataclass(slots=True)
 class Watch:
@@ -29,6 +31,8 @@ class Watch:
         alarms: alarms in all.
         calm: observations since the last alarm; None: there was none.
         alarmed_at: observation of the last alarm.
+        opened_at: observation of the alarm that opened it; None while it is not open.
+        adopted: how often a lasting change was learned as the new normal without being asked.
         evidence: the highest of the last batch, in [0, 1).
     """
 
@@ -39,6 +43,8 @@ class Watch:
     alarms: int = 0
     calm: int | None = None
     alarmed_at: int | None = None
+    opened_at: int | None = None
+    adopted: int = 0
     evidence: float | None = None
     changed: bool = False
 
@@ -68,16 +74,31 @@ class Watch:
             self.evidence = float(evidence.max())
             alarms = np.flatnonzero(evidence >= 0.5)
             if len(alarms):
-                last = int(alarms[-1])
+                first, last = int(alarms[0]), int(alarms[-1])
                 self.alarms += len(alarms)
+                if self.opened_at is None:
+                    self.opened_at = self.observed + first + 1
                 self.alarmed_at, self.calm = self.observed + last + 1, len(rows) - 1 - last
             elif self.calm is not None:
                 self.calm = min(self.calm + len(rows), CALM)
+            if self.state == "closed":
+                self.opened_at = None
         self.observed += len(rows)
 
     def calibrated(self, valve: Valve) -> None:
         """From now on `valve` watches; what was alarmed about counts as normal."""
         self.valve, self.calm, self.evidence, self.changed = valve, None, 0.0, True
+        self.opened_at = None
+
+    @property
+    def lasting(self) -> bool:
+        """Whether the valve has been open for so long that what came since is enough to learn from."""
+        return self.opened_at is not None and self.observed - self.opened_at >= REFERENCE
+
+    def learn_change(self) -> npt.NDArray[np.float64]:
+        """The observations since it opened; `lasting` says that they are enough."""
+        assert self.opened_at is not None
+        return self.recent[-min(self.observed - self.opened_at, RECENT) :].astype(np.float64)
 
     def learn_from(self) -> npt.NDArray[np.float64]:
         """The observations to calibrate on, the newest REFERENCE at least."""
@@ -95,15 +116,15 @@ class Watch:
             return told | {"learned": len(self.recent), "needed": REFERENCE}
         facts = self.valve.calibration
         told |= {"evidence": self.evidence, "leading": self.valve.leading, "last_alarm": self.alarmed_at}
+        told |= {"opened_at": self.opened_at, "adopted": self.adopted}
         return told | calibration(self.valve) | {"reference": facts.reference}
 
     def to_row(self) -> tuple[bytes | None, bytes, dict[str, Any]]:
         """What a store keeps: the valve's state, the recent observations, counts."""
         buffer = BytesIO()
         np.save(buffer, self.recent, allow_pickle=False)
-        names = ("observed", "alarms", "calm", "alarmed_at", "evidence")
         state = None if self.valve is None else self.valve.to_bytes()
-        return state, buffer.getvalue(), {name: getattr(self, name) for name in names}
+        return state, buffer.getvalue(), {name: getattr(self, name) for name in _STORED}
 
     @classmethod
     def from_row(cls, columns: int, state: bytes | None, recent: bytes, facts: dict[str, Any]) -> "Watch":
@@ -118,8 +139,8 @@ class Watch:
             return watch
         watch.recent = rows
         watch.valve = None if state is None else Valve.from_bytes(state)
-        for name, value in facts.items():
-            setattr(watch, name, value)
+        for name in _STORED & facts.keys():
+            setattr(watch, name, facts[name])
         return watch
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections import OrderedDict
 from dataclasses import dataclass, field
 from uuid import UUID
 
@@ -10,7 +11,10 @@ from seedcore.dispatch.ports import Decision, Feedback, Watched
 from seedcore.dispatch.watching import SAMPLE
 from seedcore.energy.sums import Sums
 from seedcore.skills.calls import Completion
-from seedcore.tasks.model import Lease, Outcome, Retry
+from seedcore.tasks.model import GOAL, Lease, Outcome, Retry
+
+MAX_REMEMBERED = 20_000
+"""Leases given back that are known again when they come again; others are told to the valves once more."""
 
 
 @dataclass(slots=True)
@@ -38,12 +42,22 @@ class Ledger:
         self.changed = asyncio.Event()
         self._feedback = Feedback()
         self._undecided: set[int] = set()
+        self.slow_types: frozenset[str] | None = None
+        """Types whose tasks begin in the slow lane, once that is known; others were moved there."""
+        self._remembered: OrderedDict[UUID, None] = OrderedDict()
 
     def take(self, leases: list[Lease]) -> None:
         """Leases were claimed."""
         for lease in leases:
+            lease.told = self._seen(lease)
             self.held[lease.id] = Held(lease)
             self.slow += lease.slow
+
+    def _seen(self, lease: Lease) -> bool:
+        """The valves see what clients send, once: no retries, no steps of plans, nothing that was put off."""
+        moved = lease.slow and lease.type != GOAL and lease.type not in (self.slow_types or ())
+        again = lease.attempt > 1 or lease.approved or lease.id in self._remembered
+        return moved or again or lease.parent_id is not None
 
     def begin(self, task_id: UUID, decision: Decision) -> None:
         """A lease was handed to an agent."""
@@ -103,6 +117,10 @@ class Ledger:
     def give_back(self, lease: Lease, *, slow: bool = False) -> None:
         """Give this lease back with the next flush; `slow` lets it wait in the slow lane."""
         self.drop(lease.id)
+        if lease.told:
+            self._remembered[lease.id] = None
+            if len(self._remembered) > MAX_REMEMBERED:
+                self._remembered.popitem(last=False)
         (self.moved if slow else self.released).append((lease.id, lease.token))
         self.changed.set()
 

@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import json
+from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,6 +21,9 @@ from seedcore.tasks.model import GOAL, Before, Lease, Step, Terms, new_id
 from seedcore.tasks.plan import FROM, INPUTS, is_reference, read_plan, validate_plan
 from seedcore.tasks.terms import bounds, read_goal
 from seedcore.utils.logs import get_logger
+
+MAX_REMEMBERED = 10_000
+"""Kinds of tasks that are known to be their own plan."""
 
 
 class OverBudgetError(Exception):
@@ -50,6 +54,7 @@ class Wanted:
 @dataclass(slots=True)
 class _Skills:
     by_name: dict[str, Signature]
+    slow: frozenset[str]
     digest: str = field(init=False)
 
     def __post_init__(self) -> None:
@@ -69,13 +74,15 @@ class Planner:
     ) -> None:
         self._settings, self._database, self._brain, self._load = settings, database, brain, load
         self._skills: _Skills | None = None
+        self._themselves: OrderedDict[str, None] = OrderedDict()
         self._lock = asyncio.Lock()
         self._log = get_logger("seedcore.dispatch.planning")
 
-    async def make(self, lease: Lease, decision: Decision) -> Made:
+    async def make(self, lease: Lease, decision: Decision) -> Made | None:
         """A valid plan: the recipe's when there is one, else one that the Cognitive service makes.
 
-        A goal names what it wants and what it starts from. A task whose skill is known is planned for from its params.
+        A goal names what it wants and what it starts from. A task whose skill is known is planned for from its params;
+        None: the plan is the task itself, which loses nothing when it runs as it is.
 
         Raises:
             InvalidInputError: the task, or the plan, is not what it must be.
@@ -84,6 +91,8 @@ class Planner:
         skills = await self._known()
         wanted = self._wanted(lease)
         signature = signature_of(wanted, skills.digest)
+        if signature in self._themselves:
+            return None
         async with self._database.connection() as connection:
             before, recipe = await leases.planned_before(connection, lease.id, signature)
         left = int(wanted.budget["steps"]) - (before.steps if before else 0)
@@ -105,6 +114,11 @@ class Planner:
         without = before.without if before else ()
         ask = PlanAsk(wanted.goal, wanted.inputs, min(left, self._settings.max_plan_steps), without, done)
         plan = await self._brain.plan(ask)
+        if before is None and [step["skill"] for step in plan["steps"]] == [lease.type]:
+            self._themselves[signature] = None
+            if len(self._themselves) > MAX_REMEMBERED:
+                self._themselves.popitem(last=False)
+            return None
         terms = self._terms(wanted, None if before else signature, recipe=False)
         if len(plan["steps"]) > left:
             raise OverBudgetError(f"the plan has {len(plan['steps'])} steps, and its budget has {left} left")
@@ -114,8 +128,13 @@ class Planner:
         async with self._lock:
             if self._skills is None:
                 registry = await asyncio.to_thread(self._load, self._settings)
-                self._skills = _Skills(signatures(registry.values()))
+                slow = frozenset(spec.name for spec in registry.values() if spec.slow)
+                self._skills = _Skills(signatures(registry.values()), slow)
             return self._skills
+
+    async def slow_types(self) -> frozenset[str]:
+        """Types whose tasks begin in the slow lane."""
+        return (await self._known()).slow | {GOAL}
 
     def _wanted(self, lease: Lease) -> Wanted:
         params = json.loads(lease.params)

@@ -47,6 +47,7 @@ class ServiceBrain:
             "attempt": [task.attempt for task in tasks],
             "size": [len(task.params) for task in tasks],
             "approved": [task.approved for task in tasks],
+            "direct": [task.direct for task in tasks],
         }
         answer = await self.coordinator.decide_columns(self._asker, columns, told)
         verdicts, v = answer["verdicts"], answer.get("v")

@@ -22,10 +22,11 @@ Stream = tuple[str | None, str]
 
 
 def told(tasks: Sequence[Lease], outcomes: Mapping[Stream, Watched]) -> list[dict[str, Any]]:
-    """Rows by stream, as `coordinator.schemas.StreamRows` takes them."""
+    """Rows by stream, as `coordinator.schemas.StreamRows` takes them; of tasks that have not been told before."""
     streams: dict[Stream, list[Lease]] = {}
     for task in tasks:
-        streams.setdefault((task.domain, task.type), []).append(task)
+        if not task.told:
+            streams.setdefault((task.domain, task.type), []).append(task)
     found = []
     for key in list(dict.fromkeys([*streams, *outcomes]))[:MAX_TOLD]:
         members, ended = streams.get(key, []), outcomes.get(key)

@@ -4,6 +4,7 @@ import asyncio
 import json
 import random
 from collections.abc import Awaitable, Coroutine, Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
@@ -18,12 +19,12 @@ from seedcore.settings import Settings
 from seedcore.skills.calls import HANDED_BACK, Call, Completion
 from seedcore.stores.postgres import DATABASE_ERRORS, Database
 from seedcore.tasks import leases
-from seedcore.tasks.model import Lease, Outcome, Retry, Status, Usage
+from seedcore.tasks.model import GOAL, Lease, Outcome, Retry, Status, Usage
 from seedcore.utils.logs import get_logger, mask
 
 # No agent can take it just now, or nobody decides: look again after about this long.
 PATIENCE_S = 0.25
-MAX_CODE, MAX_MESSAGE = 100, 2000
+MAX_CODE, MAX_MESSAGE, MAX_REASON = 100, 2000, 300
 
 
 class Work:
@@ -40,6 +41,8 @@ class Work:
         self.planning = 0
         self.deciding = 0
         """Batches that the Coordinator has not answered for."""
+        self.unplanned = 0
+        """Tasks that were to be planned and run as they are, because no plan is to be had."""
 
     def slow_running(self) -> int:
         """How many places of the slow lane are taken."""
@@ -70,6 +73,11 @@ class Work:
         """Decide and begin; what nobody can take now is given back after a moment."""
         self.deciding += 1
         self.start(self._handle(batch))
+        if self._ledger.slow_types is None and any(lease.slow and lease.type != GOAL for lease in batch):
+            self.start(self._learn_slow_types())
+
+    async def _learn_slow_types(self) -> None:
+        self._ledger.slow_types = await self._planner.slow_types()
 
     async def _handle(self, batch: list[Lease]) -> None:
         try:
@@ -91,7 +99,7 @@ class Work:
             if held is None:
                 continue
             if decision.route == "fast" and decision.host and decision.agent:
-                self._ledger.begin(lease.id, decision)
+                self._ledger.begin(lease.id, _told_why(lease, decision))
                 call = self._call(lease, decision.agent, params.get(lease.id, lease.params))
                 by_host.setdefault(decision.host, []).append((call, held))
             else:
@@ -139,6 +147,8 @@ class Work:
             raise
         # Its tasks are begun before anything else runs.
         self._ledger.answered(feedback.question)
+        for lease in batch:
+            lease.told = True
         return decisions
 
     def _not_fast(self, lease: Lease, decision: Decision, put_off: list[Lease]) -> None:
@@ -294,10 +304,10 @@ class Work:
         try:
             made = await self._planner.make(held.lease, decision)
         except OverBudgetError as error:
-            self.again_or_fail(held, "budget_exceeded", str(error), again=False)
+            self._no_plan(held, "budget_exceeded", str(error), again=False)
             return
         except SeedCoreError as error:
-            self.again_or_fail(held, error.code, error.detail, again=error.transient)
+            self._no_plan(held, error.code, error.detail, again=error.transient)
             return
         except DATABASE_ERRORS as error:
             self._log.warning(
@@ -306,9 +316,25 @@ class Work:
             await self._put_off([held.lease])
             return
         except Exception as error:  # noqa: BLE001 - a plan of another shape than agreed: an attempt that failed
-            self.again_or_fail(held, "plan_unusable", f"{type(error).__name__}: {error}")
+            self._no_plan(held, "plan_unusable", f"{type(error).__name__}: {error}")
             return
-        await self._store_plan(held, made)
+        if made is None:
+            self._run_directly(held, decision.rule, f"{decision.reason}; the cheapest plan is the skill itself")
+        else:
+            await self._store_plan(held, made)
+
+    def _no_plan(self, held: Held, code: str, message: str, *, again: bool = True) -> None:
+        """A goal is tried again or fails; what names a skill runs as it is, and its decision says so."""
+        if held.lease.type == GOAL:
+            self.again_or_fail(held, code, message, again=again)
+        else:
+            self.unplanned += 1
+            self._run_directly(held, "no_plan", f"no plan ({code}): {_kept(mask(message), MAX_REASON)}")
+
+    def _run_directly(self, held: Held, rule: str, reason: str) -> None:
+        if self._ledger.held.get(held.lease.id) is held:
+            held.lease.unplanned, held.decision = (rule, reason), None
+            self.take([held.lease])
 
     async def _store_plan(self, held: Held, made: Made) -> None:
         held.decision = made.decision
@@ -329,6 +355,13 @@ class Work:
 
 def _usage(completion: Completion) -> Usage | None:
     return None if completion.usage is None else Usage(*completion.usage)
+
+
+def _told_why(lease: Lease, decision: Decision) -> Decision:
+    if lease.unplanned is None:
+        return decision
+    rule, reason = lease.unplanned
+    return replace(decision, rule=rule, reason=f"{reason}; {decision.reason}")
 
 
 def _text(decision: Decision) -> str:

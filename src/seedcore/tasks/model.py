@@ -97,7 +97,11 @@ class Submitted:
 # Not frozen: making a frozen one takes five times as long, and one is made for every task.
 @dataclass(slots=True)
 class Lease:
-    """A claimed task. `token` fences every later write; `params` is JSON text, still undecoded; `seq` is its place."""
+    """A claimed task. `token` fences every later write; `params` is JSON text, still undecoded; `seq` is its place.
+
+    The last two are the dispatcher's own: whether the valves have been told of it, and, after it was to be planned and
+    was not, rule and reason of that.
+    """
 
     id: UUID
     token: int
@@ -117,6 +121,13 @@ class Lease:
     approved: bool
     created_at: datetime
     seq: int
+    told: bool = False
+    unplanned: tuple[str, str] | None = None
+
+    @property
+    def direct(self) -> bool:
+        """Whether it must run as it is: a step of a plan, or one that no plan was made for."""
+        return self.parent_id is not None or self.unplanned is not None
 
     @property
     def follow_up(self) -> bool:
