@@ -3,7 +3,7 @@
 import asyncio
 import copy
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -14,6 +14,7 @@ from seedcore.clients.base import ServiceClient
 from seedcore.ml.schemas import (
     BatchPredictResponse,
     DeleteResponse,
+    DetectBatchResponse,
     Features,
     ListModelsResponse,
     ModelInfo,
@@ -82,6 +83,15 @@ class MLClient(ServiceClient):
         """Predict many rows; a row that does not fit has an `error` instead of a prediction."""
         body = {"name": name, "version": version, "alias": alias, "rows": rows}
         return BatchPredictResponse.model_validate(await self.call("POST", "/xgboost/batch_predict", body))
+
+    async def detect_anomalies(
+        self, series: Sequence[Sequence[float]], false_alarm: float | None = None
+    ) -> DetectBatchResponse:
+        """The anomalies of each series; one that cannot be judged has an `error` instead."""
+        body: dict[str, Any] = {"series": [list(one) for one in series]}
+        if false_alarm is not None:
+            body["false_alarm"] = false_alarm
+        return DetectBatchResponse.model_validate(await self.call("POST", "/detect/anomaly/batch", body))
 
     async def list_models(self) -> ListModelsResponse:
         """All models with their versions."""

@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_vali
 
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 MAX_BATCH_ROWS = 10_000
+MAX_BATCH_POINTS = 200_000
 
 ModelName = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
 Version = Annotated[int, Field(ge=1)]
@@ -240,3 +241,80 @@ class DriftResponse(BaseModel):
     arl0: float = Field(description="as asked for")
     arl0_rehearsed: float | None = Field(description="seen on resampled references and streams")
     state: str | None = None
+
+
+Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
+FalseAlarm = Annotated[
+    float, Field(gt=0, le=0.5, description="probability that a clean series gets any anomaly; see docs/triage.md")
+]
+
+
+class DetectRequest(_Strict):
+    """A series, evenly spaced in time, the oldest value first."""
+
+    data: list[Number] = Field(min_length=24, max_length=20_000)
+    false_alarm: FalseAlarm = 0.05
+
+
+class DetectBatchRequest(_Strict):
+    """Several series, each judged by itself."""
+
+    series: list[Annotated[list[Number], Field(max_length=20_000)]] = Field(min_length=1, max_length=100)
+    false_alarm: FalseAlarm = 0.05
+
+    @model_validator(mode="after")
+    def _bounded(self) -> "DetectBatchRequest":
+        if (total := sum(map(len, self.series))) > MAX_BATCH_POINTS:
+            raise ValueError(f"{total} values in all; at most {MAX_BATCH_POINTS} are judged at once")
+        return self
+
+
+class AnomalyPoint(BaseModel):
+    """A point that the rest of its series does not explain."""
+
+    index: int
+    value: float
+    score: float = Field(description="distance from what was expected, in `unit`s")
+    expected: float = Field(description="by its season and the points around it")
+    direction: Literal["above", "below"]
+    chance: float | None = Field(
+        description="probability that a clean series has a point as far out on this side; null: the method knows none"
+    )
+
+
+class Thresholds(BaseModel):
+    """Scores over which a point is an anomaly; null where the method has none."""
+
+    above: float | None
+    below: float | None
+
+
+class DetectResponse(BaseModel):
+    """The anomalies of a series, and what they were judged by."""
+
+    anomalies: list[AnomalyPoint]
+    method: Literal["tail", "departures", "constant"] = Field(
+        description="tail: beyond what a tail fitted to the rest passes; departures: most points are exactly as "
+        "expected, and few depart; constant: all are"
+    )
+    threshold: Thresholds
+    false_alarm: float
+    unit: Literal["robust standard deviations", "median departures"] = Field(description="of `score` and `threshold`")
+    scale: float = Field(description="one unit, in the series' own")
+    season: int | None = Field(description="points in a cycle; null: none was found")
+    window: int = Field(description="points to each side that a point is held against")
+    points: int
+    notes: list[str] = Field(description="what could not be judged")
+
+
+class DetectItem(BaseModel):
+    """The answer for one series, or the problem document of one that cannot be judged."""
+
+    found: DetectResponse | None = None
+    error: dict[str, Any] | None = None
+
+
+class DetectBatchResponse(BaseModel):
+    """One answer a series, in order."""
+
+    items: list[DetectItem]

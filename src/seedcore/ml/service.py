@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from ray import serve
 
 from seedcore.errors import OverloadedError, UnavailableError
-from seedcore.ml import dataset, drift, files, params, schemas
+from seedcore.ml import dataset, detection, drift, files, params, schemas
 from seedcore.ml.predictor import Predictor
 from seedcore.ml.registry import Manifest, ModelRegistry, now
 from seedcore.ml.training import Trained, train
@@ -44,6 +44,8 @@ class MLService(ServiceBase):
             Operation("GET", "/xgboost/model_info", self.model_info, s.ModelQuery, summary="Describe a model"),
             Operation("DELETE", "/xgboost/delete_model", self.delete_model, s.DeleteRequest),
             Operation("POST", "/drift/score", self.drift_score, s.DriftRequest, summary="Watch a batch for drift"),
+            Operation("POST", "/detect/anomaly", self.detect, s.DetectRequest, summary="Find a series' anomalies"),
+            Operation("POST", "/detect/anomaly/batch", self.detect_batch, s.DetectBatchRequest),
         )
 
     async def start(self) -> None:
@@ -69,6 +71,14 @@ class MLService(ServiceBase):
     async def drift_score(self, request: schemas.DriftRequest) -> schemas.DriftResponse:
         """Whether observations stopped looking like their reference; the Coordinator's valve, on the caller's data."""
         return await asyncio.to_thread(drift.score, request)
+
+    async def detect(self, request: schemas.DetectRequest) -> schemas.DetectResponse:
+        """The points that a series' season, level and tail do not explain; without a model, from the series alone."""
+        return await asyncio.to_thread(detection.one, request)
+
+    async def detect_batch(self, request: schemas.DetectBatchRequest) -> schemas.DetectBatchResponse:
+        """One answer a series, in order; one that cannot be judged has an `error` and spoils no other."""
+        return await asyncio.to_thread(detection.many, request)
 
     async def train(self, request: schemas.TrainRequest) -> schemas.TrainResponse:
         """Train on the given table; the metrics are measured on a fifth of the rows that training did not see."""
