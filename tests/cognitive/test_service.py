@@ -71,7 +71,7 @@ async def test_bad_input_names_the_field(http, body, field):
     assert any(e["field"].startswith(field) for e in answer.json()["errors"])
 
 
-@pytest.mark.parametrize("path", ["solve-problem", "make-decision", "reason-about-failure", "synthesize-memory"])
+@pytest.mark.parametrize("path", ["solve-problem", "synthesize-memory", "assess-capabilities"])
 async def test_what_needs_a_language_model_is_not_faked(http, path):
     assert (await http.post(f"/{path}", json={})).status_code == 404
 

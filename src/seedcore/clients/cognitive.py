@@ -4,13 +4,19 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from seedcore.clients.base import ServiceClient
-from seedcore.cognitive.schemas import PlanStep, PlanTaskRequest, PlanTaskResponse
+from seedcore.cognitive.schemas import (
+    MakeDecisionResponse,
+    PlanStep,
+    PlanTaskRequest,
+    PlanTaskResponse,
+    ReasonResponse,
+)
 
 __all__ = ["CognitiveClient", "PlanStep", "PlanTaskRequest", "PlanTaskResponse"]
 
 
 class CognitiveClient(ServiceClient):
-    """Asks for plans."""
+    """Asks for plans, causes and decisions."""
 
     app, prefix = "cognitive", "/cognitive"
 
@@ -33,3 +39,11 @@ class CognitiveClient(ServiceClient):
         if without or done:
             body |= {"without": list(without), "done": dict(done or {})}
         return PlanTaskResponse.model_validate(await self.call("POST", "/plan-task", body))
+
+    async def reason_about_failure(self, request: Mapping[str, Any]) -> ReasonResponse:
+        """What may have caused a failure; see `cognitive.schemas.ReasonRequest`."""
+        return ReasonResponse.model_validate(await self.call("POST", "/reason-about-failure", request))
+
+    async def make_decision(self, request: Mapping[str, Any]) -> MakeDecisionResponse:
+        """The option of the least expected loss; see `cognitive.schemas.MakeDecisionRequest`."""
+        return MakeDecisionResponse.model_validate(await self.call("POST", "/make-decision", request))

@@ -23,3 +23,7 @@ class CoordinatorClient(ServiceClient):
     async def route_and_execute(self, task: Mapping[str, Any]) -> dict[str, Any]:
         """Submit a task and wait for its end; the task as `GET /api/v1/tasks/{id}` shows it."""
         return dict(await self.call("POST", "/route-and-execute", task))
+
+    async def valve(self) -> dict[str, Any]:
+        """Every stream's valve, as `GET /pipeline/valve` shows them."""
+        return dict(await self.call("GET", "/valve"))

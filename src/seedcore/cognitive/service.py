@@ -7,8 +7,21 @@ from typing import Any
 
 from ray import serve
 
+from seedcore.clients.coordinator import CoordinatorClient
+from seedcore.cognitive.choosing import Option, Requirement, choose, report
 from seedcore.cognitive.planner import Bounds, find_plan
-from seedcore.cognitive.schemas import PlanStep, PlanTaskRequest, PlanTaskResponse
+from seedcore.cognitive.reading import Reader, reasoned
+from seedcore.cognitive.reasoning import reason
+from seedcore.cognitive.schemas import (
+    MakeDecisionRequest,
+    MakeDecisionResponse,
+    OptionIn,
+    PlanStep,
+    PlanTaskRequest,
+    PlanTaskResponse,
+    ReasonRequest,
+    ReasonResponse,
+)
 from seedcore.errors import FieldError, InvalidInputError, OverloadedError
 from seedcore.settings import Settings
 from seedcore.skills import SkillRegistry
@@ -16,25 +29,41 @@ from seedcore.skills.signatures import Signature, signatures
 from seedcore.tasks.plan import Plan
 from seedcore.utils.serving import Operation, ServiceBase
 
+COORDINATOR_S = 5.0
+"""Longest wait for what a stream's valve says; reasoning goes on without it."""
+
 
 class CognitiveService(ServiceBase):
-    """Finds plans."""
+    """Finds plans, ranks causes of failures, chooses among options."""
 
     name = "CognitiveService"
 
     def __init__(self, args: Mapping[str, Any] | None = None, settings: Settings | None = None) -> None:
         super().__init__(args, settings)
         self._skills: dict[str, Signature] = {}
+        self._coordinator = CoordinatorClient(self.settings, timeout_s=COORDINATOR_S)
+        self._reader = Reader(self.settings, self._coordinator.valve)
         self._inflight = 0
 
     def operations(self) -> Sequence[Operation]:
-        """Planning; what needs a language model is not here yet."""
-        return (Operation("POST", "/plan-task", self.plan_task, PlanTaskRequest, summary="Find a plan for a goal"),)
+        """Planning, reasoning and deciding; what needs a language model is not here yet."""
+        return (
+            Operation("POST", "/plan-task", self.plan_task, PlanTaskRequest, summary="Find a plan for a goal"),
+            Operation(
+                "POST", "/reason-about-failure", self.reason, ReasonRequest, summary="Rank what may be the cause"
+            ),
+            Operation("POST", "/make-decision", self.make_decision, MakeDecisionRequest, summary="Choose an option"),
+        )
 
     async def start(self) -> None:
         """Learn what the skills take and give."""
         registry = await asyncio.to_thread(SkillRegistry.load, self.settings)
         self._skills = signatures(registry.values())
+
+    async def stop(self) -> None:
+        """Close connections."""
+        await self._reader.aclose()
+        await self._coordinator.aclose()
 
     async def health(self) -> Mapping[str, Any]:
         """Ready when the skills are known."""
@@ -75,6 +104,22 @@ class CognitiveService(ServiceBase):
         finally:
             self._inflight -= 1
         return answer(plan)
+
+    async def reason(self, request: ReasonRequest) -> ReasonResponse:
+        """What may have caused a failure, ranked by how much likelier than chance it makes the history that is read."""
+        read = await self._reader.read(request)
+        found = reason(read.evidence)
+        return reasoned(request, read, found)
+
+    async def make_decision(self, request: MakeDecisionRequest) -> MakeDecisionResponse:
+        """The option of the least expected loss among those whose requirements hold, and what would change it."""
+        choice = choose([_option(option) for option in request.options], request.beliefs, request.facts)
+        return MakeDecisionResponse.model_validate(report(choice))
+
+
+def _option(given: OptionIn) -> Option:
+    requires = tuple(Requirement(r.fact, r.op, r.value) for r in given.requires)
+    return Option(given.name, given.cost, given.losses, given.otherwise, requires)
 
 
 def answer(plan: Plan) -> PlanTaskResponse:
