@@ -1,10 +1,12 @@
 """The same fleet twice, for real: 16 agents with measured sleeps on a running SeedCore, and as 16 Ray Serve replicas.
 
 Every agent does one task after the other. Arrivals, kinds and luck are the same; SeedCore routes by ΔE with rates that
-it learns, Serve by power of two choices. A response counts from the moment it was due to the end, in the second half.
+it learns, Serve by power of two choices. A response counts from the moment the task was due to its end, and only tasks
+of the second half count: the first is for learning. Each side has a time limit, and says how far it is.
 """
 
 import asyncio
+import contextlib
 import json
 import os
 import subprocess
@@ -18,13 +20,17 @@ from typing import Any
 
 import httpx
 import numpy as np
+import psutil
 
 from benchmarks.routing.fleet import AGENTS, MEANS, MIX, arrivals
 from benchmarks.routing.instance import capacity
 from benchmarks.routing.parts import Table
 from benchmarks.system import System
 
-LOAD, SECONDS, TICK_S = 0.8, 90.0, 0.025
+LOAD, SECONDS, TICK_S = 0.8, 60.0, 0.025
+PEER_S, DRAIN_S = 360.0, 120.0
+"""Longest time of all of Ray Serve's part, and of SeedCore's from the last arrival to the last end."""
+
 ORGANS = f"""
 organs:
   utility: {{description: small skills, agents: 2, hosts: 1}}
@@ -52,14 +58,39 @@ def _late(responses: list[float]) -> list[float]:
 
 
 def _serve(rate: float) -> list[float]:
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(prefix="scr", ignore_cleanup_errors=True) as folder:
         # Serve logs to standard output.
-        answer = Path(folder) / "responses.json"
+        answer, log = Path(folder) / "responses.json", Path(folder) / "log"
         command = [sys.executable, "-m", "benchmarks.routing.serve_peer", str(rate), str(SECONDS), str(answer)]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=900, check=False)
-        if done.returncode:
-            raise RuntimeError(f"Ray Serve's part failed:\n{done.stderr[-2000:]}")
+        environment = {k: v for k, v in os.environ.items() if not k.startswith(("SEEDCORE_", "RAY_"))}
+        with log.open("wb") as out:
+            peer = subprocess.Popen(command, stdout=out, stderr=out, env=environment)
+            try:
+                if peer.wait(PEER_S):
+                    raise RuntimeError("Ray Serve's part failed")
+            except (RuntimeError, subprocess.TimeoutExpired) as error:
+                raise RuntimeError(f"{error}:\n{log.read_text(errors='replace')[-2000:]}") from error
+            finally:
+                _end(peer.pid, folder)
+                peer.wait(10)
         return list(json.loads(answer.read_text()))
+
+
+def _end(peer: int, folder: str) -> None:
+    """The peer and its Ray, whose processes name its folder."""
+    family: list[psutil.Process] = []
+    for process in psutil.process_iter(["pid", "cmdline"]):
+        if process.pid == peer or folder in " ".join(process.info["cmdline"] or ()):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                family += [process, *process.children(recursive=True)]
+    for process in family:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
+    psutil.wait_procs(family, 10)
+
+
+def _say(what: str) -> None:
+    print(what, file=sys.stderr, flush=True)
 
 
 def _seedcore(rate: float) -> tuple[list[float], dict[str, Any]]:
@@ -69,8 +100,9 @@ def _seedcore(rate: float) -> tuple[list[float], dict[str, Any]]:
         organs.write(ORGANS)
         organs.flush()
         settings = {"SEEDCORE_SKILLS": "benchmarks.routing.skills", "SEEDCORE_ORGANS_PATH": organs.name}
-        # All agents are new, and none is to be kept for the proved ones: each may be the best at something.
-        with System(**settings, SEEDCORE_SCOUT_SHARE="0.5", PYTHONPATH=path) as system:
+        _say("SeedCore starts")
+        with System(**settings, PYTHONPATH=path) as system:
+            _say(f"SeedCore: {SECONDS:g} s of arrivals")
             responses = asyncio.run(_drive(system, rate))
             return responses, _calibration(system)
 
@@ -107,19 +139,23 @@ async def _drive(system: System, rate: float) -> list[float]:
 
 async def _responses(client: httpx.AsyncClient, due_of: dict[str, float]) -> list[float]:
     """Response times in the order of arrival, once all have ended."""
-    ends: dict[str, float] = {}
-    deadline = time.monotonic() + 600
-    while len(ends) < len(due_of):
+    deadline = time.monotonic() + DRAIN_S
+    while len(ends := await _ends(client)) < len(due_of):
         if time.monotonic() > deadline:
             raise RuntimeError(f"{len(due_of) - len(ends)} of {len(due_of)} tasks have not ended")
-        await asyncio.sleep(2)
-        ends, cursor = {}, None
-        while True:
-            query = {"status": "completed", "limit": 500} | ({} if cursor is None else {"cursor": cursor})
-            page = (await client.get("/api/v1/tasks", params=query)).raise_for_status().json()
-            for task in page["items"]:
-                if task["id"] in due_of:
-                    ends[task["id"]] = datetime.fromisoformat(task["finished_at"]).timestamp()
-            if (cursor := page["next_cursor"]) is None:
-                break
+        await asyncio.sleep(3)
     return [ends[task_id] - due for task_id, due in due_of.items()]
+
+
+async def _ends(client: httpx.AsyncClient) -> dict[str, float]:
+    """When each task of the fleet ended."""
+    ends: dict[str, float] = {}
+    query: dict[str, Any] = {"status": "completed", "limit": 500}
+    while True:
+        page = (await client.get("/api/v1/tasks", params=query)).raise_for_status().json()
+        for task in page["items"]:
+            if task["type"].startswith("bench."):
+                ends[task["id"]] = datetime.fromisoformat(task["finished_at"]).timestamp()
+        if page["next_cursor"] is None:
+            return ends
+        query["cursor"] = page["next_cursor"]

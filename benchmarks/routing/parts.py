@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, field
+from itertools import pairwise
 from statistics import median
 from typing import Any
 
@@ -17,6 +18,8 @@ SIMPLE = ("least_expected_delay", "join_shortest_queue", "power_of_two", "round_
 MAKE = {"heterogeneous": heterogeneous, "identical": identical, "failing": failing}
 ORACLE = "oracle"
 SLOW_AT = 0.6
+LEARNING, LONGER = (0.0, 1 / 16, 1 / 8, 1 / 4, 1 / 2, 1.0), 4
+"""Parts of a run that is so many times longer, to see how learning goes on."""
 
 
 @dataclass(slots=True)
@@ -56,6 +59,10 @@ def _run(job: Job) -> dict[str, Any]:
         "after": float(found.responses[begins >= found.arrivals[slowed]].mean()),
         "share": [float(hits[n : n + window].mean()) for n in range(0, job.case.tasks, window)],
         "window_s": float((found.arrivals[-1] - found.arrivals[0]) / 40),
+        "while_learning": [
+            float(found.all_responses[int(a * job.case.tasks) : int(b * job.case.tasks)].mean())
+            for a, b in pairwise(LEARNING)
+        ],
     }
 
 
@@ -69,10 +76,10 @@ class Bench:
     def close(self) -> None:
         self._pool.shutdown()
 
-    def run(self, fleet: str, cases: Iterable[Case]) -> list[list[dict[str, Any]]]:
+    def run(self, fleet: str, cases: Iterable[Case], longer: int = 1) -> list[list[dict[str, Any]]]:
         """For each case what each instance gave."""
         cases = list(cases)
-        jobs = [Job(fleet, n, _with(case, n, self.tasks)) for case in cases for n in range(self.instances)]
+        jobs = [Job(fleet, n, _with(case, n, longer * self.tasks)) for case in cases for n in range(self.instances)]
         found = list(self._pool.map(_run, jobs))
         return [found[n * self.instances : (n + 1) * self.instances] for n in range(len(cases))]
 
@@ -109,11 +116,12 @@ def stale(bench: Bench) -> list[Table]:
     """Views that are told every so often, by one Coordinator and by four that know nothing of each other."""
     ages = (0.0, 0.1, 0.5, 1.0, 5.0)
     tables = []
-    for coordinators in (1, 4):
+    for coordinators in (1, 2, 4):
         rows = {
             router: [Case(router, 0.8, stale_s=age, coordinators=coordinators) for age in ages]
             for router in ("energy", "least_expected_delay", "join_shortest_queue", "power_of_two")
         }
+        rows[ORACLE] = [Case("energy", 0.8, stale_s=age, coordinators=coordinators, known=True) for age in ages]
         name = f"load 0.8, views so many seconds old, {coordinators} Coordinator{'s' * (coordinators > 1)}"
         tables += bench.table(name, "heterogeneous", rows, [f"{age:g}" for age in ages])
     return tables
@@ -148,6 +156,17 @@ def slowdown(bench: Bench) -> list[Table]:
     return [after, share]
 
 
+def learning(bench: Bench) -> list[Table]:
+    """Load 0.95, nothing left out: how the mean, and its ratio to that of known rates, fall while rates are learned."""
+    found = bench.run("heterogeneous", [Case("energy", 0.95), Case("energy", 0.95, known=True)], LONGER)
+    ends = [f"{LONGER * bench.tasks * end:.0f}" for end in LEARNING]
+    made = Table("load 0.95, mean of tasks", [f"{a} to {b}" for a, b in pairwise(ends)])
+    learned, known = (np.array([one["while_learning"] for one in cell]) for cell in found)
+    made.rows["energy"], made.rows[ORACLE] = np.median(learned, axis=0).tolist(), np.median(known, axis=0).tolist()
+    made.rows["ratio"] = np.median(learned / known, axis=0).tolist()
+    return [made]
+
+
 def stable(bench: Bench) -> list[Table]:
     """The largest load, in steps of 0.05, at which the number of tasks in the system does not grow."""
     grid = [round(0.3 + 0.05 * n, 2) for n in range(15)]
@@ -166,5 +185,6 @@ PARTS = {
     "failures": failures,
     "ablation": ablation,
     "slowdown": slowdown,
+    "learning": learning,
     "stable": stable,
 }

@@ -7,7 +7,6 @@ import asyncio
 import json
 import os
 import sys
-import tempfile
 import time
 from pathlib import Path
 
@@ -61,13 +60,14 @@ async def drive(handle: serve.handle.DeploymentHandle, rate: float, seconds: flo
 
 def main() -> None:
     rate, seconds, answer = float(sys.argv[1]), float(sys.argv[2]), Path(sys.argv[3])
-    with tempfile.TemporaryDirectory(prefix="scr", ignore_cleanup_errors=True) as folder:
-        ray.init(num_cpus=2, include_dashboard=False, _temp_dir=folder, log_to_driver=False)
-        serve.start(proxy_location="Disabled")
-        handle = serve.run(Agent.bind(Numbers.remote()), route_prefix=None)
-        answer.write_text(json.dumps(asyncio.run(drive(handle, rate, seconds))))
-        serve.shutdown()
-        ray.shutdown()
+    # A Ray of its own, whatever else runs here; its folder is beside the answer.
+    ray.init("local", num_cpus=2, include_dashboard=False, _temp_dir=str(answer.parent), log_to_driver=False)
+    serve.start(proxy_location="Disabled")
+    handle = serve.run(Agent.bind(Numbers.remote()), route_prefix=None)
+    print("every replica is there", flush=True)
+    answer.write_text(json.dumps(asyncio.run(drive(handle, rate, seconds))))
+    serve.shutdown()
+    ray.shutdown()
 
 
 if __name__ == "__main__":

@@ -60,6 +60,8 @@ class Result:
     growth: float
     """Tasks that the system gained in the second half, as a share of those that came in it."""
     responses: np.ndarray
+    all_responses: np.ndarray
+    """The same with those of the warm-up."""
     arrivals: np.ndarray
     agents: np.ndarray
 
@@ -69,26 +71,22 @@ Price = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 
 def no_load(load: Load, prices: Prices, columns: Sequence[int]) -> list[Placement]:
     """Energy without the load's product, whatever waits."""
-    return _argmin(load, prices, columns, lambda w, e, c: 0.5 * e**2 + prices.v * c + _delay(w, e))
+    return _argmin(load, prices, columns, lambda w, e, c: 0.5 * e**2 + prices.v * c, DELAY)
 
 
 def no_own(load: Load, prices: Prices, columns: Sequence[int]) -> list[Placement]:
     """Energy without the task's own ½e²."""
-    return _argmin(load, prices, columns, lambda w, e, c: w * e + prices.v * c + _delay(w, e))
+    return _argmin(load, prices, columns, lambda w, e, c: w * e + prices.v * c, DELAY)
 
 
 def no_cost(load: Load, prices: Prices, columns: Sequence[int]) -> list[Placement]:
     """Energy without V·cost."""
-    return _argmin(load, prices, columns, lambda w, e, c: delta(w, e, c, v=0.0) + _delay(w, e))
+    return _argmin(load, prices, columns, lambda w, e, c: delta(w, e, c, v=0.0), DELAY)
 
 
 def no_delay(load: Load, prices: Prices, columns: Sequence[int]) -> list[Placement]:
     """ΔE alone, without the penalty for delay."""
-    return _argmin(load, prices, columns, lambda w, e, c: delta(w, e, c, v=prices.v))
-
-
-def _delay(queued_s: np.ndarray, service_s: np.ndarray) -> np.ndarray:
-    return DELAY * service_s.mean() * (queued_s + service_s)
+    return _argmin(load, prices, columns, lambda w, e, c: delta(w, e, c, v=prices.v), 0.0)
 
 
 BLIND = ("join_shortest_queue", "power_of_two", "round_robin", "random")
@@ -97,11 +95,12 @@ BLIND = ("join_shortest_queue", "power_of_two", "round_robin", "random")
 VARIANTS: dict[str, Router] = {"no_load": no_load, "no_own": no_own, "no_cost": no_cost, "no_delay": no_delay}
 
 
-def _argmin(load: Load, prices: Prices, columns: Sequence[int], price: Price) -> list[Placement]:
+def _argmin(load: Load, prices: Prices, columns: Sequence[int], price: Price, delay: float) -> list[Placement]:
     placements = []
+    delay *= float((load.tasks < 0.5).mean())
     for k in columns:
         e, c = prices.service_s[:, k], prices.cost[:, k]
-        added = price(load.queued_s, e, c)
+        added = price(load.queued_s, e, c) + delay * e.mean() * (load.queued_s + e)
         best = int(added.argmin())
         placements.append(Placement(best, float(added[best])))
         load.queued_s[best] += e[best]
@@ -216,9 +215,12 @@ def simulate(instance: Instance, case: Case) -> Result:
 
 def _result(arrivals: np.ndarray, ended: np.ndarray, chosen: np.ndarray) -> Result:
     tasks = len(arrivals)
-    responses = (ended - arrivals)[int(WARM * tasks) :]
+    whole = ended - arrivals
+    responses = whole[int(WARM * tasks) :]
     half = tasks // 2
     before = half - int((ended <= arrivals[half - 1]).sum())
     after = tasks - int((ended <= arrivals[-1]).sum())
     growth = (after - before) / (tasks - half)
-    return Result(float(responses.mean()), float(np.quantile(responses, 0.99)), growth, responses, arrivals, chosen)
+    return Result(
+        float(responses.mean()), float(np.quantile(responses, 0.99)), growth, responses, whole, arrivals, chosen
+    )

@@ -7,7 +7,8 @@ from statistics import median
 import numpy as np
 
 from benchmarks.routing.parts import Table
-from seedcore.coordinator.decision import Choices, decide_columns
+from seedcore.coordinator.choosing import Choices
+from seedcore.coordinator.decision import decide_columns
 from seedcore.coordinator.fleet import Fleet
 from seedcore.energy.potential import FleetState, Weights, gradient, potential
 from seedcore.energy.routing import Load, Prices, by_energy

@@ -460,12 +460,33 @@ class Settings(BaseSettings):
         validation_alias=_env("SEEDCORE_ENERGY_V"),
         description="V: seconds² that one unit of cost weighs in ΔE.",
     )
+    energy_money: float = Field(
+        1.0,
+        ge=0,
+        le=1e6,
+        validation_alias=_env("SEEDCORE_ENERGY_MONEY"),
+        description="Failures that one unit of the money which skills report weighs in ΔE.",
+    )
+    data_bytes_per_s: float | None = Field(
+        None,
+        gt=0,
+        le=1e15,
+        validation_alias=_env("SEEDCORE_DATA_BYTES_PER_S"),
+        description="How fast data comes to an agent where it is not; unset: where a task's data is does not count.",
+    )
     failure_budget: float = Field(
         0.01,
         gt=0,
         le=1,
         validation_alias=_env("SEEDCORE_FAILURE_BUDGET"),
         description="Share of failures that the flywheel accepts: over it V rises, under it V falls.",
+    )
+    flywheel_s: float = Field(
+        600.0,
+        ge=0,
+        le=86_400,
+        validation_alias=_env("SEEDCORE_FLYWHEEL_S"),
+        description="Seconds between turns of the flywheel by itself; 0: it turns only when it is asked to.",
     )
     router: Literal[
         "energy", "join_shortest_queue", "power_of_two", "least_expected_delay", "round_robin", "random"

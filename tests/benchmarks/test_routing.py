@@ -35,6 +35,17 @@ def test_failed_attempts_are_tried_again_until_all_have_ended():
     assert (found.responses > 0).all()
 
 
+def test_coordinators_that_do_not_see_one_another_do_not_herd():
+    """Four with views of their own, half a second old, against one: what herding costs is waiting. (Rates are known:
+    four learn each from a quarter of the outcomes.)"""
+    for fleet in (heterogeneous(0), identical(0)):
+        alone, two, four = (
+            simulate(fleet, Case("energy", 0.8, known=True, stale_s=0.5, coordinators=n, tasks=2500)).mean_s
+            for n in (1, 2, 4)
+        )
+        assert max(two, four) < 1.2 * alone
+
+
 def test_targets_are_held_against_the_tables():
     good = {name: [1.0] * len(LOADS) for name in ("energy", "oracle")}
     others = ("least_expected_delay", "join_shortest_queue", "power_of_two", "round_robin", "random")

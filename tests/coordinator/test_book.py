@@ -6,7 +6,7 @@ import pytest
 
 from seedcore.coordinator import book as module
 from seedcore.coordinator.book import EnergyBook
-from seedcore.coordinator.decision import Choices
+from seedcore.coordinator.choosing import Choices
 from seedcore.coordinator.fleet import Fleet
 from seedcore.coordinator.schemas import EnergyTold
 from seedcore.energy import flywheel, ledger

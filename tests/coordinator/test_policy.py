@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from seedcore.coordinator.choosing import Choices
 from seedcore.coordinator.considering import consider
-from seedcore.coordinator.decision import Choices, decide_columns
+from seedcore.coordinator.decision import decide_columns
 from seedcore.coordinator.fleet import Fleet
 from seedcore.coordinator.policy import load_policy, parse_policy
 from seedcore.coordinator.rules import FACTS, MAX_EXPRESSION, Rule, sample

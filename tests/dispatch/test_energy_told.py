@@ -66,3 +66,15 @@ def test_outcomes_are_told_once_and_again_when_the_question_failed():
     ledger.learn(completion(), decision(1.0, 0.5, 0.1, 1.0))
     third = ledger.ask()
     assert (third.energy["echo"].outcomes, third.outcomes[("a", "echo")][0], third.undecided) == (2, 2, ())
+
+
+def test_money_that_was_reported_is_told_once_and_again_when_the_question_failed():
+    ledger = Ledger()
+    for usage in ((10.0, 0.25), (10.0, 0.0), None, (0.0, 0.5)):
+        ledger.learn(completion()._replace(usage=usage))
+    first = ledger.ask()
+    assert first.spent == {("a", "echo"): (2, 0.75)}
+    assert ledger.ask().spent == {}
+    ledger.unanswered(first)
+    ledger.learn(completion()._replace(usage=(0.0, 0.25)))
+    assert ledger.ask().spent == {("a", "echo"): (3, 1.0)}

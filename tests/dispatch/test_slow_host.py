@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from seedcore.coordinator.decision import Choices, decide_columns, sent
+from seedcore.coordinator.choosing import Choices
+from seedcore.coordinator.decision import decide_columns, sent
 from seedcore.coordinator.fleet import Fleet
 from seedcore.dispatch.ports import Decision, Feedback
 from seedcore.skills.calls import Call, Completion

@@ -92,6 +92,11 @@ def test_long_params_are_not_read():
     assert sum(stream["tasks"][0][:32]) == 0
 
 
+def test_a_number_that_no_double_holds_stops_nobody():
+    (stream,) = told([Task(params='{"value": 1%s}' % ("0" * 400))], {})
+    assert stream["tasks"] == [task_features("echo", None, size=412)]
+
+
 def test_outcomes_are_told_once_and_again_when_the_question_failed():
     ledger = Ledger()
     for n in range(SAMPLE + 5):

@@ -1,5 +1,6 @@
 """The flywheel: towards the budget, in small steps, within bounds; logged, and undone."""
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 
 import httpx
@@ -11,6 +12,7 @@ from seedcore.energy import ledger
 from seedcore.energy.flywheel import ENOUGH, HIGHEST, LOWEST, STEP, turned
 from seedcore.energy.ledger import Entry
 from seedcore.energy.service import EnergyService
+from seedcore.energy.store import EnergyStore
 from seedcore.energy.sums import Sums
 from seedcore.settings import Settings
 
@@ -76,6 +78,30 @@ async def test_without_given_outcomes_the_ledger_is_what_turns_it(http: httpx.As
     assert turn["v"] > 1.0
     again = (await http.post("/flywheel/result", json={})).json()
     assert again["id"] is None, "outcomes count for one turn"
+
+
+async def test_by_itself_it_turns_once_a_period_however_many_replicas_there_are(
+    http: httpx.AsyncClient, pg_settings: Settings
+):
+    stores = [EnergyStore(pg_settings) for _ in range(3)]
+    try:
+        await told(http, Entry("o/echo", "energy", 1.0, Sums(outcomes=500, failures=250)))
+        assert await asyncio.gather(*[store.turn_when_due(60) for store in stores]) == [None] * 3, "a period begins"
+        async with stores[0]._database.connection() as connection:
+            await connection.execute("update seedcore.leaders set expires_at = now() where role = 'flywheel'")
+        turns = [turn for turn in await asyncio.gather(*[store.turn_when_due(60) for store in stores]) if turn]
+        assert [turn["v"] for turn in turns] == [pytest.approx(1.1)]
+        undone = (await http.post("/flywheel/result", json={"undo": turns[0]["id"]})).json()
+        assert undone["v"] == 1.0
+        assert (await http.get("/metrics")).json()["flywheel"] == {"period_s": 600.0, "failing": None}
+    finally:
+        await asyncio.gather(*[store.aclose() for store in stores])
+
+
+async def test_a_period_of_0_turns_nothing_by_itself(pg_settings: Settings):
+    store = EnergyStore(pg_settings.model_copy(update={"flywheel_s": 0.0}))
+    await asyncio.wait_for(store.turn_for_ever(), 5)
+    await store.aclose()
 
 
 async def test_the_ledger_is_paged_and_calibrates_by_scope(http: httpx.AsyncClient):

@@ -112,6 +112,17 @@ def test_looking_at_few_agents_finds_what_looking_at_all_would(n: int, columns: 
     assert [tuple(p) for p in route(waiting, service, cost, columns, v=1.0)] == expected
 
 
+@given(st.integers(1, 12), st.lists(st.integers(0, 2), max_size=30), st.integers(0, 999), st.floats(0, 1))
+def test_the_order_of_agents_changes_nothing(n: int, columns: list[int], seed: int, delay: float):
+    draw = np.random.default_rng(seed)
+    queued, service, cost = draw.exponential(1.0, n), draw.lognormal(0.0, 1.0, (n, 3)), draw.random((n, 3))
+    order = draw.permutation(n)
+    one = route(queued.copy(), service, cost, columns, v=1.0, delay=delay)
+    other = route(queued[order], service[order], cost[order], columns, v=1.0, delay=delay)
+    assert [int(order[p.agent]) for p in other] == [p.agent for p in one]
+    assert np.allclose([p.delta_energy for p in other], [p.delta_energy for p in one])
+
+
 # -- the others --------------------------------------------------------------------------------------------
 
 
@@ -176,6 +187,13 @@ def test_with_a_penalty_for_delay_it_takes_the_least_of_both_and_tells_the_energ
         assert placement.delta_energy == pytest.approx(added[placement.agent])
         looked_at[placement.agent] += service[placement.agent, k]
     assert waiting == pytest.approx(looked_at)
+
+
+def test_the_penalty_is_as_large_as_the_share_of_idle_agents():
+    prices = Prices(np.array([[0.3], [0.9], [0.9], [0.9]]), np.zeros((4, 1)), 0.0)
+    (idle,) = make_router("energy")(loaded([0.9, 0.0, 0.0, 0.0], [1, 0, 0, 0]), prices, [0])
+    (busy,) = make_router("energy")(loaded([0.9, 0.0, 9.0, 9.0], [1, 0, 9, 9]), prices, [0])
+    assert (idle.agent, busy.agent) == (1, 0)
 
 
 def test_the_penalty_sends_a_task_to_an_idle_agent_sooner():

@@ -9,7 +9,8 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from seedcore.clients.base import TransportCounts
-from seedcore.energy.schemas import ComputeEnergy
+from seedcore.energy.beside import Beside
+from seedcore.energy.schemas import ComputeEnergy, ComputeGradient, Pair
 from seedcore.energy.service import EnergyService
 from seedcore.errors import InvalidInputError, UnavailableError
 from seedcore.settings import Settings, load_settings
@@ -49,6 +50,11 @@ class FakeStore:
     async def ready(self) -> dict[str, bool]:
         return {"ready": True}
 
+    async def beside(self) -> Beside:
+        return self.found
+
+    found = Beside(absent={"drift": "no valve", "collaboration": "no plan"})
+
 
 async def started(settings: Settings) -> EnergyService:
     made = EnergyService({}, settings)
@@ -81,6 +87,25 @@ async def test_a_given_state_is_priced_and_the_terms_sum_to_the_energy(service: 
 async def test_without_a_state_the_live_one_is_priced(service: EnergyService):
     found = await service.compute_energy(asked())
     assert (found.energy, found.source) == (13.0, "live")
+
+
+async def test_the_live_state_has_what_the_valves_and_plans_tell_or_why_they_do_not(service: EnergyService):
+    found = await service.compute_energy(asked())
+    assert (found.absent["drift"], found.absent["collaboration"]) == ("no valve", "no plan")
+    pair = Pair(agents=("a", "b"), steps=4, success=0.75)
+    service._store.found = Beside({"x": 0.5, "y": 1.0}, {"x": 0.5, "y": 0.25}, [pair])
+    told = await service.compute_energy(asked())
+    assert told.breakdown is not None
+    assert (told.breakdown["drift"], told.breakdown["collaboration"]) == (0.5, 1.0)
+    assert not {"drift", "collaboration"} & told.absent.keys()
+    slopes = await service.compute_gradient(parse(ComputeGradient, {}))
+    assert slopes.drift == {"x": 0.5, "y": 0.25}
+
+
+async def test_traffic_must_name_every_stream_of_drift(http: httpx.AsyncClient):
+    state = {"agents": {}, "drift": {"x": 0.5, "y": 0.5}, "traffic": {"x": 1.0}}
+    answer = await http.post("/compute-energy", json={"unified_state": state})
+    assert (answer.status_code, "'y'" in answer.json()["detail"]) == (422, True)
 
 
 async def test_the_breakdown_is_left_out_when_it_is_not_wanted(service: EnergyService):

@@ -32,6 +32,11 @@ def test_agents_that_never_worked_are_scouts():
     assert (own["scouts"], own["archived"]) == ([1, 3], [2])
 
 
+def test_hosts_stand_with_their_nodes_where_these_are_known():
+    own = build_table(1, members(a=2), {"a": ["h-1", "h-0"]}, {}, SKILLS, {"h-1": "n"})["organs"]["a"]
+    assert (own["hosts"], own["nodes"]) == (["h-0", "h-1"], [None, "n"])
+
+
 def test_people_read_records():
     table = build_table(1, members(a=2, b=1), {"a": ["h"], "b": ["g"]}, {"a-0000": "employed"}, SKILLS)
     assert agents_of(table) == [

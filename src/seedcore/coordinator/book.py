@@ -5,7 +5,7 @@ import contextlib
 import time
 from collections.abc import Iterable
 
-from seedcore.coordinator.decision import Choices
+from seedcore.coordinator.choosing import Choices
 from seedcore.coordinator.fleet import Fleet
 from seedcore.coordinator.schemas import EnergyTold
 from seedcore.energy import flywheel, ledger

@@ -2,55 +2,23 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 
-import numpy as np
-
+from seedcore.coordinator.choosing import Choices, choose
 from seedcore.coordinator.considering import Considered
 from seedcore.coordinator.fleet import Fleet
-from seedcore.coordinator.schemas import DecisionColumns, DecisionModel, TaskFacts, Verdict
+from seedcore.coordinator.pricing import price
+from seedcore.coordinator.schemas import Data, DecisionColumns, DecisionModel, TaskFacts, Verdict
 from seedcore.coordinator.waiting import Decided, Team
-from seedcore.energy.potential import Floats, Places
-from seedcore.energy.routing import Load, Prices, Router, make_router
+from seedcore.energy.routing import Load
 from seedcore.tasks.model import GOAL
-
-
-@dataclass(slots=True)
-class Choices:
-    """How decisions are made, and what goes on from batch to batch.
-
-    Attributes:
-        v: what one expected failure weighs, in seconds².
-        scout_share: share of an organ's tasks that scouts get while others are employed, in [0, 1].
-        router: who chooses the agent; see `energy.routing.ROUTERS`.
-        explored: for each organ the part of a task that its scouts are owed from earlier batches.
-        routers: for each pool the router that serves it.
-    """
-
-    v: float
-    scout_share: float = 0.0
-    router: str = "energy"
-    explored: dict[str, float] = field(default_factory=dict)
-    routers: dict[str, Router] = field(default_factory=dict)
-
-    def dry(self) -> "Choices":
-        """The same, for a decision that nobody acts on."""
-        return Choices(self.v, self.scout_share, self.router, dict(self.explored))
-
-    def router_of(self, pool: str) -> Router:
-        """The router of a pool of agents."""
-        known = self.routers.get(pool)
-        if known is None:
-            known = self.routers[pool] = make_router(self.router)
-        return known
 
 
 def decide(
     tasks: Sequence[TaskFacts], fleet: Fleet, choices: Choices, considered: Considered | None = None
 ) -> list[DecisionModel]:
     """`decide_columns`, a record for each task."""
-    approved = [task.approved for task in tasks]
-    return records(decide_columns([task.type for task in tasks], fleet, choices, considered, approved))
+    approved, data = [task.approved for task in tasks], [task.data for task in tasks]
+    return records(decide_columns([task.type for task in tasks], fleet, choices, considered, approved, data))
 
 
 def records(columns: DecisionColumns) -> list[DecisionModel]:
@@ -80,11 +48,13 @@ def decide_columns(
     choices: Choices,
     considered: Considered | None = None,
     approved: Sequence[bool] = (),
+    data: Sequence[Data | None] = (),
 ) -> DecisionColumns:
     """Decide for a batch; tasks of one organ are placed together, each assignment counted before the next.
 
-    Agents that have proved themselves get the tasks, but for the share that goes to scouts. Archived agents get none,
-    unless all of an organ are: then the least bad of them stays in use, and the decision's rule says so.
+    Agents that have proved themselves get the tasks, but for the share that goes to scouts, and what `energy` gives
+    them because the others are busy (see `choosing`). Archived agents get none, unless all of an organ are: then the
+    least bad of them stays in use, and the decision's rule says so.
 
     Args:
         types: the type of each task.
@@ -92,8 +62,9 @@ def decide_columns(
         choices: how to choose; what is owed to scouts is kept on in it.
         considered: evidence and rulings by task; a ruling comes first, but nothing runs that no skill can.
         approved: which of them a person released; empty: none.
+        data: where the data of each is, and its bytes; empty: none says.
     """
-    batch = _Batch(len(types), None if considered is None else considered.evidence)
+    batch = _Batch(types, data, None if considered is None else considered.evidence)
     rulings = None if considered is None else considered.rulings
     by_organ: dict[str, list[int]] = {}
     for n, task_type in enumerate(types):
@@ -112,7 +83,7 @@ def decide_columns(
         else:
             by_organ.setdefault(organ, []).append(n)
     for organ, members in by_organ.items():
-        _place(batch, members, types, organ, fleet, choices)
+        _place(batch, members, organ, fleet, choices)
     return DecisionColumns(
         verdicts=batch.verdicts,
         verdict=batch.verdict,
@@ -126,13 +97,20 @@ def decide_columns(
 class _Batch:
     """Decisions in the making: the different verdicts, and the columns."""
 
-    def __init__(self, size: int, evidence: Sequence[float | None] | None) -> None:
-        self.evidence = evidence
+    def __init__(
+        self, types: Sequence[str], data: Sequence[Data | None], evidence: Sequence[float | None] | None
+    ) -> None:
+        size = len(types)
+        self._types, self._data, self.evidence = types, data, evidence
         self.verdicts: list[Verdict] = []
         self.verdict = [0] * size
         self.delta_energy: list[float | None] = [None] * size
         self.expected_failure: list[float | None] = [None] * size
         self._places: dict[Verdict, int] = {}
+
+    def kind(self, n: int) -> tuple[str, Data | None]:
+        """Type of task `n`, and where its data is."""
+        return self._types[n], self._data[n] if self._data else None
 
     def put(self, n: int, verdict: Verdict) -> None:
         """This becomes of task `n`, and maybe of others."""
@@ -150,9 +128,7 @@ class _Batch:
         return len(self.verdicts) - 1
 
 
-def _place(
-    batch: _Batch, members: Sequence[int], types: Sequence[str], organ: str, fleet: Fleet, choices: Choices
-) -> None:
+def _place(batch: _Batch, members: Sequence[int], organ: str, fleet: Fleet, choices: Choices) -> None:
     team = fleet.team(organ)
     if team is None:
         nobody = Verdict(route=None, rule="no_agent", reason=f"organ {organ!r} has no living agent")
@@ -163,9 +139,10 @@ def _place(
     explore: Sequence[int] = ()
     if len(team.employed) and len(team.scouts):
         known, explore = _deal(members, choices.explored, organ, choices.scout_share)
+    load = fleet.load(team)
     for chosen, rule in ((known, "known_skill"), (explore, "exploration")):
         if chosen:
-            _route(batch, chosen, types, fleet, team, choices, rule)
+            _route(batch, chosen, fleet, team, load, choices, rule)
 
 
 def _deal(members: Sequence[int], explored: dict[str, float], organ: str, share: float) -> tuple[list[int], list[int]]:
@@ -184,57 +161,27 @@ def _deal(members: Sequence[int], explored: dict[str, float], organ: str, share:
     return known, explore
 
 
-_RULES = {"energy": "least energy", "join_shortest_queue": "shortest queue", "power_of_two": "shorter queue of two"}
-
-
-def _pool(team: Team, rule: str, failure: Floats, how: str) -> tuple[Places, str, str]:
-    """Rows of those who may get the tasks, the rule and the reason."""
-    if rule == "exploration":
-        return team.scouts, rule, f"{how} among {len(team.scouts)} scouts of {team.organ}"
-    if len(team.employed):
-        return team.employed, rule, f"{how} among {len(team.employed)} agents of {team.organ}"
-    if len(team.scouts):
-        return team.scouts, rule, f"{how} among {len(team.scouts)} agents of {team.organ}, all scouts"
-    least_bad = int(team.archived[failure[team.archived].mean(axis=1).argmin()])
-    reason = f"all {len(team)} agents of {team.organ} are archived: {team.ids[least_bad]} fails least"
-    return np.array([least_bad]), "least_bad", reason
-
-
 def _route(
-    batch: _Batch,
-    members: Sequence[int],
-    types: Sequence[str],
-    fleet: Fleet,
-    team: Team,
-    choices: Choices,
-    rule: str,
+    batch: _Batch, members: Sequence[int], fleet: Fleet, team: Team, load: Load, choices: Choices, rule: str
 ) -> None:
-    names = sorted({types[n] for n in members})
-    column = {name: k for k, name in enumerate(names)}
-    service, failure = fleet.means(team, names)
-    how = _RULES.get(choices.router, choices.router.replace("_", " "))
-    pool, rule, reason = _pool(team, rule, failure, how)
-    load, whole = fleet.load(team), len(pool) == len(team)
-    prices = Prices(service, failure, choices.v) if whole else Prices(service[pool], failure[pool], choices.v)
-    columns = [column[types[n]] for n in members]
-    router = choices.router_of(f"{team.organ} {rule}")
-    placements = router(load if whole else Load(load.queued_s[pool], load.tasks[pool]), prices, columns)
-    rows, seconds, fails = pool.tolist(), service.tolist(), failure.tolist()
-    timeouts = [fleet.timeout_of(name) for name in names]
+    priced = price([batch.kind(n) for n in members], fleet, team, choices.money, choices.bytes_per_s)
+    choices.uncounted += priced.uncounted
+    chosen = choose(team, load, priced, choices, rule)
+    seconds, fails = priced.service.tolist(), priced.failure.tolist()
+    timeouts = [fleet.timeout_of(name) for name in priced.names]
     known: dict[tuple[int, int, float | None], tuple[int, float]] = {}
-    # Types that take an agent equally long share a verdict: found by what differs, for a verdict's own hash is slow.
+    # Kinds that take an agent equally long share a verdict: found by what differs, for a verdict's own hash is slow.
     equal: dict[tuple[int, float, float | None, float | None], int] = {}
-    for n, k, (row, added) in zip(members, columns, placements, strict=True):
+    for n, k, (agent, added) in zip(members, priced.columns, chosen.placements, strict=True):
         evidence = None if batch.evidence is None else batch.evidence[n]
-        place = known.get((row, k, evidence))
+        place = known.get((agent, k, evidence))
         if place is None:
-            agent = rows[row]
             what = agent, seconds[agent][k], timeouts[k], evidence
             if what not in equal:
                 verdict = Verdict(
                     route="fast",
-                    rule=rule,
-                    reason=reason,
+                    rule=chosen.rule,
+                    reason=chosen.reason,
                     agent=team.ids[agent],
                     host=team.hosts[team.host[agent]],
                     evidence=evidence,
@@ -242,6 +189,6 @@ def _route(
                     timeout_s=what[2],
                 )
                 equal[what] = batch.add(verdict)
-            place = known[row, k, evidence] = equal[what], fails[agent][k]
+            place = known[agent, k, evidence] = equal[what], fails[agent][k]
         batch.verdict[n], batch.expected_failure[n] = place
         batch.delta_energy[n] = added

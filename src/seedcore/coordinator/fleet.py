@@ -11,6 +11,7 @@ from seedcore.coordinator.waiting import Decided, Team, Waiting
 from seedcore.energy.potential import Floats
 from seedcore.energy.rates import RateColumns, RateEstimate, RateTable
 from seedcore.energy.routing import Load
+from seedcore.energy.spending import Spending
 
 
 @dataclass(slots=True)
@@ -19,6 +20,7 @@ class Fleet:
 
     epoch: int = 0
     rates: RateTable = field(default_factory=RateTable)
+    spending: Spending = field(default_factory=Spending)
     new_agents: set[str] = field(default_factory=set)
     """Agents in the table whose earlier outcomes nobody has told yet; see `remember`."""
     explored: dict[str, float] = field(default_factory=dict)
@@ -102,6 +104,14 @@ class Fleet:
         """Expected seconds, and expected share of failures, of each of k types at each of n agents; shapes (n, k)."""
         means = [self._rates(team, name).means() for name in types]
         return np.stack([seconds for seconds, _ in means], axis=1), np.stack([1.0 - good for _, good in means], axis=1)
+
+    def money(self, team: Team, types: Sequence[str]) -> Floats | None:
+        """Expected money for one task of each of k types at each of n agents, shape (n, k), 0 where nobody has reported
+        any; None where nobody has for any of them."""
+        spent = [self.spending.expected(team.place, name) for name in types]
+        if all(column is None for column in spent):
+            return None
+        return np.stack([np.zeros(len(team)) if column is None else column for column in spent], axis=1)
 
     def _seconds(self, team: Team, task_type: str) -> Floats:
         seconds, _ = self._rates(team, task_type).means()

@@ -9,6 +9,10 @@ MAX_TASKS = 10_000
 Row = Annotated[list[Annotated[float, Field(allow_inf_nan=False)]], Field(min_length=1, max_length=256)]
 
 
+Data = tuple[Annotated[str, Field(max_length=200)], Annotated[float, Field(ge=0, le=2.0**60)]]
+"""The agent, host or node where a task's data is, and how many bytes."""
+
+
 class TaskFacts(BaseModel):
     """What a decision looks at: features, never payloads."""
 
@@ -22,6 +26,7 @@ class TaskFacts(BaseModel):
     size: int = Field(0, ge=0, description="bytes of the params")
     approved: bool = False
     direct: bool = Field(False, description="it is never planned: a step of a plan, or no plan was found for it")
+    data: Data | None = None
 
 
 class TaskColumns(BaseModel):
@@ -36,10 +41,14 @@ class TaskColumns(BaseModel):
     size: list[Annotated[int, Field(ge=0)]]
     approved: list[bool]
     direct: list[bool] = Field(default_factory=list, description="absent from a dispatcher of the release before")
+    data: list[Data | None] = Field(
+        default_factory=list, description="where each task's data is, and its bytes; absent where none says"
+    )
 
     @model_validator(mode="after")
     def _one_length(self) -> Self:
         self.direct = self.direct or [False] * len(self.type)
+        self.data = self.data or [None] * len(self.type)
         lengths = {len(getattr(self, name)) for name in type(self).model_fields}
         if len(lengths) > 1:
             raise ValueError("the columns differ in length")
@@ -62,6 +71,15 @@ class AgentOutcome(BaseModel):
     count: int = Field(ge=1)
     seconds: float = Field(ge=0)
     successes: int = Field(ge=0)
+
+
+class AgentSpent(BaseModel):
+    """Money that attempts of one type at one agent reported since the last report: of how many, and how much."""
+
+    agent: str
+    type: str
+    count: int = Field(ge=1)
+    money: float = Field(ge=0, allow_inf_nan=False)
 
 
 class EnergyTold(BaseModel):
@@ -100,6 +118,7 @@ class Question(BaseModel):
     undecided: list[int] = Field(default_factory=list, max_length=10_000)
     outstanding: list[AgentCount] = Field(default_factory=list)
     outcomes: list[AgentOutcome] = Field(default_factory=list)
+    spent: list[AgentSpent] = Field(default_factory=list)
     energy: list[EnergyTold] = Field(default_factory=list, max_length=10_000)
     streams: list[StreamRows] = Field(default_factory=list, max_length=1_000)
 

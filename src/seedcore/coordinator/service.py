@@ -12,7 +12,8 @@ from ray import serve
 
 from seedcore.clients.organism import OrganismClient
 from seedcore.coordinator.book import EnergyBook
-from seedcore.coordinator.decision import Choices, decide, decide_columns, records, sent
+from seedcore.coordinator.choosing import Choices
+from seedcore.coordinator.decision import decide, decide_columns, records, sent
 from seedcore.coordinator.fleet import Fleet
 from seedcore.coordinator.judgement import Judgement, columns_of
 from seedcore.coordinator.memory import PAGE, rates_of
@@ -48,7 +49,13 @@ class CoordinatorService(ServiceBase):
     async def start(self) -> None:
         """Connect lazily; nothing is asked before the first request."""
         self._fleet = Fleet()
-        self._choices = Choices(self.settings.energy_v, self.settings.scout_share, self.settings.router)
+        self._choices = Choices(
+            self.settings.energy_v,
+            self.settings.scout_share,
+            self.settings.router,
+            money=self.settings.energy_money,
+            bytes_per_s=self.settings.data_bytes_per_s,
+        )
         self._organism = OrganismClient(self.settings, timeout_s=5)
         self._database = Database(self.settings, name="seedcore-coordinator")
         self._book = EnergyBook(self._database, self._choices, self.settings)
@@ -127,7 +134,7 @@ class CoordinatorService(ServiceBase):
     async def _decide(self, request: Question, tasks: TaskColumns) -> DecisionColumns:
         fleet = await self._learn(request)
         considered = self._judgement.consider(tasks, fleet)
-        answer = decide_columns(tasks.type, fleet, self._choices, considered, tasks.approved)
+        answer = decide_columns(tasks.type, fleet, self._choices, considered, tasks.approved, tasks.data)
         fleet.decided(request.asker, request.question, sent(answer))
         counts: Counter[tuple[str | None, str]] = Counter()
         for place, count in Counter(answer.verdict).items():
@@ -141,6 +148,8 @@ class CoordinatorService(ServiceBase):
         fleet = await self._get_fleet()
         for outcome in request.outcomes:
             fleet.learn(outcome.agent, outcome.type, outcome.count, outcome.seconds, outcome.successes)
+        for spent in request.spent:
+            fleet.spending.add(spent.agent, spent.type, spent.count, spent.money)
         self._book.take(request.energy, fleet)
         self._judgement.take(request.streams)
         fleet.report(request.asker, [(o.agent, o.type, o.count) for o in request.outstanding], request.undecided)
@@ -181,6 +190,7 @@ class CoordinatorService(ServiceBase):
             "decisions": dict(self._decided),
             "router": self._choices.router,
             "energy_v": self._choices.v,
+            "data_places_over_limit": self._choices.uncounted,
             "ledger": self._book.counts,
             "fleet_epoch": self._fleet.epoch,
         }

@@ -27,6 +27,7 @@ class Team:
         ids: their ids.
         hosts: names of the organ's hosts.
         host: for each agent the place of its host in `hosts`.
+        nodes: for each host the node that it lives on; None: nobody told.
         employed: places of the agents that have proved themselves, or whose lifecycle nobody told.
         scouts: places of those that must prove themselves yet.
         archived: places of those that failed too often.
@@ -37,6 +38,7 @@ class Team:
     ids: Sequence[str]
     hosts: Sequence[str]
     host: Sequence[int]
+    nodes: Sequence[str | None]
     employed: Places
     scouts: Places
     archived: Places
@@ -51,10 +53,22 @@ class Team:
         employed = np.ones(len(ids), dtype=bool)
         employed[scouts] = employed[archived] = False
         place = {agent: n for n, agent in enumerate(ids)}
-        return cls(organ, ids, columns["hosts"], columns["host"], np.flatnonzero(employed), scouts, archived, place)
+        # An Organism of the release before does not tell nodes.
+        nodes = columns.get("nodes") or [None] * len(columns["hosts"])
+        return cls(
+            organ, ids, columns["hosts"], columns["host"], nodes, np.flatnonzero(employed), scouts, archived, place
+        )
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    def away(self, place: str) -> Places:
+        """1 for each agent that is not at `place` (an agent, a host or a node), 0 for those that are; shape (n,)."""
+        here = np.array([place in (host, node) for host, node in zip(self.hosts, self.nodes, strict=True)])
+        found: Places = 1 - here[np.array(self.host)].astype(np.int64)
+        if (row := self.place.get(place)) is not None:
+            found[row] = 0
+        return found
 
 
 @dataclass(slots=True)

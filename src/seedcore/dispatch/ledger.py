@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections import OrderedDict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from uuid import UUID
 
 from seedcore.coordinator.features import outcome_features
@@ -74,6 +74,9 @@ class Ledger:
         key = (completion.agent, completion.skill)
         count, seconds, good = self._feedback.outcomes.get(key, (0, 0.0, 0))
         self._feedback.outcomes[key] = (count + 1, seconds + completion.seconds, good + completion.ok)
+        if completion.usage is not None and (money := completion.usage[1]) > 0:
+            count, so_far = self._feedback.spent.get(key, (0, 0.0))
+            self._feedback.spent[key] = (count + 1, so_far + money)
         if decision is not None and (expected := decision.expected) is not None:
             energy = self._feedback.energy
             told = energy.get(completion.skill)
@@ -129,10 +132,8 @@ class Ledger:
         follows."""
         known = self._feedback
         question = known.question = known.question + 1
-        told = Feedback(
-            dict(known.outstanding), known.outcomes, known.energy, known.watched, question, tuple(self._undecided)
-        )
-        known.outcomes, known.energy, known.watched = {}, {}, {}
+        told = replace(known, outstanding=dict(known.outstanding), undecided=tuple(self._undecided))
+        known.outcomes, known.energy, known.watched, known.spent = {}, {}, {}, {}
         self._undecided.add(question)
         return told
 
@@ -146,6 +147,9 @@ class Ledger:
         for key, (count, seconds, good) in told.outcomes.items():
             n, s, g = self._feedback.outcomes.get(key, (0, 0.0, 0))
             self._feedback.outcomes[key] = (n + count, s + seconds, g + good)
+        for key, (count, money) in told.spent.items():
+            n, m = self._feedback.spent.get(key, (0, 0.0))
+            self._feedback.spent[key] = (n + count, m + money)
         for task_type, sums in told.energy.items():
             self._feedback.energy.setdefault(task_type, Sums()).join(sums)
         for stream, watched in told.watched.items():

@@ -71,7 +71,8 @@ class Feedback:
     """What a dispatcher tells the Coordinator with every question.
 
     `outstanding` is the whole of what it waits for, by (agent, type); `outcomes` is (count, seconds, successes) by
-    (agent, type), and `energy` what they did to the energy by type, since the last question that was answered.
+    (agent, type), `energy` what they did to the energy by type, and `spent` (attempts that reported money, money) by
+    (agent, type), since the last question that was answered.
     `question` is this one's number, `undecided` are those before that have not been answered: what they will send to
     agents is not in `outstanding`.
     """
@@ -80,6 +81,7 @@ class Feedback:
     outcomes: dict[tuple[str, str], tuple[int, float, int]] = field(default_factory=dict)
     energy: dict[str, Sums] = field(default_factory=dict)
     watched: dict[tuple[str | None, str], Watched] = field(default_factory=dict)
+    spent: dict[tuple[str, str], tuple[int, float]] = field(default_factory=dict)
     question: int = 0
     undecided: tuple[int, ...] = ()
 

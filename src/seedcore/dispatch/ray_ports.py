@@ -11,6 +11,7 @@ from ray.exceptions import RayError, RayTaskError
 from seedcore.clients.cognitive import CognitiveClient
 from seedcore.clients.coordinator import CoordinatorClient
 from seedcore.dispatch import watching
+from seedcore.dispatch.locality import data_of
 from seedcore.dispatch.ports import Decision, Feedback, HostLostError, HostUnavailableError, PlanAsk
 from seedcore.settings import Settings
 from seedcore.skills.calls import HANDED_BACK, Call, Completion, completions_of, to_columns
@@ -34,6 +35,7 @@ class ServiceBrain:
             "streams": watching.told(tasks, feedback.watched),
             "undecided": feedback.undecided,
             "energy": [{"type": t, **asdict(sums)} for t, sums in feedback.energy.items() if sums.outcomes],
+            "spent": [{"agent": a, "type": t, "count": n, "money": m} for (a, t), (n, m) in feedback.spent.items()],
             "outstanding": [{"agent": a, "type": t, "count": n} for (a, t), n in feedback.outstanding.items()],
             "outcomes": [
                 {"agent": a, "type": t, "count": n, "seconds": s, "successes": g}
@@ -49,6 +51,8 @@ class ServiceBrain:
             "approved": [task.approved for task in tasks],
             "direct": [task.direct for task in tasks],
         }
+        if any(data := [data_of(task) for task in tasks]):
+            columns["data"] = data
         answer = await self.coordinator.decide_columns(self._asker, columns, told)
         verdicts, v = answer["verdicts"], answer.get("v")
         # A Coordinator of the release before tells neither.

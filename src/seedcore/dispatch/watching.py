@@ -47,7 +47,17 @@ def _spread(count: int) -> Sequence[int]:
     return range(count) if count <= SAMPLE else [k * count // SAMPLE for k in range(SAMPLE)]
 
 
+def read_params(task: Lease) -> Any:
+    """What the params hold; None where they are too long, or hold a number that no double can (PostgreSQL keeps it)."""
+    if len(task.params) > MAX_READ:
+        return None
+    try:
+        return orjson.loads(task.params)
+    except orjson.JSONDecodeError:
+        return None
+
+
 def _features(task: Lease) -> list[float]:
-    params = orjson.loads(task.params) if len(task.params) <= MAX_READ else None
+    params = read_params(task)
     # Not when it came: arrivals change by the hour and with every client, and say nothing about the work.
     return task_features(task.type, params, size=len(task.params))

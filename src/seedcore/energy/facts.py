@@ -1,5 +1,6 @@
 """From a state on the wire to what the potential looks at, and the gradient back to names."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -29,11 +30,15 @@ class Facts:
     absent: dict[str, str] = field(default_factory=dict)
 
 
-def facts_of(told: StateIn) -> Facts:
+def facts_of(told: StateIn, why: Mapping[str, str] | None = None) -> Facts:
     """Vectors of a state.
 
+    Args:
+        told: the state.
+        why: reasons, by term, why facts are not known, where somebody can tell more than that nobody told them.
+
     Raises:
-        InvalidInputError: an agent's roles do not sum to 1.
+        InvalidInputError: an agent's roles do not sum to 1, or `traffic` does not name a stream of `drift`.
     """
     loads = list(told.agents.values())
     known: dict[str, Floats] = {}
@@ -52,8 +57,11 @@ def facts_of(told: StateIn) -> Facts:
         known["memory"] = _vector([min(1.0, working.bytes / working.max_bytes)])
     if told.drift is not None:
         known["drift"] = _vector(list(told.drift.values()))
+        if told.traffic is not None:
+            known["traffic"] = _traffic(told.drift, told.traffic)
     names = {"cost": "expected_failure", "collaboration": "shared"}
-    absent = {term: why for term, why in _UNTOLD.items() if names.get(term, term) not in known}
+    reasons = _UNTOLD | dict(why or {})
+    absent = {term: reason for term, reason in reasons.items() if names.get(term, term) not in known}
     state = FleetState(_vector([load.queued_s for load in loads]), **known)
     return Facts(state, list(told.agents), roles, list(told.drift or ()), absent)
 
@@ -86,6 +94,13 @@ def _roles(told: StateIn) -> dict[str, Floats]:
             shares += load.roles.values()
             counts += [len(load.roles)] * len(load.roles)
     return {"roles": _vector(shares), "role_count": _vector(counts)}
+
+
+def _traffic(drift: Mapping[str, float], traffic: Mapping[str, float]) -> Floats:
+    missing = [stream for stream in drift if stream not in traffic]
+    if missing:
+        raise InvalidInputError(f"unified_state.traffic: it must name every stream of drift, and lacks {missing[0]!r}.")
+    return _vector([traffic[stream] for stream in drift])
 
 
 def _vector(values: Any) -> Floats:

@@ -9,6 +9,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+from uuid import UUID
 
 import asyncpg
 
@@ -30,6 +31,12 @@ _ADD = f"""
 insert into seedcore.energy_weights (v, before, reason, evidence, undoes) values ($1, $2, $3, $4, $5)
 returning {_COLUMNS}
 """  # noqa: S608
+# A row that nobody had begins the first period; of those who ask when it is over, one gets the next.
+_DUE = """
+insert into seedcore.leaders as l (role, owner, expires_at) values ('flywheel', $1, now() + make_interval(secs => $2))
+on conflict (role) do update set owner = excluded.owner, expires_at = excluded.expires_at
+where l.expires_at <= now() returning xmax <> 0 as again
+"""
 _LOCK = "lock table seedcore.energy_weights in share row exclusive mode"
 
 
@@ -65,6 +72,11 @@ def turned(v: float, setting: float, budget: float, outcomes: int, failures: int
 async def lock(connection: asyncpg.Connection) -> None:
     """One turn at a time, until the transaction ends."""
     await connection.execute(_LOCK)
+
+
+async def due(connection: asyncpg.Connection, owner: UUID, period_s: float) -> bool:
+    """Whether a turn by itself is due, and this one's to make: one a period, however many ask."""
+    return bool(await connection.fetchval(_DUE, owner, period_s))
 
 
 async def last(connection: asyncpg.Connection, limit: int) -> list[dict[str, Any]]:

@@ -7,7 +7,8 @@ Six terms, each 0 at best, in seconds²; their sum is the energy:
     collaboration  V·w_c Σₚ sₚ (1 - gₚ)       sₚ steps that pair p of agents shares, gₚ how many of 1 of them succeed
     roles          w_r Σₐ Σⱼ pₐⱼ ln(kₐ pₐⱼ)   pₐ probabilities of agent a's kₐ roles: ln kₐ - H(pₐ), lost entropy
     memory         w_m Σₛ ½ mₛ²               mₛ share of store s that is full
-    drift          w_d Σₜ dₜ                  dₜ evidence, of stream t, that work stopped looking like the past
+    drift          w_d Σₜ qₜ dₜ               dₜ evidence, of stream t, that work stopped looking like the past; qₜ its
+                                              share of the traffic
 
 Bounded below: for weights of at least 0 no term is below 0, so the energy is not, and an idle fleet has 0. `load` and
 `memory` are sums of squares; `cost`, `collaboration` (gₚ is at most 1) and `drift` are products of numbers of at least
@@ -65,6 +66,7 @@ class FleetState:
         role_count: shape (r,), for each of them the number of its agent's roles.
         memory: shape (m,), share of each store that is full, in [0, 1].
         drift: shape (d,), evidence of each stream, in [0, 1].
+        traffic: shape (d,), share of the tasks that each stream has, in [0, 1]; None: every stream counts as 1.
     """
 
     queued_s: Floats
@@ -75,6 +77,7 @@ class FleetState:
     role_count: Floats | None = None
     memory: Floats | None = None
     drift: Floats | None = None
+    traffic: Floats | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,14 +111,15 @@ def terms(state: FleetState, weights: Weights) -> dict[str, Any]:
     if state.memory is not None:
         found["memory"] = weights.memory * 0.5 * (state.memory @ state.memory)
     if state.drift is not None:
-        found["drift"] = weights.drift * state.drift.sum()
+        weighed = state.drift if state.traffic is None else state.drift * state.traffic
+        found["drift"] = weights.drift * weighed.sum()
     return found
 
 
 def gradient(state: FleetState, weights: Weights) -> dict[str, Floats]:
     """Partial derivatives of the energy by the known fields of `FleetState`, each of its field's shape.
 
-    `role_count` is no variable. Units are seconds² for one unit of the field: seconds for `queued_s`.
+    `role_count` and `traffic` are no variables. Units are seconds² for one unit of the field: seconds for `queued_s`.
 
     Raises:
         ValueError: as `potential`.
@@ -132,7 +136,8 @@ def gradient(state: FleetState, weights: Weights) -> dict[str, Floats]:
     if state.memory is not None:
         slopes["memory"] = weights.memory * state.memory
     if state.drift is not None:
-        slopes["drift"] = np.full_like(state.drift, weights.drift)
+        share = np.ones_like(state.drift) if state.traffic is None else state.traffic
+        slopes["drift"] = weights.drift * share
     return slopes
 
 
@@ -149,8 +154,9 @@ _RANGES: dict[str, float] = {
     "role_count": np.inf,
     "memory": 1.0,
     "drift": 1.0,
+    "traffic": 1.0,
 }
-_SAME_LENGTH = (("queued_s", "expected_failure"), ("shared", "together"), ("roles", "role_count"))
+_SAME_LENGTH = (("queued_s", "expected_failure"), ("shared", "together"), ("roles", "role_count"), ("drift", "traffic"))
 
 
 def check(state: FleetState) -> None:

@@ -51,12 +51,12 @@ Router = Callable[[Load, Prices, Sequence[int]], list[Placement]]
 """Places tasks, given each one's type by its column, one after the other; the load is updated in place."""
 
 
-DELAY = 0.25
-"""What a second of expected delay weighs for `by_energy`, in seconds: this share of the type's mean service time.
+DELAY = 1.0
+"""What a second of expected delay weighs for `by_energy` while every agent is idle, in seconds: this share of the
+type's mean service time, and so much less as fewer are.
 
-The drift alone guards capacity, and so lets tasks wait for fast agents when slower ones are idle. With this penalty the
-mean response at 0.6 of capacity was 6 % lower, and no higher at 0.95, when rates are known; docs/benchmarks.md tells
-what it costs there while they are learned.
+The drift alone guards capacity, and so lets tasks wait for fast agents when slower ones are idle. Near capacity, where
+hardly anybody is, the penalty would cost some of it (decision 0010).
 """
 
 
@@ -103,8 +103,9 @@ def route(
 
 
 def by_energy(load: Load, prices: Prices, columns: Sequence[int]) -> list[Placement]:
-    """The smallest ΔE, and a penalty of DELAY; see `route`."""
-    placements = route(load.queued_s, prices.service_s, prices.cost, columns, v=prices.v, delay=DELAY)
+    """The smallest ΔE, and a penalty of DELAY times the share of idle agents; see `route`."""
+    delay = DELAY * float((load.tasks < 0.5).mean())
+    placements = route(load.queued_s, prices.service_s, prices.cost, columns, v=prices.v, delay=delay)
     load.tasks[:] += np.bincount([placement.agent for placement in placements], minlength=len(load.tasks))
     return placements
 

@@ -60,6 +60,9 @@ class StateIn(BaseModel):
     memory: MemoryUse | None = None
     collaboration: list[Pair] | None = Field(None, max_length=100_000)
     drift: dict[Name, Share] | None = Field(None, max_length=10_000, description="the valve's evidence by stream")
+    traffic: dict[Name, Share] | None = Field(
+        None, max_length=10_000, description="share of the tasks by stream of `drift`; left out: each counts as 1"
+    )
 
 
 class WeightsIn(BaseModel):
@@ -205,6 +208,7 @@ class MetricsOut(BaseModel):
     scopes: dict[str, dict[str, Any]]
     weights: WeightsOut
     changes: list[dict[str, Any]] = Field(description="the flywheel's last turns, the newest first")
+    flywheel: dict[str, Any] = Field(description="seconds between turns by itself (0: none), and why they fail")
 
 
 class FlywheelRequest(BaseModel):

@@ -37,9 +37,12 @@ class EnergyService(ServiceBase):
         """Connect lazily."""
         self._state = StateClient(self.settings, timeout_s=10)
         self._store = EnergyStore(self.settings)
+        self._turning = asyncio.create_task(self._store.turn_for_ever(), name="flywheel")
 
     async def stop(self) -> None:
         """Close connections."""
+        self._turning.cancel()
+        await asyncio.gather(self._turning, return_exceptions=True)
         await self._store.aclose()
         await self._state.aclose()
 
@@ -122,6 +125,7 @@ class EnergyService(ServiceBase):
             scopes={scope: asdict(one) for scope, sums in scopes.items() if (one := calibrated(sums)) is not None},
             weights=WeightsOut(**asdict(weights), v_source=v_source),
             changes=changes,
+            flywheel={"period_s": self.settings.flywheel_s, "failing": self._store.failing},
         )
 
     async def change(self, request: schemas.ChangeRequest) -> schemas.ChangeOut:
@@ -141,7 +145,11 @@ class EnergyService(ServiceBase):
         return {"ready": state["ready"] and database["ready"], "state": state, "postgres": database}
 
     async def _facts(self, told: StateIn | None) -> tuple[Facts, str]:
-        return facts_of(told or await self._live()), "given" if told is not None else "live"
+        if told is not None:
+            return facts_of(told), "given"
+        live, beside = await asyncio.gather(self._live(), self._store.beside())
+        known = {"drift": beside.drift, "traffic": beside.traffic, "collaboration": beside.collaboration}
+        return facts_of(live.model_copy(update=known), beside.absent), "live"
 
     async def _weights(self, given: WeightsIn | None) -> tuple[Weights, str]:
         """The weights in force but for those that are given, and where V is from."""

@@ -1,18 +1,25 @@
 """Energy's tables for the service: the weights in force, turns of the flywheel, and the ledger."""
 
+import asyncio
+import random
 import time
 from datetime import datetime, timedelta
 from typing import Any
+from uuid import uuid4
 
-from seedcore.energy import flywheel, ledger
+from seedcore.energy import beside, flywheel, ledger
+from seedcore.energy.beside import Beside
 from seedcore.energy.calibration import Change, measured_change
 from seedcore.energy.flywheel import HIGHEST, LOWEST, Turn
 from seedcore.energy.sums import Sums
 from seedcore.errors import ConflictError, NotFoundError
 from seedcore.settings import Settings
 from seedcore.stores.postgres import DATABASE_ERRORS, Database
+from seedcore.utils.logs import get_logger
 
 FRESH_S = 5.0
+LOOK_S = 30.0
+"""So often a replica looks whether a turn is due."""
 
 
 class EnergyStore:
@@ -21,8 +28,13 @@ class EnergyStore:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._database = Database(settings, size=2, name="seedcore-energy")
+        self._log = get_logger("seedcore.energy")
         self._v: float | None = None
-        self._read_at = float("-inf")
+        self._read_at = self._beside_at = float("-inf")
+        self._beside = Beside()
+        self._owner = uuid4()
+        self.failing: str | None = None
+        """Why the flywheel does not turn by itself just now."""
 
     async def aclose(self) -> None:
         """Close connections."""
@@ -42,6 +54,18 @@ class EnergyStore:
                 return (self._settings.energy_v if self._v is None else self._v), "last known: the database is away"
             self._v, self._read_at = (changes[0]["v"] if changes else None), time.monotonic()
         return (self._settings.energy_v, "setting") if self._v is None else (self._v, "flywheel")
+
+    async def beside(self) -> Beside:
+        """What PostgreSQL tells of drift and collaboration, at most FRESH_S old; without it, that it is away."""
+        if time.monotonic() - self._beside_at > FRESH_S:
+            try:
+                async with self._database.connection(wait_s=3) as connection:
+                    self._beside = await beside.read(connection)
+            except DATABASE_ERRORS:
+                why = "the database is away"
+                return Beside(absent={"drift": why, "collaboration": why})
+            self._beside_at = time.monotonic()
+        return self._beside
 
     async def page(self, scope: str | None, before: int | None, limit: int) -> list[dict[str, Any]]:
         """Entries of the ledger, the newest first."""
@@ -64,20 +88,45 @@ class EnergyStore:
     async def turn(self, outcomes: tuple[int, int] | None) -> tuple[dict[str, Any], str]:
         """Turn the flywheel by (outcomes, failures), or by those that the ledger got since its last turn."""
         async with self._database.transaction() as connection:
-            await flywheel.lock(connection)
-            v, since = await self._in_force(connection)
-            source = "given" if outcomes is not None else "ledger"
-            if outcomes is None:
-                now = await connection.fetchval("select now()")
-                sums = await ledger.between(connection, since or now - timedelta(days=1), now, None)
-                outcomes = sums.outcomes, sums.failures
-            turn = flywheel.turned(v, self._settings.energy_v, self._settings.failure_budget, *outcomes)
-            if turn.v == v:
-                return {"id": None, "v": v, "before": v, "reason": turn.reason}, source
-            evidence = {"source": source, "outcomes": outcomes[0], "failures": outcomes[1]}
-            record = await flywheel.add(connection, turn, v, evidence)
+            found = await self._turn(connection, outcomes)
         self._read_at = float("-inf")
-        return record, source
+        return found
+
+    async def turn_for_ever(self) -> None:
+        """A turn every period by what the ledger got; of several replicas one makes it. Until it is cancelled."""
+        period_s = self._settings.flywheel_s
+        while period_s:
+            await asyncio.sleep(min(period_s, LOOK_S) * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
+            try:
+                await self.turn_when_due(period_s)
+                self.failing = None
+            except Exception as error:  # noqa: BLE001 - whatever is wrong with one turn, the next is tried; health says it
+                self.failing = f"{type(error).__name__}: {error}"
+                self._log.warning("the flywheel does not turn", reason=self.failing)
+
+    async def turn_when_due(self, period_s: float) -> dict[str, Any] | None:
+        """The turn of this period, when it is due and no other replica's; None: it is not."""
+        async with self._database.transaction() as connection:
+            if not await flywheel.due(connection, self._owner, period_s):
+                return None
+            record, _ = await self._turn(connection, None)
+        self._read_at = float("-inf")
+        self._log.info("the flywheel turned", v=record["v"], before=record["before"], reason=record["reason"])
+        return record
+
+    async def _turn(self, connection: Any, outcomes: tuple[int, int] | None) -> tuple[dict[str, Any], str]:
+        await flywheel.lock(connection)
+        v, since = await self._in_force(connection)
+        source = "given" if outcomes is not None else "ledger"
+        if outcomes is None:
+            now = await connection.fetchval("select now()")
+            sums = await ledger.between(connection, since or now - timedelta(days=1), now, None)
+            outcomes = sums.outcomes, sums.failures
+        turn = flywheel.turned(v, self._settings.energy_v, self._settings.failure_budget, *outcomes)
+        if turn.v == v:
+            return {"id": None, "v": v, "before": v, "reason": turn.reason}, source
+        evidence = {"source": source, "outcomes": outcomes[0], "failures": outcomes[1]}
+        return await flywheel.add(connection, turn, v, evidence), source
 
     async def undo(self, change: int) -> dict[str, Any]:
         """Make V what it was before a turn.

@@ -114,9 +114,10 @@ class Keeper:
             for host in self.hosts.values():
                 if host.takes_tasks and host.organ in living:
                     living[host.organ].append(host.name)
+            nodes = {host.name: host.node for host in self.hosts.values()}
             skills = Skills(self.skill_organs(), self._declared.timeout_s, self._declared.approval_s)
             members = {name: self._members_of(organ) for name, organ in self.organs.items()}
-            self._table = build_table(self.epoch, members, living, self._agents.lifecycle, skills)
+            self._table = build_table(self.epoch, members, living, self._agents.lifecycle, skills, nodes)
         return self._table
 
     def running(self, host: str) -> int | None:

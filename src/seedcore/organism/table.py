@@ -48,6 +48,7 @@ def build_table(
     hosts: Mapping[str, Sequence[str]],
     lifecycle: Mapping[str, str],
     skills: Skills,
+    nodes: Mapping[str, str | None] | None = None,
 ) -> dict[str, Any]:
     """The table that `GET /organism/fleet` answers, in JSON types.
 
@@ -57,24 +58,28 @@ def build_table(
         hosts: living hosts of each organ that take tasks; an organ without any has no agents in the table.
         lifecycle: of the agents that have worked; others are scouts.
         skills: see `Skills`.
+        nodes: the node of each host, where it is known.
 
     Returns:
         `{epoch, skills: {skill: organ}, timeouts: {skill: seconds}, approvals: {skill: seconds or null},
-        organs: {organ: {hosts: [name], agents: [id],
+        organs: {organ: {hosts: [name], nodes: [node or null], agents: [id],
         host: [place in hosts], scouts: [place in agents], archived: [place in agents]}}}`
     """
-    organs = {name: _organ(own, sorted(hosts.get(name, ())), lifecycle) for name, own in members.items()}
+    organs = {name: _organ(own, sorted(hosts.get(name, ())), lifecycle, nodes or {}) for name, own in members.items()}
     declared = {"timeouts": dict(skills.timeout_s), "approvals": dict(skills.approval_s)}
     return {"epoch": epoch, "skills": dict(skills.organ), **declared, "organs": organs}
 
 
-def _organ(members: Members, hosts: Sequence[str], lifecycle: Mapping[str, str]) -> dict[str, Any]:
+def _organ(
+    members: Members, hosts: Sequence[str], lifecycle: Mapping[str, str], nodes: Mapping[str, str | None]
+) -> dict[str, Any]:
     if not hosts:
-        return {"hosts": [], "agents": [], "host": [], "scouts": [], "archived": []}
+        return {"hosts": [], "nodes": [], "agents": [], "host": [], "scouts": [], "archived": []}
     # Who has never worked has no row yet: a scout.
     stages = [lifecycle.get(agent, SCOUT) for agent in members.ids]
     return {
         "hosts": list(hosts),
+        "nodes": [nodes.get(host) for host in hosts],
         "agents": list(members.ids),
         "host": members.homes(hosts),
         "scouts": [n for n, stage in enumerate(stages) if stage == SCOUT],
