@@ -1,4 +1,4 @@
-"""`python -m benchmarks.valve [--parts arl0 delay real speed] [--references 100]`: the valve's tables.
+"""`python -m benchmarks.valve [--parts arl0 delay real speed live] [--references 100]`: the valve's tables.
 
 Needs the `bench` extra. `--parts thresholds` simulates the table of thresholds anew (`--references` streams a row).
 """
@@ -8,9 +8,9 @@ import argparse
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.valve import arl0, delay, real, speed, thresholds
+from benchmarks.valve import arl0, delay, live, real, speed, thresholds
 
-PARTS = ("arl0", "delay", "real", "speed", "thresholds")
+PARTS = ("arl0", "delay", "real", "speed", "live", "thresholds")
 
 
 def main() -> int:
@@ -33,6 +33,8 @@ def main() -> int:
         show(console, "Known changes", ("series", "seen", "false alarms"), real.table())
     if "speed" in given.parts:
         show(console, "Cost", ("what", "processor time", ""), speed.table())
+    if "live" in given.parts:
+        show(console, "A stream of tasks on a running SeedCore", ("what", "seen", "promised"), live.table())
     if "thresholds" in given.parts:
         heads = ("reference", *(f"{height:g}" for height in thresholds.HEIGHTS))
         show(console, "ARL₀ by height", heads, thresholds.table(given.references))

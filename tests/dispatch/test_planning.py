@@ -270,3 +270,20 @@ def test_renaming_leaves_what_is_not_the_plans_own():
     moved = renamed(plan, "r1.", {"s1": "x"})
     assert moved["steps"][0] == {**plan["steps"][0], "id": "r1.s2"}  # type: ignore[index]
     assert moved["output"] == {"y": {"$from": "r1.s2", "field": "g"}, "z": {"$from": "inputs", "field": "z"}}
+
+
+async def test_the_valves_see_every_task_once_whatever_becomes_of_it(world: World):
+    class Watching(Escalating):
+        seen = 0
+
+        async def decide(self, tasks: Any, feedback: Any) -> list[Decision]:
+            self.seen += sum(not task.told for task in tasks)
+            return await super().decide(tasks, feedback)
+
+    brain = Watching()
+    async with world.dispatcher(brain, hosts(), slow_slots=1), world.dispatcher(brain, hosts(), slow_slots=1):
+        planned = await summaries(world, 20, url="http://x/")
+        direct = await summaries(world, 20, text="a b")
+        for task_id in [*planned, *direct]:
+            await world.until(task_id, "completed", timeout_s=60)
+    assert brain.seen == 40

@@ -79,11 +79,9 @@ def test_a_task_that_was_told_and_given_back_is_no_news_and_one_that_was_not_tol
 
 
 def test_what_waits_in_the_slow_lane_is_news_where_it_began_there():
-    ledger = Ledger()
-    ledger.slow_types = frozenset({"llm.answer"})
-    found = [lease(slow=True, type="llm.answer"), lease(slow=True, type="goal"), lease(slow=True, type="echo")]
-    ledger.take(found)
-    assert [each.told for each in found] == [False, False, True]
+    began, moved = lease(slow=True), lease(slow=False)
+    Ledger().take([began, moved], slow=True)
+    assert (began.told, moved.told) == (False, True)
 
 
 def test_long_params_are_not_read():

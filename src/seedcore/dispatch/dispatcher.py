@@ -207,7 +207,7 @@ class Dispatcher:
         if batch:
             self._counts["claims"] += 1
             self._claimed = True
-            self._ledger.take(batch)
+            self._ledger.take(batch, slow=slow)
             self._work.take(batch)
         await self._settle_lane(lane, slow, wanted, batch)
 

@@ -11,7 +11,7 @@ from seedcore.dispatch.ports import Decision, Feedback, Watched
 from seedcore.dispatch.watching import SAMPLE
 from seedcore.energy.sums import Sums
 from seedcore.skills.calls import Completion
-from seedcore.tasks.model import GOAL, Lease, Outcome, Retry
+from seedcore.tasks.model import Lease, Outcome, Retry
 
 MAX_REMEMBERED = 20_000
 """Leases given back that are known again when they come again; others are told to the valves once more."""
@@ -42,20 +42,17 @@ class Ledger:
         self.changed = asyncio.Event()
         self._feedback = Feedback()
         self._undecided: set[int] = set()
-        self.slow_types: frozenset[str] | None = None
-        """Types whose tasks begin in the slow lane, once that is known; others were moved there."""
         self._remembered: OrderedDict[UUID, None] = OrderedDict()
 
-    def take(self, leases: list[Lease]) -> None:
-        """Leases were claimed."""
+    def take(self, leases: list[Lease], *, slow: bool = False) -> None:
+        """Leases were claimed; `slow` says from which lane."""
         for lease in leases:
-            lease.told = self._seen(lease)
+            lease.told = self._seen(lease, moved=slow and not lease.slow)
             self.held[lease.id] = Held(lease)
             self.slow += lease.slow
 
-    def _seen(self, lease: Lease) -> bool:
-        """The valves see what clients send, once: no retries, no steps of plans, nothing that was put off."""
-        moved = lease.slow and lease.type != GOAL and lease.type not in (self.slow_types or ())
+    def _seen(self, lease: Lease, *, moved: bool) -> bool:
+        """The valves see what clients send, once: no retries, no steps of plans, nothing that was put off or moved."""
         again = lease.attempt > 1 or lease.approved or lease.id in self._remembered
         return moved or again or lease.parent_id is not None
 

@@ -54,7 +54,6 @@ class Wanted:
 @dataclass(slots=True)
 class _Skills:
     by_name: dict[str, Signature]
-    slow: frozenset[str]
     digest: str = field(init=False)
 
     def __post_init__(self) -> None:
@@ -128,13 +127,8 @@ class Planner:
         async with self._lock:
             if self._skills is None:
                 registry = await asyncio.to_thread(self._load, self._settings)
-                slow = frozenset(spec.name for spec in registry.values() if spec.slow)
-                self._skills = _Skills(signatures(registry.values()), slow)
+                self._skills = _Skills(signatures(registry.values()))
             return self._skills
-
-    async def slow_types(self) -> frozenset[str]:
-        """Types whose tasks begin in the slow lane."""
-        return (await self._known()).slow | {GOAL}
 
     def _wanted(self, lease: Lease) -> Wanted:
         params = json.loads(lease.params)

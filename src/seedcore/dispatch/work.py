@@ -73,11 +73,6 @@ class Work:
         """Decide and begin; what nobody can take now is given back after a moment."""
         self.deciding += 1
         self.start(self._handle(batch))
-        if self._ledger.slow_types is None and any(lease.slow and lease.type != GOAL for lease in batch):
-            self.start(self._learn_slow_types())
-
-    async def _learn_slow_types(self) -> None:
-        self._ledger.slow_types = await self._planner.slow_types()
 
     async def _handle(self, batch: list[Lease]) -> None:
         try:

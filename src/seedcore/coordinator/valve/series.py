@@ -19,10 +19,11 @@ CHUNK = 128
 _FOLDS = 10
 _WARM_UP = 100
 
-_STAY = 1.0 - np.array(DECAYS)[:, None, None]
-_GROWTH = np.array(DECAYS)[:, None, None] * _STAY ** -np.arange(1.0, CHUNK + 1.0)[:, None]
-_LEFT = _STAY[:, 0] ** np.arange(CHUNK + 1.0)
-_LEFT = _LEFT[:, :, None]
+# What is left of the memory after t rows, and the weight of row t in those units: the memory is divided by _LEFT[:, t].
+_STAY = 1.0 - np.array(DECAYS)[:, None]
+_LEFT = _STAY ** np.arange(CHUNK + 1.0)
+_WEIGHT = np.array(DECAYS)[:, None] / _LEFT[:, 1:]
+_EARLIER = np.tri(CHUNK, k=-1)
 
 
 @dataclass(slots=True)
@@ -56,18 +57,24 @@ class Whitened:
         return out
 
     def _chunk(self, z: Floats, out: Floats) -> None:
-        m, d = z.shape
-        # Row t of `sums` is the memory before t, but for a factor: only its direction counts.
-        sums = np.empty((len(DECAYS), m + 1, d))
-        sums[:, 0] = self.memory
-        np.multiply(z, _GROWTH[:, :m], out=sums[:, 1:])
-        np.cumsum(sums, axis=1, out=sums)
-        self.memory = sums[:, m] * _LEFT[:, m]
-        before = sums[:, :m]
-        along = np.einsum("ktd,td->kt", before, z)
-        along /= np.sqrt(np.einsum("ktd,ktd->kt", before, before)) + 1e-300
+        # The memory M before a row is never written out: what goes along it is the products with earlier rows, weighted
+        # (but for a factor: only its direction counts), and |M + w z|² = |M|² + 2 w M·z + w² |z|².
+        m = len(z)
+        weight = _WEIGHT[:, :m]
+        products = z @ z.T
+        unusual = products.diagonal().copy()
+        products *= _EARLIER[:m, :m]
+        along = weight @ products.T
+        along += self.memory @ z.T
+        squares = np.empty((len(DECAYS), m))
+        squares[:, 0] = np.einsum("kd,kd->k", self.memory, self.memory)
+        squares[:, 1:] = (weight * (2.0 * along + weight * unusual))[:, :-1]
+        np.cumsum(squares, axis=1, out=squares)
+        self.memory = (self.memory + weight @ z) * _LEFT[:, m, None]
+        # Rounding may leave less than nothing where the memory is empty.
+        along /= np.sqrt(np.maximum(squares, 0.0)) + 1e-300
         out[:, :-1] = along.T
-        out[:, -1] = np.einsum("td,td->t", z, z)
+        out[:, -1] = unusual
 
 
 def reference_series(rows: Floats) -> Floats:
