@@ -1,8 +1,10 @@
 """Hosts in memory; a test kills, stops and loads them."""
 
 import asyncio
+from collections.abc import Mapping
 
-from seedcore.organism.organs import HostPlan
+from seedcore.organism.organs import HostPlan, OrganSpec
+from seedcore.organism.placement import choose_node
 from seedcore.organism.reconcile import Pulse
 
 
@@ -25,6 +27,8 @@ class PlayedPool:
         self.refuse: set[str] = set()
         self.stuck: set[str] = set()
         self.cancels: set[str] = set()
+        self.there = ["node-1"]
+        self.homes: dict[str, str] = {}
 
     async def ensure(self, plan: HostPlan) -> bool:
         if plan.organ in self.refuse:
@@ -33,6 +37,8 @@ class PlayedPool:
             return False
         self.made.append(plan.name)
         self.alive[plan.name] = plan
+        taken = {name: (self.alive[name].organ, node) for name, node in self.homes.items() if name in self.alive}
+        self.homes[plan.name] = choose_node(self.there, plan.organ, taken) or "node-1"
         return True
 
     async def ping(self, name: str) -> Pulse:
@@ -42,7 +48,7 @@ class PlayedPool:
             await asyncio.Event().wait()
         if name not in self.alive or name in self.dead:
             raise ConnectionError(f"{name} is dead")
-        return Pulse(self.running.get(name, 0), "node-1")
+        return Pulse(self.running.get(name, 0), self.homes.get(name, "node-1"))
 
     async def remove(self, name: str) -> None:
         if name in self.stuck:
@@ -56,6 +62,9 @@ class PlayedPool:
 
     async def names(self) -> list[str]:
         return list(self.alive)
+
+    async def nodes(self, organs: Mapping[str, OrganSpec]) -> dict[str, list[str]]:
+        return {organ: list(self.there) for organ in organs}
 
     def of(self, organ: str) -> list[str]:
         """The hosts of an organ that are there."""

@@ -303,3 +303,31 @@ async def test_another_leader_goes_on_where_one_stopped(fleet: Fleet, pool: Play
     await second.rounds(ONE, 2)
     assert list(pool.alive) == [A1], "the time that it drained for the one before counts"
     assert pool.made == [A1, b]
+
+
+async def test_a_node_that_comes_later_gets_a_host_and_the_successor_comes_first(fleet: Fleet, pool: PlayedPool):
+    wanted = organ(least=2)
+    await fleet.rounds(wanted, 5)
+    assert {pool.homes[name] for name in fleet.living()} == {"node-1"}
+    pool.there = ["node-1", "node-2"]
+    fewest = 2
+    for _ in range(90):
+        await fleet.round(wanted)
+        fewest = min(fewest, len(fleet.living()))
+    assert fewest == 2
+    assert sorted(pool.homes[name] for name in fleet.living()) == ["node-1", "node-2"]
+    made = len(pool.made)
+    await fleet.rounds(wanted, 200)
+    assert len(pool.made) == made == 3
+
+
+async def test_nothing_moves_while_nodes_are_not_known(fleet: Fleet, pool: PlayedPool, monkeypatch: pytest.MonkeyPatch):
+    async def nodes(_organs: object) -> dict[str, list[str]]:
+        raise ConnectionError("the GCS is away")
+
+    wanted = organ(least=2)
+    await fleet.rounds(wanted, 5)
+    pool.there = ["node-1", "node-2"]
+    monkeypatch.setattr(pool, "nodes", nodes)
+    await fleet.rounds(wanted, 100)
+    assert len(pool.made) == 2

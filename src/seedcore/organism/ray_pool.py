@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import ray
@@ -70,6 +70,11 @@ class RayHostPool:
         """Every host in the namespace, whoever made it."""
         actors = await asyncio.to_thread(list_named_actors, all_namespaces=True)
         return [a["name"] for a in actors if a["namespace"] == self._namespace and a["name"].startswith(PREFIX)]
+
+    async def nodes(self, organs: Mapping[str, OrganSpec]) -> dict[str, list[str]]:
+        """For each organ the nodes that are there and have, in all, what one of its hosts reserves."""
+        nodes = await asyncio.to_thread(ray.nodes)
+        return {organ: [node["NodeID"] for node in nodes if _fits(node, spec)] for organ, spec in organs.items()}
 
     def handle(self, name: str) -> Any:
         """The actor handle of a host.

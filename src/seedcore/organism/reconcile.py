@@ -8,9 +8,10 @@ from typing import Protocol
 
 from seedcore.organism.desired import Organ
 from seedcore.organism.hosts import Host, name_of, organ_of_name
-from seedcore.organism.organs import HostPlan
+from seedcore.organism.organs import HostPlan, OrganSpec
 from seedcore.organism.scaling import Scale, energy_of, next_scale
-from seedcore.organism.steps import HostFact, next_steps
+from seedcore.organism.spreading import Spreading
+from seedcore.organism.steps import MOVES, OUTDATED, HostFact, next_steps
 from seedcore.utils.logs import get_logger
 
 PING_S = 1.0
@@ -59,6 +60,9 @@ class HostPool(Protocol):
     async def names(self) -> Iterable[str]:
         """The hosts that there are, whoever made them."""
 
+    async def nodes(self, organs: Mapping[str, OrganSpec]) -> dict[str, list[str]]:
+        """For each organ the nodes that have what one of its hosts needs."""
+
 
 @dataclass(slots=True)
 class _Watch:
@@ -100,6 +104,9 @@ class Reconciler:
     scales: dict[str, Scale] = field(default_factory=dict)
     _watched: dict[str, _Watch] = field(default_factory=dict)
     _last: float | None = None
+    _nodes: dict[str, list[str]] = field(default_factory=dict)
+    _spreading: Spreading = field(default_factory=Spreading)
+    _moving: set[str] = field(default_factory=set)
 
     def take_up(self, hosts: Mapping[str, Host]) -> None:
         """Go on where another leader stopped: what it planned holds, who lives is asked anew."""
@@ -141,6 +148,7 @@ class Reconciler:
             await asyncio.wait(pings, timeout=PING_S)
         for host in hosts:
             await self._judge(host)
+        self._nodes = await self._look_for_nodes(organs)
 
     def plan(self, organs: Mapping[str, Organ], leave: Collection[str] = ()) -> tuple[dict[str, int], list[Host]]:
         """Scale, and decide the next steps.
@@ -163,12 +171,15 @@ class Reconciler:
             organ = organs.get(name)
             facts = [self._fact(host, organ) for host in own]
             want = 0 if organ is None else self._scale(organ, own, elapsed_s)
+            if organ is not None and (moves := self._unevenly_spread(organ, own, want, now)) is not None:
+                self._moving.add(moves)
+                facts = [self._fact(host, organ) for host in own]
             steps = next_steps(want, 0 if organ is None else organ.spec.least_hosts, facts)
             if steps.make:
                 make[name] = steps.make
             for host_name, why in steps.drain:
                 host = self.hosts[host_name]
-                host.drain_reason = why
+                host.drain_reason = MOVES if host_name in self._moving and why == OUTDATED else why
                 self._watch(host).drains_from = now
                 draining.append(host)
         self.scales = {name: scale for name, scale in self.scales.items() if name in organs}
@@ -222,8 +233,25 @@ class Reconciler:
         return after.hosts
 
     def _fact(self, host: Host, organ: Organ | None) -> HostFact:
-        current = organ is not None and host.fingerprint == self.fingerprint(organ)
+        current = organ is not None and host.fingerprint == self.fingerprint(organ) and host.name not in self._moving
         return HostFact(host.name, host.number, current, host.alive, host.drain_reason is not None)
+
+    def _unevenly_spread(self, organ: Organ, own: Iterable[Host], want: int, now: float) -> str | None:
+        """The host that is to make way for one on an emptier node; only where nothing else is under way."""
+        homes = {host.name: host.node for host in own if host.node is not None and self._settled(host, organ)}
+        if len(homes) != want or len(homes) != len(list(own)) or want < 2:
+            return None
+        return self._spreading.next(organ.id, homes, self._nodes.get(organ.id, ()), now)
+
+    def _settled(self, host: Host, organ: Organ) -> bool:
+        return host.takes_tasks and self._fact(host, organ).current
+
+    async def _look_for_nodes(self, organs: Mapping[str, Organ]) -> dict[str, list[str]]:
+        try:
+            return await self.pool.nodes({name: organ.spec for name, organ in organs.items()})
+        except Exception as error:  # noqa: BLE001 - whatever it is, nothing moves before they are known again
+            get_logger("seedcore.organism").warning("nodes are not known", reason=f"{type(error).__name__}: {error}")
+            return {}
 
     def _drained(self, host: Host) -> bool:
         watch = self._watch(host)
@@ -309,6 +337,7 @@ class Reconciler:
 
     def _forget(self, host: Host) -> None:
         del self.hosts[host.name]
+        self._moving.discard(host.name)
         watch = self._watched.pop(host.name, None)
         if watch is not None and watch.ping is not None:
             watch.ping.cancel()

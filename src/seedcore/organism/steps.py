@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 OUTDATED, TOO_MANY, UNWANTED = "outdated", "more than needed", "not wanted any more"
+MOVES = "another node has fewer of its organ"
 
 
 @dataclass(frozen=True, slots=True)
