@@ -97,7 +97,7 @@ class World:
         async with self.database.connection() as connection:
             return await queries.get(connection, task_id)
 
-    async def until(self, task_id: UUID, *statuses: str, timeout_s: float = 10) -> TaskRecord:
+    async def until(self, task_id: UUID, *statuses: str, timeout_s: float = 30) -> TaskRecord:
         async with asyncio.timeout(timeout_s):
             while (record := await self.task(task_id)).status not in statuses:
                 await asyncio.sleep(0.02)

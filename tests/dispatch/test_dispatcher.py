@@ -33,7 +33,7 @@ async def test_tasks_run_and_their_record_says_who_decided_what(world: World):
 
 async def test_a_slow_task_delays_none_of_its_batch(world: World):
     async def slow(call: Call) -> Completion:
-        await asyncio.sleep(5 if json.loads(call.params)["value"] == 0 else 0)
+        await asyncio.sleep(20 if json.loads(call.params)["value"] == 0 else 0)
         return good(call)
 
     async with world.dispatcher(ScriptedBrain(), ScriptedHosts(slow)):
@@ -41,10 +41,10 @@ async def test_a_slow_task_delays_none_of_its_batch(world: World):
         began = time.monotonic()
         for task_id in ids[1:]:
             await world.until(task_id, "completed")
-        assert time.monotonic() - began < 4
+        assert time.monotonic() - began < 15
         running = await world.until(ids[0], "running")
         assert running.finished_at is None
-        async with asyncio.timeout(3):
+        async with asyncio.timeout(15):
             while "started" not in await world.events(ids[0]):
                 await asyncio.sleep(0.05)
 
@@ -113,7 +113,7 @@ async def test_without_a_coordinator_tasks_wait_and_lose_no_attempt(world: World
     brain = ScriptedBrain(error=UnavailableError("coordinator is away"))
     async with world.dispatcher(brain, ScriptedHosts(good)) as dispatcher:
         (task_id,) = await world.submit(1)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             while dispatcher.status()["released"] < 2:
                 await asyncio.sleep(0.02)
         brain.error = None
@@ -201,7 +201,7 @@ async def test_cancel_reaches_the_host_and_wins(world: World):
         await world.until(task_id, "running")
         async with world.database.connection() as connection:
             await control.cancel(connection, task_id)
-        async with asyncio.timeout(3):
+        async with asyncio.timeout(15):
             while str(task_id) not in hosts.cancelled:
                 await asyncio.sleep(0.02)
         ended.set()
@@ -237,7 +237,7 @@ async def test_it_claims_only_what_it_has_room_for(world: World):
     hosts = ScriptedHosts(slow)
     async with world.dispatcher(ScriptedBrain(), hosts, dispatcher_room=5):
         ids = await world.submit(*range(12))
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             while len(hosts.calls) < 5:
                 await asyncio.sleep(0.02)
         await asyncio.sleep(0.5)
@@ -258,7 +258,7 @@ async def test_stopping_finishes_what_runs_and_hands_back_the_rest(world: World)
     async with world.dispatcher(ScriptedBrain(), hosts) as dispatcher:
         quick, stuck = await world.submit(0, 1)
         await world.until(stuck, "running")
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             while len(hosts.calls) < 2:
                 await asyncio.sleep(0.02)
         await dispatcher.stop(1.0)
@@ -290,7 +290,7 @@ async def test_a_session_that_was_reaped_changes_nothing_more_and_a_new_one_goes
 
 async def test_a_claim_whose_answer_got_lost_is_given_back(world: World):
     async with world.dispatcher(ScriptedBrain(), ScriptedHosts(good)) as dispatcher:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             while dispatcher.status()["session"] is None:
                 await asyncio.sleep(0.02)
         async with world.database.connection() as connection:
@@ -345,7 +345,7 @@ async def test_deferred_tasks_run_when_they_are_due(world: World):
         (task_id,) = await world.submit(1, run_after=due)
         record = await world.until(task_id, "completed")
     assert record.started_at is not None
-    assert 0 <= (record.started_at - due).total_seconds() < 0.5
+    assert 0 <= (record.started_at - due).total_seconds() < 2
 
 
 async def test_a_silent_host_is_given_up_after_the_skills_own_timeout(world: World, monkeypatch: pytest.MonkeyPatch):

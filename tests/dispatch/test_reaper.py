@@ -62,7 +62,7 @@ async def until_fired(world: World, count: int) -> list[tuple[datetime, datetime
 async def test_a_schedule_made_while_the_reaper_sleeps_fires_on_its_tick(world: World):
     settings = world.settings.model_copy(update={"reap_s": 30.0})
     async with reaping(settings, "one") as reaper:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             while reaper.status()["rounds"] == 0:
                 await asyncio.sleep(0.01)
         await make(world, "s", every_s=1)

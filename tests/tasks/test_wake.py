@@ -24,7 +24,7 @@ class Heard(list[tuple[str, str]]):
     async def settled(self, connection: asyncpg.Connection) -> list[tuple[str, str]]:
         """What came before a call of our own, which is the last one."""
         await connection.execute("select pg_notify('seedcore_events', 'end')")
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             while ("seedcore_events", "end") not in self:
                 await asyncio.sleep(0.005)
         came = [item for item in self if item[1] != "end"]
@@ -111,7 +111,7 @@ async def test_two_that_wait_cost_one_call(database, heard, connection):
 async def test_who_waited_and_died_is_called_no_more(database, heard, connection):
     async with bell(database) as waiting:
         await waiting.tell(IDLE_LANE, "default", waits=True)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while await connection.fetchval("select seedcore.someone(24301, hashtext('default'))"):
             await asyncio.sleep(0.01)
     await submitted(connection, task())

@@ -304,7 +304,7 @@ async def test_health_needs_no_key_also_below_a_route_prefix():
 @pytest.mark.parametrize("headers", [{}, {"x-request-timeout-seconds": "0"}, {"x-request-timeout-seconds": "3600"}])
 async def test_a_slow_request_is_504_whatever_the_headers_say(headers: dict[str, str]):
     http = client_of(make_app(request_timeout_s=0.1), headers=headers)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         document = refused(await http.get("/slow"), 504, "deadline_exceeded")
     assert "0.1 s" in document["detail"]
 
@@ -315,7 +315,7 @@ async def test_a_body_that_never_comes_is_504():
         await asyncio.sleep(30)
 
     http = client_of(make_app(request_timeout_s=0.1))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         refused(await http.post("/echo", content=body()), 504, "deadline_exceeded")
 
 
@@ -386,7 +386,7 @@ async def test_a_client_that_leaves_closes_the_source(spec_version: str, waiting
     async def follow() -> EventStream:
         return EventStream(events(), ping_s=0.05)
 
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         await raw(app, "/follow", leave_after=1, spec_version=spec_version)
         await closed.wait()
 
