@@ -53,6 +53,9 @@ class FakeStore:
     async def beside(self) -> Beside:
         return self.found
 
+    def flywheel(self) -> dict[str, Any]:
+        return {"period_s": 600.0, "failing": None}
+
     found = Beside(absent={"drift": "no valve", "collaboration": "no plan"})
 
 

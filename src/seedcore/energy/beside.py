@@ -16,7 +16,7 @@ MOST_PLANS, MOST_STREAMS = 500, 1000
 MOST_AGENTS = 32
 """Agents of one plan, those with most of its steps: pairs grow with the square."""
 
-# Both by a primary key: `valves` has two rows a stream and 256 streams, the ledger goes by its index energy_ledger_at.
+# All of `valves`: two rows a stream. The ledger goes by its index energy_ledger_at.
 _EVIDENCE = """
 select stream, max((facts->>'evidence')::float8) as evidence, max((facts->>'seen')::bigint) as seen
 from seedcore.valves group by stream order by stream limit $1

@@ -5,7 +5,6 @@ the same, a long memory makes the better router; so it is long, and cut to the l
 it. What an agent showed fades while others do the type, faster after a change: one that was slow is tried again.
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from math import exp
 
@@ -181,11 +180,6 @@ class RateTable:
         faded = replace(own.estimate)
         faded.fade(known.keep(own))
         return faded
-
-    def agents_with(self, task_type: str) -> Iterable[str]:
-        """Agents that have done `task_type`."""
-        known = self._types.get(task_type)
-        return () if known is None else known.agents
 
     def type_seconds(self, task_type: str, organ: str = "") -> float:
         """Expected seconds of a type in an organ; over all of them where nobody there has done it."""

@@ -125,7 +125,7 @@ class EnergyService(ServiceBase):
             scopes={scope: asdict(one) for scope, sums in scopes.items() if (one := calibrated(sums)) is not None},
             weights=WeightsOut(**asdict(weights), v_source=v_source),
             changes=changes,
-            flywheel={"period_s": self.settings.flywheel_s, "failing": self._store.failing},
+            flywheel=self._store.flywheel(),
         )
 
     async def change(self, request: schemas.ChangeRequest) -> schemas.ChangeOut:
@@ -142,7 +142,8 @@ class EnergyService(ServiceBase):
             state = {"ready": False, "reason": error.detail}
         state["http_fallbacks"] = self._state.counts.fallbacks
         database = await self._store.ready()
-        return {"ready": state["ready"] and database["ready"], "state": state, "postgres": database}
+        ready = state["ready"] and database["ready"]
+        return {"ready": ready, "state": state, "postgres": database, "flywheel": self._store.flywheel()}
 
     async def _facts(self, told: StateIn | None) -> tuple[Facts, str]:
         if told is not None:

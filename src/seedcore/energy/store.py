@@ -33,8 +33,7 @@ class EnergyStore:
         self._read_at = self._beside_at = float("-inf")
         self._beside = Beside()
         self._owner = uuid4()
-        self.failing: str | None = None
-        """Why the flywheel does not turn by itself just now."""
+        self._failing: str | None = None
 
     async def aclose(self) -> None:
         """Close connections."""
@@ -54,6 +53,10 @@ class EnergyStore:
                 return (self._settings.energy_v if self._v is None else self._v), "last known: the database is away"
             self._v, self._read_at = (changes[0]["v"] if changes else None), time.monotonic()
         return (self._settings.energy_v, "setting") if self._v is None else (self._v, "flywheel")
+
+    def flywheel(self) -> dict[str, Any]:
+        """Seconds between turns by itself, and why the last try failed."""
+        return {"period_s": self._settings.flywheel_s, "failing": self._failing}
 
     async def beside(self) -> Beside:
         """What PostgreSQL tells of drift and collaboration, at most FRESH_S old; without it, that it is away."""
@@ -99,10 +102,10 @@ class EnergyStore:
             await asyncio.sleep(min(period_s, LOOK_S) * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
             try:
                 await self.turn_when_due(period_s)
-                self.failing = None
+                self._failing = None
             except Exception as error:  # noqa: BLE001 - whatever is wrong with one turn, the next is tried; health says it
-                self.failing = f"{type(error).__name__}: {error}"
-                self._log.warning("the flywheel does not turn", reason=self.failing)
+                self._failing = f"{type(error).__name__}: {error}"
+                self._log.warning("the flywheel does not turn", reason=self._failing)
 
     async def turn_when_due(self, period_s: float) -> dict[str, Any] | None:
         """The turn of this period, when it is due and no other replica's; None: it is not."""
