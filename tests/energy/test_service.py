@@ -53,7 +53,7 @@ class FakeStore:
     async def beside(self) -> Beside:
         return self.found
 
-    def flywheel(self) -> dict[str, Any]:
+    def turning(self) -> dict[str, Any]:
         return {"period_s": 600.0, "failing": None}
 
     found = Beside(absent={"drift": "no valve", "collaboration": "no plan"})

@@ -125,7 +125,7 @@ class EnergyService(ServiceBase):
             scopes={scope: asdict(one) for scope, sums in scopes.items() if (one := calibrated(sums)) is not None},
             weights=WeightsOut(**asdict(weights), v_source=v_source),
             changes=changes,
-            flywheel=self._store.flywheel(),
+            flywheel=self._store.turning(),
         )
 
     async def change(self, request: schemas.ChangeRequest) -> schemas.ChangeOut:
@@ -143,7 +143,7 @@ class EnergyService(ServiceBase):
         state["http_fallbacks"] = self._state.counts.fallbacks
         database = await self._store.ready()
         ready = state["ready"] and database["ready"]
-        return {"ready": ready, "state": state, "postgres": database, "flywheel": self._store.flywheel()}
+        return {"ready": ready, "state": state, "postgres": database, "flywheel": self._store.turning()}
 
     async def _facts(self, told: StateIn | None) -> tuple[Facts, str]:
         if told is not None:

@@ -54,7 +54,7 @@ class EnergyStore:
             self._v, self._read_at = (changes[0]["v"] if changes else None), time.monotonic()
         return (self._settings.energy_v, "setting") if self._v is None else (self._v, "flywheel")
 
-    def flywheel(self) -> dict[str, Any]:
+    def turning(self) -> dict[str, Any]:
         """Seconds between turns by itself, and why the last try failed."""
         return {"period_s": self._settings.flywheel_s, "failing": self._failing}
 
