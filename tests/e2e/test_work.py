@@ -200,8 +200,14 @@ def test_state_and_energy_tell_what_was_measured(system: System):
             break
         assert time.monotonic() < deadline
         time.sleep(0.1)
-    live = post(system, "/energy/compute-energy", {}).json()
+    goal = {"type": "goal", "params": {"goal": "keywords", "inputs": {"text": "Agents run skills."}}}
+    until_ended(system, post(system, "/api/v1/tasks", goal).json()["id"])
+    deadline = time.monotonic() + 20
+    while "collaboration" not in (live := post(system, "/energy/compute-energy", {}).json())["breakdown"]:
+        assert time.monotonic() < deadline, live["absent"]
+        time.sleep(0.2)
     assert live["source"] == "live"
+    assert ("drift" in live["breakdown"]) != ("drift" in live["absent"]), "no stream has a valve before 1,000 tasks"
     given = post(system, "/energy/compute-energy", {"unified_state": {"agents": {"a": {"queued_s": 3.0}}}}).json()
     assert (given["source"], given["energy"]) == ("given", 4.5)
     assert sum(given["breakdown"].values()) == given["energy"]
