@@ -54,8 +54,10 @@ class Escalating(Searching):
     def __init__(self, error: Exception | None = None) -> None:
         super().__init__()
         self.error = error
+        self.unplanned = 0
 
     async def decide(self, tasks: Any, feedback: Any) -> list[Decision]:
+        self.unplanned += feedback.unplanned
         return [FAST if t.direct else Decision("plan", "valve_open", "shifted") for t in tasks]
 
     async def plan(self, ask: PlanAsk) -> dict[str, Any]:
@@ -170,10 +172,12 @@ async def test_a_task_that_lacks_what_its_skill_needs_is_planned_and_its_steps_a
 
 @pytest.mark.parametrize("error", [UnavailableError("Cognitive is away"), NoPlanError("nothing leads there")])
 async def test_a_task_that_no_plan_is_to_be_had_for_runs_as_it_is_and_says_so(world: World, error: SeedCoreError):
-    async with world.dispatcher(Escalating(error), hosts()) as dispatcher:
+    brain = Escalating(error)
+    async with world.dispatcher(brain, hosts()):
         (task_id,) = await summaries(world, 1, text="a b")
         record = await world.until(task_id, "completed")
-        assert dispatcher.status()["unplanned"] == 1
+    # The question that followed told it, to be counted in the Coordinator's health.
+    assert brain.unplanned == 1
     assert record.attempts == 1
     assert (record.decision["route"], record.decision["rule"]) == ("fast", "no_plan")
     assert error.detail in record.decision["reason"]

@@ -33,6 +33,8 @@ class Judgement:
         self._policy: Policy | None = None
         self._broken: str | None = None
         self._reloads = 0
+        self.unplanned = 0
+        """Tasks that were to be planned and ran as they are, because no plan was to be had."""
         self._plans: deque[tuple[float, int]] = deque(maxlen=10_000)
         self._running: asyncio.Task[None] | None = None
 
@@ -66,9 +68,10 @@ class Judgement:
         recipes = self.tending.several
         return consider(tasks, fleet, self.streams, self._policy, self._plans_per_minute(), recipes)
 
-    def take(self, told: Sequence[StreamRows]) -> None:
-        """Let the valves see what a dispatcher tells."""
+    def take(self, told: Sequence[StreamRows], unplanned: int = 0) -> None:
+        """Let the valves see what a dispatcher tells, and count the tasks that no plan was to be had for."""
         self.streams.take(told)
+        self.unplanned += unplanned
 
     def decided(self, counts: Mapping[tuple[str | None, str], int]) -> None:
         """Count what goes to be planned."""
@@ -116,7 +119,7 @@ class Judgement:
             policy["reason"] = self._broken
         states = [stream.state for stream in self.streams.all()]
         valves = {"streams": len(states), "open": states.count("open"), "failing": self.tending.failing}
-        return {"policy": policy, "valves": valves}
+        return {"policy": policy, "valves": valves, "plans": {"unplanned": self.unplanned}}
 
     def _plans_per_minute(self) -> int:
         since = time.monotonic() - MINUTE_S

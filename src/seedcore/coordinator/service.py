@@ -151,7 +151,7 @@ class CoordinatorService(ServiceBase):
         for spent in request.spent:
             fleet.spending.add(spent.agent, spent.type, spent.count, spent.money)
         self._book.take(request.energy, fleet)
-        self._judgement.take(request.streams)
+        self._judgement.take(request.streams, request.unplanned)
         fleet.report(request.asker, [(o.agent, o.type, o.count) for o in request.outstanding], request.undecided)
         return fleet
 
@@ -190,6 +190,7 @@ class CoordinatorService(ServiceBase):
             "decisions": dict(self._decided),
             "router": self._choices.router,
             "energy_v": self._choices.v,
+            "unplanned": self._judgement.unplanned,
             "data_places_over_limit": self._choices.uncounted,
             "ledger": self._book.counts,
             "fleet_epoch": self._fleet.epoch,

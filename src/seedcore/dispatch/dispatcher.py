@@ -87,7 +87,6 @@ class Dispatcher:
             "slow": self._work.slow_running(),
             "unwritten": self._ledger.pending,
             "last_claim_s": last,
-            "unplanned": self._work.unplanned,
             "stands_in_for_reaper": self._reaper.leads,
             **self._counts,
             **self._writer.counts,

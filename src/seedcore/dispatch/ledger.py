@@ -88,6 +88,10 @@ class Ledger:
             error = None if completion.ok else completion.error_code or "failed"
             watched.rows.append(outcome_features(completion.seconds, completion.ok, error))
 
+    def unplanned(self) -> None:
+        """A task runs as it is because no plan was to be had."""
+        self._feedback.unplanned += 1
+
     def drop(self, task_id: UUID) -> Held | None:
         """A lease ended, whatever way."""
         held = self.held.pop(task_id, None)
@@ -130,7 +134,7 @@ class Ledger:
         known = self._feedback
         question = known.question = known.question + 1
         told = replace(known, outstanding=dict(known.outstanding), undecided=tuple(self._undecided))
-        known.outcomes, known.energy, known.watched, known.spent = {}, {}, {}, {}
+        known.outcomes, known.energy, known.watched, known.spent, known.unplanned = {}, {}, {}, {}, 0
         self._undecided.add(question)
         return told
 
@@ -141,6 +145,7 @@ class Ledger:
     def unanswered(self, told: Feedback) -> None:
         """The question failed: tell these outcomes with the next one."""
         self._undecided.discard(told.question)
+        self._feedback.unplanned += told.unplanned
         for key, (count, seconds, good) in told.outcomes.items():
             n, s, g = self._feedback.outcomes.get(key, (0, 0.0, 0))
             self._feedback.outcomes[key] = (n + count, s + seconds, g + good)

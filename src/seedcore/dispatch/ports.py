@@ -72,7 +72,8 @@ class Feedback:
 
     `outstanding` is the whole of what it waits for, by (agent, type); `outcomes` is (count, seconds, successes) by
     (agent, type), `energy` what they did to the energy by type, and `spent` (attempts that reported money, money) by
-    (agent, type), since the last question that was answered.
+    (agent, type), `unplanned` tasks that run as they are because no plan was to be had, all since the last question
+    that was answered.
     `question` is this one's number, `undecided` are those before that have not been answered: what they will send to
     agents is not in `outstanding`.
     """
@@ -82,6 +83,7 @@ class Feedback:
     energy: dict[str, Sums] = field(default_factory=dict)
     watched: dict[tuple[str | None, str], Watched] = field(default_factory=dict)
     spent: dict[tuple[str, str], tuple[int, float]] = field(default_factory=dict)
+    unplanned: int = 0
     question: int = 0
     undecided: tuple[int, ...] = ()
 

@@ -32,6 +32,7 @@ class ServiceBrain:
         """One decision for each task, in order; one call for all."""
         told = {
             "question": feedback.question,
+            "unplanned": feedback.unplanned,
             "streams": watching.told(tasks, feedback.watched),
             "undecided": feedback.undecided,
             "energy": [{"type": t, **asdict(sums)} for t, sums in feedback.energy.items() if sums.outcomes],

@@ -41,8 +41,6 @@ class Work:
         self.planning = 0
         self.deciding = 0
         """Batches that the Coordinator has not answered for."""
-        self.unplanned = 0
-        """Tasks that were to be planned and run as they are, because no plan is to be had."""
 
     def slow_running(self) -> int:
         """How many places of the slow lane are taken."""
@@ -323,7 +321,7 @@ class Work:
         if held.lease.type == GOAL:
             self.again_or_fail(held, code, message, again=again)
         else:
-            self.unplanned += 1
+            self._ledger.unplanned()
             self._run_directly(held, "no_plan", f"no plan ({code}): {_kept(mask(message), MAX_REASON)}")
 
     def _run_directly(self, held: Held, rule: str, reason: str) -> None:
