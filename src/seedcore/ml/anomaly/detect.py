@@ -108,7 +108,7 @@ def detect(data: npt.ArrayLike, false_alarm: float = 0.05) -> Found:
         *(() if cycle else (f"a season of more than {len(values) // season.CYCLES} points cannot be seen",)),
         *judged.notes,
     )
-    scale = judged.scale * unit
+    scale = float(judged.scale * unit)
     period = None if cycle is None else cycle.period
     return Found(named, judged.method, scale, judged.above, judged.below, period, level.half, notes)
 
