@@ -162,6 +162,7 @@ def test_secrets_show_in_no_representation(monkeypatch: pytest.MonkeyPatch):
         "SEEDCORE_API_KEYS": SECRET,
         "SEEDCORE_API_KEY": SECRET,
         "SEEDCORE_APPROVER_KEYS": f"ann:{SECRET}",
+        "SEEDCORE_WEBHOOKS": f"ops=https://h/?key={SECRET}",
     }
     for name, value in values.items():
         monkeypatch.setenv(name, value)

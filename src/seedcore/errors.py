@@ -162,6 +162,12 @@ class NotConfiguredError(UnavailableError):
         return False
 
 
+class ActionFailedError(SeedCoreError):
+    """All was decided and recorded, and what was to be done failed; `id` names the record."""
+
+    code, status, title = "action_failed", 502, "Action failed"
+
+
 class DeadlineError(SeedCoreError):
     """It did not end in time."""
 

@@ -357,6 +357,16 @@ class Settings(BaseSettings):
         validation_alias=_env("SEEDCORE_POLICY_PATH"),
         description="Policy file; unset: the one in the package.",
     )
+    webhooks: SecretStr = Field(
+        SecretStr(""),
+        validation_alias=_env("SEEDCORE_WEBHOOKS"),
+        description="Comma-separated `NAME=URL`: what a triage may notify, by name; requests name no address.",
+    )
+    triage_actions: str = Field(
+        "",
+        validation_alias=_env("SEEDCORE_TRIAGE_ACTIONS"),
+        description="Comma-separated modules that define actions of a triage (`seedcore.coordinator.triage.action`).",
+    )
     organs_path: Path | None = Field(
         None,
         validation_alias=_env("SEEDCORE_ORGANS_PATH"),
@@ -662,6 +672,16 @@ class Settings(BaseSettings):
             raise ValueError("must have a different key for each name")
         return value
 
+    @field_validator("webhooks", mode="after")
+    @classmethod
+    def _named_urls(cls, value: SecretStr) -> SecretStr:
+        pairs = [pair.strip() for pair in value.get_secret_value().split(",") if pair.strip()]
+        if not all(re.fullmatch(r"[A-Za-z0-9][\w.-]{0,63}=https?://[^\s/]\S*", pair, re.ASCII) for pair in pairs):
+            raise ValueError("must be NAME=URL with http or https, several separated by commas")
+        if len({pair.partition("=")[0] for pair in pairs}) < len(pairs):
+            raise ValueError("must have a different name for each URL")
+        return value
+
     @property
     def base_url(self) -> str:
         """Where the Serve applications answer HTTP, without a slash at the end."""
@@ -693,6 +713,17 @@ class Settings(BaseSettings):
     def skill_modules(self) -> tuple[str, ...]:
         """Modules named by SEEDCORE_SKILLS."""
         return tuple(m.strip() for m in self.skills.split(",") if m.strip())
+
+    @property
+    def webhook_urls(self) -> dict[str, str]:
+        """URLs by name."""
+        pairs = (pair.strip() for pair in self.webhooks.get_secret_value().split(","))
+        return {name: url for name, _, url in (pair.partition("=") for pair in pairs if pair)}
+
+    @property
+    def triage_action_modules(self) -> tuple[str, ...]:
+        """Modules named by SEEDCORE_TRIAGE_ACTIONS."""
+        return tuple(m.strip() for m in self.triage_actions.split(",") if m.strip())
 
     @property
     def fetch_hosts(self) -> tuple[str, ...]:

@@ -222,3 +222,31 @@ def test_a_batch_of_a_hundred_against_a_thousand_agents_is_quick():
         best = min(best, time.perf_counter() - began)
     # Wanted: 10 ms. A machine may be three times slower.
     assert best < 0.03
+
+
+def test_a_rule_that_holds_may_say_how_long_tasks_wait():
+    rules = parse_policy(b"rules: [{name: a, when: task.priority > 5, route: hold, wait_s: 120}]", "test")
+    columns_ = columns(priority=9)
+    decided = decide_columns(["echo"], fleet_of(1), Choices(1.0), consider(columns_, fleet_of(1), Streams(), rules, 0))
+    assert (decided.verdicts[0].route, decided.verdicts[0].hold_s) == ("hold", 120)
+    assert rules.report()["rules"][0]["wait_s"] == 120
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("rules: [{name: a, when: 'true', route: fast, wait_s: 5}]", "wait_s is of rules whose route is hold"),
+        ("rules: [{name: a, when: 'true', route: hold, wait_s: soon}]", "rules.0.wait_s"),
+        ("rules: [{name: a, when: 'true', route: hold, wait_s: 0}]", "rules.0.wait_s"),
+        ("rules: [{name: a, when: 'true', route: hold, wait_s: .inf}]", "rules.0.wait_s"),
+        ("triage: {default: hold}", "not among actions"),
+        ("triage: {actions: {hold: {webhook: x}}}", "actions.hold knows no webhook"),
+        ("triage: {actions: {notify: {hold_s: 4}}}", "actions.notify knows no hold_s"),
+        ("triage: {actions: {submit: {task: {params: {}}}}}", "triage.actions.submit.task.type"),
+        ("triage: {actions: {hold: {losses: {agent: much}}}}", "triage.actions.hold.losses.agent"),
+        ("triage: {actions: {acme.page: {}}}", "no such action; known: hold, notify"),
+    ],
+)
+def test_what_a_policy_says_of_waits_and_triage_is_checked_at_load(text, message):
+    with pytest.raises(InvalidInputError, match=message):
+        parse_policy(text.encode(), "test", {"hold", "notify"})

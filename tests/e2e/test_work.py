@@ -248,3 +248,20 @@ def dsn(system: System) -> str:
     from seedcore.stores.postgres import resolve_dsn
 
     return resolve_dsn(load_settings(data_dir=system.data_dir))
+
+
+def test_a_triage_asks_every_service_and_reasoning_knows_the_valve(system: System):
+    task_id = post(system, "/api/v1/tasks", {"type": "echo", "params": {"value": 1}}).json()["id"]
+    until_ended(system, task_id)
+    series = [float(n % 5) for n in range(60)]
+    series[30] = 90.0
+    answer = post(system, "/pipeline/anomaly-triage", {"stream": "echo", "data": series, "dry_run": True})
+    assert answer.status_code == 200, answer.text
+    body = answer.json()
+    assert [a["index"] for a in body["findings"]["data"]["anomalies"]] == [30]
+    assert (body["decision"]["method"], body["status"]) == ("expected_loss", "decided")
+    assert system.get(f"/pipeline/triage/{body['id']}") == body
+    reasons = post(system, "/cognitive/reason-about-failure", {"stream": "echo"}).json()
+    assert reasons["tasks"] >= 1
+    assert "valve" in reasons["absent"]["work_changed"]
+    assert "does not tell" not in reasons["absent"]["work_changed"]

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from seedcore.coordinator.policy import Policy, load_policy
 from seedcore.coordinator.replay import replay
+from seedcore.coordinator.triage.actions import load_actions
 from seedcore.settings import Settings
 from seedcore.stores.postgres import Database
 
@@ -17,7 +18,7 @@ def test_policy(settings: Settings, file: Path, limit: int) -> str:
         InvalidInputError: the policy is wrong.
         SeedCoreError: the database cannot be read.
     """
-    return json.dumps(asyncio.run(_replay(settings, load_policy(file), limit)), indent=2)
+    return json.dumps(asyncio.run(_replay(settings, load_policy(file, load_actions(settings)), limit)), indent=2)
 
 
 async def _replay(settings: Settings, policy: Policy, limit: int) -> dict[str, object]:

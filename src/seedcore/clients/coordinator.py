@@ -24,6 +24,10 @@ class CoordinatorClient(ServiceClient):
         """Submit a task and wait for its end; the task as `GET /api/v1/tasks/{id}` shows it."""
         return dict(await self.call("POST", "/route-and-execute", task))
 
+    async def anomaly_triage(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        """Look, reason, decide, act; see `coordinator.triage.schemas.TriageRequest`."""
+        return dict(await self.call("POST", "/anomaly-triage", request))
+
     async def valve(self) -> dict[str, Any]:
         """Every stream's valve, as `GET /pipeline/valve` shows them."""
         return dict(await self.call("GET", "/valve"))

@@ -5,9 +5,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from seedcore.coordinator.fleet import Fleet
+from seedcore.coordinator.holds import Hold, Holds
 from seedcore.coordinator.policy import Facts, Policy, Ruling
 from seedcore.coordinator.schemas import TaskColumns
-from seedcore.coordinator.streams import Standing, Streams
+from seedcore.coordinator.streams import Standing, Streams, stream_name
+
+STREAM_HELD = "stream_held"
+"""The rule of tasks whose stream is held."""
 
 RECIPE = Ruling("plan", "recipe", "a recipe of several steps is in force for this type")
 
@@ -26,6 +30,7 @@ class _Batch:
 
     fleet: Fleet
     streams: Streams
+    holds: Holds | None = None
     teams: dict[str, dict[str, Any]] = field(default_factory=dict)
     standings: dict[tuple[str | None, str], Standing] = field(default_factory=dict)
     valves: dict[tuple[str | None, str], dict[str, Any]] = field(default_factory=dict)
@@ -36,6 +41,9 @@ class _Batch:
         if known is None:
             known = self.standings[key] = self.streams.standing(key)
         return known
+
+    def hold(self, domain: str | None, type_: str) -> Hold | None:
+        return self.holds.of(stream_name(domain, type_)) if self.holds else None
 
     def team(self, type_: str) -> dict[str, Any]:
         known = self.teams.get(type_)
@@ -50,7 +58,8 @@ class _Batch:
         type_ = task["type"]
         valve = self.valves.get((domain, type_))
         if valve is None:
-            valve = self.valves[domain, type_] = valve_facts(self.standing(domain, type_))
+            held = self.hold(domain, type_) is not None
+            valve = self.valves[domain, type_] = valve_facts(self.standing(domain, type_), held=held)
         return {
             "task": task | {"domain": domain or ""},
             "valve": valve,
@@ -66,15 +75,17 @@ def consider(
     policy: Policy,
     plans_per_minute: int,
     recipes: Collection[str] = (),
+    holds: Holds | None = None,
 ) -> Considered:
     """Look at a batch; nothing is changed but the policy's count of failures.
 
-    A task that a person has approved is not held again. What no rule sends anywhere, and is of a type among `recipes`
-    (those that have one of several steps), goes to be planned, which finds the recipe.
+    A task that a person has approved is not held again. One whose stream is held waits, unless a rule that asks about
+    that holds for it. What no rule sends anywhere, and is of a type among `recipes` (those that have one of several
+    steps), goes to be planned, which finds the recipe.
     """
-    batch = _Batch(fleet, streams)
+    batch = _Batch(fleet, streams, holds)
     evidence = [batch.standing(*key).evidence for key in zip(tasks.domain, tasks.type, strict=True)]
-    if not policy.rules and not recipes:
+    if not policy.rules and not recipes and not holds:
         return Considered(evidence, [None] * len(evidence))
     # Tasks that are alike in all that anybody asks about are looked at once.
     names = ["type", "approved", *sorted({*policy.asks("task")} - {"type", "domain", "approved"})]
@@ -86,6 +97,9 @@ def consider(
             domain, direct, *values = key
             task = dict(zip(names, values, strict=True))
             ruling = policy.decide(batch.facts(task, domain, plans_per_minute), memo, direct=direct)
+            hold = batch.hold(domain, task["type"])
+            if hold is not None and (ruling is None or ruling.rule not in policy.aware):
+                ruling = Ruling("hold", STREAM_HELD, hold.reason, hold_s=hold.wait_s)
             if ruling is not None and ruling.route == "hold" and task["approved"]:
                 ruling = None
             if ruling is None and task["type"] in recipes and not direct:
@@ -95,12 +109,13 @@ def consider(
     return Considered(evidence, rulings)
 
 
-def valve_facts(standing: Standing) -> dict[str, Any]:
+def valve_facts(standing: Standing, *, held: bool = False) -> dict[str, Any]:
     """Facts of a stream for rules; `known` says whether there is evidence, which is 0 else."""
     return {
         "state": standing.state,
         "known": standing.evidence is not None,
         "shifted": standing.shifted,
+        "held": held,
         "evidence": standing.evidence or 0.0,
         "work": standing.work or 0.0,
         "outcome": standing.outcome or 0.0,

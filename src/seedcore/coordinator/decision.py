@@ -71,7 +71,7 @@ def decide_columns(
         organ = fleet.organ_of(task_type)
         ruling = None if rulings is None else rulings[n]
         if ruling is not None and ruling.route != "fast":
-            batch.put(n, Verdict(route=ruling.route, rule=ruling.rule, reason=ruling.reason))
+            batch.put(n, Verdict(route=ruling.route, rule=ruling.rule, reason=ruling.reason, hold_s=ruling.hold_s))
         elif task_type == GOAL:
             batch.put(n, Verdict(route="plan", rule="goal", reason="a goal names no skill: it needs a plan"))
         elif organ is None:

@@ -3,16 +3,18 @@
 import asyncio
 import time
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from seedcore.coordinator.considering import Considered, consider
 from seedcore.coordinator.fleet import Fleet
+from seedcore.coordinator.holds import Holds
 from seedcore.coordinator.policy import Policy, load_policy
 from seedcore.coordinator.schemas import StreamRows, TaskColumns, TaskFacts
 from seedcore.coordinator.streams import MAX_STREAMS, Streams
 from seedcore.coordinator.tending import Tending
+from seedcore.coordinator.triage.policy import TriagePolicy
 from seedcore.errors import InvalidInputError, UnavailableError
 from seedcore.settings import Settings
 from seedcore.stores.postgres import DATABASE_ERRORS, Database
@@ -24,11 +26,13 @@ MINUTE_S = 60.0
 class Judgement:
     """Without a policy nothing is decided: tasks wait, and health says why."""
 
-    def __init__(self, settings: Settings, database: Database) -> None:
+    def __init__(self, settings: Settings, database: Database, actions: Collection[str] = ()) -> None:
+        self._actions = actions
         self._path: Path | None = settings.policy_path
         self._log = get_logger("seedcore.coordinator")
         self.streams = Streams(settings.drift_threshold)
-        self.tending = Tending(self.streams, database, settings.arl0, settings.recipe_least)
+        self.holds = Holds(database)
+        self.tending = Tending(self.streams, database, settings.arl0, settings.recipe_least, self.holds)
         self._arl0 = settings.arl0
         self._policy: Policy | None = None
         self._broken: str | None = None
@@ -41,7 +45,7 @@ class Judgement:
     def start(self) -> None:
         """Load the policy, and begin to tend the valves."""
         try:
-            self._policy = load_policy(self._path)
+            self._policy = load_policy(self._path, self._actions)
         except InvalidInputError as error:
             self._broken = error.detail
             self._log.error("there is no policy: nothing is decided", reason=error.detail)
@@ -63,10 +67,36 @@ class Judgement:
         Raises:
             UnavailableError: there is no policy.
         """
+        policy, recipes = self._in_force(), self.tending.several
+        return consider(tasks, fleet, self.streams, policy, self._plans_per_minute(), recipes, self.holds)
+
+    async def ready(self) -> None:
+        """Know what is held, before the first decision.
+
+        Raises:
+            UnavailableError: the database does not tell.
+        """
+        if not self.holds.loaded:
+            await self.holds.load()
+
+    @property
+    def triage(self) -> TriagePolicy:
+        """What a triage may do.
+
+        Raises:
+            UnavailableError: there is no policy.
+        """
+        return self._in_force().triage
+
+    @property
+    def version(self) -> str:
+        """Of the policy in force."""
+        return self._in_force().version
+
+    def _in_force(self) -> Policy:
         if self._policy is None:
             raise UnavailableError(f"There is no policy: {self._broken}", retry_after_s=5)
-        recipes = self.tending.several
-        return consider(tasks, fleet, self.streams, self._policy, self._plans_per_minute(), recipes)
+        return self._policy
 
     def take(self, told: Sequence[StreamRows], unplanned: int = 0) -> None:
         """Let the valves see what a dispatcher tells, and count the tasks that no plan was to be had for."""
@@ -86,7 +116,7 @@ class Judgement:
             InvalidInputError: the file is wrong; the policy before stays in force.
         """
         before = None if self._policy is None else self._policy.version
-        self._policy = load_policy(self._path)
+        self._policy = load_policy(self._path, self._actions)
         self._broken = None
         self._reloads += 1
         self._log.info("policy loaded", version=self._policy.version, before=before, rules=len(self._policy.rules))
@@ -94,15 +124,14 @@ class Judgement:
 
     def policy(self) -> dict[str, Any]:
         """The policy in force."""
-        if self._policy is None:
-            raise UnavailableError(f"There is no policy: {self._broken}", retry_after_s=5)
-        return {**self._policy.report(), "reloads": self._reloads}
+        return {**self._in_force().report(), "reloads": self._reloads}
 
     def valves(self) -> dict[str, Any]:
         """Every stream, and what goes unseen."""
         streams = self.streams
         return {
             "streams": [stream.report() for stream in streams.all()],
+            "holds": self.holds.report(),
             "arl0": self._arl0,
             "threshold": streams.threshold,
             "limit": MAX_STREAMS,

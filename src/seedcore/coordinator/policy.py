@@ -1,15 +1,17 @@
 """The policy: rules in YAML, compiled once, that say which way a task goes before agents are chosen."""
 
 import hashlib
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, NamedTuple, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from seedcore.coordinator.rules import Route, Rule
+from seedcore.coordinator.triage.policy import NONE, TriagePolicy
 from seedcore.errors import InvalidInputError, wrong_fields
 
 MAX_RULES, MAX_BYTES, MAX_MEMO = 100, 256 * 1024, 10_000
@@ -18,12 +20,16 @@ Facts = dict[str, dict[str, Any]]
 
 
 class Ruling(NamedTuple):
-    """What a rule says about a task; `failed`: it could not be computed, so the task is held."""
+    """What a rule says about a task.
+
+    `failed`: it could not be computed, so the task is held. `hold_s`: how long it waits; None: as the setting says.
+    """
 
     route: Route
     rule: str
     reason: str
     failed: bool = False
+    hold_s: float | None = None
 
 
 class _RuleModel(BaseModel):
@@ -34,12 +40,20 @@ class _RuleModel(BaseModel):
     route: Route
     priority: int = Field(0, ge=-1_000, le=1_000)
     reason: str = Field("", max_length=500)
+    wait_s: float | None = Field(None, ge=1, le=31_536_000, allow_inf_nan=False, strict=True)
+
+    @model_validator(mode="after")
+    def _waits_when_held(self) -> Self:
+        if self.wait_s is not None and self.route != "hold":
+            raise ValueError("wait_s is of rules whose route is hold")
+        return self
 
 
 class _PolicyModel(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     rules: list[_RuleModel] = Field(default_factory=list, max_length=MAX_RULES)
+    triage: TriagePolicy = TriagePolicy()
 
 
 @dataclass(slots=True)
@@ -50,16 +64,21 @@ class Policy:
         source: where they are from.
         version: a hash of the file's bytes: the same rules have the same version everywhere.
         failures: by rule, how often it could not be computed.
+        triage: what a triage may do.
+        aware: rules that ask whether the stream is held: they decide for its tasks, too.
     """
 
     source: str
     version: str
     rules: list[Rule]
     failures: dict[str, int] = field(default_factory=dict)
+    triage: TriagePolicy = field(default_factory=TriagePolicy)
+    aware: frozenset[str] = field(init=False)
     _fields: list[tuple[str, str]] = field(init=False)
 
     def __post_init__(self) -> None:
         self._fields = sorted(set().union(*(rule.fields for rule in self.rules)))
+        self.aware = frozenset(rule.name for rule in self.rules if ("valve", "held") in rule.fields)
 
     def asks(self, group: str) -> list[str]:
         """Facts of a group that rules ask about."""
@@ -91,7 +110,7 @@ class Policy:
                 continue
             try:
                 if rule.holds(facts):
-                    return Ruling(rule.route, rule.name, rule.reason or f"policy rule {rule.name}")
+                    return Ruling(rule.route, rule.name, rule.reason or f"policy rule {rule.name}", hold_s=rule.wait_s)
             except Exception as error:  # noqa: BLE001 - whatever CEL raises, the task must not pass
                 self.failures[rule.name] = self.failures.get(rule.name, 0) + 1
                 return Ruling("hold", rule.name, f"policy rule {rule.name} failed: {str(error)[:200]}", failed=True)
@@ -99,28 +118,37 @@ class Policy:
 
     def report(self) -> dict[str, Any]:
         """What is to be known about it."""
-        names = ("name", "when", "route", "priority", "reason")
+        names = ("name", "when", "route", "priority", "reason", "wait_s")
         rules = [{name: getattr(rule, name) for name in names} for rule in self.rules]
-        return {"source": self.source, "version": self.version, "rules": rules, "failures": dict(self.failures)}
+        triage = self.triage.model_dump(mode="json", exclude_none=True)
+        return {
+            "source": self.source,
+            "version": self.version,
+            "rules": rules,
+            "failures": dict(self.failures),
+            "triage": triage,
+        }
 
 
-def load_policy(path: Path | None) -> Policy:
-    """The policy in a file, or the package's own.
+def load_policy(path: Path | None, actions: Collection[str] = ()) -> Policy:
+    """The policy in a file, or the package's own; `actions` are those that a triage has.
 
     Raises:
         InvalidInputError: the file cannot be read, a field is wrong, or a rule does not compile; all say which.
     """
     if path is None:
-        return parse_policy(files("seedcore.coordinator").joinpath("default_policy.yaml").read_bytes(), "default")
+        return parse_policy(
+            files("seedcore.coordinator").joinpath("default_policy.yaml").read_bytes(), "default", actions
+        )
     try:
         with path.open("rb") as file:
             text = file.read(MAX_BYTES + 1)
     except OSError as error:
         raise InvalidInputError(f"The policy {path} cannot be read: {error.strerror}.") from error
-    return parse_policy(text, str(path))
+    return parse_policy(text, str(path), actions)
 
 
-def parse_policy(text: bytes, source: str) -> Policy:
+def parse_policy(text: bytes, source: str, actions: Collection[str] = ()) -> Policy:
     """The policy that `text` (YAML) says; see `load_policy`."""
     if len(text) > MAX_BYTES:
         raise InvalidInputError(f"The policy {source} is larger than {MAX_BYTES} bytes.")
@@ -137,6 +165,9 @@ def parse_policy(text: bytes, source: str) -> Policy:
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise InvalidInputError(f"The policy {source} has two rules called {', '.join(twice)}.")
+    if actions and (unknown := sorted(model.triage.actions.keys() - {NONE, *actions})):
+        known = ", ".join(sorted(actions))
+        raise InvalidInputError(f"The policy {source}: triage.actions.{unknown[0]}: no such action; known: {known}.")
     rules = [Rule(**rule.model_dump()) for rule in model.rules]
     rules.sort(key=lambda rule: -rule.priority)
-    return Policy(source, hashlib.sha256(text).hexdigest()[:12], rules)
+    return Policy(source, hashlib.sha256(text).hexdigest()[:12], rules, triage=model.triage)

@@ -20,7 +20,7 @@ from (select * from (select id, attempts, decision from seedcore.finished where 
       order by id desc limit $1) e
 join seedcore.tasks t on t.id = e.id
 """
-_NOT_RECORDED = {("task", "approved"), ("valve", "shifted"), ("valve", "work"), ("valve", "outcome")}
+_NOT_RECORDED = {("task", "approved"), *(("valve", name) for name in ("shifted", "held", "work", "outcome"))}
 
 
 async def replay(database: Database, policy: Policy, limit: int, threshold: float) -> dict[str, Any]:

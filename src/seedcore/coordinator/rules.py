@@ -12,7 +12,15 @@ Route = Literal["fast", "plan", "hold", "reject"]
 
 FACTS: dict[str, dict[str, type]] = {
     "task": {"type": str, "domain": str, "priority": int, "attempt": int, "size": int, "approved": bool},
-    "valve": {"state": str, "known": bool, "shifted": bool, "evidence": float, "work": float, "outcome": float},
+    "valve": {
+        "state": str,
+        "known": bool,
+        "shifted": bool,
+        "held": bool,
+        "evidence": float,
+        "work": float,
+        "outcome": float,
+    },
     "fleet": {"agents": int, "queued_s": float},
     "budget": {"plans_per_minute": int},
 }
@@ -38,6 +46,7 @@ class Rule:
     """When `when` holds, the task takes `route`.
 
     Attributes:
+        wait_s: how long a task that it holds waits for a person; None: as the setting says.
         fields: the facts that the expression asks about, as (group, name).
     """
 
@@ -46,6 +55,7 @@ class Rule:
     route: Route
     priority: int = 0
     reason: str = ""
+    wait_s: float | None = None
     fields: frozenset[tuple[str, str]] = field(init=False)
     _program: Any = field(init=False, repr=False)
 

@@ -6,10 +6,13 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import islice
 from typing import Annotated, Any
+from uuid import UUID
 
-from fastapi import Body, FastAPI
+from fastapi import Body, FastAPI, Request
 from ray import serve
 
+from seedcore.clients.cognitive import CognitiveClient
+from seedcore.clients.ml import MLClient
 from seedcore.clients.organism import OrganismClient
 from seedcore.coordinator.book import EnergyBook
 from seedcore.coordinator.choosing import Choices
@@ -29,6 +32,11 @@ from seedcore.coordinator.schemas import (
     Question,
     TaskColumns,
 )
+from seedcore.coordinator.triage.actions import Act, Tools, load_actions
+from seedcore.coordinator.triage.flow import Triage, page, triage_id
+from seedcore.coordinator.triage.schemas import TriageQuery, TriageRequest
+from seedcore.coordinator.triage.store import TriageStore
+from seedcore.coordinator.triage.webhooks import Webhooks
 from seedcore.errors import DeadlineError, SeedCoreError, UnavailableError
 from seedcore.skills.registry import SkillRegistry
 from seedcore.stores.postgres import DATABASE_ERRORS, Database
@@ -37,6 +45,7 @@ from seedcore.tasks.feed import EventFeed
 from seedcore.tasks.intake import Submission
 from seedcore.tasks.records import task_json
 from seedcore.utils.serving import Operation, ServiceBase
+from seedcore.utils.web import approver_of
 
 FLEET_TTL_S = 1.0
 
@@ -59,18 +68,30 @@ class CoordinatorService(ServiceBase):
         self._organism = OrganismClient(self.settings, timeout_s=5)
         self._database = Database(self.settings, name="seedcore-coordinator")
         self._book = EnergyBook(self._database, self._choices, self.settings)
-        self._judgement = Judgement(self.settings, self._database)
+        actions = load_actions(self.settings)
+        self._judgement = Judgement(self.settings, self._database, actions)
         self._judgement.start()
         self._feed = EventFeed(self._database)
         self._submission = Submission(self.settings, SkillRegistry.load(self.settings))
+        self._ml, self._mind = MLClient(self.settings, timeout_s=15), CognitiveClient(self.settings, timeout_s=10)
+        self._triage = self._make_triage(actions)
         self._fleet_at = float("-inf")
         self._remembering: asyncio.Task[None] | None = None
         self._fleet_lock = asyncio.Lock()
         self._decided: dict[str, int] = {}
         self._batches = 0
 
+    def _make_triage(self, actions: Mapping[str, Act]) -> Triage:
+        judgement, webhooks = self._judgement, Webhooks(self.settings.webhook_urls)
+        tools = Tools(self._database, judgement.holds, judgement.tending, self._submission, webhooks)
+        store = TriageStore(self._database, self.settings.retention_dead_d * 86_400)
+        return Triage(self._ml, self._mind, judgement, tools, actions, store)
+
     async def stop(self) -> None:
         """Close connections."""
+        await self._triage.aclose()
+        await self._ml.aclose()
+        await self._mind.aclose()
         if self._remembering is not None:
             self._remembering.cancel()
             await asyncio.gather(self._remembering, return_exceptions=True)
@@ -87,6 +108,10 @@ class CoordinatorService(ServiceBase):
             Operation("POST", "/decide-batch", self.decide_batch, DecideBatch, summary="A dispatcher's question"),
             Operation("POST", "/decide-columns", self.decide_columns, DecideColumns, summary="The same by columns"),
             Operation("POST", "/route-and-execute", self.route_and_execute, ExecuteRequest, summary="Run and wait"),
+            Operation(
+                "POST", "/anomaly-triage", self.anomaly_triage, TriageRequest, summary="Look, reason, decide, act"
+            ),
+            Operation("GET", "/triage", self.triages, TriageQuery, summary="Triages that were made"),
             Operation("GET", "/recipes", self.recipes, summary="Plans that are run without asking for one"),
             Operation("GET", "/metrics", self.metrics, summary="What was decided"),
             Operation("GET", "/policy", self.policy, summary="The policy in force"),
@@ -103,6 +128,26 @@ class CoordinatorService(ServiceBase):
             asked = request or CalibrateRequest()
             return await self._judgement.tending.calibrate(stream, asked.arl0, asked.seed)
 
+        @app.post("/valve/{stream:path}/release")
+        async def release(stream: str, request: Request) -> dict[str, Any]:
+            """End a hold of the stream; 403 when there are approvers, and the key is none of theirs."""
+            approver_of(request, self.settings.approvers)
+            return await self._judgement.holds.release(stream)
+
+        @app.get("/triage/{triage_id}")
+        async def get_triage(triage_id: UUID) -> dict[str, Any]:
+            """All that a triage saw, reasoned, decided and did."""
+            return await self._triage.store.get(triage_id)
+
+    async def anomaly_triage(self, request: TriageRequest) -> dict[str, Any]:
+        """Find what stands out, reason about it, decide, and do what the policy allows; all of it is recorded."""
+        return await self._triage.run(request)
+
+    async def triages(self, request: TriageQuery) -> dict[str, Any]:
+        """Triages, the newest first, without their details; `next_cursor` is null on the last page."""
+        before = None if request.cursor is None else triage_id(request.cursor)
+        return page(await self._triage.store.find(request.stream, before, request.limit + 1), request.limit)
+
     async def policy(self) -> dict[str, Any]:
         """The rules in the order in which they are tried, their version, and which of them failed how often."""
         return self._judgement.policy()
@@ -118,6 +163,7 @@ class CoordinatorService(ServiceBase):
     async def decide(self, request: DecideRequest) -> Decisions:
         """What would be decided for these tasks now; nothing is changed."""
         fleet = await self._get_fleet()
+        await self._judgement.ready()
         considered = self._judgement.consider(columns_of(request.tasks), fleet)
         decisions = decide(request.tasks, fleet, self._choices.dry(), considered)
         return Decisions(decisions=decisions, fleet_epoch=fleet.epoch)
@@ -133,6 +179,7 @@ class CoordinatorService(ServiceBase):
 
     async def _decide(self, request: Question, tasks: TaskColumns) -> DecisionColumns:
         fleet = await self._learn(request)
+        await self._judgement.ready()
         considered = self._judgement.consider(tasks, fleet)
         answer = decide_columns(tasks.type, fleet, self._choices, considered, tasks.approved, tasks.data)
         fleet.decided(request.asker, request.question, sent(answer))
@@ -194,6 +241,7 @@ class CoordinatorService(ServiceBase):
             "data_places_over_limit": self._choices.uncounted,
             "ledger": self._book.counts,
             "fleet_epoch": self._fleet.epoch,
+            "triage": self._triage.counts,
         }
 
     async def health(self) -> Mapping[str, Any]:

@@ -4,6 +4,7 @@ import asyncio
 import time
 from typing import Any
 
+from seedcore.coordinator.holds import Holds
 from seedcore.coordinator.recipes import in_force
 from seedcore.coordinator.streams import Stream, Streams
 from seedcore.coordinator.valve import Valve
@@ -24,7 +25,10 @@ class Tending:
     came since it opened and they go well: at least the share `least` of them succeeds.
     """
 
-    def __init__(self, streams: Streams, database: Database, arl0: float, least: float = 0.7) -> None:
+    def __init__(
+        self, streams: Streams, database: Database, arl0: float, least: float = 0.7, holds: Holds | None = None
+    ) -> None:
+        self._holds = holds or Holds(database)
         self._streams, self._database, self._arl0, self._least = streams, database, arl0, least
         self._log = get_logger("seedcore.coordinator")
         self._saved_at = time.monotonic()
@@ -52,7 +56,8 @@ class Tending:
             await asyncio.sleep(ROUND_S)
 
     async def round(self) -> None:
-        """Restore once, calibrate what is due, save what changed."""
+        """Restore once, read what is held, calibrate what is due, save what changed."""
+        await self._holds.load()
         if not self._streams.restored:
             self._streams.restore(await load(self._database))
         await self._look_up_recipes()
