@@ -110,3 +110,11 @@ async def test_a_stream_learns_alarms_and_its_evidence_is_in_decisions(service, 
 @pytest.mark.parametrize("body", [{"arl0": 1}, {"nope": 1}])
 async def test_a_calibration_that_cannot_be_is_refused(http: httpx.AsyncClient, body: dict[str, Any]):
     assert (await http.post("/valve/echo/calibrate", json=body)).status_code == 422
+
+
+async def test_tasks_that_no_plan_was_to_be_had_for_are_counted(service: CoordinatorService, http: httpx.AsyncClient):
+    await service._judgement.tending.round()
+    for count in (2, 0, 1):
+        assert (await http.post("/decide-columns", json=question(1, 1) | {"unplanned": count})).status_code == 200
+    assert (await service.health())["plans"] == {"unplanned": 3}
+    assert (await http.get("/metrics")).json()["unplanned"] == 3
