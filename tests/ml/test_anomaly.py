@@ -140,11 +140,29 @@ def test_too_few_departures_to_tell_are_said():
     assert any("too few" in note for note in said.notes)
 
 
+@pytest.mark.parametrize("n", [8, 12, 23])
+def test_of_a_few_points_one_in_twenty_clean_series_has_an_anomaly(n):
+    clean = [detect(noise(seed, n)) for seed in range(400)]
+    assert {said.method for said in clean} == {"few"}
+    assert 0.02 < np.mean([bool(said.anomalies) for said in clean]) < 0.09
+
+
+def test_of_a_few_points_the_outlier_is_found_with_its_chance():
+    said = detect([1, 2, 1, 2, 1, 50, 1, 2])
+    (one,) = said.anomalies
+    assert (one.index, one.value, one.expected, one.direction) == (5, 50.0, 1.5, "above")
+    assert one.score > said.above
+    assert one.chance < 0.025
+    assert any("one level" in note for note in said.notes)
+    (one,) = detect([5.0] * 7 + [9.0] + [5.0] * 4).anomalies
+    assert one.index == 7
+
+
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        ([1.0] * (MIN_LENGTH - 1), "from 24 to"),
-        ([1.0] * (MAX_LENGTH + 1), "from 24 to"),
+        ([1.0] * (MIN_LENGTH - 1), "from 8 to"),
+        ([1.0] * (MAX_LENGTH + 1), "from 8 to"),
         ([1.0] * 30 + [math.nan], r"data\[30\] is not finite"),
         ([math.inf] + [1.0] * 30, r"data\[0\] is not finite"),
         ([1e300] * 30, "within"),

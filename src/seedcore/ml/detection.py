@@ -50,7 +50,7 @@ def _answer(found: Found, false_alarm: float, points: int) -> DetectResponse:
         method=found.method,
         threshold=Thresholds(above=found.above, below=found.below),
         false_alarm=false_alarm,
-        unit="robust standard deviations" if found.method == "tail" else "median departures",
+        unit="robust standard deviations" if found.method in ("tail", "few") else "median departures",
         scale=found.scale,
         season=found.season,
         window=found.half,

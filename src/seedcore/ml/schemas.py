@@ -293,9 +293,9 @@ class DetectResponse(BaseModel):
     """The anomalies of a series, and what they were judged by."""
 
     anomalies: list[AnomalyPoint]
-    method: Literal["tail", "departures", "constant"] = Field(
-        description="tail: beyond what a tail fitted to the rest passes; departures: most points are exactly as "
-        "expected, and few depart; constant: all are"
+    method: Literal["tail", "few", "departures", "constant"] = Field(
+        description="tail: beyond what a tail fitted to the rest passes; few: beyond what normal noise of so few "
+        "points passes; departures: most points are exactly as expected, and few depart; constant: all are"
     )
     threshold: Thresholds
     false_alarm: float

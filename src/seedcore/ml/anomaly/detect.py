@@ -7,10 +7,10 @@ import numpy as np
 import numpy.typing as npt
 
 from seedcore.errors import InvalidInputError
-from seedcore.ml.anomaly import season, tail
+from seedcore.ml.anomaly import few, season, tail
 from seedcore.ml.anomaly.level import Floats, around, spread
 
-MIN_LENGTH, MAX_LENGTH = 24, 20_000
+MIN_LENGTH, MAX_LENGTH = few.FEWEST, 20_000
 LARGEST = 1e100
 """Values beyond would leave no room for their squares."""
 
@@ -25,7 +25,7 @@ STEP = 0.5
 
 _ROUNDING = 64 * float(np.finfo(np.float64).eps)
 
-Method = Literal["tail", "departures", "constant"]
+Method = Literal["tail", "few", "departures", "constant"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,8 @@ class Found:
     """What was found in a series, and by what.
 
     Attributes:
-        method: `tail`: beyond what a tail fitted to the rest passes; `departures`: most points are exactly as expected,
+        method: `tail`: beyond what a tail fitted to the rest passes; `few`: beyond what normal noise of so few points
+            passes; `departures`: most points are exactly as expected,
             and few depart; `constant`: all are.
         scale: what a score of 1 is in the series' units.
         above, below: scores over which a point is an anomaly; None: this method has no such limit.
@@ -83,15 +84,12 @@ def detect(data: npt.ArrayLike, false_alarm: float = 0.05) -> Found:
     # Powers of two change no digit.
     unit = 2.0 ** np.frexp(np.abs(given).max() or 1.0)[1]
     values = (given - np.median(given)) / unit
-    cycle = season.find(values)
-    seasonal = np.zeros(len(values)) if cycle is None else cycle.values
-    level = around(values - seasonal)
-    expected = level.expected + seasonal
-    rest = values - expected
+    usual = _one_level(values) if len(values) < few.MANY else _surroundings(values)
+    rest = values - usual.expected
     rest[np.abs(rest) <= _ROUNDING * float(np.abs(given).max()) / unit] = 0.0
     judged = _judge(rest, false_alarm, _grain(values))
     # An edge of a step of the level is where one side expects the value.
-    out = judged.out & (np.abs(values - seasonal - level.other) > STEP * np.abs(rest))
+    out = judged.out & (np.abs(values - usual.other) > STEP * np.abs(rest))
     named = tuple(
         Anomaly(
             int(n),
@@ -103,14 +101,36 @@ def detect(data: npt.ArrayLike, false_alarm: float = 0.05) -> Found:
         )
         for n in np.flatnonzero(out)
     )
-    notes = (
-        f"a run of more than {level.half // 2} such points counts as a new level",
-        *(() if cycle else (f"a season of more than {len(values) // season.CYCLES} points cannot be seen",)),
-        *judged.notes,
-    )
-    scale = float(judged.scale * unit)
+    scale, notes = float(judged.scale * unit), (*usual.notes, *judged.notes)
+    return Found(named, judged.method, scale, judged.above, judged.below, usual.period, usual.half, notes)
+
+
+@dataclass(frozen=True, slots=True)
+class _Usual:
+    """What is expected at each point: by both sides, and by the side that is nearer to the value."""
+
+    expected: Floats
+    other: Floats
+    half: int
+    period: int | None
+    notes: tuple[str, ...]
+
+
+def _surroundings(values: Floats) -> _Usual:
+    cycle = season.find(values)
+    seasonal = np.zeros(len(values)) if cycle is None else cycle.values
+    level = around(values - seasonal)
+    notes = [f"a run of more than {level.half // 2} such points counts as a new level"]
+    if cycle is None:
+        notes.append(f"a season of more than {len(values) // season.CYCLES} points cannot be seen")
     period = None if cycle is None else cycle.period
-    return Found(named, judged.method, scale, judged.above, judged.below, period, level.half, notes)
+    return _Usual(level.expected + seasonal, level.other + seasonal, level.half, period, tuple(notes))
+
+
+def _one_level(values: Floats) -> _Usual:
+    level = np.full(len(values), np.median(values))
+    note = f"fewer than {few.MANY} points: one level, no trend, no season, and noise that is taken for normal"
+    return _Usual(level, level, len(values) - 1, None, (note,))
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +155,10 @@ def _judge(rest: Floats, false_alarm: float, grain: float) -> _Judged:
     if len(away) < LEAST_SIDE:
         note = f"{len(away)} points depart from an otherwise constant series: too few to tell which are anomalies"
         return _Judged(none, "departures", scale, None, None, notes=(note,))
+    if len(rest) < few.MANY:
+        scores = np.abs(rest) / scale
+        most = few.limit(len(rest), false_alarm)
+        return _Judged(scores > most, "few", scale, most, most, few.chance(len(rest), scores))
     limits, chance = [], np.ones(len(rest))
     for sign in (1.0, -1.0):
         towards = sign * rest
