@@ -156,6 +156,16 @@ def slowdown(bench: Bench) -> list[Table]:
     return [after, share]
 
 
+def slow_skill(bench: Bench) -> list[Table]:
+    """A type becomes three times slower at every agent: what tasks of all types take from then on."""
+    routers = ("energy", "least_expected_delay", "join_shortest_queue", "power_of_two")
+    found = bench.run("heterogeneous", [Case(router, 0.6, slow=SLOW_AT, slow_skill=True) for router in routers])
+    made = Table("one skill three times slower, load 0.6, mean after it", ["s"])
+    for router, cell in zip(routers, found, strict=True):
+        made.rows[router] = [median(one["after"] for one in cell)]
+    return [made]
+
+
 def learning(bench: Bench) -> list[Table]:
     """Load 0.95, nothing left out: how the mean, and its ratio to that of known rates, fall while rates are learned."""
     found = bench.run("heterogeneous", [Case("energy", 0.95), Case("energy", 0.95, known=True)], LONGER)
@@ -185,6 +195,7 @@ PARTS = {
     "failures": failures,
     "ablation": ablation,
     "slowdown": slowdown,
+    "slow_skill": slow_skill,
     "learning": learning,
     "stable": stable,
 }

@@ -36,7 +36,8 @@ class Case:
         known: the router knows the true mean service times and failures.
         stale_s: what agents have in hand, and outcomes, are told so often; 0: at once.
         coordinators: so many route, each for its part of the arrivals, with a view of its own.
-        slow: at this share of the arrivals the fastest agent of type 0 becomes ten times slower; None: never.
+        slow: at this share of the arrivals something becomes slower; None: nothing ever does.
+    slow_skill: it is type 0, three times, at every agent; else the fastest agent of type 0, ten times, at all types.
         v: seconds² that one expected failure weighs.
     """
 
@@ -46,6 +47,7 @@ class Case:
     stale_s: float = 0.0
     coordinators: int = 1
     slow: float | None = None
+    slow_skill: bool = False
     v: float = 1.0
     tasks: int = 10_000
     seed: int = 0
@@ -205,12 +207,19 @@ def simulate(instance: Instance, case: Case) -> Result:
 
     for task, now in enumerate(arrivals.tolist()):
         if task == slow_from:
-            for kind in range(k):
-                mean_s[victim][kind] *= 10
+            _slow(mean_s, None if case.slow_skill else victim)
         end_until(now)
         begin(task, 0, now)
     end_until(float("inf"))
     return _result(arrivals, ended, chosen)
+
+
+def _slow(mean_s: list[list[float]], agent: int | None) -> None:
+    if agent is None:
+        for own in mean_s:
+            own[0] *= 3
+    else:
+        mean_s[agent] = [10 * seconds for seconds in mean_s[agent]]
 
 
 def _result(arrivals: np.ndarray, ended: np.ndarray, chosen: np.ndarray) -> Result:

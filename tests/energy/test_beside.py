@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seedcore.energy.beside import MOST_AGENTS, Beside, Part, pairs, read, traffic
+from seedcore.energy.beside import MOST_AGENTS, STEPS, Beside, Part, pairs, read, traffic
 from seedcore.energy.ledger import Entry, append
 from seedcore.energy.sums import Sums
 from seedcore.settings import Settings
@@ -80,6 +80,25 @@ async def test_evidence_and_plans_come_from_what_is_stored(pg_settings: Settings
     assert found.collaboration is not None
     assert [(p.agents, p.steps, p.success) for p in found.collaboration] == [(("a", "b"), 2.0, 0.5)]
     assert found.absent == {}
+
+
+@pytest.mark.integration
+async def test_the_history_of_tasks_is_not_read_for_a_few_plans(pg_settings: Settings):
+    database = Database(pg_settings, name="test")
+    async with database.connection() as connection:
+        await connection.execute("""
+            with made as (insert into seedcore.tasks (id, type, params, max_attempts)
+                          select seedcore.new_id(), 'echo', '{}', 1 from generate_series(1, 30000) returning id)
+            insert into seedcore.finished (id, tick, status, attempts) select id, 1, 'completed', 1 from made""")
+        for _ in range(20):
+            await _plan(connection, "abc", over=True)
+        await connection.execute("analyze seedcore.tasks, seedcore.finished, seedcore.plans, seedcore.dead")
+        lines = [row[0] for row in await connection.fetch(f"explain {STEPS}", 3600.0, 500)]
+    await database.aclose()
+    for table in ("tasks_d", "finished_d"):
+        assert any("Index" in line and table in line for line in lines), "\n".join(lines)
+        large = [line for line in lines if "Seq Scan on" in line and table in line and "rows=30" in line]
+        assert large == [], "\n".join(lines)
 
 
 async def _valve(connection: Any, stream: str, evidence: float | None, seen: int) -> None:

@@ -26,7 +26,7 @@ select substr(scope, strpos(scope, '/') + 1) as type, sum(outcomes)::bigint as o
 where at >= now() - make_interval(secs => $1) group by 1
 """
 # Indexes plans_since and tasks_parent, primary keys of `finished` and `dead`.
-_STEPS = """
+STEPS = """
 with recent as (
   select p.id, h.id is not null as open from seedcore.plans p left join seedcore.held h on h.id = p.id
   where p.since >= now() - make_interval(secs => $1) order by p.since desc limit $2)
@@ -71,7 +71,7 @@ async def read(connection: asyncpg.Connection) -> Beside:
         row["stream"]: (row["evidence"], row["seen"] or 0) for row in await connection.fetch(_EVIDENCE, MOST_STREAMS)
     }
     ended = {row["type"]: row["outcomes"] for row in await connection.fetch(_TRAFFIC, WINDOW_S)}
-    parts = [Part(**row) for row in await connection.fetch(_STEPS, WINDOW_S, MOST_PLANS)]
+    parts = [Part(**row) for row in await connection.fetch(STEPS, WINDOW_S, MOST_PLANS)]
     found = Beside()
     evidence = {stream: value for stream, (value, _) in streams.items() if value is not None}
     if not evidence:
