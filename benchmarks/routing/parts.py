@@ -178,13 +178,13 @@ def learning(bench: Bench) -> list[Table]:
 
 
 def stable(bench: Bench) -> list[Table]:
-    """The largest load, in steps of 0.05, at which the number of tasks in the system does not grow."""
+    """The largest load, in steps of 0.05, at which the number of tasks in the system does not grow; 0: none of them."""
     grid = [round(0.3 + 0.05 * n, 2) for n in range(15)]
     made = Table("largest stable load", ["share of capacity"], unit="")
     for router in ("energy", *SIMPLE):
         found = bench.run("heterogeneous", [Case(router, load) for load in grid])
         fits = [median(one["growth"] for one in cell) < 0.01 for cell in found]
-        made.rows[router] = [grid[fits.index(False) - 1] if False in fits[1:] else grid[-1]]
+        made.rows[router] = [([0.0, *grid])[[*fits, False].index(False)]]
     return [made]
 
 

@@ -510,7 +510,7 @@ class Settings(BaseSettings):
         ge=0,
         le=1,
         validation_alias=_env("SEEDCORE_SCOUT_SHARE"),
-        description="Share of an organ's tasks that go to agents which must prove themselves yet, while others have.",
+        description="Least share of an organ's tasks for agents which must prove themselves yet, while others have.",
     )
     drain_s: float = Field(
         60.0,
