@@ -28,7 +28,10 @@ class Sums:
     squared_error: float = 0.0
 
     def add(self, expected: Expected, seconds: float, ok: bool) -> None:
-        """Take in how a choice came out: the same ΔE = We + ½e² + V·cost, with what it took and whether it failed."""
+        """Take in how a choice came out: the same ΔE = We + ½e² + V·cost, with what it took and whether it failed.
+
+        Money in the cost counts as if it grew with the seconds: nobody tells it apart from what waited.
+        """
         e, fails, v, added = expected
         if e <= 0:
             return
