@@ -10,7 +10,7 @@ import pytest
 
 from seedcore.coordinator.features import TASK_COLUMNS, task_features
 from seedcore.dispatch.ledger import Ledger
-from seedcore.dispatch.watching import MAX_READ, SAMPLE, told
+from seedcore.dispatch.watching import MAX_READ, OUTCOMES, SAMPLE, told
 from seedcore.skills.calls import Completion
 from seedcore.tasks.model import Lease
 
@@ -97,11 +97,16 @@ def test_a_number_that_no_double_holds_stops_nobody():
 
 def test_outcomes_are_told_once_and_again_when_the_question_failed():
     ledger = Ledger()
-    for n in range(SAMPLE + 5):
+    for n in range(OUTCOMES + 5):
         ledger.learn(completion(ok=n > 0, error_code=None if n else "boom"), None, "sales")
     asked = ledger.ask()
     watched = asked.watched["sales", "echo"]
-    assert (watched.seen, len(watched.rows), watched.rows[0][1], watched.rows[1][1]) == (SAMPLE + 5, SAMPLE, 0.0, 1.0)
+    assert (watched.seen, len(watched.rows), watched.rows[0][1], watched.rows[1][1]) == (
+        OUTCOMES + 5,
+        OUTCOMES,
+        0.0,
+        1.0,
+    )
     assert ledger.ask().watched == {}
     ledger.unanswered(asked)
     again = ledger.ask().watched["sales", "echo"]

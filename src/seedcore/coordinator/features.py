@@ -8,7 +8,8 @@ from zlib import crc32
 
 TEXT_BUCKETS, NUMBER_BUCKETS, ERROR_BUCKETS = 32, 12, 4
 
-LEAST_S = 0.01
+LEAST_S = 0.1
+"""Whatever is quicker counts as that: how long short tasks take says how many ran beside them."""
 
 MAX_CHARACTERS, MAX_VALUES, MAX_DEPTH = 2_000, 256, 4
 """What is looked at of one task's params; the rest counts as bytes only."""
@@ -43,9 +44,9 @@ def task_features(type_: str, params: Any, *, gap_s: float | None = None, size: 
 
 
 def outcome_features(seconds: float, ok: bool, error: str | None) -> list[float]:
-    """Features of one outcome, OUTCOME_COLUMNS numbers: time in powers of two from 10 ms, success, the error by hash.
+    """Features of one outcome, OUTCOME_COLUMNS numbers: time in powers of two from LEAST_S, success, the error by hash.
 
-    What is quicker than 10 ms, or by less than a factor of two slower, is the machine's mood.
+    What is slower by less than a factor of two is the machine's mood.
     """
     row = [float(round(log2(max(seconds, LEAST_S) / LEAST_S))), float(ok), *([0.0] * ERROR_BUCKETS)]
     if error:

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from seedcore.coordinator.features import outcome_features
 from seedcore.dispatch.ports import Decision, Feedback, Watched
-from seedcore.dispatch.watching import SAMPLE
+from seedcore.dispatch.watching import OUTCOMES
 from seedcore.energy.sums import Sums
 from seedcore.skills.calls import Completion
 from seedcore.tasks.model import Lease, Outcome, Retry
@@ -84,7 +84,7 @@ class Ledger:
     def _watch(self, stream: tuple[str | None, str], completion: Completion) -> None:
         watched = self._feedback.watched.setdefault(stream, Watched())
         watched.seen += 1
-        if len(watched.rows) < SAMPLE:
+        if len(watched.rows) < OUTCOMES:
             error = None if completion.ok else completion.error_code or "failed"
             watched.rows.append(outcome_features(completion.seconds, completion.ok, error))
 
@@ -157,7 +157,7 @@ class Ledger:
         for stream, watched in told.watched.items():
             again = self._feedback.watched.setdefault(stream, Watched())
             again.seen += watched.seen
-            again.rows = (watched.rows + again.rows)[:SAMPLE]
+            again.rows = (watched.rows + again.rows)[:OUTCOMES]
 
     @property
     def pending(self) -> int:

@@ -10,7 +10,10 @@ from seedcore.dispatch.ports import Watched
 from seedcore.tasks.model import Lease
 
 SAMPLE = 50
-"""Tasks of a stream, and outcomes, that one question tells about; of more, evenly spread ones."""
+"""Tasks of a stream that one question tells about; of more, evenly spread ones."""
+
+OUTCOMES = 10
+"""Outcomes of a stream that one question tells about, the first ones: those that ran together are alike."""
 
 MAX_READ = 65_536
 """Longer params, in characters, are not read: of them only the length counts."""
