@@ -54,11 +54,10 @@ class Escalating(Searching):
     def __init__(self, error: Exception | None = None) -> None:
         super().__init__()
         self.error = error
-        self.unplanned = self.questions = 0
+        self.unplanned = 0
 
     async def decide(self, tasks: Any, feedback: Any) -> list[Decision]:
         self.unplanned += feedback.unplanned
-        self.questions += 1
         return [FAST if t.direct else Decision("plan", "valve_open", "shifted") for t in tasks]
 
     async def plan(self, ask: PlanAsk) -> dict[str, Any]:
@@ -156,17 +155,6 @@ async def test_a_task_whose_plan_is_its_own_skill_runs_as_it_is_and_is_asked_for
     assert (record.decision["route"], record.decision["rule"]) == ("fast", "valve_open")
     assert "the cheapest plan is the skill itself" in record.decision["reason"]
     assert await steps(world, task_id) == []
-
-
-async def test_tasks_of_a_kind_wait_for_the_first_ones_plan_and_then_run_in_one_question(world: World):
-    brain, machines = Escalating(), hosts()
-    found = await summaries(world, 40, text="a b")
-    async with world.dispatcher(brain, machines, slow_slots=1):
-        records = [await world.until(task_id, "completed") for task_id in found]
-    assert {record.decision["rule"] for record in records} == {"valve_open"}
-    assert len(brain.asked) == 1
-    # The batch, the one that was planned, and all the others.
-    assert brain.questions <= 4
 
 
 async def test_a_task_that_lacks_what_its_skill_needs_is_planned_and_its_steps_are_not_planned_again(world: World):

@@ -77,14 +77,6 @@ class Planner:
         self._lock = asyncio.Lock()
         self._log = get_logger("seedcore.dispatch.planning")
 
-    async def kind(self, lease: Lease) -> str:
-        """What tasks are alike by: their plan is the same."""
-        return signature_of(self._wanted(lease), (await self._known()).digest)
-
-    def is_itself(self, kind: str) -> bool:
-        """Whether tasks of that kind are known to be their own plan."""
-        return kind in self._themselves
-
     async def make(self, lease: Lease, decision: Decision) -> Made | None:
         """A valid plan: the recipe's when there is one, else one that the Cognitive service makes.
 

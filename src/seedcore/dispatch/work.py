@@ -87,7 +87,6 @@ class Work:
             return
         by_host: dict[str, list[tuple[Call, Held]]] = {}
         put_off: list[Lease] = []
-        planned: list[tuple[Lease, Decision]] = []
         for lease, decision in zip(batch, decisions, strict=True):
             held = self._ledger.held.get(lease.id)
             if held is None:
@@ -96,14 +95,10 @@ class Work:
                 self._ledger.begin(lease.id, _told_why(lease, decision))
                 call = self._call(lease, decision.agent, params.get(lease.id, lease.params))
                 by_host.setdefault(decision.host, []).append((call, held))
-            elif decision.route == "plan" and lease.type != GOAL:
-                planned.append((lease, decision))
             else:
                 self._not_fast(lease, decision, put_off)
         for host, calls in by_host.items():
             self.start(self._run_on(host, calls))
-        if planned:
-            self.start(self._plan_by_kind(planned))
         if put_off:
             await self._put_off(put_off)
 
@@ -288,29 +283,6 @@ class Work:
         else:
             self._ledger.give_back(lease, slow=True)
 
-    async def _plan_by_kind(self, tasks: Sequence[tuple[Lease, Decision]]) -> None:
-        """Tasks that name a skill: of each kind one is planned before the others."""
-        kinds: dict[str, list[tuple[Lease, Decision]]] = {}
-        for lease, decision in tasks:
-            kinds.setdefault(await self._planner.kind(lease), []).append((lease, decision))
-        await asyncio.gather(*[self._plan_kind(kind, members) for kind, members in kinds.items()])
-
-    async def _plan_kind(self, kind: str, tasks: Sequence[tuple[Lease, Decision]]) -> None:
-        (lease, decision), others = tasks[0], tasks[1:]
-        if self._planner.is_itself(kind):
-            others = tasks
-        elif lease.slow or self.slow_running() < self._settings.slow_slots:
-            self.planning += not lease.slow
-            await self._plan(lease, decision)
-        else:
-            self._ledger.give_back(lease, slow=True)
-        if self._planner.is_itself(kind):
-            self._run_directly([(lease, *_itself(decision)) for lease, decision in others])
-            return
-        for lease, decision in others:
-            if lease.id in self._ledger.held:
-                self._plan_or_queue(lease, decision)
-
     async def _plan(self, lease: Lease, decision: Decision) -> None:
         try:
             held = self._ledger.held.get(lease.id)
@@ -340,7 +312,7 @@ class Work:
             self._no_plan(held, "plan_unusable", f"{type(error).__name__}: {error}")
             return
         if made is None:
-            self._run_directly([(held.lease, *_itself(decision))])
+            self._run_directly(held, decision.rule, f"{decision.reason}; the cheapest plan is the skill itself")
         else:
             await self._store_plan(held, made)
 
@@ -350,19 +322,12 @@ class Work:
             self.again_or_fail(held, code, message, again=again)
         else:
             self._ledger.unplanned()
-            reason = f"no plan ({code}): {_kept(mask(message), MAX_REASON)}"
-            self._run_directly([(held.lease, "no_plan", reason)])
+            self._run_directly(held, "no_plan", f"no plan ({code}): {_kept(mask(message), MAX_REASON)}")
 
-    def _run_directly(self, tasks: Iterable[tuple[Lease, str, str]]) -> None:
-        """Ask again for tasks that are not planned, with rule and reason of that; one question for all."""
-        batch = []
-        for lease, rule, reason in tasks:
-            held = self._ledger.held.get(lease.id)
-            if held is not None and held.lease is lease:
-                lease.unplanned, held.decision = (rule, reason), None
-                batch.append(lease)
-        if batch:
-            self.take(batch)
+    def _run_directly(self, held: Held, rule: str, reason: str) -> None:
+        if self._ledger.held.get(held.lease.id) is held:
+            held.lease.unplanned, held.decision = (rule, reason), None
+            self.take([held.lease])
 
     async def _store_plan(self, held: Held, made: Made) -> None:
         held.decision = made.decision
@@ -383,10 +348,6 @@ class Work:
 
 def _usage(completion: Completion) -> Usage | None:
     return None if completion.usage is None else Usage(*completion.usage)
-
-
-def _itself(decision: Decision) -> tuple[str, str]:
-    return decision.rule, f"{decision.reason}; the cheapest plan is the skill itself"
 
 
 def _told_why(lease: Lease, decision: Decision) -> Decision:
