@@ -23,10 +23,12 @@ async def recalibrate(call: Call) -> dict[str, Any]:
 @action("submit")
 async def submit(call: Call) -> dict[str, Any]:
     """Submit the task that the request or the policy names; the same triage never submits a second one."""
-    given = call.policy.task
-    if call.task is None and given is None:
+    if call.task is not None:
+        fields = dict(call.task)
+    elif call.policy.task is not None:
+        fields = call.policy.task.model_dump(exclude_unset=True)
+    else:
         raise InvalidInputError("Neither the request nor the policy names a task to submit.")
-    fields = dict(call.task) if call.task is not None else given.model_dump(exclude_unset=True)  # type: ignore[union-attr]
     fields |= {"idempotency_key": f"triage-{call.id}"}
     async with call.tools.database.connection() as connection:
         _, submitted = await call.tools.submission.one(connection, fields)
