@@ -24,6 +24,7 @@ ENGINE_SESSION = {
     "enable_seqscan": "off",
     "enable_hashjoin": "off",
     "enable_mergejoin": "off",
+    "enable_bitmapscan": "off",
 }
 
 _DOWN = (
