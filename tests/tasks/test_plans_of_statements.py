@@ -1,6 +1,9 @@
 """EXPLAIN of the hot statements on a database with history: index and TID scans, never a scan of a whole table."""
 
+import json
 import re
+from collections.abc import Iterator
+from typing import Any
 
 import asyncpg
 import pytest
@@ -62,7 +65,26 @@ STATEMENTS["FINISH_AND_CLAIM"] = (
     f"{STATEMENTS['FINISH'][0]}, {STATEMENTS['CLAIM'][0]}",
     [*STATEMENTS["FINISH"][1], *STATEMENTS["CLAIM"][1]],
 )
-WHOLE_TABLE = re.compile(r"Seq Scan on (tasks|finished|dead|ready|leases|deferred|events|held)(_d\w+)?\b")
+STATEMENTS |= {
+    "HOLD": (
+        "uuid[], bigint[], text[], float8, text",
+        [f"array['{new_id()}']::uuid[]", "'{1}'", "'{null}'", "60", "'reject'"],
+    ),
+    "STARTED": ("uuid[], bigint[]", [f"array['{new_id()}']::uuid[]", "'{1}'"]),
+    "PROGRESS": ("uuid[], bigint[], text[]", [f"array['{new_id()}']::uuid[]", "'{1}'", "'{null}'"]),
+}
+SHORT = ("ready", "deferred", "gated", "held", "leases")
+LARGE = re.compile(rf"({'|'.join(SHORT)}|tasks|finished|dead|events)(_d\w+)?")
+
+# A dispatcher's queue is empty again and again, and whenever a vacuum sees that, PostgreSQL takes the table for empty
+# until the next one.
+VACUUMED_EMPTY = [
+    "analyze",
+    *(f"create temporary table was_{table} as table seedcore.{table}; delete from seedcore.{table}" for table in SHORT),
+    *(f"vacuum (truncate false) seedcore.{table}" for table in SHORT),
+    *(f"insert into seedcore.{table} overriding system value table was_{table}" for table in SHORT),
+]
+LOOKED_AT = {"analyzed": ["vacuum analyze"], "never analyzed": [], "vacuumed while empty": VACUUMED_EMPTY}
 
 
 @pytest.fixture
@@ -72,26 +94,46 @@ async def with_history(connection: asyncpg.Connection) -> asyncpg.Connection:
     return connection
 
 
-@pytest.mark.parametrize("fresh", [True, False], ids=["analyzed", "never analyzed"])
-async def test_no_hot_statement_scans_a_whole_table(connection: asyncpg.Connection, fresh: bool):
-    await connection.execute(HISTORY)
-    if fresh:
-        await connection.execute("vacuum analyze")
-    for name, (types, values) in STATEMENTS.items():
-        await connection.execute(f"prepare s_{name.lower()} ({types}) as {getattr(sql, name)}")
-        rows = await connection.fetch(f"explain execute s_{name.lower()} ({', '.join(values)})")
-        plan = "\n".join(row[0] for row in rows)
-        assert not WHOLE_TABLE.search(plan), f"{name}:\n{plan}"
+def scans(node: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """The nodes of a plan that read a table."""
+    if "Relation Name" in node and "Scan" in node["Node Type"]:
+        yield node
+    for part in node.get("Plans", ()):
+        yield from scans(part)
 
 
-@pytest.mark.parametrize("name", ["FINISH", "RETRY", "RELEASE"])
-async def test_an_acknowledgement_looks_each_lease_up(with_history: asyncpg.Connection, name: str):
-    """Never each lease against each acknowledgement: that is 250,000 comparisons for a batch of 500."""
+async def plan_of(connection: asyncpg.Connection, name: str) -> dict[str, Any]:
     types, values = STATEMENTS[name]
-    await with_history.execute(f"prepare ack ({types}) as {getattr(sql, name)}")
-    rows = await with_history.fetch(f"explain execute ack ({', '.join(values)})")
-    plan = "\n".join(row[0] for row in rows)
-    assert re.search(r"Index Scan using leases_pkey on leases l.*\n\s+Index Cond: \(id = a(_1)?\.id\)", plan), plan
+    await connection.execute(f"prepare s_{name.lower()} ({types}) as {getattr(sql, name)}")
+    text = await connection.fetchval(f"explain (format json) execute s_{name.lower()} ({', '.join(values)})")
+    return json.loads(text)[0]["Plan"]
+
+
+@pytest.mark.parametrize("looked_at", LOOKED_AT)
+async def test_no_hot_statement_reads_a_whole_table(connection: asyncpg.Connection, looked_at: str):
+    await connection.execute(HISTORY)
+    for statement in LOOKED_AT[looked_at]:
+        await connection.execute(statement)
+    whole = []
+    # LEAD asks for the first row of each.
+    for name in STATEMENTS.keys() - {"LEAD"}:
+        for scan in scans(await plan_of(connection, name)):
+            found = {key for key in ("Index Cond", "TID Cond") if key in scan}
+            if LARGE.fullmatch(scan["Relation Name"]) and not found:
+                whole.append(f"{name}: {scan['Node Type']} on {scan['Relation Name']}")
+    assert "\n".join(whole) == ""
+
+
+@pytest.mark.parametrize("looked_at", LOOKED_AT)
+@pytest.mark.parametrize("name", ["FINISH", "FINISH_AND_CLAIM", "RETRY", "RELEASE", "HOLD"])
+async def test_an_acknowledgement_looks_each_lease_up(connection: asyncpg.Connection, name: str, looked_at: str):
+    """Never each lease against each acknowledgement: that is 250,000 comparisons for a batch of 500."""
+    await connection.execute(HISTORY)
+    for statement in LOOKED_AT[looked_at]:
+        await connection.execute(statement)
+    (lookup,) = [scan for scan in scans(await plan_of(connection, name)) if scan["Relation Name"] == "leases"]
+    assert lookup["Index Name"] == "leases_pkey"
+    assert re.fullmatch(r"\(\(id >= (a\w*)\.id\) AND \(id <= \1\.id\)\)", lookup["Index Cond"])
 
 
 async def test_a_claim_takes_its_page_by_tid(with_history: asyncpg.Connection):
@@ -139,4 +181,5 @@ async def test_a_claim_reads_on_in_order_and_sorts_no_backlog(connection: asyncp
     rows = await connection.fetch(f"explain execute claim ({', '.join(values)})")
     plan = "\n".join(row[0] for row in rows)
     page = plan[plan.index("CTE taken") : plan.index("CTE leased")]
-    assert "Index Scan using ready_order" in page and "Bitmap" not in page and "Sort" not in page, page
+    assert "Index Scan using ready_order" in page, page
+    assert not re.search("Bitmap|Sort", page), page

@@ -1,5 +1,6 @@
 """Retention: days go as whole partitions, and nothing that is alive or young goes with them."""
 
+import asyncio
 import json
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
@@ -108,12 +109,29 @@ async def test_a_key_is_forgotten_with_its_task(pg_settings, connection, session
 
 async def test_a_reader_in_the_way_puts_it_off_and_stops_nobody(pg_settings: Settings, connection, database: Database):
     day = await make_old_day(connection)
+    await reap.expire(connection, pg_settings.model_copy(update={"retention_finished_d": 99}))
     async with database.connection() as other, other.transaction():
         await other.fetch("select * from seedcore.finished")
         done = await reap.expire(connection, pg_settings)
         assert (done.partitions, done.blocked) == (1, 1)
         assert await partitions(connection, day) == {f"tasks_d{day}", f"finished_d{day}"}
     assert (await reap.expire(connection, pg_settings)).partitions == 1
+
+
+async def test_a_reader_in_the_way_of_the_days_to_come_stops_nobody(
+    pg_settings: Settings, connection, database: Database
+):
+    """A partition is attached under a lock that a reader keeps away; whoever came later would wait behind it."""
+    ahead = datetime.now(UTC) + timedelta(days=3)
+    day = f"{ahead:%Y%m%d}"
+    await connection.execute(f"drop table seedcore.tasks_d{day}, seedcore.finished_d{day}, seedcore.events_d{day}")
+    async with database.connection() as other, other.transaction():
+        await other.fetch("select * from seedcore.finished")
+        async with asyncio.timeout(10):
+            assert (await reap.expire(connection, pg_settings)).blocked == 1
+        assert await partitions(connection, day) == set()
+    assert (await reap.expire(connection, pg_settings)).blocked == 0
+    assert await partitions(connection, day) >= {f"tasks_d{day}", f"finished_d{day}"}
 
 
 async def test_days_to_come_are_made_ahead_and_take_in_what_came_too_early(pg_settings, connection):

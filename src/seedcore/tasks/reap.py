@@ -31,7 +31,7 @@ class Reaped:
 
 @dataclass(slots=True)
 class Expired:
-    """What retention took: rows one by one, days whole, and days that somebody's transaction kept from going."""
+    """What retention took: rows one by one, days whole, and how often somebody's transaction was in the way."""
 
     rows: int = 0
     partitions: int = 0
@@ -145,7 +145,12 @@ async def expire(connection: asyncpg.Connection, settings: Settings) -> Expired:
     """Make the days to come, drop the days that retention has passed, and some pages of what outlived its day."""
     kept_s, dead_s = settings.retention_finished_d * DAY_S, settings.retention_dead_d * DAY_S
     done = Expired()
-    await connection.execute(sql.MAKE_PARTITIONS, DAYS_AHEAD)
+    try:
+        async with connection.transaction():
+            await connection.execute(sql.HURRY)
+            await connection.execute(sql.MAKE_PARTITIONS, DAYS_AHEAD)
+    except asyncpg.LockNotAvailableError:
+        done.blocked += 1
     for parent, statement, more in (("finished", sql.DROP_DAY, (kept_s,)), ("events", sql.DROP_EVENTS, ())):
         for row in await connection.fetch(sql.OLD_PARTITIONS, kept_s, parent):
             try:

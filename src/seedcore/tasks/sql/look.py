@@ -31,13 +31,13 @@ EVENTS = """
 with followed as materialized (select * from unnest($1::uuid[], $2::bigint[]) a(task_id, after))
 , found as (
   select t.id as task_id, 1::bigint as id, 'submitted' as event, t.created_at as at, '{}'::jsonb as data
-    from followed f join seedcore.tasks t on t.id = f.task_id where f.after < 1
+    from followed f cross join lateral (select * from seedcore.tasks where id = f.task_id offset 0) t where f.after < 1
   union all
   select l.id, l.token * 4, 'leased', l.leased_at, jsonb_build_object('attempt', l.attempts)
-    from followed f join seedcore.leases l on l.id = f.task_id
+    from followed f cross join lateral (select * from seedcore.leases where id = f.task_id offset 0) l
   union all
   select d.id, x.id, x.event, x.at, x.data
-    from followed f join seedcore.ended d on d.id = f.task_id
+    from followed f cross join lateral (select * from seedcore.ended where id = f.task_id offset 0) d
     cross join lateral (values
       (d.token * 4, 'leased', d.started_at, jsonb_build_object('attempt', d.attempts), d.token is not null),
       (d.token * 4 + 1, 'started', d.started_at, jsonb_build_object('attempt', d.attempts), d.began),
@@ -47,7 +47,7 @@ with followed as materialized (select * from unnest($1::uuid[], $2::bigint[]) a(
     ) x(id, event, at, data, happened) where x.happened
   union all
   select e.task_id, x.id, x.event, x.at, x.data
-    from followed f join seedcore.events e on e.task_id = f.task_id
+    from followed f cross join lateral (select * from seedcore.events where task_id = f.task_id offset 0) e
     cross join lateral (values
       ((e.data->>'token')::bigint * 4, 'leased', (e.data->>'leased_at')::timestamptz,
        jsonb_build_object('attempt', e.data->'attempt'), e.data ? 'token'),

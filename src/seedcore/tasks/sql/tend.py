@@ -7,11 +7,11 @@ CANCEL = """
 with recursive family as (
   select id from seedcore.tasks where id = $1
   union all select t.id from seedcore.tasks t join family f on t.parent_id = f.id)
-, a as (delete from seedcore.ready where id in (select id from family) returning id, attempts)
-, b as (delete from seedcore.deferred where id in (select id from family) returning id, attempts)
-, c as (delete from seedcore.held where id in (select id from family) returning id, attempts)
-, e as (delete from seedcore.gated where id in (select id from family) returning id, attempts)
-, d as (delete from seedcore.leases where id in (select id from family) returning id, attempts)
+, a as (delete from seedcore.ready where id = any(array(select id from family)) returning id, attempts)
+, b as (delete from seedcore.deferred where id = any(array(select id from family)) returning id, attempts)
+, c as (delete from seedcore.held where id = any(array(select id from family)) returning id, attempts)
+, e as (delete from seedcore.gated where id = any(array(select id from family)) returning id, attempts)
+, d as (delete from seedcore.leases where id = any(array(select id from family)) returning id, attempts)
 , gone as (select * from a union all select * from b union all select * from c union all select * from d union all
           select * from e)
 , said as (
@@ -61,14 +61,16 @@ select id, seedcore.tell() from seen, woken, roused
 APPROVE = """
 with freed as (
   delete from seedcore.held where id = any($1::uuid[]) and status = 'approval' returning id, attempts, decision)
-, noted as (update seedcore.tasks set approved = true where id in (select id from freed))
+, noted as (update seedcore.tasks set approved = true where id = any(array(select id from freed)))
 , again as (
   insert into seedcore.ready (id, queue, slow, rank, attempts)
-  select t.id, t.queue, t.slow, -t.priority, f.attempts from freed f join seedcore.tasks t on t.id = f.id
+  select t.id, t.queue, t.slow, -t.priority, f.attempts from freed f
+  cross join lateral (select * from seedcore.tasks where id = f.id offset 0) t
   where t.limit_key is null returning queue, slow)
 , waits as (
   insert into seedcore.gated (id, key, queue, slow, rank, attempts)
-  select t.id, t.limit_key, t.queue, t.slow, -t.priority, f.attempts from freed f join seedcore.tasks t on t.id = f.id
+  select t.id, t.limit_key, t.queue, t.slow, -t.priority, f.attempts from freed f
+  cross join lateral (select * from seedcore.tasks where id = f.id offset 0) t
   where t.limit_key is not null returning id)
 , said as (
   insert into seedcore.events (task_id, event, data)
@@ -141,7 +143,7 @@ with lost as (
   returning id, token, attempts, leased_at)
 , seen as (
   select l.*, t.max_attempts, t.parent_id is not null or t.limit_key is not null as follow_up
-  from lost l join seedcore.tasks t on t.id = l.id)
+  from lost l cross join lateral (select * from seedcore.tasks where id = l.id offset 0) t)
 , again as (
   insert into seedcore.deferred (id, run_at, attempts)
   select id, now() + make_interval(secs => $2 * random()), attempts from seen where attempts < max_attempts)
@@ -163,7 +165,7 @@ select id, attempts >= max_attempts as dead, follow_up, seedcore.tell() from see
 # Index deadlines_at. `late` is false for a task that a person has run again since: its deadline no longer holds.
 DUE = """
 select d.id, coalesce(t.deadline is not null, false) as late
-from seedcore.deadlines d left join seedcore.tasks t on t.id = d.id
+from seedcore.deadlines d left join lateral (select deadline from seedcore.tasks where id = d.id offset 0) t on true
 where d.at <= now() order by d.at limit $1 for update of d skip locked
 """
 
@@ -175,16 +177,17 @@ CLOSE_LATE = """
 with recursive late as (
   select i.id, h.plan, case when p.until <= now() and t.deadline >= p.until then 'budget_exceeded' else 'deadline_exceeded'
            end as code
-  from unnest($1::uuid[]) i(id) join seedcore.tasks t on t.id = i.id left join seedcore.plans p on p.id = i.id
-  left join seedcore.held h on h.id = i.id)
+  from unnest($1::uuid[]) i(id) cross join lateral (select * from seedcore.tasks where id = i.id offset 0) t
+  left join seedcore.plans p on p.id = i.id
+  left join lateral (select plan from seedcore.held where id = i.id offset 0) h on true)
 , family as (
   select id, id as root from late
   union all select t.id, f.root from seedcore.tasks t join family f on t.parent_id = f.id)
-, a as (delete from seedcore.ready where id in (select id from family) returning id, attempts)
-, b as (delete from seedcore.deferred where id in (select id from family) returning id, attempts)
-, c as (delete from seedcore.held where id in (select id from family) returning id, attempts)
-, d as (delete from seedcore.leases where id in (select id from family) returning id, attempts)
-, e as (delete from seedcore.gated where id in (select id from family) returning id, attempts)
+, a as (delete from seedcore.ready where id = any(array(select id from family)) returning id, attempts)
+, b as (delete from seedcore.deferred where id = any(array(select id from family)) returning id, attempts)
+, c as (delete from seedcore.held where id = any(array(select id from family)) returning id, attempts)
+, d as (delete from seedcore.leases where id = any(array(select id from family)) returning id, attempts)
+, e as (delete from seedcore.gated where id = any(array(select id from family)) returning id, attempts)
 , gone as (select * from a union all select * from b union all select * from c union all select * from d union all
           select * from e)
 , said as (
@@ -209,6 +212,10 @@ select g.id, seedcore.tell(), pg_notify('seedcore_cancel', g.id::text) from gone
 
 # -- retention ---------------------------------------------------------------------------------------------
 
+# Before what takes strong locks: who has to wait for a long transaction makes everybody who comes later wait behind it.
+HURRY = "set local lock_timeout = '500ms'"
+
+# Attaching locks the default partition. Days are made long before they come: putting one off does no harm.
 MAKE_PARTITIONS = "select seedcore.make_partitions((now() at time zone 'utc')::date, $1)"
 
 # Days whose whole partition is older than $1 seconds.

@@ -109,7 +109,7 @@ taken as (
 _LEASED = """
 select k.id, k.token, k.attempt, t.type, t.params::text as params, t.bindings::text as bindings, t.queue,
        t.slow, t.domain, t.priority, t.max_attempts, t.timeout_s, t.limit_key, t.idempotency_key, t.parent_id, t.approved, t.created_at, k.seq
-from taken k join seedcore.tasks t on t.id = k.id
+from taken k cross join lateral (select * from seedcore.tasks where id = k.id offset 0) t
 """
 
 CLAIM = "with " + _CLAIM.format("$1", "$2", "$3", "$4", "$5", "$6", "$7") + _LEASED + "order by t.priority desc, k.seq"
@@ -120,7 +120,7 @@ ack as materialized (
   select * from unnest($1::uuid[], $2::bigint[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::bool[])
     as a(id, token, status, result, error_code, error_message, decision, began))
 , gone as (
-  delete from seedcore.leases l using ack a where l.id = a.id and l.token = a.token
+  delete from seedcore.leases l using ack a where l.id between a.id and a.id and l.token = a.token
   returning a.*, l.attempts, l.leased_at)
 , said as (
   insert into seedcore.events (event, task_ids) select status, array_agg(id) from gone group by status returning tick, event)
@@ -163,7 +163,7 @@ STARTED = """
 with said as (
   insert into seedcore.events (task_id, event, data)
   select l.id, 'started', jsonb_build_object('attempt', l.attempts) from seedcore.leases l
-  join unnest($1::uuid[], $2::bigint[]) a(id, token) on l.id = a.id and l.token = a.token)
+  join unnest($1::uuid[], $2::bigint[]) a(id, token) on l.id between a.id and a.id and l.token = a.token)
 select seedcore.tell()
 """
 
@@ -171,7 +171,7 @@ PROGRESS = """
 with said as (
   insert into seedcore.events (task_id, event, data)
   select l.id, 'progress', a.data::jsonb from seedcore.leases l
-  join unnest($1::uuid[], $2::bigint[], $3::text[]) a(id, token, data) on l.id = a.id and l.token = a.token)
+  join unnest($1::uuid[], $2::bigint[], $3::text[]) a(id, token, data) on l.id between a.id and a.id and l.token = a.token)
 select seedcore.tell()
 """
 
@@ -180,7 +180,7 @@ with again as materialized (
   select * from unnest($1::uuid[], $2::bigint[], $3::float8[], $4::text[], $5::text[])
     as a(id, token, delay_s, error_code, error_message))
 , gone as (
-  delete from seedcore.leases l using again a where l.id = a.id and l.token = a.token
+  delete from seedcore.leases l using again a where l.id between a.id and a.id and l.token = a.token
   returning a.*, l.attempts, l.leased_at)
 , later as (
   insert into seedcore.deferred (id, run_at, attempts)
@@ -199,11 +199,11 @@ select id from gone, told, roused
 RELEASE = """
 with gone as (
   delete from seedcore.leases l using unnest($1::uuid[], $2::bigint[], $3::bool[]) a(id, token, slow)
-  where l.id = a.id and l.token = a.token returning l.id, l.attempts, a.slow)
+  where l.id between a.id and a.id and l.token = a.token returning l.id, l.attempts, a.slow)
 , back as (
   insert into seedcore.ready (id, queue, slow, rank, attempts)
-  select g.id, t.queue, t.slow or g.slow, -t.priority, g.attempts - 1 from gone g join seedcore.tasks t on t.id = g.id
-  returning queue, slow)
+  select g.id, t.queue, t.slow or g.slow, -t.priority, g.attempts - 1 from gone g
+  cross join lateral (select * from seedcore.tasks where id = g.id offset 0) t returning queue, slow)
 , woken as (select count(seedcore.wake(d.queue, d.slow)) from (select distinct queue, slow from back) d)
 select id from gone, woken
 """
@@ -211,7 +211,7 @@ select id from gone, woken
 HOLD = """
 with gone as (
   delete from seedcore.leases l using unnest($1::uuid[], $2::bigint[], $3::text[]) a(id, token, decision)
-  where l.id = a.id and l.token = a.token
+  where l.id between a.id and a.id and l.token = a.token
   returning l.id, l.attempts, a.decision, now() + make_interval(secs => $4::float8) as expires_at)
 , kept as (
   insert into seedcore.held (id, status, attempts, decision, expires_at, on_expiry)
@@ -288,7 +288,7 @@ SPEND = """
 insert into seedcore.usage (id, token, tokens, money)
 select a.id, a.token, a.tokens, a.money
 from unnest($1::uuid[], $2::bigint[], $3::float8[], $4::float8[]) a(id, token, tokens, money)
-join seedcore.leases l on l.id = a.id and l.token = a.token
+join seedcore.leases l on l.id between a.id and a.id and l.token = a.token
 on conflict (id, token) do nothing
 """
 
@@ -306,7 +306,9 @@ with due as (
   delete from seedcore.deferred where ctid = any(array(
     select ctid from seedcore.deferred where run_at <= now() order by run_at limit $1 for update skip locked))
   returning id, attempts)
-, seen as (select d.*, t.queue, t.slow, t.priority, t.limit_key from due d join seedcore.tasks t on t.id = d.id)
+, seen as (
+  select d.*, t.queue, t.slow, t.priority, t.limit_key
+  from due d cross join lateral (select * from seedcore.tasks where id = d.id offset 0) t)
 , moved as (
   insert into seedcore.ready (id, queue, slow, rank, attempts)
   select id, queue, slow, -priority, attempts from seen where limit_key is null returning queue, slow)
