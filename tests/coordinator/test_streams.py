@@ -1,6 +1,7 @@
 """Live valves: learning, alarms with hysteresis, what goes unseen, and what outlives the process."""
 
 import asyncio
+import time
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from seedcore.coordinator.features import OUTCOME_COLUMNS, TASK_COLUMNS
 from seedcore.coordinator.recipes import in_force
 from seedcore.coordinator.schemas import StreamRows
 from seedcore.coordinator.streams import MAX_STREAMS, Streams
-from seedcore.coordinator.tending import Tending
+from seedcore.coordinator.tending import ADOPTING, Tending
 from seedcore.coordinator.valve import Valve
 from seedcore.coordinator.valve_store import load, save
 from seedcore.coordinator.watch import CALM, RECENT, REFERENCE, Watch
@@ -192,6 +193,30 @@ async def test_a_lasting_change_that_goes_well_becomes_normal_and_one_that_does_
     assert (work.state, work.adopted) == (state, int(state == "closed"))
     work.observe(rows(99, 300, TASK_COLUMNS, 1.5))
     assert work.state == state
+    await database.aclose()
+
+
+async def test_streams_that_never_stop_changing_take_turns_and_a_small_share_of_the_time(pg_settings):
+    database, streams = Database(pg_settings), Streams()
+    tending = Tending(streams, database, arl0=1_000)
+    await tending.round()
+
+    async def change(n):
+        for name in ("a", "b"):
+            for part in range(11):
+                lasting = rows(100 * n + part, 100, TASK_COLUMNS, 1.5 * n).tolist()
+                streams.take([StreamRows(type=name, seen=100, tasks=lasting, outcomes=outcomes(100, 0.9))])
+        await tending.round()
+        return [streams.get(name).work.adopted for name in ("a", "b")]
+
+    assert await change(0) == [0, 0]
+    began = time.monotonic()
+    assert await change(1) == [1, 0]
+    assert await change(2) == [1, 0], "the next one waits until learning was a small share of the time"
+    assert tending._adopt_at > time.monotonic()
+    assert tending._adopt_at < began + (time.monotonic() - began) * (1 + 1 / ADOPTING)
+    tending._adopt_at = time.monotonic()
+    assert await change(3) == [1, 1]
     await database.aclose()
 
 

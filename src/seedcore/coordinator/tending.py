@@ -17,12 +17,16 @@ from seedcore.utils.logs import get_logger
 
 ROUND_S, SAVE_S, RECIPES_S = 1.0, 5.0, 2.0
 
+ADOPTING = 0.05
+"""Most of a processor that learning lasting changes may take: a stream may never stop changing."""
+
 
 class Tending:
     """Keeps `streams`; the heavy parts run in threads.
 
     A valve that stays open because the change lasts learns it as the new normal by itself, once REFERENCE observations
-    came since it opened and they go well: at least the share `least` of them succeeds.
+    came since it opened and they go well: at least the share `least` of them succeeds. All of that takes at most the share
+    ADOPTING of a processor.
     """
 
     def __init__(
@@ -33,7 +37,8 @@ class Tending:
         self._log = get_logger("seedcore.coordinator")
         self._saved_at = time.monotonic()
         self._recipes: dict[str, bool] = {}
-        self._recipes_at = float("-inf")
+        self._recipes_at = self._adopt_at = float("-inf")
+        self._adopted: dict[str, float] = {}
         self.several: frozenset[str] = frozenset()
         """Types for which a recipe of several steps is in force."""
         self.failing: str | None = None
@@ -62,15 +67,31 @@ class Tending:
             self._streams.restore(await load(self._database))
         await self._look_up_recipes()
         for stream in self._streams.all():
-            for name, watch in stream.watches.items():
+            for watch in stream.watches.values():
                 if watch.due:
                     await self._learn(stream, watch, watch.learn_from()[-REFERENCE:])
-                elif watch.lasting and self._mastered(stream):
-                    await self._learn(stream, watch, watch.learn_change())
-                    watch.adopted += 1
-                    self._log.info("a change is the new normal", stream=stream.name, watch=name)
+        if time.monotonic() >= self._adopt_at:
+            await self._adopt()
         if time.monotonic() - self._saved_at >= SAVE_S:
             await self.save()
+
+    async def _adopt(self) -> None:
+        """Learn a stream's lasting change as the new normal; of several that wait, the one that did longest ago."""
+        waiting = [
+            stream
+            for stream in self._streams.all()
+            if any(watch.lasting for watch in stream.watches.values()) and self._mastered(stream)
+        ]
+        if not waiting:
+            return
+        stream, began = min(waiting, key=lambda s: self._adopted.get(s.name, 0.0)), time.monotonic()
+        for name, watch in stream.watches.items():
+            if watch.lasting:
+                await self._learn(stream, watch, watch.learn_change())
+                watch.adopted += 1
+                self._log.info("a change is the new normal", stream=stream.name, watch=name)
+        self._adopted[stream.name] = now = time.monotonic()
+        self._adopt_at = now + (now - began) / ADOPTING
 
     async def _learn(self, stream: Stream, watch: Watch, rows: Any) -> None:
         watch.calibrated(await asyncio.to_thread(Valve.calibrate, rows, budget(self._arl0)))

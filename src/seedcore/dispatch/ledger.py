@@ -82,7 +82,9 @@ class Ledger:
             told.add(expected, completion.seconds, completion.ok)
 
     def _watch(self, stream: tuple[str | None, str], completion: Completion) -> None:
-        watched = self._feedback.watched.setdefault(stream, Watched())
+        watched = self._feedback.watched.get(stream)
+        if watched is None:
+            watched = self._feedback.watched[stream] = Watched()
         watched.seen += 1
         if len(watched.rows) < OUTCOMES:
             error = None if completion.ok else completion.error_code or "failed"

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from seedcore.energy.sums import Expected, Sums
 from seedcore.skills.calls import Call, Completion
@@ -17,8 +17,7 @@ class HostLostError(Exception):
     """The host ended while calls were running: it is not known which of them took effect."""
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(NamedTuple):
     """What the Coordinator decided for one task; `route` is None when no agent can take it just now.
 
     `timeout_s` is the skill's own, and so is `hold_s`: how long a task that is held waits for a person.

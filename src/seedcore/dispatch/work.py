@@ -4,7 +4,6 @@ import asyncio
 import json
 import random
 from collections.abc import Awaitable, Coroutine, Iterable, Sequence
-from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
@@ -354,7 +353,7 @@ def _told_why(lease: Lease, decision: Decision) -> Decision:
     if lease.unplanned is None:
         return decision
     rule, reason = lease.unplanned
-    return replace(decision, rule=rule, reason=f"{reason}; {decision.reason}")
+    return decision._replace(rule=rule, reason=f"{reason}; {decision.reason}")
 
 
 def _text(decision: Decision) -> str:

@@ -14,6 +14,10 @@ from seedcore.skills.calls import HANDED_BACK, Call, Completion
 from seedcore.utils.background import BackgroundLoop
 
 
+GATHER_LEAST, GATHER_S = 50, 0.005
+"""Of batches with so many calls left completions wait that long for others."""
+
+
 class _Stream:
     """One batch on its way. `done` is filled in the skills' loop and emptied in the other."""
 
@@ -81,6 +85,9 @@ class Desk:
         try:
             while left and not (stream.closed and not stream.done):
                 await stream.some.wait()
+                if left >= GATHER_LEAST and not stream.closed:
+                    # What crosses to the reader costs more than most skills: a moment later it is fewer, larger chunks.
+                    await asyncio.sleep(GATHER_S)
                 stream.some.clear()
                 if chunk := stream.take():
                     left -= len(chunk)
