@@ -54,10 +54,11 @@ class Escalating(Searching):
     def __init__(self, error: Exception | None = None) -> None:
         super().__init__()
         self.error = error
-        self.unplanned = 0
+        self.unplanned = self.questions = 0
 
     async def decide(self, tasks: Any, feedback: Any) -> list[Decision]:
         self.unplanned += feedback.unplanned
+        self.questions += 1
         return [FAST if t.direct else Decision("plan", "valve_open", "shifted") for t in tasks]
 
     async def plan(self, ask: PlanAsk) -> dict[str, Any]:
@@ -155,6 +156,21 @@ async def test_a_task_whose_plan_is_its_own_skill_runs_as_it_is_and_is_asked_for
     assert (record.decision["route"], record.decision["rule"]) == ("fast", "valve_open")
     assert "the cheapest plan is the skill itself" in record.decision["reason"]
     assert await steps(world, task_id) == []
+
+
+async def test_tasks_known_to_be_their_own_plan_run_in_one_question_and_never_take_the_slow_lane(world: World):
+    brain, machines = Escalating(), hosts()
+    async with world.dispatcher(brain, machines) as dispatcher:
+        (first,) = await summaries(world, 1, text="first", sentences=1)
+        await world.until(first, "completed")
+        before = brain.questions
+        ids = await summaries(world, 200, text="a b", sentences=1)
+        records = [await world.until(task_id, "completed") for task_id in ids]
+        status = dispatcher.status()
+    assert len(brain.asked) == 1
+    assert brain.questions - before <= 10, "one to plan them and one to run them, for each claim"
+    assert status["released"] == 0
+    assert {r.decision["rule"] for r in records} == {"valve_open"}
 
 
 async def test_a_task_that_lacks_what_its_skill_needs_is_planned_and_its_steps_are_not_planned_again(world: World):

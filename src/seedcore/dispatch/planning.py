@@ -77,6 +77,12 @@ class Planner:
         self._lock = asyncio.Lock()
         self._log = get_logger("seedcore.dispatch.planning")
 
+    def is_itself(self, lease: Lease) -> bool:
+        """Whether a task is known to be its own plan, from others that look like it."""
+        if self._skills is None or not self._themselves or lease.type == GOAL:
+            return False
+        return signature_of(self._wanted(lease), self._skills.digest) in self._themselves
+
     async def make(self, lease: Lease, decision: Decision) -> Made | None:
         """A valid plan: the recipe's when there is one, else one that the Cognitive service makes.
 

@@ -86,6 +86,7 @@ class Work:
             return
         by_host: dict[str, list[tuple[Call, Held]]] = {}
         put_off: list[Lease] = []
+        themselves: list[tuple[Held, str, str]] = []
         for lease, decision in zip(batch, decisions, strict=True):
             held = self._ledger.held.get(lease.id)
             if held is None:
@@ -94,8 +95,11 @@ class Work:
                 self._ledger.begin(lease.id, _told_why(lease, decision))
                 call = self._call(lease, decision.agent, params.get(lease.id, lease.params))
                 by_host.setdefault(decision.host, []).append((call, held))
+            elif decision.route == "plan" and self._planner.is_itself(lease):
+                themselves.append((held, *_itself(decision)))
             else:
                 self._not_fast(lease, decision, put_off)
+        self._run_directly(themselves)
         for host, calls in by_host.items():
             self.start(self._run_on(host, calls))
         if put_off:
@@ -311,7 +315,7 @@ class Work:
             self._no_plan(held, "plan_unusable", f"{type(error).__name__}: {error}")
             return
         if made is None:
-            self._run_directly(held, decision.rule, f"{decision.reason}; the cheapest plan is the skill itself")
+            self._run_directly([(held, *_itself(decision))])
         else:
             await self._store_plan(held, made)
 
@@ -321,12 +325,17 @@ class Work:
             self.again_or_fail(held, code, message, again=again)
         else:
             self._ledger.unplanned()
-            self._run_directly(held, "no_plan", f"no plan ({code}): {_kept(mask(message), MAX_REASON)}")
+            self._run_directly([(held, "no_plan", f"no plan ({code}): {_kept(mask(message), MAX_REASON)}")])
 
-    def _run_directly(self, held: Held, rule: str, reason: str) -> None:
-        if self._ledger.held.get(held.lease.id) is held:
-            held.lease.unplanned, held.decision = (rule, reason), None
-            self.take([held.lease])
+    def _run_directly(self, tasks: Iterable[tuple[Held, str, str]]) -> None:
+        """Ask again for tasks that run without a plan, with rule and reason of that: one question for all of them."""
+        batch = []
+        for held, rule, reason in tasks:
+            if self._ledger.held.get(held.lease.id) is held:
+                held.lease.unplanned, held.decision = (rule, reason), None
+                batch.append(held.lease)
+        if batch:
+            self.take(batch)
 
     async def _store_plan(self, held: Held, made: Made) -> None:
         held.decision = made.decision
@@ -347,6 +356,10 @@ class Work:
 
 def _usage(completion: Completion) -> Usage | None:
     return None if completion.usage is None else Usage(*completion.usage)
+
+
+def _itself(decision: Decision) -> tuple[str, str]:
+    return decision.rule, f"{decision.reason}; the cheapest plan is the skill itself"
 
 
 def _told_why(lease: Lease, decision: Decision) -> Decision:

@@ -13,7 +13,6 @@ from seedcore.organism.strands import Job
 from seedcore.skills.calls import HANDED_BACK, Call, Completion
 from seedcore.utils.background import BackgroundLoop
 
-
 GATHER_LEAST, GATHER_S = 50, 0.005
 """Of batches with so many calls left completions wait that long for others."""
 

@@ -16,7 +16,9 @@ _LEAST_STEPS = 500
 _ALARMS = 100
 
 
-RAISE, MOST_RAISED = 1.25, 30.0
+RAISE, MOST_POWER = 1.25, 16
+"""Thresholds are raised in steps of a quarter, 35-fold at most."""
+
 DOUBT = 3.0
 """How many times too often a rehearsal may alarm: from one reference it errs that much either way."""
 
@@ -52,12 +54,27 @@ def rehearse(residuals: Floats, cusums: Cusums, arl0: float, rng: np.random.Gene
         reference, stream = residuals[_blocks(n, n, rng)], residuals[_blocks(n, steps, rng)]
         for j in range(channels):
             scores[:, j, k] = Ranks.of(reference[:, j], rng).scores(stream[:, j])
-    played, raised = steps * _STREAMS, 1.0
-    while True:
-        alarms = _alarms(scores, cusums, raised)
-        if alarms * arl0 <= DOUBT * played or alarms <= DOUBT or raised >= MOST_RAISED:
-            return Rehearsal(played, alarms, raised)
-        raised *= RAISE
+    played = steps * _STREAMS
+
+    def at(power: int) -> Rehearsal:
+        return Rehearsal(played, _alarms(scores, cusums, RAISE**power), RAISE**power)
+
+    def far_too_many(seen: Rehearsal) -> bool:
+        return seen.alarms > DOUBT and seen.alarms * arl0 > DOUBT * played
+
+    seen = at(0)
+    if not far_too_many(seen):
+        return seen
+    # The higher the thresholds, the fewer alarms: the lowest power that is enough, by bisection.
+    too_low, enough, seen = 0, MOST_POWER, at(MOST_POWER)
+    while enough - too_low > 1:
+        middle = (too_low + enough) // 2
+        tried = at(middle)
+        if far_too_many(tried):
+            too_low = middle
+        else:
+            enough, seen = middle, tried
+    return seen
 
 
 def _alarms(scores: npt.NDArray[np.float32], cusums: Cusums, raised: float) -> int:
