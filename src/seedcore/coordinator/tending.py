@@ -25,8 +25,8 @@ class Tending:
     """Keeps `streams`; the heavy parts run in threads.
 
     A valve that stays open because the change lasts learns it as the new normal by itself, once REFERENCE observations
-    came since it opened and they go well: at least the share `least` of them succeeds. All of that takes at most the share
-    ADOPTING of a processor.
+    came since it opened and they go well: at least the share `least` of them succeeds. All of that takes at most
+    the share ADOPTING of a processor.
     """
 
     def __init__(

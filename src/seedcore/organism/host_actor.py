@@ -22,6 +22,7 @@ from seedcore.settings import get_settings
 from seedcore.skills.calls import Call, Columns, Completion, calls_of, to_columns
 from seedcore.skills.registry import SkillRegistry
 from seedcore.stores.postgres import Database
+from seedcore.utils import collector
 from seedcore.utils.background import BackgroundLoop
 from seedcore.utils.logs import configure_logs, get_logger
 from seedcore.utils.ray_utils import refuse_embedded_on_many_nodes
@@ -77,6 +78,7 @@ class AgentHost:
         )
         self._background.start(self._watchdog.watch())
         self._background.start(self._report())
+        collector.settle()
 
     # -- calls ---------------------------------------------------------------------------------------------
 
