@@ -4,7 +4,6 @@ import asyncio
 import json
 import time
 from collections import Counter
-from dataclasses import replace
 from uuid import UUID, uuid4
 
 import pytest
@@ -357,7 +356,7 @@ async def test_a_silent_host_is_given_up_after_the_skills_own_timeout(world: Wor
             await forever.wait()
         return good(call)
 
-    patient = replace(FAST, timeout_s=0.2)
+    patient = FAST._replace(timeout_s=0.2)
     async with world.dispatcher(ScriptedBrain(decision=patient), ScriptedHosts(behave)):
         (task_id,) = await world.submit(1)
         assert (await world.until(task_id, "completed")).attempts == 2
