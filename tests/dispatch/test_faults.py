@@ -130,7 +130,8 @@ async def test_without_a_free_connection_it_waits_and_goes_on(own_world: World, 
     theirs = "select {} from pg_stat_activity where application_name in ('dispatcher', 'test')"
     hosts = ScriptedHosts(briefly)
     async with own_world.dispatcher(ScriptedBrain(), hosts, lease_s=30.0, dispatcher_room=20) as dispatcher:
-        ids = await own_world.submit(*range(400))
+        # More than can be done while the connections are eaten.
+        ids = await own_world.submit(*range(1000))
         await until(lambda: dispatcher.status()["completed"] >= 20, "work to go on")
         await eat()
         async with asyncio.timeout(20):
