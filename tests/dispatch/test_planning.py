@@ -1,5 +1,6 @@
 """Goals through a dispatcher: what a failed step brings about, what the budget allows, and recipes."""
 
+import asyncio
 import json
 from typing import Any
 from uuid import UUID
@@ -171,6 +172,24 @@ async def test_tasks_known_to_be_their_own_plan_run_in_one_question_and_never_ta
     assert brain.questions - before <= 10, "one to plan them and one to run them, for each claim"
     assert status["released"] == 0
     assert {r.decision["rule"] for r in records} == {"valve_open"}
+
+
+async def test_params_that_no_planner_can_read_break_no_batch(world: World):
+    deep = "[" * 2000 + "]" * 2000
+    brain, machines = Escalating(), hosts()
+    async with world.dispatcher(brain, machines):
+        (first,) = await summaries(world, 1, text="a b")
+        await world.until(first, "completed")
+        tasks = [NewTask("text.summarize", f'{{"text": {text}}}') for text in ('"a b"', deep, '"c d"')]
+        async with world.database.connection() as connection:
+            ids = [item.id for item in await submit(connection, tasks)]
+        for task_id in (ids[0], ids[2]):
+            assert (await world.until(task_id, "completed")).decision["rule"] == "valve_open"
+        rule = "select decision->>'rule' from seedcore.finished where id = $1"
+        async with asyncio.timeout(20), world.database.connection() as connection:
+            while (found := await connection.fetchval(rule, ids[1])) is None:
+                await asyncio.sleep(0.05)
+    assert found == "no_plan"
 
 
 async def test_a_task_that_lacks_what_its_skill_needs_is_planned_and_its_steps_are_not_planned_again(world: World):

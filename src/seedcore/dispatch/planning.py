@@ -81,7 +81,11 @@ class Planner:
         """Whether a task is known to be its own plan, from others that look like it."""
         if self._skills is None or not self._themselves or lease.type == GOAL:
             return False
-        return signature_of(self._wanted(lease), self._skills.digest) in self._themselves
+        try:
+            return signature_of(self._wanted(lease), self._skills.digest) in self._themselves
+        except (ValueError, TypeError, AttributeError, RecursionError):
+            # Nothing is known of what cannot be read: `make` says what is wrong with it, and no other task suffers.
+            return False
 
     async def make(self, lease: Lease, decision: Decision) -> Made | None:
         """A valid plan: the recipe's when there is one, else one that the Cognitive service makes.
