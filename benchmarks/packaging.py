@@ -41,6 +41,7 @@ PORTS = (6380, 10001, 8265, 8000, 8080, 8404, 9101)
 ORGANS = "organs:\n  utility: {agents: 12, hosts: 3}\n  ml: {agents: 2, hosts: 1}\n"
 APPLICATIONS = ("", "/ml", "/cognitive", "/pipeline", "/state", "/energy", "/organism")
 DEADLINE_S = 300.0
+OBJECT_STORE = "200000000"
 
 
 def main() -> int:
@@ -115,7 +116,7 @@ class Run:
             "head",
             None,
             [str(ROOT / "docker/start-ray-with-serve.sh")],
-            head | {"RAY_OBJECT_STORE_MEMORY": "200000000"},
+            head | {"RAY_OBJECT_STORE_MEMORY": OBJECT_STORE},
         )
         self._until(
             "the head listens on 6380 and 10001", lambda: all(_listens(HEAD_IP, port) for port in (6380, 10001))
@@ -210,14 +211,14 @@ class Run:
     def _start_worker(self, name: str) -> None:
         """The command of `ray-worker-remote`, with the variables that sc-cmd.sh sets."""
         service = yaml.safe_load((ROOT / "docker/ray-workers.yml").read_text())["services"]["ray-worker-remote"]
-        given = {"HEAD_IP": HEAD_IP, "WORKER_IP": ADDRESSES[name]}
+        given = {"HEAD_IP": HEAD_IP, "WORKER_IP": ADDRESSES[name], "RAY_OBJECT_STORE_MEMORY": OBJECT_STORE}
         text = [
             re.sub(r"\$\{(\w+)(?::-([^}]*))?\}", lambda m: given.get(m[1], m[2] or ""), part)
             for part in service["command"]
         ]
         said = {k: re.sub(r"\$\{(\w+):-([^}]*)\}", r"\2", v) for k, v in service["environment"].items()}
         own = {k: v for k, v in said.items() if not k.startswith("RAY_AUTH")}
-        self._start(name, name, [*text, "--object-store-memory=200000000"], own)
+        self._start(name, name, text, own)
 
     def _keep_workers(self) -> None:
         """What `restart: unless-stopped` does."""

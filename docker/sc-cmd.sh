@@ -12,7 +12,7 @@ usage() {
     cat << 'END'
 Usage: ./docker/sc-cmd.sh COMMAND
   up [N]           start everything, with N workers (default 1); the first time docker/.env is made
-  down             stop everything; volumes stay
+  down             stop everything; what was stored stays
   restart          start head, workers, API and bootstrap anew, in this order; no task is lost
   upgrade          build the image, migrate, restart, and end the migration once nothing old runs
   status           containers, and the nodes of the Ray cluster
@@ -20,7 +20,8 @@ Usage: ./docker/sc-cmd.sh COMMAND
   scale N          N local workers
   up-worker [N]    on another host: N workers that join the head at HEAD_IP_OVERRIDE (or the one fixed in this script)
   down-worker      on that host: stop them
-Variables: RAY_WORKER_CPUS, HEAD_IP_OVERRIDE, WORKER_IP, SEEDCORE_BIND, HEAD_ON_HOST=1 (docker/head-on-host.yml)
+Variables: RAY_WORKER_CPUS, HEAD_IP_OVERRIDE, WORKER_IP, SEEDCORE_BIND, HEAD_ON_HOST=1 (docker/head-on-host.yml),
+  SC_UP_TIMEOUT_S (1200), how long up, restart and upgrade wait
 END
 }
 
@@ -60,23 +61,85 @@ compose() {
     docker compose "${files[@]}" -p "$project" "$@"
 }
 
+# Lines about this project's containers: containers FORMAT [FURTHER OPTIONS OF docker ps]
+containers() { docker ps --filter "label=com.docker.compose.project=$project" --format "$1" "${@:2}"; }
+
+# The services with running containers of these states of health, with the number where it is not one.
+services() {
+    local state filters=()
+    for state in "$@"; do filters+=(--filter "health=$state"); done
+    containers '{{.Label "com.docker.compose.service"}}' "${filters[@]}" | sort | uniq -c \
+        | awk '{printf "%s%s%s", (NR > 1 ? ", " : ""), $2, ($1 > 1 ? " x" $1 : "")}'
+}
+
 workers_now() { compose ps -q ray-worker | grep -c . || true; }
+
+# Compose takes a container away but leaves the volume of its /tmp: the workers above N go here, volume and all.
+remove_workers_above() {
+    local names
+    mapfile -t names < <(containers '{{.Names}}' -a --filter label=com.docker.compose.service=ray-worker | sort -V)
+    [ "${#names[@]}" -gt "$1" ] || return 0
+    docker stop "${names[@]:$1}" > /dev/null
+    docker rm -v "${names[@]:$1}" > /dev/null
+}
 
 # Only ray-worker: the rest is left alone, and remote workers are not started by accident.
 scale_workers() {
     local workers
     workers=$(count "${1:-}")
+    remove_workers_above "$workers"
     compose up -d --no-deps --scale "ray-worker=$workers" ray-worker
+}
+
+# Runs a `compose up` again as long as containers are still starting or not yet well: Compose gives up at the first one that
+# is called unhealthy, and on a slow machine that one is well a moment later.
+until_up() {
+    local last=$((SECONDS + ${SC_UP_TIMEOUT_S:-1200})) status waiting
+    while true; do
+        status=0
+        compose "$@" || status=$?
+        [ "$status" -ne 0 ] || return 0
+        waiting=$(services starting unhealthy)
+        # Anything else, such as a port that is taken, does not go away by waiting.
+        [ -n "$waiting" ] || return "$status"
+        if [ "$SECONDS" -ge "$last" ]; then
+            echo "sc-cmd: not up: $waiting; see \`./docker/sc-cmd.sh logs\`, or wait longer with SC_UP_TIMEOUT_S" >&2
+            return "$status"
+        fi
+        echo "sc-cmd: not up yet: $waiting; waiting on" >&2
+        sleep 5
+    done
+}
+
+# The bootstrap is healthy once organs and dispatchers are up and a task went through.
+wait_until_up() {
+    until_up up -d --wait --wait-timeout 300 --no-recreate --no-deps bootstrap seedcore-api
+}
+
+# The last line: what runs, and where it answers.
+say_what_is_up() {
+    local bind=${SEEDCORE_BIND:-127.0.0.1} others
+    others=$(services starting unhealthy)
+    echo "sc-cmd: up: $(services healthy none)${others:+; not yet: $others};" \
+        "a task went through; SeedCore: http://$bind:8000, API: http://$bind:8002"
 }
 
 up() {
     local workers
     workers=$(count "${1:-1}")
     ensure_env
-    compose --profile obs up -d --scale "ray-worker=$workers"
-    # Compose keeps depends_on's conditions; this waits for the rest: the organs, the dispatchers and a task that went through.
-    compose up -d --wait --wait-timeout 300 --no-recreate --no-deps bootstrap seedcore-api
-    status
+    remove_workers_above "$workers"
+    # Compose keeps depends_on's conditions; what nothing depends on is waited for after it.
+    until_up --profile obs up -d --scale "ray-worker=$workers"
+    wait_until_up
+    status || echo "sc-cmd: the head did not say which nodes there are" >&2
+    say_what_is_up
+}
+
+# The volumes with names stay; those of /tmp would stay, too, and nothing would ever use them again.
+down() {
+    compose --profile obs rm -fsv
+    compose --profile obs down
 }
 
 restart() {
@@ -84,9 +147,11 @@ restart() {
     workers=$(workers_now)
     # Workers belong to the head that they joined; the bootstrap makes organs and dispatchers on the new one.
     compose stop bootstrap ray-worker
-    compose up -d --no-deps --force-recreate --wait --wait-timeout 300 ray-head
+    compose up -d --no-deps --force-recreate ray-head
+    until_up up -d --no-deps --no-recreate --wait --wait-timeout 300 ray-head
     compose up -d --no-deps --force-recreate --scale "ray-worker=$workers" ray-worker seedcore-api bootstrap
-    compose up -d --wait --wait-timeout 300 --no-recreate --no-deps bootstrap seedcore-api
+    wait_until_up
+    say_what_is_up
 }
 
 upgrade() {
@@ -141,7 +206,9 @@ up_worker() {
 down_worker() {
     local name
     docker compose ls -q | { grep "^$project-remote-" || true; } | while IFS= read -r name; do
-        remote "${name#"$project-remote-"}" down
+        name=${name#"$project-remote-"}
+        remote "$name" rm -fsv
+        remote "$name" down
     done
 }
 
@@ -149,7 +216,7 @@ command=${1:-help}
 shift || true
 case $command in
     up) up "$@" ;;
-    down) compose --profile obs down ;;
+    down) down ;;
     restart) restart ;;
     upgrade) upgrade ;;
     status) status ;;

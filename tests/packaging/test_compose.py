@@ -3,13 +3,18 @@
 import importlib.resources
 import json
 import re
+from pathlib import Path
 from typing import Any
 
 import jsonschema
 import pytest
+import ray
 import yaml
 from jsonschema.protocols import Validator
+from ray._private.services import determine_plasma_store_config
+from ray._private.utils import resolve_object_store_memory
 
+from seedcore.settings import Settings
 from tests.packaging.files import DOCKER, IMAGE, NAMES, PORTS, compose, defaults, env_file
 
 FILES = ["docker-compose.yml", "ray-workers.yml", "head-on-host.yml"]
@@ -85,6 +90,56 @@ def test_workers_join_as_the_seeds_say(services: dict[str, Any]):
         f"--max-worker-port=${{RAY_MAX_WORKER_PORT:-{PORTS['max_worker']}}}",
     ):
         assert option in remote["command"]
+
+
+RAY_NODES = ["ray-head", "ray-worker", "ray-worker-remote"]
+
+
+def size(text: str) -> int:
+    """Bytes of what Compose reads as a size."""
+    number, unit = re.fullmatch(r"(\d+)([kmg]?)b?", defaults(text).lower()).groups()  # type: ignore[union-attr]
+    return int(number) << {"": 0, "k": 10, "m": 20, "g": 30}[unit]
+
+
+def object_store(service: dict[str, Any]) -> int:
+    """What the head's script is given, or a worker's own command says."""
+    options = [part.partition("=")[2] for part in service["command"] if part.startswith("--object-store-memory=")]
+    (given,) = options or [service["environment"]["RAY_OBJECT_STORE_MEMORY"]]
+    return int(defaults(given))
+
+
+@pytest.mark.parametrize("name", RAY_NODES)
+def test_ray_keeps_its_objects_in_shared_memory(
+    name: str, services: dict[str, Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    """Ray itself decides, by the file's own numbers; by default it would take 30 % of the memory, which is more."""
+    shm, memory = size(services[name]["shm_size"]), size(services[name]["mem_limit"])
+    monkeypatch.setattr(ray._private.utils, "get_shared_memory_bytes", lambda: shm)
+    monkeypatch.setattr(ray._common.utils, "get_system_memory", lambda: memory)
+    assert determine_plasma_store_config(object_store(services[name]), str(tmp_path))[0] == "/dev/shm"
+    by_default = resolve_object_store_memory(memory)
+    assert determine_plasma_store_config(by_default, str(tmp_path))[0] == str(tmp_path), "then it need not be given"
+    assert shm < memory / 2, "shared memory counts as the container's"
+
+
+@pytest.mark.parametrize("name", RAY_NODES)
+def test_the_number_of_open_files_can_be_lowered_to_what_an_engine_allows(name: str, services: dict[str, Any]):
+    limits = services[name]["ulimits"]["nofile"]
+    assert limits == {"soft": "${RAY_NOFILE:-65536}", "hard": "${RAY_NOFILE:-65536}"}
+
+
+def test_a_start_that_takes_as_long_as_it_may_is_not_called_unhealthy(services: dict[str, Any]):
+    """Each start period outlasts what the container itself waits for; three times, since a slow start is no failure."""
+    periods = {
+        name: int(s["healthcheck"].get("start_period", "0s").removesuffix("s"))
+        for name, s in services.items()
+        if "healthcheck" in s
+    }
+    patience = Settings.model_fields["bootstrap_timeout_s"].default
+    assert periods["ray-head"] >= 3 * patience
+    assert periods["bootstrap"] >= 3 * patience
+    # Before its first answer: imports, and Ray's own 30 s for a node.
+    assert min(periods["seedcore-api"], periods["ray-worker"], periods["ray-worker-remote"]) >= 300
 
 
 @pytest.mark.parametrize("name", ["ray-head", "ray-worker", "ray-worker-remote", "seedcore-api", "bootstrap"])

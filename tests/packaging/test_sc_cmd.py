@@ -3,6 +3,7 @@
 import os
 import re
 import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -10,12 +11,22 @@ import pytest
 from tests.packaging.files import DOCKER, PORTS, env_file
 from tests.packaging.stand_ins import StandIns
 
+WORKERS = [f"seedcore-ray-worker-{n}" for n in (10, 9, 1)]
+ANSWER = f"""
+case "$*" in
+    *" ps -q ray-worker") printf "a\\nb\\nc\\n" ;;
+    *"service=ray-worker") printf "%s\\n" {" ".join(WORKERS)} ;;
+    *"health=healthy"*) printf "ray-worker\\nray-head\\nray-worker\\n" ;;
+esac
+"""
+
 
 @pytest.fixture
 def docker(tmp_path: Path, stand_ins: StandIns) -> StandIns:
-    """A copy of docker/, so that .env is the test's own; three workers run."""
+    """A copy of docker/, so that .env is the test's own; three workers run, and all is well."""
     shutil.copytree(DOCKER, tmp_path / "docker", ignore=shutil.ignore_patterns(".env"))
-    stand_ins.add("docker", answer='case "$*" in *" ps -q ray-worker") printf "a\\nb\\nc\\n";; esac')
+    stand_ins.add("docker", answer=ANSWER)
+    stand_ins.add("sleep")
     stand_ins.add("ip", answer='echo "172.31.17.143 via 10.0.0.1 dev eth0 src 10.0.0.7 uid 0"', record=False)
     return stand_ins
 
@@ -27,7 +38,9 @@ def sc(docker: StandIns, *arguments: str, **variables: str) -> list[str]:
     assert done.returncode == 0, done.stderr
     base = f"docker compose -f {folder}/docker-compose.yml -f {folder}/ray-workers.yml -p seedcore "
     calls = [call.replace(base, "") for call in docker.calls()]
-    return [call.replace(f"{folder}/", "") for call in calls]
+    calls = [call.replace(f"{folder}/", "").replace(CONTAINERS, "containers ") for call in calls]
+    # What it only looks at, to say it.
+    return [call for call in calls if not call.startswith("containers ")]
 
 
 def refused(docker: StandIns, *arguments: str) -> str:
@@ -38,11 +51,53 @@ def refused(docker: StandIns, *arguments: str) -> str:
 
 
 STATUS = ["ps", f"exec -T ray-head ray status --address=127.0.0.1:{PORTS['gcs']}"]
+CONTAINERS = "docker ps --filter label=com.docker.compose.project=seedcore --format "
 WAIT = "up -d --wait --wait-timeout 300 --no-recreate --no-deps bootstrap seedcore-api"
 
 
 def test_up_starts_everything_with_n_workers(docker: StandIns):
     assert sc(docker, "up", "3") == ["--profile obs up -d --scale ray-worker=3", WAIT, *STATUS]
+
+
+def up(docker: StandIns, **variables: str) -> "subprocess.CompletedProcess[str]":
+    return docker.run(docker.folder.parent / "docker" / "sc-cmd.sh", "up", **variables)
+
+
+def test_the_last_line_of_up_says_what_is_up_and_where(docker: StandIns):
+    done = up(docker, SEEDCORE_BIND="10.0.0.7")
+    assert done.stdout.splitlines()[-1] == (
+        "sc-cmd: up: ray-head, ray-worker x2; a task went through; SeedCore: http://10.0.0.7:8000, API: http://10.0.0.7:8002"
+    )
+
+
+@pytest.mark.parametrize("which", ["--scale ray-worker=1", "--wait --wait-timeout"])
+def test_up_waits_again_while_something_still_starts(docker: StandIns, tmp_path: Path, which: str):
+    """Docker calls a slow start unhealthy, and Compose ends there; half a minute later all is well."""
+    slow = f"""
+case "$*" in
+    *"{which}"*) echo >> {tmp_path}/n; [ "$(wc -l < {tmp_path}/n)" -gt 2 ] || exit 1 ;;
+    *health=unhealthy*) [ "$(wc -l < {tmp_path}/n)" -gt 2 ] || echo seedcore-api ;;
+esac
+"""
+    docker.add("docker", answer=ANSWER + slow)
+    done = up(docker)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("sc-cmd: not up yet: seedcore-api; waiting on") == 2
+    assert docker.calls().count("sleep 5") == 2
+
+
+def test_what_never_gets_well_ends_up_with_its_name_and_the_setting(docker: StandIns):
+    docker.add("docker", answer='case "$*" in *" --wait "*) exit 1 ;; *health=unhealthy*) echo bootstrap ;; esac')
+    done = up(docker, SC_UP_TIMEOUT_S="0")
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith("sc-cmd: not up: bootstrap; see ")
+    assert "SC_UP_TIMEOUT_S" in done.stderr
+    assert "a task went through" not in done.stdout
+
+
+def test_a_store_that_still_starts_is_not_called_up(docker: StandIns):
+    docker.add("docker", answer='case "$*" in *health=healthy*) echo ray-head ;; *health=starting*) echo neo4j ;; esac')
+    assert "sc-cmd: up: ray-head; not yet: neo4j; a task" in up(docker).stdout
 
 
 def test_the_first_up_makes_an_env_with_secrets_of_its_own(docker: StandIns):
@@ -59,14 +114,22 @@ def test_the_first_up_makes_an_env_with_secrets_of_its_own(docker: StandIns):
 
 def test_scale_touches_local_workers_alone(docker: StandIns):
     assert sc(docker, "scale", "5") == ["up -d --no-deps --scale ray-worker=5 ray-worker"]
-    assert sc(docker, "scale_workers", "0") == ["up -d --no-deps --scale ray-worker=0 ray-worker"]
+    assert sc(docker, "scale_workers", "3") == ["up -d --no-deps --scale ray-worker=3 ray-worker"]
+
+
+@pytest.mark.parametrize("command", ["scale", "up"])
+def test_scaling_down_takes_the_volumes_of_the_highest_workers_with_them(docker: StandIns, command: str):
+    calls = sc(docker, command, "1")
+    assert calls[:2] == [f"docker {verb} seedcore-ray-worker-9 seedcore-ray-worker-10" for verb in ("stop", "rm -v")]
+    assert "--scale ray-worker=1" in calls[2]
 
 
 def test_restart_brings_the_head_first_and_as_many_workers_as_there_were(docker: StandIns):
     assert sc(docker, "restart") == [
         "ps -q ray-worker",
         "stop bootstrap ray-worker",
-        "up -d --no-deps --force-recreate --wait --wait-timeout 300 ray-head",
+        "up -d --no-deps --force-recreate ray-head",
+        "up -d --no-deps --no-recreate --wait --wait-timeout 300 ray-head",
         "up -d --no-deps --force-recreate --scale ray-worker=3 ray-worker seedcore-api bootstrap",
         WAIT,
     ]
@@ -79,8 +142,11 @@ def test_upgrade_migrates_before_the_roll_and_after_it(docker: StandIns):
     assert WAIT in calls[2:-1]
 
 
-def test_down_and_status(docker: StandIns):
-    assert sc(docker, "down") == ["--profile obs down"]
+def test_down_leaves_no_volume_without_a_name(docker: StandIns):
+    assert sc(docker, "down") == ["--profile obs rm -fsv", "--profile obs down"]
+
+
+def test_status(docker: StandIns):
     assert sc(docker, "status") == STATUS
 
 
@@ -126,7 +192,8 @@ def test_remote_workers_need_the_head_s_token(docker: StandIns):
 def test_down_worker_ends_the_remote_projects_alone(docker: StandIns):
     docker.add("docker", answer='[[ "$*" != "compose ls -q" ]] || printf "seedcore\\nseedcore-remote-1\\n"')
     calls = sc(docker, "down-worker")
-    assert calls[1:] == ["docker compose -f ray-workers.yml -p seedcore-remote-1 --profile remote down"]
+    remote_1 = "docker compose -f ray-workers.yml -p seedcore-remote-1 --profile remote"
+    assert calls[1:] == [f"{remote_1} rm -fsv", f"{remote_1} down"]
 
 
 def test_head_on_host_adds_its_file_and_the_address(docker: StandIns):
@@ -147,7 +214,6 @@ def test_an_unknown_command_says_what_there_is(docker: StandIns):
 
 
 def test_a_failing_docker_ends_the_command(docker: StandIns):
-    docker.add("docker", answer="exit 7")
-    done = docker.run(docker.folder.parent / "docker" / "sc-cmd.sh", "up", "1")
-    assert done.returncode == 7
-    assert len(docker.calls()) == 1
+    docker.add("docker", answer='[[ "$*" != *"up -d"* ]] || exit 7')
+    assert up(docker).returncode == 7
+    assert sum("up -d" in call for call in docker.calls()) == 1

@@ -1,8 +1,9 @@
 """The scripts that run inside the image, with ray, serve and python written down instead of run."""
 
+import shutil
 import signal
 import subprocess
-import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,8 @@ from tests.packaging.stand_ins import StandIns
 START = DOCKER / "start-ray-with-serve.sh"
 HEAD = ("GRPC_ENABLE_FORK_SUPPORT", "SEEDCORE_ROLE", "RAY_AUTH_MODE", "RAY_SERVE_ENABLE_HA_PROXY", "RAY_ADDRESS")
 HEAD += ("RAY_SERVE_THROUGHPUT_OPTIMIZED", "RAY_PORT", "RAY_HOST")
+UP, DOWN = '{"ready":true,"organism_initialized":true}', '{"ready":false,"organism_initialized":false}'
+REAL_SLEEP = shutil.which("sleep")
 
 
 def test_the_head_starts_on_the_seeds_ports_and_then_serves(stand_ins: StandIns):
@@ -107,17 +110,61 @@ def test_bootstrap_once_ends_with_its_status(stand_ins: StandIns, status: int):
     assert stand_ins.calls() == ["python -m bootstraps.bootstrap_entry"]
 
 
-def test_bootstrap_goes_on_and_says_whether_the_last_one_went_well(stand_ins: StandIns, tmp_path: Path):
-    done_file = tmp_path / "done"
-    # Well, badly, then a wrong setting, which ends it.
-    count = f'echo >> {tmp_path}/n; n=$(wc -l < {tmp_path}/n); [ "$n" != 2 ] || exit 1; [ "$n" != 3 ] || exit 2'
-    stand_ins.add("python", answer=count)
-    stand_ins.add("sleep", answer=f"ls {done_file} >> {tmp_path}/seen 2>&1 || true")
-    began = time.monotonic()
-    done = stand_ins.run(DOCKER / "bootstrap.sh", BOOTSTRAP_DONE_FILE=str(done_file), BOOTSTRAP_EVERY_S="77")
-    assert done.returncode == 2
-    assert time.monotonic() - began < 30
-    assert stand_ins.calls().count("sleep 77") == 2
-    first, second = (tmp_path / "seen").read_text().splitlines()
-    assert first == str(done_file)
-    assert "No such file" in second
+@pytest.fixture
+def bootstrap(stand_ins: StandIns, tmp_path: Path) -> Callable[..., list[str]]:
+    """Runs the script on runs with these exit statuses, the last of which ends it, and looks at health that answer so.
+
+    Gives what it did, one word a step; a look that nothing is said of finds all well.
+    """
+    for kind in ("runs", "looks"):
+        (tmp_path / kind).mkdir()
+
+    def next_of(kind: str) -> str:
+        folder = tmp_path / kind
+        return f"n=$(ls {folder}/done.* 2> /dev/null | wc -l); touch {folder}/done.$n; {kind}={folder}/$n"
+
+    stand_ins.add("python", answer=f'{next_of("runs")}; exit "$(cat $runs)"')
+    stand_ins.add("wget", answer=f"{next_of('looks')}; [ ! -e $looks ] || {{ cat $looks; exit; }}; echo '{UP}'")
+    stand_ins.add(
+        "sleep", answer=f"[ ! -e {tmp_path}/done ] || echo healthy >> $STAND_IN_CALLS; exec {REAL_SLEEP} 0.05"
+    )
+
+    def run(statuses: list[int], looks: Sequence[str] = (), **variables: str) -> list[str]:
+        for kind, values in (("runs", [*statuses, 2]), ("looks", looks)):
+            for n, value in enumerate(values):
+                (tmp_path / kind / str(n)).write_text(f"{value}\n")
+        done = stand_ins.run(DOCKER / "bootstrap.sh", BOOTSTRAP_DONE_FILE=str(tmp_path / "done"), **variables)
+        assert done.returncode == 2, done.stderr
+        return [call.replace("python -m bootstraps.bootstrap_entry", "run") for call in stand_ins.calls()]
+
+    return run
+
+
+def looked(url: str = "http://127.0.0.1:8000") -> str:
+    return f"wget --tries=1 -T 4 -q -O- --content-on-error {url}/organism/health"
+
+
+def test_a_bootstrap_that_failed_is_tried_again_after_five_seconds(bootstrap: Callable[..., list[str]]):
+    assert bootstrap([1, 1]) == ["run", "sleep 5", "run", "sleep 5", "run"]
+
+
+def test_a_bootstrap_begins_at_once_when_an_organism_that_was_up_is_gone(bootstrap: Callable[..., list[str]]):
+    steps = bootstrap([0], [UP, UP, DOWN], RAY_SERVE_URL="http://ray-head:8000/")
+    look = looked("http://ray-head:8000")
+    assert steps == ["run", look, "sleep 2", "healthy", look, "sleep 2", "healthy", look, "run"]
+
+
+@pytest.mark.parametrize("gone", ["", DOWN, '{"organism_initialized": null, "starting": true}'])
+def test_no_answer_and_a_new_head_s_answer_mean_that_it_is_gone(bootstrap: Callable[..., list[str]], gone: str):
+    assert bootstrap([0], [UP, gone]).count("run") == 2
+
+
+def test_between_two_successes_are_no_more_than_the_seconds_of_the_setting(bootstrap: Callable[..., list[str]]):
+    """Where no organism ever is, as with BOOTSTRAP_MODE=dispatchers, it is not run again and again."""
+    steps = bootstrap([0], [DOWN] * 1000, BOOTSTRAP_EVERY_S="1")
+    assert steps.count("run") == 2
+    assert steps.count("sleep 2") > 2
+
+
+def test_a_bootstrap_that_fails_after_a_success_is_no_longer_healthy(bootstrap: Callable[..., list[str]]):
+    assert bootstrap([0, 1], BOOTSTRAP_EVERY_S="0") == ["run", "run", "sleep 5", "run"]
