@@ -57,20 +57,22 @@ def problems(document: Document) -> list[str]:
 
 def pods(document: Document) -> Iterator[Document]:
     """Every pod template below."""
-    if document["kind"] == "RayService":
-        yield from _cluster_pods(document["spec"]["rayClusterConfig"])
-    elif document["kind"] == "RayCluster":
-        yield from _cluster_pods(document["spec"])
-    elif document["kind"] == "CronJob":
+    for cluster in clusters(document):
+        yield cluster["headGroupSpec"]["template"]
+        for group in cluster["workerGroupSpecs"]:
+            yield group["template"]
+    if document["kind"] == "CronJob":
         yield document["spec"]["jobTemplate"]["spec"]["template"]
     elif document["kind"] in ("Deployment", "StatefulSet", "Job"):
         yield document["spec"]["template"]
 
 
-def _cluster_pods(cluster: Document) -> Iterator[Document]:
-    yield cluster["headGroupSpec"]["template"]
-    for group in cluster["workerGroupSpecs"]:
-        yield group["template"]
+def clusters(document: Document) -> Iterator[Document]:
+    """The specs of Ray clusters that it makes."""
+    if document["kind"] == "RayService":
+        yield document["spec"]["rayClusterConfig"]
+    elif document["kind"] == "RayCluster":
+        yield document["spec"]
 
 
 def _ray_problems(document: Document) -> list[str]:

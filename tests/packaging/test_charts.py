@@ -10,6 +10,7 @@ import yaml
 
 from tests.packaging.files import DEPLOY, NAMES, compose, defaults
 from tests.packaging.manifests import Document, documents, pods, problems
+from tests.packaging.pod_security import refused
 
 RENDERED = Path(__file__).parent / "rendered"
 STORES = ["postgresql", "mysql", "redis", "neo4j"]
@@ -39,6 +40,11 @@ def test_helm_still_renders_that(tmp_path: Path):
 @pytest.mark.parametrize("kind", ["dev", "prod"])
 def test_kubernetes_takes_every_document(store: str, kind: str):
     assert [problem for document in rendered(store, kind) for problem in problems(document)] == []
+
+
+@pytest.mark.parametrize("store", STORES)
+def test_every_store_passes_pod_security_restricted(store: str):
+    assert [problem for document in rendered(store, "prod") for problem in refused(document)] == []
 
 
 @pytest.mark.parametrize("store", STORES)

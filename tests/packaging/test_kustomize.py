@@ -1,6 +1,8 @@
 """deploy/kustomize: every overlay as kubectl builds it, against the schemas and the seeds."""
 
 import importlib.util
+import json
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +10,19 @@ import pytest
 import yaml
 
 from tests.packaging.files import DEPLOY, IMAGE, NAMES, PORTS
-from tests.packaging.manifests import KUSTOMIZE, OVERLAYS, Document, build, documents, has_kubectl, of, pods, problems
+from tests.packaging.manifests import (
+    KUSTOMIZE,
+    OVERLAYS,
+    Document,
+    build,
+    clusters,
+    documents,
+    has_kubectl,
+    of,
+    pods,
+    problems,
+)
+from tests.packaging.pod_security import refused
 
 needs_kubectl = pytest.mark.skipif(not has_kubectl(), reason="kubectl is missing")
 SHARED = NAMES["shared_platform"]
@@ -125,6 +139,47 @@ def test_our_pods_run_the_one_image_without_rights(overlay: str):
                 assert set(mounts.values()) <= {volume["name"] for volume in pod["spec"]["volumes"]}
 
 
+@needs_kubectl
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_every_overlay_passes_pod_security_restricted(overlay: str):
+    built = build(overlay)
+    assert sum(1 for document in built for _ in pods(document)) >= 5
+    assert [problem for document in built for problem in refused(document)] == []
+
+
+def test_what_restricted_refuses_is_found():
+    (cluster,) = documents((KUSTOMIZE / "base" / "raycluster.yaml").read_text())
+    spec = cluster["spec"]["headGroupSpec"]["template"]["spec"]
+    assert refused(cluster) == []
+    cluster["spec"]["enableInTreeAutoscaling"] = True
+    autoscaler = ["autoscaler: allowPrivilegeEscalation", "autoscaler: capabilities that are not dropped"]
+    assert refused(cluster) == [f"RayCluster/seedcore: {problem}" for problem in autoscaler]
+    del cluster["spec"]["enableInTreeAutoscaling"], spec["securityContext"]
+    del spec["containers"][0]["securityContext"]["capabilities"]
+    spec["volumes"].append({"name": "host", "hostPath": {"path": "/"}})
+    spec["containers"][0]["ports"][0]["hostPort"] = 6380
+    assert [problem.partition(": ")[2] for problem in refused(cluster)] == [
+        "volume host: {'hostPath'}",
+        "ray-head: capabilities that are not dropped",
+        "ray-head: runAsNonRoot",
+        "ray-head: seccompProfile",
+        "ray-head: hostPort",
+    ]
+
+
+@needs_kubectl
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_custom_resources_are_what_both_the_operator_and_the_shell_read(overlay: str):
+    """The operator takes single quotes away and reads JSON; what it starts Ray by is read by a shell."""
+    for document in build(overlay):
+        for cluster in clusters(document):
+            for group in (cluster["headGroupSpec"], *cluster["workerGroupSpecs"]):
+                said = group["rayStartParams"].get("resources", "'{}'")
+                of_operator = json.loads(said.strip("'"))
+                (of_shell,) = shlex.split(said)
+                assert json.loads(of_shell) == of_operator
+
+
 def test_head_and_workers_have_the_seeds_probes_resources_and_ports():
     (cluster,) = documents((KUSTOMIZE / "base" / "raycluster.yaml").read_text())
     ask = f"wget --tries=1 -T 2 -q -O- http://127.0.0.1:{PORTS['agent']}/api/local_raylet_healthz | grep -q success"
@@ -146,7 +201,7 @@ def test_head_and_workers_have_the_seeds_probes_resources_and_ports():
     assert parameters["ray-client-server-port"] == str(PORTS["client"])
     assert parameters["metrics-export-port"] == str(PORTS["metrics"])
     assert parameters["num-cpus"] == "2"
-    assert yaml.safe_load(yaml.safe_load(parameters["resources"])) == {NAMES["head_resource"]: 1}
+    assert parameters["resources"] == f"'{json.dumps({NAMES['head_resource']: 1})}'"
     ports = {p["name"]: p["containerPort"] for p in head["template"]["spec"]["containers"][0]["ports"]}
     assert ports == {
         "gcs-server": PORTS["gcs"],
