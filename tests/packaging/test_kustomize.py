@@ -216,6 +216,19 @@ def test_head_and_workers_have_the_seeds_probes_resources_and_ports():
 
 
 @needs_kubectl
+def test_the_head_has_the_other_name_where_the_operator_does_not_give_it():
+    built = build("overlays/dev")
+    alias = of(built, "Service", f"{NAMES['raycluster']}-head-svc")["spec"]
+    head, *_ = pods(of(built, "RayService", NAMES["rayservice"]))
+    assert alias["selector"].items() <= head["metadata"]["labels"].items()
+    ports = {p["name"]: p["containerPort"] for p in head["spec"]["containers"][0]["ports"]}
+    assert {p["targetPort"]: p["port"] for p in alias["ports"]}.items() <= ports.items()
+    assert {PORTS["dashboard"], PORTS["client"]} <= {p["port"] for p in alias["ports"]}, "what the commands forward"
+    for overlay in ("overlays/raycluster", "overlays/shared-platform", "overlays/prod"):
+        assert "seedcore-head-svc" not in [d["metadata"]["name"] for d in build(overlay)]
+
+
+@needs_kubectl
 def test_the_head_has_what_the_first_replicas_ask_for():
     for overlay in ("overlays/dev", "overlays/prod"):
         spec = of(build(overlay), "RayService", NAMES["rayservice"])["spec"]
