@@ -75,6 +75,32 @@ def clusters(document: Document) -> Iterator[Document]:
         yield document["spec"]
 
 
+def added_within_lists(document: Document) -> list[str]:
+    """What the API server would add within lists that are not merged: every `kubectl apply` would say "configured"."""
+    found: list[str] = []
+    if document["apiVersion"].startswith("ray.io/"):
+        found += _added(document, _ray_schemas()[document["kind"]], within=False)
+        for template in pods(document):
+            for container in template["spec"]["containers"]:
+                found += [f"protocol of {port}" for port in container.get("ports", []) if "protocol" not in port]
+    for claim in document.get("spec", {}).get("volumeClaimTemplates", []):
+        found += [f"{field} of {claim}" for field in ("apiVersion", "kind", "status") if field not in claim]
+        found += [] if "volumeMode" in claim["spec"] else [f"volumeMode of {claim}"]
+    return found
+
+
+def _added(value: Any, schema: Document, *, within: bool) -> Iterator[str]:
+    if isinstance(value, list):
+        for item in value:
+            yield from _added(item, schema.get("items", {}), within=True)
+    elif isinstance(value, dict):
+        for name, inner in schema.get("properties", {}).items():
+            if name in value:
+                yield from _added(value[name], inner, within=within)
+            elif within and "default" in inner:
+                yield f"{name} beside {sorted(value)}"
+
+
 def _ray_problems(document: Document) -> list[str]:
     where = f"{document['kind']}/{document['metadata']['name']}"
     errors = _ray_schema(document["kind"]).iter_errors(document)
@@ -87,8 +113,14 @@ def _ray_problems(document: Document) -> list[str]:
 
 
 @functools.cache
+def _ray_schemas() -> dict[str, Document]:
+    schemas: dict[str, Document] = json.loads((SCHEMAS / "kuberay-1.7.0.json").read_text())
+    return schemas
+
+
+@functools.cache
 def _ray_schema(kind: str) -> jsonschema.Draft202012Validator:
-    return jsonschema.Draft202012Validator(_strict(json.loads((SCHEMAS / "kuberay-1.7.0.json").read_text())[kind]))
+    return jsonschema.Draft202012Validator(_strict(_ray_schemas()[kind]))
 
 
 def _strict(schema: Any) -> Any:

@@ -14,6 +14,7 @@ from tests.packaging.manifests import (
     KUSTOMIZE,
     OVERLAYS,
     Document,
+    added_within_lists,
     build,
     clusters,
     documents,
@@ -165,6 +166,22 @@ def test_what_restricted_refuses_is_found():
         "ray-head: seccompProfile",
         "ray-head: hostPort",
     ]
+
+
+@needs_kubectl
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_applying_again_changes_nothing(overlay: str):
+    """kubectl compares lists of custom resources as wholes, so what the API server adds there must be said."""
+    assert [added for document in build(overlay) for added in added_within_lists(document)] == []
+
+
+def test_what_would_be_added_is_found():
+    (cluster,) = documents((KUSTOMIZE / "base" / "raycluster.yaml").read_text())
+    del cluster["spec"]["workerGroupSpecs"][0]["numOfHosts"]
+    del cluster["spec"]["headGroupSpec"]["template"]["spec"]["containers"][0]["ports"][2]["protocol"]
+    hosts, protocol = added_within_lists(cluster)
+    assert hosts.startswith("numOfHosts beside ")
+    assert protocol == "protocol of {'name': 'dashboard', 'containerPort': 8265}"
 
 
 @needs_kubectl
