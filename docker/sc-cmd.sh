@@ -76,8 +76,10 @@ workers_now() { compose ps -q ray-worker | grep -c . || true; }
 
 # Compose takes a container away but leaves the volume of its /tmp: the workers above N go here, volume and all.
 remove_workers_above() {
-    local names
-    mapfile -t names < <(containers '{{.Names}}' -a --filter label=com.docker.compose.service=ray-worker | sort -V)
+    local name names=()
+    while IFS= read -r name; do
+        names+=("$name")
+    done < <(containers '{{.Names}}' -a --filter label=com.docker.compose.service=ray-worker | sort -V)
     [ "${#names[@]}" -gt "$1" ] || return 0
     docker stop "${names[@]:$1}" > /dev/null
     docker rm -v "${names[@]:$1}" > /dev/null
