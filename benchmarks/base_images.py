@@ -26,11 +26,14 @@ IDLE = f"""FROM {PYTHON}
 RUN for name in mysqladmin redis-cli wget; do ln -s /bin/true /usr/local/bin/$name; done
 ENTRYPOINT ["sh", "-c", "trap exit TERM; sleep infinity & wait"]
 """
+# The wheel's programs find its libraries beside its package.
+PROGRAMS = postgres_programs()
+WHEEL = PROGRAMS.parents[1]
 POSTGRES = f"""FROM {PYTHON}
 RUN useradd --uid 999 postgres
 COPY pgsql /usr/local/pgsql
 COPY --chmod=755 entrypoint /
-ENV PATH=/usr/local/pgsql/bin:$PATH PGHOST=/tmp
+ENV PATH=/usr/local/pgsql/{PROGRAMS.relative_to(WHEEL.parent)}:$PATH PGHOST=/tmp
 VOLUME /var/lib/postgresql
 ENTRYPOINT ["/entrypoint"]
 """
@@ -72,7 +75,8 @@ def make(folder: Path, environment: Mapping[str, str], build: Build) -> None:
         context = folder / service
         context.mkdir(parents=True)
         if service == "postgresql":
-            shutil.copytree(postgres_programs().parent, context / "pgsql")
+            shutil.copytree(PROGRAMS.parent, context / "pgsql" / PROGRAMS.parent.relative_to(WHEEL.parent))
+            shutil.copytree(f"{WHEEL}.libs", context / "pgsql" / f"{WHEEL.name}.libs")
             (context / "entrypoint").write_text(ENTRYPOINT)
         (context / "Dockerfile").write_text(POSTGRES if service == "postgresql" else IDLE)
         build(image, context)

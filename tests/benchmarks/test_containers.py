@@ -3,6 +3,7 @@
 import configparser
 import os
 import socket
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -84,7 +85,10 @@ def test_every_image_that_compose_pulls_is_made_and_no_other(tmp_path: Path, mon
     def build(image: str, context: Path) -> None:
         made[image] = (context / "Dockerfile").read_text()
         if "pgvector" in image:
-            assert {"initdb", "postgres", "pg_isready", "psql"} <= {p.name for p in (context / "pgsql/bin").iterdir()}
+            (programs,) = (context / "pgsql").glob("**/bin")
+            # They run where they were copied to: their libraries went with them.
+            for name in ("initdb", "postgres", "pg_isready", "psql"):
+                assert subprocess.run([programs / name, "--version"], capture_output=True).returncode == 0
 
     base_images.make(tmp_path, {}, build)
     assert set(made) == set(base_images.images().values())

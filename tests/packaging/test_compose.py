@@ -138,8 +138,11 @@ def test_a_start_that_takes_as_long_as_it_may_is_not_called_unhealthy(services: 
     patience = Settings.model_fields["bootstrap_timeout_s"].default
     assert periods["ray-head"] >= 3 * patience
     assert periods["bootstrap"] >= 3 * patience
+    assert periods["seedcore-api"] >= periods["bootstrap"], (
+        "healthy once the schema is there, which the bootstrap makes"
+    )
     # Before its first answer: imports, and Ray's own 30 s for a node.
-    assert min(periods["seedcore-api"], periods["ray-worker"], periods["ray-worker-remote"]) >= 300
+    assert min(periods["ray-worker"], periods["ray-worker-remote"]) >= 300
 
 
 @pytest.mark.parametrize("name", ["ray-head", "ray-worker", "ray-worker-remote", "seedcore-api", "bootstrap"])
