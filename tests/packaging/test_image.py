@@ -1,5 +1,6 @@
 """The Dockerfile, as far as no engine is needed: its steps run in a clean folder."""
 
+import mmap
 import re
 import shutil
 import subprocess
@@ -8,6 +9,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+import ray
 
 from tests.packaging.files import DOCKER, IMAGE, PORTS, PYTHON, RAY_VERSION, ROOT
 
@@ -50,6 +52,20 @@ def test_python_and_ports_are_those_of_the_project():
     exposed = {int(p) for i, rest in STEPS if i == "EXPOSE" for p in rest.split()}
     assert exposed == {PORTS[n] for n in ("gcs", "serve", "api", "compose_metrics", "dashboard", "client")}
     assert f"-t {IMAGE} ." in DOCKERFILE
+
+
+def test_every_bound_of_ray_s_start_is_one_that_this_ray_reads():
+    """Ray passes over a variable that it does not know."""
+    (bounds,) = [rest for i, rest in STEPS if i == "ENV" and "STARTUP_TIMEOUT" in rest]
+    folder = Path(str(ray.__file__)).parent
+    texts = [folder / "_private/ray_constants.py", folder / "_private/node.py", folder / "serve/_private/constants.py"]
+    known = b"".join(path.read_bytes() for path in texts)
+    with (folder / "_raylet.so").open("rb") as library, mmap.mmap(library.fileno(), 0, prot=mmap.PROT_READ) as compiled:
+        for bound in bounds.split():
+            name, _, value = bound.partition("=")
+            # Python names it whole; the compiled part has the names without what precedes all of them.
+            assert f'"{name}"'.encode() in known or compiled.find(name.removeprefix("RAY_").encode()) >= 0, name
+            assert int(value) >= 60
 
 
 def test_every_installation_is_pinned():
