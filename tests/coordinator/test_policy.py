@@ -250,3 +250,9 @@ def test_a_rule_that_holds_may_say_how_long_tasks_wait():
 def test_what_a_policy_says_of_waits_and_triage_is_checked_at_load(text, message):
     with pytest.raises(InvalidInputError, match=message):
         parse_policy(text.encode(), "test", {"hold", "notify"})
+
+
+def test_a_second_list_of_rules_drops_no_rule_in_silence():
+    text = "rules:\n  - {name: a, when: 'true', route: hold}\nrules:\n  - {name: b, when: 'true', route: fast}\n"
+    with pytest.raises(InvalidInputError, match="key 'rules' comes twice"):
+        parse_policy(text.encode(), "p.yaml")

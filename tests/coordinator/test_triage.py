@@ -15,8 +15,10 @@ from seedcore.cognitive.service import CognitiveService
 from seedcore.coordinator.features import TASK_COLUMNS
 from seedcore.coordinator.service import CoordinatorService
 from seedcore.coordinator.triage.actions import load_actions
+from seedcore.coordinator.triage.schemas import MAX_POINTS, MIN_POINTS, TriageRequest
 from seedcore.coordinator.triage.webhooks import Webhooks
 from seedcore.errors import InvalidInputError, NotConfiguredError, SettingsError, UnavailableError
+from seedcore.ml.anomaly import MAX_LENGTH, MIN_LENGTH
 from seedcore.ml.service import MLService
 from seedcore.settings import Settings, load_settings
 from seedcore.tasks.model import new_id
@@ -264,7 +266,7 @@ async def test_when_a_service_is_away_nothing_is_recorded_or_done(pg_settings, t
 async def test_a_streams_own_record_is_looked_at_when_no_series_is_given(pg_settings, tmp_path):
     async with coordinator(pg_settings, "{}", tmp_path) as http:
         few = await http.post("/anomaly-triage", json={"stream": "shop/echo"})
-        assert (few.status_code, "24 are needed" in few.json()["detail"]) == (409, True)
+        assert (few.status_code, "8 are needed" in few.json()["detail"]) == (409, True)
         ids = [new_id() for _ in range(100)]
         seconds = [0.1 + 0.01 * (n % 7) for n in range(100)]
         seconds[90] = 30.0
@@ -309,7 +311,7 @@ async def test_what_was_interrupted_says_so_and_old_records_go(pg_settings, tmp_
     ("body", "field"),
     [
         ({}, "(body)"),
-        ({"data": [1.0] * 23}, "data"),
+        ({"data": [1.0] * 7}, "data"),
         ({"data": [1.0] * 30 + ["x"]}, "data.30"),
         ({"data": [1.0] * 30, "series": {"a": [1.0] * 30}}, "(body)"),
         ({"series": {"a": [1.0]}}, "series.a"),
@@ -370,3 +372,8 @@ def test_webhooks_that_are_none_are_refused_without_showing_them(value):
     with pytest.raises(SettingsError, match="SEEDCORE_WEBHOOKS") as caught:
         load_settings(webhooks=value)
     assert "http" not in caught.value.detail.split("is not allowed")[0]
+
+
+def test_a_triage_takes_as_few_points_as_the_detector():
+    assert (MIN_POINTS, MAX_POINTS) == (MIN_LENGTH, MAX_LENGTH)
+    assert TriageRequest.model_validate({"data": [1.0] * MIN_LENGTH}).data == [1.0] * MIN_LENGTH

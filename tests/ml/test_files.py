@@ -1,10 +1,11 @@
 import csv
+import errno
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from seedcore.errors import InvalidInputError, NotConfiguredError, NotFoundError, TooLargeError
+from seedcore.errors import InvalidInputError, NotConfiguredError, NotFoundError, TooLargeError, UnavailableError
 from seedcore.ml import dataset, files
 from tests.ml.conftest import flowers
 
@@ -36,6 +37,61 @@ def test_labels_of_a_csv_get_the_narrowest_type(folder: Path, cells, kind):
     lines = ["x,y", *(f"{i},{cells[i % 2]}" for i in range(12))]
     (folder / "t.csv").write_text("\n".join(lines))
     assert files.load(folder, "t.csv", "y", 100).label_kind == kind
+
+
+@pytest.mark.parametrize(
+    ("cells", "labels"),
+    [
+        (("007", "7"), ("007", "7")),
+        (("+5", "5"), ("+5", "5")),
+        (("1_000", "1000"), ("1000", "1_000")),
+        (("٣", "3"), ("3", "٣")),
+        (("nan", "1"), ("1", "nan")),
+        (("1e5", "x"), ("1e5", "x")),
+        (("123456789012345678901", "123456789012345678902"), ("123456789012345678901", "123456789012345678902")),
+        (("-3", "0"), (-3, 0)),
+        ((" 7", "8 "), (7, 8)),
+    ],
+)
+def test_labels_are_text_unless_every_one_is_a_plain_number(
+    folder: Path, cells: tuple[str, str], labels: tuple[str, str]
+):
+    lines = ["x,y", *(f"{i},{cells[i % 2]}" for i in range(12))]
+    (folder / "t.csv").write_text("\n".join(lines))
+    assert files.load(folder, "t.csv", "y", 100).labels == labels
+
+
+@pytest.mark.parametrize("cell", ["1_000", "٣", "infinity", "0x10", "1 000", "1e"])
+def test_a_feature_that_is_no_plain_number_is_refused(folder: Path, cell: str):
+    (folder / "t.csv").write_text("\n".join(["x,y", *(f"{i},{i % 2}" for i in range(12)), f"{cell},1"]))
+    with pytest.raises(InvalidInputError, match="line 14, x: must be a number or empty"):
+        files.load(folder, "t.csv", "y", 100)
+
+
+def test_numbers_as_programs_write_them_are_features(folder: Path):
+    cells = ["01", "+2", " 3", "4.", ".5", "6e0", "-7.0E-1", "nan", "", "1e-400"]
+    (folder / "t.csv").write_text("\n".join(["x,y", *(f"{cell},{n % 2}" for n, cell in enumerate(cells))]))
+    found = files.load(folder, "t.csv", "y", 100).matrix[:, 0]
+    assert np.allclose(found, [1, 2, 3, 4, 0.5, 6, -0.7, np.nan, np.nan, 0], equal_nan=True)
+
+
+@pytest.mark.parametrize(
+    "source", ["a" * 256 + ".csv", "a/" * 3000 + "t.csv", "\ud800.csv", "ü" * 200 + ".csv", "circle.csv", "a\0.csv"]
+)
+def test_what_cannot_be_the_name_of_a_file_is_refused(folder: Path, source: str):
+    (folder / "circle.csv").symlink_to(folder / "circle.csv")
+    with pytest.raises(InvalidInputError) as caught:
+        files.load(folder, source, "y", 100)
+    assert [e.field for e in caught.value.errors] == ["data_source"]
+
+
+def test_a_file_that_the_disk_refuses_is_unavailable(folder: Path, monkeypatch: pytest.MonkeyPatch):
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(Path, "open", refuse)
+    with pytest.raises(UnavailableError, match="Input/output error"):
+        files.load(folder, "sub/flowers.csv", "kind", 1000)
 
 
 def test_an_empty_cell_is_a_missing_value(folder: Path):

@@ -229,3 +229,23 @@ async def test_a_data_source_is_read_from_the_datasets_folder_alone(service: MLS
     assert made["schema"]["label_type"] == "integer"
     with pytest.raises(InvalidInputError, match="inside"):
         await service.invoke("/xgboost/train", {"name": "t", "data_source": "../x.csv", "label_column": "y"})
+
+
+@pytest.mark.parametrize("points", [8, 23, 24])
+async def test_a_short_series_is_judged(http: httpx.AsyncClient, points: int):
+    data = [0.1 * (n % 3) for n in range(points - 1)] + [50.0]
+    answer = await http.post("/detect/anomaly", json={"data": data})
+    assert answer.status_code == 200, answer.text
+    assert [found["index"] for found in answer.json()["anomalies"]] == [points - 1]
+
+
+async def test_a_series_of_seven_points_is_refused(http: httpx.AsyncClient):
+    answer = await http.post("/detect/anomaly", json={"data": [1.0] * 7})
+    assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, "data")
+
+
+async def test_a_long_name_of_a_file_is_invalid_input(http: httpx.AsyncClient, service: MLService):
+    (service.settings.data_dir / "datasets").mkdir(parents=True, exist_ok=True)
+    body = {"name": "m", "data_source": "a" * 256 + ".csv", "label_column": "y"}
+    answer = await http.post("/xgboost/train", json=body)
+    assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, "data_source")

@@ -63,7 +63,7 @@ async def block_behind(params: Value, context: SkillContext) -> Value:
 
 @skill("exit-behind")
 async def exit_behind(params: Value, context: SkillContext) -> Value:
-    """Leaves something behind that ends the loop itself."""
+    """Leaves something behind that would end the loop itself."""
 
     async def later() -> None:
         raise SystemExit(3)
@@ -175,9 +175,13 @@ async def test_a_blocked_loop_is_noticed_with_who_and_where_and_its_neighbours_a
     assert [done[f"t-{n}"].error_code for n in (1, 2, 3)] == [None, HANDED_BACK, "host_blocked"]
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
-@pytest.mark.parametrize("name", ["block-behind", "exit-behind"])
-async def test_what_a_skill_has_left_behind_is_noticed_without_a_culprit(desk: Desk, name: str):
+async def test_an_exit_that_a_skill_has_left_behind_ends_no_loop(desk: Desk):
+    reading = asyncio.create_task(run(desk, call("exit-behind"), *[call("echo", f"t-{n}") for n in range(2, 20)]))
+    assert all(c.ok for c in (await reading).values())
+    assert (await run(desk, call("echo")))["t-1"].ok
+
+
+async def test_what_a_skill_has_left_behind_is_noticed_without_a_culprit(desk: Desk):
     noticed: list[Blocked] = []
 
     async def tell(seen: Blocked) -> None:
@@ -186,7 +190,7 @@ async def test_what_a_skill_has_left_behind_is_noticed_without_a_culprit(desk: D
     skills = desk.background
     background = BackgroundLoop("test")
     background.start(Watchdog(skills.loop, skills.thread, 0.5, desk.executor.jobs, tell).watch())
-    reading = asyncio.create_task(run(desk, call(name)))
+    reading = asyncio.create_task(run(desk, call("block-behind")))
     await until(lambda: noticed)
     assert noticed[0].job is None
     desk.close("blocked")

@@ -202,3 +202,21 @@ def test_a_registry_is_a_mapping(registry: SkillRegistry):
     assert list(registry) == ["acme.strict"]
     assert len(registry) == 1
     assert registry["acme.strict"].name == "acme.strict"
+
+
+def test_a_validator_that_raises_what_it_should_not_names_the_params():
+    class Broken(BaseModel):
+        value: int
+
+        @field_validator("value")
+        @classmethod
+        def _look_up(cls, value: int) -> int:
+            return {}[value]
+
+    @skill("acme.broken")
+    async def broken(params: Broken, context: SkillContext) -> Broken:
+        return params
+
+    with pytest.raises(InvalidInputError, match=r"'acme\.broken' cannot check them: it raised KeyError") as caught:
+        SkillRegistry([getattr(broken, MARK)]).check("acme.broken", {"value": 1})
+    assert [e.field for e in caught.value.errors] == ["params"]

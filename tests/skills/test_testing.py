@@ -5,7 +5,7 @@ import json
 import pytest
 from pydantic import BaseModel, ValidationError
 
-from seedcore.skills import SkillContext, skill
+from seedcore.skills import SkillContext, SkillError, skill
 from seedcore.skills.testing import KeptMemory, run_skill
 
 
@@ -63,3 +63,12 @@ def test_a_result_that_does_not_come_back_as_it_went_is_found():
 
     with pytest.raises(ValidationError):
         run_skill(odd, {"value": 1})
+
+
+def test_a_result_that_a_host_refuses_is_refused_here():
+    @skill("t.nan")
+    async def nan(params: Number, context: SkillContext) -> Number:
+        return Number(value=float("nan"))
+
+    with pytest.raises(SkillError, match="not finite"):
+        run_skill(nan, {"value": 1})

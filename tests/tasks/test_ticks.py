@@ -162,6 +162,11 @@ def test_days_and_weekdays_are_those_of_the_zone():
     assert tick == datetime(2026, 6, 7, 13, tzinfo=UTC)
 
 
+@pytest.mark.parametrize("cron", ["*/60 * * * *", "*/59 * * * *", "0 */24 * * *", "0 0 */31 * *", "0 0 1 */12 *"])
+def test_the_largest_steps_that_mean_what_they_say_are_allowed(cron: str):
+    rhythm(cron).check()
+
+
 def test_a_day_that_is_rare_is_found():
     ticks = rhythm("0 0 29 2 *").upcoming(datetime(2026, 1, 1, tzinfo=UTC), 2)
     assert [tick.year for tick in ticks] == [2028, 2032]
@@ -177,7 +182,17 @@ def test_a_day_that_is_rare_is_found():
         ("* 24 * * *", "UTC", "cron", "hour"),
         ("* * 0 * *", "UTC", "cron", "day"),
         ("* * * 13 *", "UTC", "cron", "month"),
-        ("* * * * 8", "UTC", "cron", "day-of-week"),
+        ("* * * * 8", "UTC", "cron", "weekday '8': 0 to 7"),
+        ("*/61 * * * *", "UTC", "cron", r"minute '\*/61': the step is larger .* give every_s 3660"),
+        ("1,5-9/90 * * * *", "UTC", "cron", "minute '5-9/90': the step is larger"),
+        ("0 */25 * * *", "UTC", "cron", "hour .* 24 values; for that interval give every_s 90000"),
+        ("0 0 */32 * *", "UTC", "cron", "day .* 31 values"),
+        ("0 0 1 */13 *", "UTC", "cron", "month .* 12 values$"),
+        ("0 0 * * */8", "UTC", "cron", "weekday .* 7 values$"),
+        ("*/" + "9" * 5000 + " * * * *", "UTC", "cron", "60 values$"),
+        ("0 0 31 2 *", "UTC", "cron", "no month of '2' has a day '31'"),
+        ("0 0 31 FEB *", "UTC", "cron", "no month of 'FEB' has a day '31'"),
+        ("0 0 32 2 *", "UTC", "cron", "day '32': 1 to 31"),
         ("x * * * *", "UTC", "cron", "minute"),
         ("5-1 * * * *", "UTC", "cron", "minute"),
         ("*/0 * * * *", "UTC", "cron", "minute"),

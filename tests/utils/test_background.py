@@ -57,3 +57,24 @@ def test_started_work_goes_on_while_the_caller_is_busy(background: BackgroundLoo
 def test_the_thread_does_not_keep_a_process_alive(background: BackgroundLoop):
     (thread,) = [t for t in threading.enumerate() if t.name == "test-loop"]
     assert thread.daemon
+
+
+@pytest.mark.parametrize("error", [SystemExit(3), KeyboardInterrupt()], ids=["SystemExit", "KeyboardInterrupt"])
+def test_an_exit_reaches_the_caller_and_the_loop_goes_on(background: BackgroundLoop, error: BaseException):
+    async def leave() -> None:
+        raise error
+
+    async def answer() -> int:
+        await asyncio.sleep(0.01)
+        return 7
+
+    before = background.start(answer())
+    with pytest.raises(type(error)):
+        background.call(leave(), 5)
+    assert (before.result(5), background.call(answer(), 5)) == (7, 7)
+    assert background.thread.is_alive()
+
+
+def test_a_loop_that_is_stopped_goes_on(background: BackgroundLoop):
+    background.loop.call_soon_threadsafe(background.loop.stop)
+    assert background.call(asyncio.sleep(0.01, 7), 5) == 7

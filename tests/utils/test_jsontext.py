@@ -47,3 +47,17 @@ def test_the_limit_of_depth_is_exact(extra: int):
 def test_breadth_is_no_depth():
     assert unfit(json.dumps([{"a": [1]}] * 10_000)) is None
     assert unfit(json.dumps("[" * 1000)) is None
+
+
+@pytest.mark.parametrize("number", [-(2**63), 2**64 - 1, 10**18, 0.1234567890123456789, 1e300, 1.2345678901234567e19])
+def test_numbers_that_readers_keep_are_let_in(number: float):
+    assert unfit(json.dumps({"a": [number]})) is None
+
+
+@pytest.mark.parametrize("number", [2**64, -(2**63) - 1, 2**70, 10**4000])
+def test_an_integer_of_more_than_64_bits_is_named(number: int):
+    assert "64 bits" in (unfit(json.dumps({"a": [number]})) or "")
+
+
+def test_digits_in_text_are_no_number():
+    assert unfit(json.dumps({"a": "9" * 5000, "1" * 30: '"' + "9" * 30})) is None

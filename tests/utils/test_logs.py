@@ -2,6 +2,7 @@
 
 import io
 import json
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -121,3 +122,19 @@ def test_levels_below_the_setting_are_silent(logged: Callable[..., str]):
     assert logged(level="debug") == ""
     assert logged(level="debug", settings=load_settings(log_level="DEBUG")) != ""
     assert logged(level="warning", settings=load_settings(log_level="ERROR")) == ""
+
+
+@pytest.mark.parametrize("part", ["a.", "://a.", "a://", "a://b@", "password=", "bearer ", "x@"])
+def test_masking_takes_time_in_proportion_to_the_text(part: str):
+    began = time.process_time()
+    mask(part * 20_000)
+    assert time.process_time() - began < 2
+
+
+def test_a_long_text_is_shown_by_its_ends_and_masked_in_both(logged: Callable[..., str]):
+    url = f"redis://:{SECRET}@h "
+    line = logged(text=url + "x" * 10**6 + " " + url)
+    assert len(line) < 50_000
+    assert SECRET not in line
+    assert json.loads(line)["text"].count("redis://:***@h") == 2
+    assert "characters left out" in line

@@ -9,6 +9,7 @@ import yaml
 import seedcore
 from seedcore.errors import SettingsError
 from seedcore.settings import Settings
+from seedcore.utils.yamltext import read_yaml
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +36,7 @@ def config_file(name: str) -> Path:
 
 def filled_config(settings: Settings, *, version: str = seedcore.__version__) -> dict[str, Any]:
     """dev.yaml with this start's host, port, log level and code version."""
-    config: dict[str, Any] = yaml.safe_load(config_file("dev.yaml").read_text())
+    config: dict[str, Any] = read_yaml(config_file("dev.yaml").read_text())
     config["http_options"] |= {"host": settings.http_host, "port": settings.http_port}
     config["logging_config"]["log_level"] = settings.log_level
     for application in config["applications"]:

@@ -5,7 +5,9 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
-GoalName = Annotated[str, StringConstraints(min_length=1, max_length=2000, strip_whitespace=True)]
+from seedcore.tasks.terms import MAX_INPUTS, MAX_NAME, MAX_NAMES
+
+GoalName = Annotated[str, StringConstraints(min_length=1, max_length=MAX_NAME, strip_whitespace=True)]
 
 
 SkillName = Annotated[str, StringConstraints(min_length=1, max_length=200)]
@@ -19,8 +21,8 @@ class PlanTaskRequest(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    goal: GoalName | Annotated[list[GoalName], Field(min_length=1, max_length=32)]
-    inputs: dict[str, Any] = Field(default_factory=dict, max_length=256)
+    goal: GoalName | Annotated[list[GoalName], Field(min_length=1, max_length=MAX_NAMES)]
+    inputs: dict[str, Any] = Field(default_factory=dict, max_length=MAX_INPUTS)
     max_steps: int | None = Field(None, ge=1, description="At most MAX_PLAN_STEPS, which is also the default.")
     without: list[SkillName] = Field(default_factory=list, max_length=1000, description="skills not to run")
     done: dict[SkillName, SkillName] = Field(

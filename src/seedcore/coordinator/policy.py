@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from seedcore.coordinator.rules import Route, Rule
 from seedcore.coordinator.triage.policy import NONE, TriagePolicy
 from seedcore.errors import InvalidInputError, wrong_fields
+from seedcore.utils.yamltext import read_yaml
 
 MAX_RULES, MAX_BYTES, MAX_MEMO = 100, 256 * 1024, 10_000
 
@@ -153,9 +154,9 @@ def parse_policy(text: bytes, source: str, actions: Collection[str] = ()) -> Pol
     if len(text) > MAX_BYTES:
         raise InvalidInputError(f"The policy {source} is larger than {MAX_BYTES} bytes.")
     try:
-        given = yaml.safe_load(text)
+        given = read_yaml(text)
         model = _PolicyModel.model_validate({} if given is None else given)
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+    except yaml.YAMLError as error:
         raise InvalidInputError(f"The policy {source} is no YAML: {error}") from error
     except ValidationError as error:
         wrong = wrong_fields(error.errors())

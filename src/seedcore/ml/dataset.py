@@ -1,6 +1,7 @@
 """Turning what a client sends into a table of numbers, or saying which cells are wrong."""
 
 import math
+import re
 from array import array
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -53,9 +54,15 @@ def to_number(value: Any) -> float:
     return float(value)
 
 
+# What `float` takes beside these (`1_000`, other scripts' digits, `infinity`) is text.
+_CELL = re.compile(r"[ \t]*(?:[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?|[nN]a[nN])[ \t]*")
+
+
 def from_text(value: Any) -> float:
-    """A feature's value in a CSV cell; an empty cell is NaN."""
+    """A feature's value in a CSV cell; an empty cell is NaN, and so is `nan`."""
     try:
+        if value and not _CELL.fullmatch(value):
+            raise ValueError
         return to_number(float(value) if value else None)
     except ValueError:
         raise ValueError(f"must be a number or empty, not {_shown(value)}") from None

@@ -1,28 +1,52 @@
 """Training sets in files: CSV and Parquet inside the `datasets` folder of the data directory, nowhere else."""
 
 import csv
+import errno
 import importlib
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from seedcore.errors import FieldError, InvalidInputError, NotConfiguredError, NotFoundError, TooLargeError
+from seedcore.errors import (
+    FieldError,
+    InvalidInputError,
+    NotConfiguredError,
+    NotFoundError,
+    TooLargeError,
+    UnavailableError,
+)
 from seedcore.ml import dataset
 
 MAX_FILE_BYTES = 256 * 1024 * 1024
-_INTEGER = re.compile(r"[+-]?\d{1,18}")
+# As a program writes numbers. `007`, `+7`, `1_000`, `٣` and 30 digits are text: as numbers they would
+# be merged with others.
+_INTEGER = re.compile(r"0|-?[1-9][0-9]{0,17}")
+_NUMBER = re.compile(
+    r"-?(?:0|[1-9][0-9]{0,17})(?:\.[0-9]*)?(?:[eE][+-]?[0-9]{1,4})?|-?\.[0-9]+(?:[eE][+-]?[0-9]{1,4})?"
+)
 
 
 def load(folder: Path, source: str, label_column: str, max_rows: int) -> dataset.Table:
     """The table in the file `source` of `folder`.
 
     Raises:
-        InvalidInputError: the path leaves the folder, or the content does not fit.
+        InvalidInputError: the path leaves the folder or is none, or the content does not fit.
         NotFoundError: there is no such file.
+        UnavailableError: the disk refuses.
         TooLargeError: the file or its count of rows is over the limit.
     """
-    path = _inside(folder, source)
+    try:
+        return _read(_inside(folder, source), source, label_column, max_rows)
+    except FileNotFoundError:
+        raise _missing(folder, source) from None
+    except OSError as error:
+        if error.errno in (errno.ENAMETOOLONG, errno.ELOOP):
+            raise _invalid(f"must name a file: {error.strerror}") from None
+        raise UnavailableError(f"The file {source!r} in {folder} cannot be read: {error.strerror or error}.") from error
+
+
+def _read(path: Path, source: str, label_column: str, max_rows: int) -> dataset.Table:
     size = path.stat().st_size
     if size > MAX_FILE_BYTES:
         raise TooLargeError(f"data_source {source!r} has {size} bytes, at most {MAX_FILE_BYTES}.", limit=MAX_FILE_BYTES)
@@ -38,12 +62,19 @@ def _inside(folder: Path, source: str) -> Path:
     if "\0" in source or Path(source).suffix.lower() not in (".csv", ".parquet"):
         raise _invalid("must name a .csv or .parquet file")
     root = folder.resolve()
-    path = (root / source).resolve()
+    try:
+        path = (root / source).resolve()
+    except (UnicodeEncodeError, RuntimeError):  # a lone surrogate, a circle of symbolic links
+        raise _invalid("must name a file") from None
     if not path.is_relative_to(root):
         raise _invalid(f"must stay inside {folder}")
     if not path.is_file():
-        raise NotFoundError(f"There is no file {source!r} in {folder}.")
+        raise _missing(folder, source)
     return path
+
+
+def _missing(folder: Path, source: str) -> NotFoundError:
+    return NotFoundError(f"There is no file {source!r} in {folder}.")
 
 
 def _from_csv(path: Path, label_column: str, max_rows: int) -> dataset.Table:
@@ -61,17 +92,16 @@ def _from_csv(path: Path, label_column: str, max_rows: int) -> dataset.Table:
 
 
 def _typed_labels(cells: list[Any]) -> list[Any]:
-    """A CSV has text only: labels are integers when all look so, else numbers when all do, else text."""
+    """A CSV has text only: labels are integers when all are plain ones, else numbers when all are, else text."""
     if any(not cell for cell in cells):
         raise InvalidInputError(
             "label_column: some labels are empty", errors=[FieldError("label_column", "some labels are empty")]
         )
-    if all(_INTEGER.fullmatch(cell) for cell in cells):
-        return [int(cell) for cell in cells]
-    try:
-        return [float(cell) for cell in cells]
-    except ValueError:
-        return cells
+    bare = [cell.strip(" \t") for cell in cells]
+    for pattern, kind in ((_INTEGER, int), (_NUMBER, float)):
+        if all(map(pattern.fullmatch, bare)):
+            return [kind(cell) for cell in bare]
+    return cells
 
 
 def _from_parquet(path: Path, label_column: str, max_rows: int) -> dataset.Table:
@@ -91,7 +121,7 @@ def _from_parquet(path: Path, label_column: str, max_rows: int) -> dataset.Table
     try:
         with parquet.ParquetFile(path) as file:
             return dataset.build(list(file.schema_arrow.names), rows(file), label_column, max_rows, place)
-    except arrow.ArrowException as error:
+    except (arrow.ArrowException, OSError) as error:  # of damaged content it says OSError, too
         raise _invalid(f"cannot be read as Parquet: {error}") from None
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from seedcore import errors
 from seedcore.errors import FieldError, InvalidInputError
 from seedcore.ml.dataset import Floats, to_number
-from seedcore.ml.registry import Manifest, ModelRegistry, Stamp
+from seedcore.ml.registry import Manifest, ModelRegistry, Stamp, damaged
 from seedcore.ml.schemas import Features, RowPrediction
 from seedcore.ml.training import as_probabilities
 
@@ -19,7 +19,11 @@ CACHED_MODELS = 16
 
 
 class Model:
-    """One version, ready to predict; safe to use from several threads."""
+    """One version, ready to predict; safe to use from several threads.
+
+    Raises:
+        ConflictError: the file is no model, or not the one that its manifest describes.
+    """
 
     def __init__(self, manifest: Manifest, ubj: bytes) -> None:
         import xgboost
@@ -27,8 +31,29 @@ class Model:
         self.manifest = manifest
         # One thread a call: a second one costs more than it brings, and makes the tail longer.
         self._booster = xgboost.Booster({"nthread": 1})
-        self._booster.load_model(bytearray(ubj))
+        try:
+            if not (ubj.startswith(b"{") and ubj.endswith(b"}")):
+                # XGBoost ends the process when it reads a part of a model, or nothing.
+                raise ValueError("it is no whole UBJSON object")
+            self._booster.load_model(bytearray(ubj))
+            self._check()
+        except (xgboost.core.XGBoostError, ValueError, LookupError) as error:
+            # The checksum says that the file is what was stored, not that it is a model, or the manifest's.
+            reason = str(error).split("\n")[0][:200]
+            raise damaged(manifest.name, manifest.version, f"XGBoost cannot use it ({reason})") from error
         self._positions = {name: i for i, name in enumerate(manifest.features)}
+
+    def _check(self) -> None:
+        features, manifest = self._booster.num_features(), self.manifest
+        if features != len(manifest.features):
+            raise ValueError(f"it takes {features} features, its manifest says {len(manifest.features)}")
+        answers = np.asarray(self._booster.inplace_predict(np.zeros((1, features), dtype=np.float32)))
+        width = answers.shape[1] if answers.ndim == 2 else 1
+        wanted = len(manifest.labels) if manifest.task == "multiclass" else 1
+        if width != wanted or (manifest.task == "binary" and len(manifest.labels) != 2):
+            raise ValueError(
+                f"it gives {width} numbers a row, its manifest says {manifest.task} {manifest.labels[:10]}"
+            )
 
     def vector(self, features: Features, field: str = "features") -> list[float]:
         """One row in the model's order, NaN where a value is null.

@@ -165,7 +165,7 @@ class ModelRegistry:
         try:
             return Manifest.model_validate_json(text)
         except ValidationError as error:
-            raise _damaged(name, version, f"its manifest does not read ({error.error_count()} errors)") from None
+            raise damaged(name, version, f"its manifest does not read ({error.error_count()} errors)") from None
 
     def load(self, name: str, version: int) -> tuple[Manifest, bytes]:
         """A version's manifest and model, held against the manifest's SHA-256.
@@ -179,10 +179,10 @@ class ModelRegistry:
             ubj = (self._home(name) / str(version) / MODEL).read_bytes()
         except FileNotFoundError:
             if (self._home(name) / str(version) / MANIFEST).exists():
-                raise _damaged(name, version, f"{MODEL} is not there") from None
+                raise damaged(name, version, f"{MODEL} is not there") from None
             raise self._missing(name, version) from None
         if sha256(ubj).hexdigest() != manifest.sha256:
-            raise _damaged(name, version, f"{MODEL} does not have the SHA-256 of its manifest")
+            raise damaged(name, version, f"{MODEL} does not have the SHA-256 of its manifest")
         return manifest, ubj
 
     def delete(self, name: str, version: int | None = None) -> list[int]:
@@ -259,7 +259,8 @@ def _sync_folder(path: Path) -> None:
         os.close(handle)
 
 
-def _damaged(name: str, version: int, why: str) -> ConflictError:
+def damaged(name: str, version: int, why: str) -> ConflictError:
+    """The error for a version whose files cannot be used."""
     return ConflictError(f"Model {name!r} version {version} is damaged: {why}. Delete the version and train it again.")
 
 

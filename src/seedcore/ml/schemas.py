@@ -5,6 +5,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
+from seedcore.ml.anomaly import MAX_LENGTH, MIN_LENGTH
+
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 MAX_BATCH_ROWS = 10_000
 MAX_BATCH_POINTS = 200_000
@@ -252,14 +254,14 @@ FalseAlarm = Annotated[
 class DetectRequest(_Strict):
     """A series, evenly spaced in time, the oldest value first."""
 
-    data: list[Number] = Field(min_length=24, max_length=20_000)
+    data: list[Number] = Field(min_length=MIN_LENGTH, max_length=MAX_LENGTH)
     false_alarm: FalseAlarm = 0.05
 
 
 class DetectBatchRequest(_Strict):
     """Several series, each judged by itself."""
 
-    series: list[Annotated[list[Number], Field(max_length=20_000)]] = Field(min_length=1, max_length=100)
+    series: list[Annotated[list[Number], Field(max_length=MAX_LENGTH)]] = Field(min_length=1, max_length=100)
     false_alarm: FalseAlarm = 0.05
 
     @model_validator(mode="after")

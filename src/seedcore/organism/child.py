@@ -15,7 +15,7 @@ from typing import Any
 
 import orjson
 
-from seedcore.organism.endings import clean, encode, failure_of, read_params
+from seedcore.organism.endings import Failure, attempt, failure_of
 from seedcore.settings import get_settings
 from seedcore.skills.sdk import MARK, SkillContext, SkillSpec
 from seedcore.utils.logs import configure_logs, get_logger
@@ -30,8 +30,12 @@ def main() -> None:
     _die_with(int(sys.argv[2]))
     settings = get_settings()
     configure_logs(settings)
+    process = os.getpid()
     while (frame := _read(link)) is not None:
         answer = orjson.dumps(_answer(orjson.loads(frame), settings.max_result_bytes))
+        if os.getpid() != process:
+            # The skill has forked, and this is the copy: a second answer would be read as that of the next call.
+            os._exit(0)
         link.sendall(LENGTH.pack(len(answer)) + answer)
 
 
@@ -73,24 +77,23 @@ class _Meter:
 
 
 def _ran(call: dict[str, Any], limit: int, log: Any, meter: _Meter) -> dict[str, Any]:
+    context = SkillContext(
+        call["task_id"],
+        call["attempt"],
+        call["token"],
+        call["idempotency_key"],
+        log.bind(attempt=call["attempt"]),
+        agent_id=call["agent"],
+        meter=meter,
+    )
+    ending: str | Failure
     try:
         spec = _spec(call["module"], call["function"])
-        params = read_params(spec, call["params"])
-        context = SkillContext(
-            call["task_id"],
-            call["attempt"],
-            call["token"],
-            call["idempotency_key"],
-            log.bind(attempt=call["attempt"]),
-            agent_id=call["agent"],
-            meter=meter,
-        )
-        return {"result": encode(spec, spec.function(params, context), limit)}
-    except BaseException as error:
-        failure = failure_of(error)
-        if not failure.foreseen:
-            log.warning("skill raised", exc_info=error)
-        return {"code": failure.code, "message": clean(failure.message), "retryable": failure.retryable}
+    except BaseException as error:  # noqa: BLE001 - importing a skill's module may raise anything
+        ending = failure_of(error, log)
+    else:
+        ending = attempt(spec, call["params"], context, limit)
+    return ending._asdict() if isinstance(ending, Failure) else {"result": ending}
 
 
 def _spec(module: str, function: str) -> SkillSpec:

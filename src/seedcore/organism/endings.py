@@ -1,40 +1,45 @@
 """How an attempt at a skill begins and ends, wherever it runs: params in, a result or a failure out."""
 
-from typing import Any, NamedTuple
+import re
+from typing import Any, NamedTuple, cast
 
 from pydantic import BaseModel, ValidationError
 
-from seedcore.errors import SeedCoreError, SkillError, wrong_fields
+from seedcore.errors import SeedCoreError, wrong_fields
+from seedcore.skills.calls import HANDED_BACK
+from seedcore.skills.context import SkillContext
+from seedcore.skills.results import encode
 from seedcore.skills.sdk import SkillSpec
-from seedcore.utils.jsontext import unfit
 from seedcore.utils.logs import mask
 
 MAX_MESSAGE = 2000
+_MOST_LOOKED_AT = 4 * MAX_MESSAGE
+_CODE = re.compile(r"[a-z][a-z0-9_]{0,63}")
+_FAILED = "skill_failed"
+_CLASS_NAME = type.__dict__["__name__"]
 
 
 class UnfitError(Exception):
     """The params do not fit the skill's model."""
 
 
-class TooSlowError(Exception):
-    """The skill's time limit has passed."""
-
-
 class Failure(NamedTuple):
-    """Why an attempt failed; `foreseen` failures need no traceback in the log."""
+    """Why an attempt failed."""
 
     code: str
     message: str
-    retryable: bool
-    foreseen: bool = True
+    retryable: bool = True
 
 
-class ToldError(Exception):
-    """A failure that somebody else has made out, such as the process that the skill ran in."""
+def attempt(spec: SkillSpec, params: str, context: SkillContext, limit: int) -> str | Failure:
+    """Run a plain `def` skill in the thread or process that calls this: its result as JSON text, or why there is none.
 
-    def __init__(self, failure: Failure) -> None:
-        super().__init__(failure.message)
-        self.failure = failure
+    Nothing that the skill raises gets out. `StopIteration` in a future, for one, would leave its reader waiting.
+    """
+    try:
+        return encode(spec, spec.function(read_params(spec, params), context), limit)
+    except BaseException as error:  # noqa: BLE001 - a skill may raise anything, SystemExit and KeyboardInterrupt too
+        return failure_of(error, context.logger)
 
 
 def read_params(spec: SkillSpec, text: str) -> BaseModel:
@@ -50,38 +55,55 @@ def read_params(spec: SkillSpec, text: str) -> BaseModel:
         raise UnfitError("; ".join(f"{e.field}: {e.message}" for e in wrong[:5])) from None
 
 
-def encode(spec: SkillSpec, result: Any, limit: int) -> str:
-    """A skill's result as JSON text of at most `limit` bytes.
+def failure_of(error: BaseException, log: Any) -> Failure:
+    """The failure that an error is; one that SeedCore does not know is logged with its traceback.
 
-    Raises:
-        SkillError: it is not what the skill declares, too large, or nothing that PostgreSQL can keep.
+    An exception of the skill's may itself raise whenever it is looked at (`__str__`, `detail`, `__class__`).
     """
-    if not isinstance(result, spec.result):
-        expected, got = spec.result.__name__, type(result).__name__
-        raise SkillError(f"the skill returned {got}, declared is {expected}", retryable=False)
-    text: str = result.model_dump_json()
-    # A character takes 1 to 4 bytes: most results need no second copy to be measured.
-    if len(text) * 4 > limit and len(text.encode()) > limit:
-        raise SkillError(f"the result is larger than {limit} bytes (SEEDCORE_MAX_RESULT_BYTES)", retryable=False)
-    if (reason := unfit(text)) is not None:
-        raise SkillError(f"the result {reason}", retryable=False)
-    return text
+    try:
+        failure = _classified(error)
+        if failure is not None:
+            return failure
+        failure = Failure(_FAILED, clean(f"{_class_name(error)}: {_text(error)}"))
+    except BaseException as again:  # noqa: BLE001 - see above: this is still the failure of that attempt
+        failure = Failure(_FAILED, clean(f"{_class_name(error)}: no text, {_class_name(again)} when it was read"))
+    _report(failure, error, log)
+    return failure
 
 
-def failure_of(error: BaseException) -> Failure:
-    """What to tell of an error that ended an attempt."""
-    match error:
-        case ToldError():
-            return error.failure
-        case UnfitError():
-            return Failure("invalid_params", str(error), retryable=False)
-        case TooSlowError():
-            return Failure("skill_timeout", str(error), retryable=True)
-        case SeedCoreError():
-            return Failure(error.code, error.detail, retryable=error.transient)
-    return Failure("skill_failed", f"{type(error).__name__}: {error}", retryable=True, foreseen=False)
+def _classified(error: BaseException) -> Failure | None:
+    # `issubclass` asks the class; `isinstance` would ask the object, which may lie or raise.
+    kind = type(error)
+    if issubclass(kind, UnfitError):
+        return Failure("invalid_params", clean(_text(error)), retryable=False)
+    if not issubclass(kind, SeedCoreError):
+        return None
+    known = cast(SeedCoreError, error)
+    code = known.code
+    if type(code) is not str or not _CODE.fullmatch(code) or code in (HANDED_BACK, "cancelled"):
+        # Not a skill's to say: one means that there was no attempt, the other that a client ended the task.
+        code = _FAILED
+    return Failure(code, clean(_text(error)), retryable=bool(known.transient))
+
+
+def _text(error: BaseException) -> str:
+    # Of a subclass of `str` the plain text, and no more than can matter.
+    return str.__getitem__(str(error), slice(0, _MOST_LOOKED_AT))
+
+
+def _class_name(error: BaseException) -> str:
+    # Past a metaclass that gives another name, or none.
+    return str(_CLASS_NAME.__get__(type(error)))
+
+
+def _report(failure: Failure, error: BaseException, log: Any) -> None:
+    try:
+        log.warning("skill raised", exc_info=error)
+    except BaseException as again:  # noqa: BLE001 - the traceback looks at the exception, too
+        log.warning("skill raised", reason=failure.message, no_traceback=_class_name(again))
 
 
 def clean(message: str) -> str:
-    """A message as it may be stored: without secrets and U+0000, cut to MAX_MESSAGE."""
-    return mask(message).replace("\0", "\N{REPLACEMENT CHARACTER}")[:MAX_MESSAGE]
+    """A message as it may be stored: without secrets, U+0000 and lone surrogates, cut to MAX_MESSAGE."""
+    text = mask(message[:_MOST_LOOKED_AT]).encode(errors="replace").decode()
+    return text.replace("\0", "\N{REPLACEMENT CHARACTER}")[:MAX_MESSAGE]

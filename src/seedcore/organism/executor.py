@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from typing import Any
 
 from seedcore.organism.agents import AgentBook
-from seedcore.organism.endings import TooSlowError, clean, encode, failure_of, read_params
+from seedcore.organism.endings import Failure, attempt, clean, failure_of, read_params
 from seedcore.organism.processes import START_S, Processes
 from seedcore.organism.queues import Gate
 from seedcore.organism.strands import Job, Strands
@@ -15,8 +15,11 @@ from seedcore.settings import Settings
 from seedcore.skills.calls import Call, Completion
 from seedcore.skills.context import CancelFlag, SkillClients, SkillContext, SkillMemory
 from seedcore.skills.registry import SkillRegistry
+from seedcore.skills.results import encode
 from seedcore.skills.sdk import Kind, SkillSpec
 from seedcore.utils.logs import get_logger
+
+_CANCELLED_ITSELF = "the skill raised CancelledError although its task was not cancelled"
 
 
 class _SkillLogger:
@@ -160,6 +163,8 @@ class SkillExecutor:
         jobs.remove(job)
         if not jobs:
             del self._running[call.task_id]
+        if completion is None and not job.cancelled:
+            completion = failed(call, 0.0, "skill_failed", "the event loop of the skill was closed", retryable=True)
         if completion is None:
             self._agents.left(call.agent, call.skill)
             completion = failed(call, 0.0, "cancelled", "cancelled on request", retryable=False)
@@ -175,65 +180,54 @@ class SkillExecutor:
         call = job.call
         job.began = time.perf_counter()
         try:
-            text = await self._result(job)
+            ending = await self._result(job)
         except asyncio.CancelledError:
-            if job.cancelled or (not job.late and _requested()):
+            if job.cancelled:
                 return None
-            failure: BaseException = RuntimeError("the skill raised CancelledError, and nobody had cancelled it")
-            if job.late:
-                failure = TimeoutError()
-        except GeneratorExit:  # the loop is being closed
-            raise
-        except BaseException as error:  # noqa: BLE001 - a user's skill may raise anything: SystemExit would end the loop
-            failure = error
-        else:
-            seconds = time.perf_counter() - job.began
-            return Completion(call.task_id, call.token, call.agent, call.skill, True, seconds, text)
-        if job.late and isinstance(failure, TimeoutError):
-            failure = self._too_slow(job)
-        return self._failed(job, time.perf_counter() - job.began, failure)
+            ending = _too_slow(job) if job.late else Failure("skill_failed", _CANCELLED_ITSELF)
+        except BaseException as error:
+            # A user's skill may raise anything: SystemExit would end the loop, GeneratorExit look like its close.
+            if issubclass(type(error), GeneratorExit) and _is_closed(job):
+                raise
+            late = job.late and issubclass(type(error), TimeoutError)
+            ending = _too_slow(job) if late else failure_of(error, _SkillLogger(self._log, call))
+        seconds = time.perf_counter() - job.began
+        if isinstance(ending, Failure):
+            return self._failed(job, seconds, ending)
+        return Completion(call.task_id, call.token, call.agent, call.skill, True, seconds, ending)
 
     def _given_up(self, job: Job) -> Completion | None:
         """The ending of a call whose skill ignores that it was cancelled; None when that was on request."""
         self._log.warning("skill goes on after it was cancelled", skill=job.call.skill, task=job.call.task_id)
         if job.cancelled:
             return None
-        return self._failed(job, time.perf_counter() - job.began, self._too_slow(job))
+        return self._failed(job, time.perf_counter() - job.began, _too_slow(job))
 
-    def _too_slow(self, job: Job) -> TooSlowError:
-        return TooSlowError(f"the skill took longer than {job.limit_s:g} s")
+    def _failed(self, job: Job, seconds: float, failure: Failure) -> Completion:
+        completion = failed(job.call, seconds, failure.code, failure.message, retryable=failure.retryable)
+        return self._with_policy(job.call, job.spec, completion)
 
-    def _failed(self, job: Job, seconds: float, error: BaseException) -> Completion:
-        call, failure = job.call, failure_of(error)
-        if not failure.foreseen:
-            self._log.warning("skill raised", skill=call.skill, task=call.task_id, exc_info=error)
-        told = failed(call, seconds, failure.code, failure.message, retryable=failure.retryable)
-        return self._with_policy(call, job.spec, told)
-
-    def _with_policy(self, call: Call, spec: SkillSpec | None, told: Completion) -> Completion:
+    def _with_policy(self, call: Call, spec: SkillSpec | None, failure: Completion) -> Completion:
         """When to try again, where the skill says something about that."""
-        if spec is None or not told.retryable or (spec.retry.base_s is None and spec.retry.max_s is None):
-            return told
+        if spec is None or not failure.retryable or (spec.retry.base_s is None and spec.retry.max_s is None):
+            return failure
         base_s = spec.retry.base_s or self._settings.retry_base_s
         longest = min(spec.retry.max_s or self._settings.retry_max_s, base_s * 2 ** (call.attempt - 1))
-        return told._replace(retry_within_s=longest)
+        return failure._replace(retry_within_s=longest)
 
-    async def _result(self, job: Job) -> str:
-        call = job.call
+    async def _result(self, job: Job) -> str | Failure:
+        call, limit = job.call, self._settings.max_result_bytes
         spec = job.spec or self._registry.find(call.skill)
         job.limit_s = call.timeout_s or spec.timeout_s or self._settings.skill_timeout_s
-        params = read_params(spec, call.params)
         if spec.kind is Kind.ASYNC:
-            result = await spec.function(params, self._context(job))
-        elif spec.kind is Kind.THREAD:
+            return encode(spec, await spec.function(read_params(spec, call.params), self._context(job)), limit)
+        if spec.kind is Kind.THREAD:
             flag = CancelFlag()
             context = self._context(job, flag, asyncio.get_running_loop())
-            result = await self._threads.run(spec.function, flag, params, context)
-        else:
-            return await self._in_process(spec, job)
-        return encode(spec, result, self._settings.max_result_bytes)
+            return await self._threads.run(flag, attempt, spec, call.params, context, limit)
+        return await self._in_process(spec, job)
 
-    async def _in_process(self, spec: SkillSpec, job: Job) -> str:
+    async def _in_process(self, spec: SkillSpec, job: Job) -> str | Failure:
         # The start of a process is no time of the skill's.
         limit_s, job.limit_s = job.limit_s, job.limit_s + START_S
         child = await self._processes.get()
@@ -258,10 +252,16 @@ def _kind(spec: SkillSpec | None) -> Kind:
     return Kind.ASYNC if spec is None else spec.kind
 
 
-def _requested() -> bool:
-    """Whether somebody asked for the cancellation that the current task sees."""
-    current = asyncio.current_task()
-    return current is not None and current.cancelling() > 0
+def _too_slow(job: Job) -> Failure:
+    return Failure("skill_timeout", f"the skill took longer than {job.limit_s:g} s")
+
+
+def _is_closed(job: Job) -> bool:
+    """Whether the coroutine of this call is being closed: then no event loop runs it."""
+    try:
+        return asyncio.current_task() is not job.task
+    except RuntimeError:
+        return True
 
 
 def failed(call: Call, seconds: float, code: str, message: str, *, retryable: bool) -> Completion:

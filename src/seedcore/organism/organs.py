@@ -13,6 +13,7 @@ from seedcore.errors import FieldError, InvalidInputError, SettingsError, wrong_
 from seedcore.organism.limits import HostLimits
 from seedcore.settings import Settings
 from seedcore.skills.sdk import ORGAN
+from seedcore.utils.yamltext import read_yaml
 
 OrganId = Annotated[str, Field(pattern=f"^{ORGAN.pattern}$")]
 Name = Annotated[str, Field(min_length=1, max_length=200)]
@@ -97,22 +98,6 @@ class HostPlan:
     spec: OrganSpec
 
 
-class _UniqueKeys(yaml.SafeLoader):
-    """YAML forbids a key to come twice; the library would keep the last one without a word."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        """The mapping, when no key comes twice in it."""
-        seen = set()
-        for key, _ in node.value:
-            if isinstance(key, yaml.ScalarNode) and key.tag != "tag:yaml.org,2002:merge":
-                if key.value in seen:
-                    raise yaml.constructor.ConstructorError(
-                        None, None, f"key {key.value!r} comes twice", key.start_mark
-                    )
-                seen.add(key.value)
-        return super().construct_mapping(node, deep)
-
-
 def load_organs(settings: Settings) -> dict[str, OrganSpec]:
     """Read SEEDCORE_ORGANS_PATH, or the organs in the package.
 
@@ -123,7 +108,7 @@ def load_organs(settings: Settings) -> dict[str, OrganSpec]:
     source = str(path) if path else "the package's default_organs.yaml"
     try:
         text = path.read_text("utf-8") if path else _default().read_text("utf-8")
-        return parse_organs(yaml.load(text, _UniqueKeys), source)  # noqa: S506 - a SafeLoader
+        return parse_organs(read_yaml(text), source)
     except OSError as error:
         raise SettingsError(f"SEEDCORE_ORGANS_PATH={source}: {error.strerror or error}.") from None
     except UnicodeDecodeError as error:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import orjson
 
 from seedcore.errors import SkillError, UnavailableError
-from seedcore.organism.endings import Failure, ToldError
+from seedcore.organism.endings import Failure
 from seedcore.organism.strands import Job
 from seedcore.skills.sdk import SkillSpec
 
@@ -89,11 +89,10 @@ class Processes:
             self._drop(child)
         return await self._start()
 
-    async def call(self, child: Child, spec: SkillSpec, job: Job) -> str:
+    async def call(self, child: Child, spec: SkillSpec, job: Job) -> str | Failure:
         """Run a skill in `child`; the result is JSON text. Cancelled, the process is killed.
 
         Raises:
-            ToldError: the skill failed.
             ProcessDiedError: the process ended in between.
         """
         call = job.call
@@ -122,7 +121,7 @@ class Processes:
             job.usage = (spent[0], spent[1])
         if "result" in answer:
             return str(answer["result"])
-        raise ToldError(Failure(str(answer["code"]), str(answer["message"]), bool(answer["retryable"])))
+        return Failure(str(answer["code"]), str(answer["message"]), bool(answer["retryable"]))
 
     def close(self) -> None:
         """End the processes that wait for calls."""

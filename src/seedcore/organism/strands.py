@@ -8,7 +8,7 @@ the strand for itself: its neighbours go on in others, and nothing of it (cancel
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterable
-from contextvars import copy_context
+from contextvars import Context, copy_context
 
 from seedcore.organism.queues import Turns
 from seedcore.skills.calls import Call, Completion
@@ -138,7 +138,7 @@ class Strands:
                     self.lost -= 1
                 else:
                     self._over(job, completion)
-            if job.waited or strand.cancelling() or copy_context() != context:
+            if job.waited or strand.cancelling() or _differs(context):
                 return
             if time.perf_counter() - turn > TURN_S:
                 await asyncio.sleep(0)
@@ -185,3 +185,11 @@ class Strands:
             return
         self.lost += 1
         self._over(job, self._give_up(job))
+
+
+def _differs(context: Context) -> bool:
+    """Whether a skill has changed its context variables."""
+    try:
+        return copy_context() != context
+    except BaseException:  # noqa: BLE001 - the values are the skill's, and comparing them (arrays, say) may raise
+        return True

@@ -4,9 +4,11 @@ import asyncio
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import copy_context
-from typing import Any
+from typing import Any, TypeVar
 
 from seedcore.skills.context import CancelFlag
+
+Result = TypeVar("Result")
 
 
 class Threads:
@@ -23,8 +25,11 @@ class Threads:
         self._changed = changed
         self._pool = ThreadPoolExecutor(size, thread_name_prefix="skill")
 
-    async def run(self, function: Callable[..., Any], flag: CancelFlag, *arguments: Any) -> Any:
-        """Call `function` in a thread; cancelled, it sets `flag`, and goes without waiting for the function."""
+    async def run(self, flag: CancelFlag, function: Callable[..., Result], *arguments: Any) -> Result:
+        """Call `function` in a thread; cancelled, it sets `flag`, and goes without waiting for the function.
+
+        `function` must not raise: a future cannot hold StopIteration, and its reader would wait until the time limit.
+        """
         loop = asyncio.get_running_loop()
         future = self._pool.submit(copy_context().run, function, *arguments)
         try:

@@ -78,6 +78,10 @@ class SkillRegistry(Mapping[str, SkillSpec]):
             wrong = wrong_fields(error.errors(include_url=False, include_input=False), "params")
             detail = f"params do not fit the skill {name!r}: " + "; ".join(f"{e.field}: {e.message}" for e in wrong[:5])
             raise InvalidInputError(detail, errors=wrong) from None
+        except Exception as error:
+            # A validator of the skill's may raise anything.
+            message = f"the model of the skill {name!r} cannot check them: it raised {type(error).__name__}"
+            raise InvalidInputError(f"params: {message}", errors=[FieldError("params", message)]) from error
         return spec
 
 

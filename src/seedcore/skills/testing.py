@@ -5,7 +5,9 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from seedcore.settings import get_settings
 from seedcore.skills.context import SkillClients, SkillContext
+from seedcore.skills.results import encode
 from seedcore.skills.sdk import MARK, Kind, SkillSpec
 
 
@@ -48,6 +50,7 @@ def run_skill(
     Raises:
         TypeError: `function` is no skill.
         ValidationError: the params do not fit its model.
+        SkillError: the result is one that a host refuses.
     """
     spec = getattr(function, MARK, None)
     if not isinstance(spec, SkillSpec):
@@ -76,4 +79,5 @@ async def _run(
     else:
         result = await asyncio.to_thread(spec.function, given, context)
     # A host gives the text to PostgreSQL; what does not come back as it went would surprise its readers.
-    return spec.result.model_validate_json(result.model_dump_json()).model_dump(mode="json")
+    text = encode(spec, result, get_settings().max_result_bytes)
+    return spec.result.model_validate_json(text).model_dump(mode="json")

@@ -7,6 +7,9 @@ from typing import Any
 from seedcore.errors import FieldError, InvalidInputError
 from seedcore.settings import Settings, env_names
 
+MAX_NAMES, MAX_NAME, MAX_INPUTS = 32, 2000, 256
+"""Bounds of a goal: how many names and of what length, and how many inputs. The planner has the same."""
+
 POLICIES = ("fail", "skip", "replan")
 OTHERS = "*"
 _LIMITS = {
@@ -24,15 +27,27 @@ def read_goal(params: Mapping[str, Any], settings: Settings) -> tuple[dict[str, 
         InvalidInputError: names the field and what is allowed.
     """
     wrong: list[FieldError] = []
-    if not params.get("goal"):
-        wrong.append(FieldError("params.goal", "say what is wanted: the name of an output field, or several"))
-    if not isinstance(params.get("inputs", {}), dict):
+    _check_names(params.get("goal"), wrong)
+    inputs = params.get("inputs", {})
+    if not isinstance(inputs, dict):
         wrong.append(FieldError("params.inputs", "an object of named values"))
+    elif len(inputs) > MAX_INPUTS:
+        wrong.append(FieldError("params.inputs", f"{len(inputs)} values, at most {MAX_INPUTS} are allowed"))
     policy = _policy(params.get("on_failure"), wrong)
     budget = _budget(params.get("budget"), settings, wrong)
     if wrong:
         raise InvalidInputError("; ".join(f"{e.field}: {e.message}" for e in wrong), errors=wrong)
     return policy, budget
+
+
+def _check_names(goal: Any, wrong: list[FieldError]) -> None:
+    names = goal if isinstance(goal, list) else [goal]
+    if not names or not all(isinstance(name, str) and name.strip() for name in names):
+        wrong.append(FieldError("params.goal", "say what is wanted: the name of an output field, or a list of them"))
+    elif len(names) > MAX_NAMES:
+        wrong.append(FieldError("params.goal", f"{len(names)} names, at most {MAX_NAMES} are allowed"))
+    elif (longest := max(len(name.strip()) for name in names)) > MAX_NAME:
+        wrong.append(FieldError("params.goal", f"a name of {longest} characters, at most {MAX_NAME} are allowed"))
 
 
 def bounds(settings: Settings) -> dict[str, float]:
@@ -64,6 +79,8 @@ def _budget(given: Any, settings: Settings, wrong: list[FieldError]) -> dict[str
             wrong.append(FieldError(where, f"no such budget; there are {', '.join(_LIMITS)}"))
         elif isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value <= 0:
             wrong.append(FieldError(where, "a number greater than 0"))
+        elif name == "steps" and value != int(value):
+            wrong.append(FieldError(where, "a whole number of steps, at least 1"))
         elif value > budget[name]:
             wrong.append(FieldError(where, f"at most {budget[name]:g} ({env_names(_LIMITS[name])[0]})"))
         else:

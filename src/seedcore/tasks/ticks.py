@@ -17,9 +17,8 @@ from itertools import islice
 from typing import NamedTuple
 from zoneinfo import ZoneInfo, available_timezones
 
-from cronsim import CronSim, CronSimError
-
-from seedcore.errors import FieldError, InvalidInputError
+from seedcore.errors import InvalidInputError
+from seedcore.tasks.cron import read_cron, wrong_time
 
 NEVER_YEARS = 50
 """A line without a tick in so many years has none."""
@@ -133,13 +132,8 @@ class _Line:
     """A cron line in a zone: which hours it names, and which moments those are."""
 
     def __init__(self, cron: str, timezone: str) -> None:
-        if len(cron.split()) != 5:
-            raise _wrong("cron", f"five fields (minute hour day month weekday), got {len(cron.split())}")
+        self._fields = read_cron(cron)
         self._zone = _zone_of(timezone)
-        try:
-            self._fields = CronSim(cron, datetime(2000, 1, 1))  # noqa: DTZ001 - the clock on the wall
-        except CronSimError as error:
-            raise _wrong("cron", f"{error}: minute 0-59, hour 0-23, day 1-31, month 1-12, weekday 0-7") from None
         self._fixed = not any(field.startswith("*") for field in cron.split()[:2])
         self._minutes, self._hours = sorted(self._fields.minutes), sorted(self._fields.hours)
         self._known: dict[datetime, list[datetime]] = {}
@@ -225,7 +219,7 @@ def _shifts_near(zone: ZoneInfo, hour: datetime) -> bool:
 def _line(cron: str, timezone: str) -> _Line:
     line = _Line(cron, timezone)
     if line.after(datetime(2000, 1, 1, tzinfo=UTC)) is None:
-        raise _wrong("cron", "names no day that exists")
+        raise wrong_time("cron", "names no day that exists")
     return line
 
 
@@ -243,8 +237,4 @@ def _zone_of(name: str) -> ZoneInfo:
 
 
 def _no_zone(name: str) -> InvalidInputError:
-    return _wrong("timezone", f"no time zone {name!r}: a name of the IANA database, such as Europe/Berlin or UTC")
-
-
-def _wrong(field: str, message: str) -> InvalidInputError:
-    return InvalidInputError(f"{field}: {message}", errors=[FieldError(field, message)])
+    return wrong_time("timezone", f"no time zone {name!r}: a name of the IANA database, such as Europe/Berlin or UTC")

@@ -8,6 +8,8 @@ from typing import Any, TypeVar
 
 import uvloop
 
+from seedcore.utils.logs import get_logger
+
 Result = TypeVar("Result")
 
 
@@ -15,13 +17,18 @@ class BackgroundLoop:
     """Runs coroutines in a thread that lives as long as the process."""
 
     def __init__(self, name: str) -> None:
+        self._log = get_logger("seedcore.background", loop=name)
         self.loop = uvloop.new_event_loop()
         self.thread = threading.Thread(target=self._run, name=name, daemon=True)
         self.thread.start()
 
     def _run(self) -> None:
         asyncio.set_event_loop(self.loop)
-        self.loop.run_forever()
+        while not self.loop.is_closed():
+            try:
+                self.loop.run_forever()
+            except BaseException as error:  # noqa: BLE001 - SystemExit and KeyboardInterrupt of any task come out here
+                self._log.warning("a task ended with an exit, its event loop goes on", reason=type(error).__name__)
 
     def start(self, work: Coroutine[Any, Any, Result]) -> "concurrent.futures.Future[Result]":
         """Begin `work` in the loop."""

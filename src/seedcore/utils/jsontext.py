@@ -8,6 +8,8 @@ MAX_DEPTH = 100
 # An odd number of backslashes before the `u`: an even one is text that speaks of U+0000.
 _NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 _STRING = re.compile(r'"(?:[^"\\]|\\.)*"')
+_MAYBE_LONG = re.compile(r"\d{19}")
+_LONG_INTEGER = re.compile(r"(?<![\d.eE+-])-?\d{19,}(?![\d.eE])")
 _BRACKET = re.compile(r"[\[\]{}]")
 
 
@@ -18,7 +20,14 @@ def unfit(text: str) -> str | None:
     # Counting is fast and settles it for nearly all.
     if text.count("[") + text.count("{") > MAX_DEPTH and depth(text) > MAX_DEPTH:
         return f"nests deeper than {MAX_DEPTH} levels"
+    if _MAYBE_LONG.search(text) and not all(map(_has_64_bits, _LONG_INTEGER.findall(_STRING.sub("", text)))):
+        return "holds an integer of more than 64 bits, which most readers round: write it as text"
     return None
+
+
+def _has_64_bits(number: str) -> bool:
+    # 20 characters are the most that such a number takes; Python reads no integers of 5,000 digits.
+    return len(number) <= 20 and -(2**63) <= int(number) < 2**64
 
 
 def depth(text: str) -> int:

@@ -10,8 +10,9 @@ import structlog
 
 from seedcore.settings import Settings
 
-# The last `@` before a space, quote, `?` or `#` ends the user part, so passwords may hold `@` and `/`.
-_USER_INFO = re.compile(r"(\b[a-z][a-z0-9+.-]*://)([^\s\"'?#]*)(?=@[^\s@])", re.IGNORECASE)
+# Each of these takes time in proportion to the text: what a skill raises may be long, and made to be slow.
+_TOKEN = re.compile(r"[^\s\"'?#]++")
+_SCHEME = re.compile(r"\b[a-z][a-z0-9+.-]{0,63}://", re.IGNORECASE)
 _ASSIGNED = re.compile(r"(\b(?:password|passwd|secret|api_?key|(?:access|auth)_token)=)[^\s\"'&;,]+", re.IGNORECASE)
 _BEARER = re.compile(r"(\bbearer\s+)[^\s\"',]+", re.IGNORECASE)
 _SECRET_KEYS = re.compile(
@@ -19,32 +20,50 @@ _SECRET_KEYS = re.compile(
 )
 
 
+_MOST_SHOWN = 32_768
+"""Characters of one text in a log line; of a longer one, the beginning and the end."""
+
+
 def mask(text: str) -> str:
     """Hide passwords in URLs, in `password=…` and after `Bearer`."""
-    text = _USER_INFO.sub(_without_password, text)
+    if "://" in text and "@" in text:
+        text = _TOKEN.sub(_without_password, text)
     return _BEARER.sub(r"\1***", _ASSIGNED.sub(r"\1***", text))
 
 
 def _without_password(match: re.Match[str]) -> str:
-    scheme, user_info = match.groups()
-    user, colon, _ = user_info.partition(":")
-    if colon:
-        return f"{scheme}{user}:***"
-    # A user without a password is a token, as in https://TOKEN@host; with a slash it is a path that holds an `@`.
-    return match[0] if "/" in user else f"{scheme}***"
+    token = match[0]
+    # The last `@` ends the user part, so passwords may hold `@` and `/`.
+    end = token.rfind("@")
+    scheme = _SCHEME.search(token, 0, end) if end > 0 else None
+    if scheme is None:
+        return token
+    user, colon, _ = token[scheme.end() : end].partition(":")
+    if not colon and "/" in user:
+        # A path that holds an `@`; a user without a password is a token, as in https://TOKEN@host.
+        return token
+    return token[: scheme.end()] + (f"{user}:***" if colon else "***") + token[end:]
+
+
+def _shown(text: str) -> str:
+    half = _MOST_SHOWN // 2
+    if len(text) <= _MOST_SHOWN:
+        return mask(text)
+    left_out = f"\n[{len(text) - 2 * half} characters left out]\n"
+    return f"{mask(text[:half])}{left_out}{mask(text[-half:])}"
 
 
 def _masked(value: Any) -> Any:
     """A copy without secrets; whatever is no plain JSON type is shown by its `repr`, as the renderers do."""
     if isinstance(value, str):
-        return mask(value)
+        return _shown(value)
     if value is None or isinstance(value, (bool, int, float)):
         return value
     if isinstance(value, Mapping):
         return {key: "***" if _SECRET_KEYS.search(str(key)) else _masked(item) for key, item in value.items()}
     if isinstance(value, (list, tuple, set, frozenset)):
         return [_masked(item) for item in value]
-    return mask(repr(value))
+    return _shown(repr(value))
 
 
 def _mask_event(_logger: Any, _method: str, event: structlog.types.EventDict) -> structlog.types.EventDict:

@@ -1,10 +1,11 @@
 """What was recorded of a stream, as series: how long its last tasks took, and how many failed in each block of them."""
 
+from seedcore.coordinator.triage.schemas import MIN_POINTS
 from seedcore.errors import ConflictError
 from seedcore.stores.postgres import Database
 
 MOST_ENDS, MOST_OF_STREAM = 10_000, 2_000
-LEAST, BLOCKS = 24, 200
+BLOCKS = 200
 
 _NO_FAILURES = ["policy_rejected", "approval_rejected", "approval_expired", "budget_exceeded", "step_failed"]
 
@@ -40,9 +41,9 @@ async def recorded(database: Database, stream: str) -> dict[str, list[float]]:
     # The oldest tasks that fill no block are left out.
     blocks = range(len(ends) % size, len(ends), size)
     found["failures"] = [float(sum(failed[start : start + size])) for start in blocks]
-    enough = {name: values for name, values in found.items() if len(values) >= LEAST}
+    enough = {name: values for name, values in found.items() if len(values) >= MIN_POINTS}
     if not enough:
         raise ConflictError(
-            f"{len(ends)} of the newest {MOST_ENDS} ended tasks are of the stream {stream!r}: {LEAST} are needed."
+            f"{len(ends)} of the newest {MOST_ENDS} ended tasks are of the stream {stream!r}: {MIN_POINTS} are needed."
         )
     return enough

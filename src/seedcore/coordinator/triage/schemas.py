@@ -6,9 +6,11 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from seedcore.tasks.schemas import Key, TaskIn
 
-MAX_POINTS = 20_000
+MIN_POINTS, MAX_POINTS = 8, 20_000
+"""What the detector takes."""
+
 Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
-Numbers = Annotated[list[Number], Field(min_length=24, max_length=MAX_POINTS)]
+Numbers = Annotated[list[Number], Field(min_length=MIN_POINTS, max_length=MAX_POINTS)]
 Label = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00]*$")]
 
 
