@@ -127,6 +127,18 @@ class ConflictError(SeedCoreError):
     code, status, title = "conflict", 409, "Conflict"
 
 
+class MethodNotAllowedError(SeedCoreError):
+    """The path exists, but not for this method; `allow` names those that it takes."""
+
+    code, status, title = "method_not_allowed", 405, "Method not allowed"
+
+
+class UnsupportedMediaTypeError(SeedCoreError):
+    """The body is in a format or an encoding that is not read here."""
+
+    code, status, title = "unsupported_media_type", 415, "Unsupported media type"
+
+
 class PreconditionFailedError(SeedCoreError):
     """Somebody changed the thing since the caller read it."""
 
