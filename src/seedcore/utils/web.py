@@ -56,10 +56,12 @@ def create_app(
 
 
 async def health_response(service: str, health: HealthCheck) -> JSONResponse:
-    """The body of `GET /health`: 200 when ready, 503 otherwise."""
+    """The body of `GET /health`: 200 when ready, `degraded` when something that it depends on is; 503 otherwise."""
     facts = dict(await health())
     ready = bool(facts.pop("ready"))
-    body = {"status": "ok" if ready else "unavailable", "service": service, "version": __version__, **facts}
+    degraded = any(isinstance(fact, Mapping) and fact.get("degraded") for fact in facts.values())
+    status = ("degraded" if degraded else "ok") if ready else "unavailable"
+    body = {"status": status, "service": service, "version": __version__, **facts}
     return JSONResponse(body, status_code=200 if ready else 503)
 
 
