@@ -127,6 +127,12 @@ class NotFoundError(SeedCoreError):
     code, status, title = "not_found", 404, "Not found"
 
 
+class RequestTimeoutError(SeedCoreError):
+    """The request did not arrive in time."""
+
+    code, status, title = "request_timeout", 408, "Request timeout"
+
+
 class ConflictError(SeedCoreError):
     """The thing is not in a state that allows this."""
 
@@ -232,6 +238,12 @@ class DatabaseDeniedError(NotConfiguredError):
     """The database does not let this user in, or not do this."""
 
     code, title = "database_denied", "Database access denied"
+
+
+class BadGatewayError(SeedCoreError):
+    """The proxy lost the service in the middle of a request, which may have been carried out."""
+
+    code, status, title = "bad_gateway", 502, "Bad gateway"
 
 
 class ActionFailedError(SeedCoreError):

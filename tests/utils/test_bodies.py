@@ -61,7 +61,6 @@ async def test_a_compressed_body_is_415_and_says_what_is_taken(http: httpx.Async
     ("content", "says"),
     [
         (b'{"n": "\xff"}', "not valid UTF-8: invalid start byte at byte 7"),
-        (b'{"n": "\xed\xa0\x80"}', "not valid UTF-8"),
         (b'{"n": ' + b"[" * 100_000 + b"]" * 100_000 + b"}", "nested too deeply"),
         (b'{"n": ' + b"9" * 5000 + b"}", "more than 4300 digits"),
         (b'{"n": 1,}', "not valid JSON"),
