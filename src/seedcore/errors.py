@@ -91,6 +91,12 @@ class NoPlanError(InvalidInputError):
     code, title = "no_plan", "No plan"
 
 
+class EventIdAheadError(InvalidInputError):
+    """A stream is to resume after an event that has not happened: the id is of another database, or of a later one."""
+
+    code, title = "event_id_ahead", "Event id ahead"
+
+
 class MalformedError(SeedCoreError):
     """The request body cannot be read at all."""
 
@@ -121,10 +127,28 @@ class NotFoundError(SeedCoreError):
     code, status, title = "not_found", 404, "Not found"
 
 
+class RequestTimeoutError(SeedCoreError):
+    """The request did not arrive in time."""
+
+    code, status, title = "request_timeout", 408, "Request timeout"
+
+
 class ConflictError(SeedCoreError):
     """The thing is not in a state that allows this."""
 
     code, status, title = "conflict", 409, "Conflict"
+
+
+class MethodNotAllowedError(SeedCoreError):
+    """The path exists, but not for this method; `allow` names those that it takes."""
+
+    code, status, title = "method_not_allowed", 405, "Method not allowed"
+
+
+class UnsupportedMediaTypeError(SeedCoreError):
+    """The body is in a format or an encoding that is not read here."""
+
+    code, status, title = "unsupported_media_type", 415, "Unsupported media type"
 
 
 class PreconditionFailedError(SeedCoreError):
@@ -151,6 +175,54 @@ class SchemaBehindError(UnavailableError):
     code, title = "schema_behind", "Database schema is behind"
 
 
+class DatabaseFullError(UnavailableError):
+    """The database's disk is full: it can be read, and nothing can be written."""
+
+    code, title = "database_full", "Database full"
+
+
+class DatabaseReadOnlyError(UnavailableError):
+    """The database takes no writes: it is a standby, or was set to read-only."""
+
+    code, title = "database_read_only", "Database is read-only"
+
+
+class DatabaseMemoryError(UnavailableError):
+    """The database ran out of memory, or of another resource that it has only so much of."""
+
+    code, title = "database_out_of_memory", "Database out of memory"
+
+
+class DatabaseConnectionsError(UnavailableError):
+    """The database has as many connections as it takes."""
+
+    code, title = "database_too_many_connections", "Too many database connections"
+
+
+class DatabaseConflictError(UnavailableError):
+    """The database undid a transaction because of another one at the same time."""
+
+    code, title = "database_conflict", "Database conflict"
+
+
+class DatabaseLockError(UnavailableError):
+    """A lock in the database did not come free in time."""
+
+    code, title = "database_lock_timeout", "Database lock timeout"
+
+
+class DatabaseTimeoutError(UnavailableError):
+    """The database cancelled a statement or transaction, because it took too long or somebody asked for it."""
+
+    code, title = "database_timeout", "Database timeout"
+
+
+class DatabaseStorageError(UnavailableError):
+    """The database cannot read or write its files."""
+
+    code, title = "database_io_error", "Database storage error"
+
+
 class NotConfiguredError(UnavailableError):
     """The feature needs a setting that is not set."""
 
@@ -160,6 +232,18 @@ class NotConfiguredError(UnavailableError):
     def transient(self) -> bool:
         """False: nothing changes until somebody sets the setting."""
         return False
+
+
+class DatabaseDeniedError(NotConfiguredError):
+    """The database does not let this user in, or not do this."""
+
+    code, title = "database_denied", "Database access denied"
+
+
+class BadGatewayError(SeedCoreError):
+    """The proxy lost the service in the middle of a request, which may have been carried out."""
+
+    code, status, title = "bad_gateway", 502, "Bad gateway"
 
 
 class ActionFailedError(SeedCoreError):

@@ -35,7 +35,7 @@ async def serving(app: FastAPI) -> AsyncIterator[str]:
 
 async def entries(http: httpx.AsyncClient, count: int, last: str | None = None, **params) -> list[dict]:
     """So many entries of the log."""
-    headers = {"Last-Event-ID": last} if last else {}
+    headers = {} if last is None else {"Last-Event-ID": last}
     found: list[dict] = []
     async with asyncio.timeout(10), http.stream("GET", EVENTS, headers=headers, params=params) as answer:
         assert answer.status_code == 200, await answer.aread()
@@ -70,9 +70,28 @@ async def test_the_log_tells_everything_and_resumes_at_any_entry(app, dispatcher
 
 
 async def test_an_id_that_is_none_is_refused(http: httpx.AsyncClient):
-    for text in ("7", "a~b~c", "1:2:~1:2:~-1", "1:2:~1:2:3'~4"):
+    bad = (
+        "7",
+        "a~b~c",
+        "1:2:~1:2:~-1",
+        "1:2:~1:2:3'~4",
+        "5:3:~5:5:~0",
+        "0:0:~3:3:~0",
+        "3:9:7,5~9:9:~0",
+        "3:5:7~9:9:~0",
+    )
+    for text in bad:
         document = refused(await http.get(EVENTS, headers={"Last-Event-ID": text}), 422, "invalid_input")
         assert fields_of(document) == ["Last-Event-ID"]
+
+
+async def test_a_log_position_that_has_not_come_yet_is_refused_and_an_empty_one_is_none(app):
+    async with serving(app) as url, httpx.AsyncClient(base_url=url) as http:
+        for text in ("3:3:~900000000:900000000:~0", f"3:3:~{'9' * 20}:{'9' * 20}:~0", "900000000:900000000:~3:3:~0"):
+            document = refused(await http.get(EVENTS, headers={"Last-Event-ID": text}), 422, "event_id_ahead")
+            assert fields_of(document) == ["Last-Event-ID"]
+        await submit(http, 1)
+        assert [e["event"] for e in await entries(http, 1, last="", begin="start")] == ["submitted"]
 
 
 async def test_a_dead_letter_tells_every_error_and_runs_again(http: httpx.AsyncClient, dispatcher: Dispatcher, app):

@@ -84,3 +84,24 @@ async def test_a_bad_last_event_id_is_422_and_hurts_no_other_follower(
     assert fields_of(refused(answer, 422, "invalid_input")) == ["last-event-id"]
     await dispatcher.complete(await dispatcher.lease(), {"value": 1})
     assert (await reading).status_code == 200
+
+
+async def test_an_event_id_that_has_not_come_yet_is_refused_whether_or_not_the_task_has_ended(
+    http: httpx.AsyncClient, dispatcher: Dispatcher
+):
+    task = await submit(http)
+    for value in (9_000_000_000, 2**63 - 1):
+        answer = await follow(http, task["id"], value)
+        assert fields_of(refused(answer, 422, "event_id_ahead")) == ["Last-Event-ID"]
+    await dispatcher.complete(await dispatcher.lease(), {"value": 1})
+    last = events_of((await follow(http, task["id"])).text)[-1][0]
+    assert (await follow(http, task["id"], last)).status_code == 204
+    refused(await follow(http, task["id"], 9_000_000_000), 422, "event_id_ahead")
+
+
+async def test_an_empty_last_event_id_is_as_good_as_none(http: httpx.AsyncClient, dispatcher: Dispatcher):
+    task = await submit(http)
+    await dispatcher.complete(await dispatcher.lease(), {"value": 1})
+    events = events_of((await follow(http, task["id"])).text)
+    answer = await http.get(f"{TASKS}/{task['id']}/events", headers={"Last-Event-ID": ""})
+    assert events_of(answer.text) == events

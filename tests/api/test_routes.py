@@ -117,6 +117,24 @@ async def test_a_goal_needs_no_skill(http: httpx.AsyncClient):
     assert answer.json()["type"] == "goal"
 
 
+@pytest.mark.parametrize("key", ["Zürich-7", "注文-1", "naïve ☕"])
+async def test_a_key_in_utf8_is_the_same_key_in_header_and_body(http: httpx.AsyncClient, key: str):
+    body = {"type": "echo", "params": {"value": 1}}
+    first = await http.post(TASKS, json=body, headers={b"Idempotency-Key": key.encode()})
+    again = await http.post(TASKS, json=body | {"idempotency_key": key})
+    both = await http.post(TASKS, json=body | {"idempotency_key": key}, headers={b"Idempotency-Key": key.encode()})
+    assert (first.status_code, again.status_code, both.status_code) == (201, 200, 200)
+    assert first.json()["id"] == again.json()["id"] == both.json()["id"]
+    assert first.json()["idempotency_key"] == key
+
+
+@pytest.mark.parametrize("key", [b"Z\xfcrich", b"", "ü".encode() * 501, b"\xed\xa0\x80", b"a\0b"])
+async def test_a_key_header_that_is_no_text_in_utf8_is_422(http: httpx.AsyncClient, key: bytes):
+    headers = {b"Idempotency-Key": key}
+    answer = await http.post(TASKS, json={"type": "echo", "params": {"value": 1}}, headers=headers)
+    assert fields_of(refused(answer, 422, "invalid_input")) == ["idempotency-key"]
+
+
 @pytest.mark.parametrize(
     ("body", "fields"),
     [

@@ -175,3 +175,10 @@ async def test_the_service_samples_by_itself(pg_settings: Settings, database: Da
         counts = (await http_to(service).get("/health")).json()["samples"]
     assert counts["written"] >= 2
     assert counts["failures"] == 0
+
+
+@pytest.mark.parametrize("query", ["organ=%00", "organ=a%00b", "organ=%ED%A0%80", "from=%00"])
+async def test_a_query_that_postgresql_cannot_keep_is_422(http: httpx.AsyncClient, query: str):
+    answer = await http.get(f"/history?{query}")
+    assert (answer.status_code, answer.json()["code"]) == (422, "invalid_input")
+    assert answer.json()["errors"][0]["field"] == query.split("=")[0]

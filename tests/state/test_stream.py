@@ -254,6 +254,11 @@ async def test_over_http_a_reader_that_leaves_is_noticed(service: StateService, 
                 await asyncio.sleep(0.01)
         wrong = await client.get("/stream", headers={"Last-Event-ID": "7"})
         assert (wrong.status_code, wrong.json()["errors"][0]["field"]) == (422, "Last-Event-ID")
+        for unknown in ("", "900000000:900000000:"):
+            headers = {"Last-Event-ID": unknown}
+            async with client.stream("GET", "/stream?include_system=false", headers=headers) as answer:
+                lines = answer.aiter_lines()
+                assert [await anext(lines) for _ in range(2)][1] == "event: snapshot"
 
 
 async def _until_empty(lines: AsyncIterator[str]) -> AsyncIterator[str]:

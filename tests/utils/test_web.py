@@ -189,11 +189,32 @@ async def test_a_wrong_query_parameter_is_named(http: httpx.AsyncClient):
     assert document["errors"][0]["field"] == "body"
 
 
+@pytest.mark.parametrize(
+    ("url", "field", "what"),
+    [
+        ("/pick?path=a%00b", "path", "U+0000"),
+        ("/pick?path=a&path=%FF", "path", "bytes that are not UTF-8"),
+        ("/pick?%00=a", "\N{REPLACEMENT CHARACTER}", "U+0000"),
+        ("/raise/%00", "path", "U+0000"),
+        ("/raise/%ED%A0%80", "path", "bytes that are not UTF-8"),
+    ],
+)
+async def test_a_url_that_no_store_could_keep_is_422_and_says_where(
+    http: httpx.AsyncClient, url: str, field: str, what: str
+):
+    document = refused(await http.get(url), 422, "invalid_input")
+    assert document["errors"] == [{"field": field, "message": f"must not hold {what}"}]
+
+
+async def test_a_url_in_utf8_is_read_as_such(http: httpx.AsyncClient):
+    assert (await http.get("/pick?path=%C3%A9%20%E2%82%AC&query=1")).status_code == 200
+
+
 async def test_an_unknown_path_and_a_wrong_method_are_problems(http: httpx.AsyncClient):
     assert "/nowhere" in refused(await http.get("/nowhere"), 404, "not_found")["detail"]
     answer = await http.get("/echo")
     assert "GET" in refused(answer, 405, "method_not_allowed")["detail"]
-    assert answer.headers["allow"] == "POST"
+    assert answer.headers["allow"] == "OPTIONS, POST"
 
 
 # -- health ------------------------------------------------------------------------------------------------
@@ -316,7 +337,8 @@ async def test_a_body_that_never_comes_is_504():
 
     http = client_of(make_app(request_timeout_s=0.1))
     async with asyncio.timeout(20):
-        refused(await http.post("/echo", content=body()), 504, "deadline_exceeded")
+        answer = await http.post("/echo", content=body(), headers={"content-type": "application/json"})
+    refused(answer, 504, "deadline_exceeded")
 
 
 async def test_a_timeout_inside_is_not_told_as_the_deadline():

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Header, Path, Query, Response
 from seedcore.api.gateway import TheGateway
 from seedcore.api.schemas import DeadQuery, LimitBody, RequeueIn, parse_uuid
 from seedcore.tasks import dead, limits
-from seedcore.tasks.log import START, Position
+from seedcore.tasks.log import START, Position, check_reached
 from seedcore.tasks.records import entry_json, task_json
 from seedcore.utils.web import EventStream
 
@@ -36,6 +36,8 @@ async def follow_everything(
     after = None if begin == "now" else START
     if last_event_id:
         after = Position.parse(last_event_id)
+        async with gateway.database.connection() as connection:
+            await check_reached(connection, after)
     wanted = frozenset(event) if event else None
 
     async def stream() -> AsyncIterator[dict[str, Any]]:

@@ -5,9 +5,10 @@ from collections.abc import AsyncIterator
 from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import APIRouter, Header, Path, Query, Request, Response
+from fastapi import APIRouter, Path, Query, Request, Response
 
 from seedcore.api.gateway import TheGateway
+from seedcore.api.headers import IdempotencyKey, LastEventId
 from seedcore.api.schemas import BatchIn, BatchOut, RejectIn, TaskQuery, parse_uuid
 from seedcore.errors import FieldError, InvalidInputError
 from seedcore.tasks import control, queries
@@ -30,7 +31,7 @@ async def submit_task(
     body: dict[str, Any],
     response: Response,
     gateway: TheGateway,
-    idempotency_key: Annotated[str | None, Header(max_length=500)] = None,
+    idempotency_key: IdempotencyKey = None,
 ) -> dict[str, Any]:
     """Submit a task: 201 and the task; with a key that was used before 200 and the first task."""
     if idempotency_key is not None:
@@ -85,11 +86,12 @@ async def get_task(task_id: UUID, gateway: TheGateway) -> dict[str, Any]:
 async def follow_task(
     task_id: UUID,
     gateway: TheGateway,
-    last_event_id: Annotated[int, Header(ge=0, lt=2**63)] = 0,
+    last_event_id: LastEventId = 0,
 ) -> Response:
     """A task's events as they happen, from the one after Last-Event-ID to its last one; 204 when it has passed."""
     async with gateway.database.connection() as connection:
         record = await queries.get(connection, task_id)
+        await queries.check_reached(connection, last_event_id)
         if record.status.ended and not await queries.events_of(connection, task_id, last_event_id):
             # An EventSource that has seen the end comes back for more; 204 tells it that there is none.
             return Response(status_code=204)

@@ -3,9 +3,10 @@
 from datetime import datetime
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Header, Path, Query, Response
+from fastapi import APIRouter, Path, Query, Response
 
 from seedcore.api.gateway import TheGateway
+from seedcore.api.headers import IdempotencyKey
 from seedcore.tasks import queries, schedules
 from seedcore.tasks.records import task_json
 from seedcore.tasks.schedules import Schedule, ScheduleBody, ScheduleIn
@@ -84,7 +85,7 @@ async def fire_schedule(
     schedule_id: ScheduleId,
     response: Response,
     gateway: TheGateway,
-    idempotency_key: Annotated[str | None, Header(min_length=1, max_length=500)] = None,
+    idempotency_key: IdempotencyKey = None,
 ) -> dict[str, Any]:
     """Submit its task now, once, beside its ticks: 201 and the task; with a used key 200 and the first task."""
     async with gateway.database.connection() as connection:

