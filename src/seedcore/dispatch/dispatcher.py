@@ -90,6 +90,7 @@ class Dispatcher:
             "stands_in_for_reaper": self._reaper.leads,
             **self._counts,
             **self._writer.counts,
+            **self._work.counts,
         }
 
     async def run(self) -> None:

@@ -42,6 +42,7 @@ class Ledger:
         self.changed = asyncio.Event()
         self._feedback = Feedback()
         self._undecided: set[int] = set()
+        self._left_out: set[tuple[str, str]] = set()
         self._remembered: OrderedDict[UUID, None] = OrderedDict()
 
     def take(self, leases: list[Lease], *, slow: bool = False) -> None:
@@ -130,15 +131,23 @@ class Ledger:
         (self.moved if slow else self.released).append((lease.id, lease.token))
         self.changed.set()
 
-    def ask(self) -> Feedback:
-        """What to tell the Coordinator with a question; outcomes are handed out once. `answered` or `unanswered`
-        follows."""
+    def ask(self, *, report: bool = True) -> Feedback:
+        """What goes to the Coordinator with a question; outcomes are handed out once, and only with a `report`.
+        `answered` or `unanswered` follows."""
         known = self._feedback
         question = known.question = known.question + 1
-        told = replace(known, outstanding=dict(known.outstanding), undecided=tuple(self._undecided))
-        known.outcomes, known.energy, known.watched, known.spent, known.unplanned = {}, {}, {}, {}, 0
+        outstanding = {key: count for key, count in known.outstanding.items() if key not in self._left_out}
+        undecided = tuple(self._undecided)
         self._undecided.add(question)
-        return told
+        if not report:
+            return Feedback(outstanding, question=question, undecided=undecided)
+        asked = replace(known, outstanding=outstanding, undecided=undecided)
+        known.outcomes, known.energy, known.watched, known.spent, known.unplanned = {}, {}, {}, {}, 0
+        return asked
+
+    def leave_out(self, key: tuple[str, str]) -> None:
+        """The Coordinator refuses to hear what waits for this (agent, type): questions go on without it."""
+        self._left_out.add(key)
 
     def answered(self, question: int) -> None:
         """What the answer sends to agents is in hand from now on: see `begin`."""
@@ -186,4 +195,5 @@ class Ledger:
         self.moved.clear()
         self.slow = 0
         self._feedback.outstanding.clear()
+        self._left_out.clear()
         self._undecided.clear()

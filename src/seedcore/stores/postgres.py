@@ -58,6 +58,19 @@ def resolve_dsn(settings: Settings, timeout_s: float = 90.0) -> str:
 DATABASE_ERRORS = (UnavailableError, asyncpg.PostgresError, *_DOWN)
 """What a statement may raise while the server restarts, refuses or is gone."""
 
+_ROW_ERRORS = (
+    asyncpg.DataError,
+    asyncpg.IntegrityConstraintViolationError,
+    asyncpg.CardinalityViolationError,
+    asyncpg.ProgramLimitExceededError,
+    asyncpg.PLPGSQLError,
+)
+
+
+def is_row_error(error: Exception) -> bool:
+    """Whether a statement was refused for what its rows hold: the same rows are refused again, others may not be."""
+    return isinstance(error, _ROW_ERRORS)
+
 
 class _Connection(asyncpg.Connection):  # type: ignore[misc]  # asyncpg has no types
     """One without session state to reset: that would be a round trip for every use of a pool's connection."""

@@ -297,8 +297,19 @@ PLAN_WAIT = "insert into seedcore.held (id, status, needs) values ($1, 'waiting'
 # What ends bring about, for tasks with a parent or a key.
 SETTLE = "select seedcore.settle($1::uuid[])"
 
-# Results that a step's params are bound to; primary key finished (id).
-RESULTS = "select id, result::text as result from seedcore.finished where id = any($1::uuid[]) and status = 'completed'"
+# Params with the outputs of earlier steps that they are bound to, in order; primary key finished (id).
+BIND = """
+select (i.params::jsonb || g.given)::text as params, g.missing
+from unnest($1::text[], $2::text[]) with ordinality as i(params, bindings, n)
+cross join lateral (
+  select coalesce(jsonb_object_agg(b.key, r.value) filter (where r.value is not null), '{}') as given,
+         string_agg(quote_literal(b.value->>'field'), ', ') filter (where r.value is null) as missing
+  from jsonb_each(i.bindings::jsonb) b
+  left join lateral (
+    select f.result -> (b.value->>'field') as value from seedcore.finished f
+    where f.id = (b.value->>'task')::uuid and f.status = 'completed' offset 0) r on true) g
+order by i.n
+"""
 
 # Index deferred_due; bounded, so that a wave of due tasks is taken in pages.
 PROMOTE = """
