@@ -290,3 +290,37 @@ async def test_a_hold_that_cannot_be_kept_fails_its_task(world: World):
         (odd,), (neighbour,) = await world.submit("odd"), await world.submit(1)
         assert (await world.until(odd, "failed")).error is not None
         await world.until(neighbour, "completed")
+
+
+async def test_a_task_whose_deadline_passes_before_it_begins_is_not_begun(world: World):
+    """The Coordinator takes too long for one; the one beside it has no deadline."""
+    brain, hosts = ScriptedBrain(), ScriptedHosts(good)
+    real = brain.decide
+
+    async def decide(tasks: Any, feedback: Any) -> list[Decision]:
+        await asyncio.sleep(1.0 if any(task.left_s is not None for task in tasks) else 0)
+        return await real(tasks, feedback)
+
+    brain.decide = decide  # type: ignore[method-assign]
+    async with world.database.connection() as connection:
+        soon = await connection.fetchval("select now() + interval '0.8 s'")
+    hurried, other = (*await world.submit(1, deadline=soon), *await world.submit(2))
+    async with world.dispatcher(brain, hosts):
+        record = await world.until(hurried, "failed", timeout_s=10)
+        await world.until(other, "completed", timeout_s=10)
+    assert record.error is not None
+    assert record.error["code"] == "deadline_exceeded"
+    assert [call.task_id for call in hosts.calls] == [str(other)]
+
+
+async def test_a_plan_with_a_millisecond_of_time_does_not_complete(world: World):
+    plan = {"steps": [step("a", "inputs", "x")], "output": {"y": {"$from": "a", "field": "value"}}}
+    hosts = ScriptedHosts(good)
+    params = json.dumps({"goal": "y", "inputs": {"x": 7}, "budget": {"time_s": 0.001}})
+    async with world.database.connection() as connection:
+        goal_id = (await submit(connection, [NewTask("goal", params)]))[0].id
+    async with world.dispatcher(ScriptedBrain(decision=plan_goals, a_plan=plan), hosts):
+        record = await world.until(goal_id, "failed", "completed", timeout_s=10)
+    assert record.error is not None
+    assert record.error["code"] == "budget_exceeded"
+    assert hosts.calls == []

@@ -27,6 +27,11 @@ class Held:
     begun: float | None = None
     announced: bool = False
 
+    @property
+    def late(self) -> bool:
+        """Whether the deadline has passed since the claim, which `taken` stands for."""
+        return self.lease.left_s is not None and time.monotonic() - self.taken >= self.lease.left_s
+
 
 class Ledger:
     """In memory only: everything here is either a lease that the database knows, or a write that it will fence."""

@@ -115,7 +115,8 @@ class Work:
             held, decision = self._ledger.held.get(lease.id), decisions.get(lease.id)
             if held is None:
                 continue
-            if decision is None:
+            if decision is None or held.late:
+                # What is late is not begun: the claim that finds it next ends it.
                 put_off.append(lease)
             elif decision.route == "fast" and decision.host and decision.agent:
                 self._ledger.begin(lease.id, with_reason(lease, decision))

@@ -7,6 +7,7 @@ import asyncpg
 
 from seedcore.settings import Settings
 from seedcore.tasks import sql
+from seedcore.tasks.deadlines import close_late, settle
 
 PAGE = 1000
 DAY_S = 86_400.0
@@ -74,8 +75,7 @@ async def reap_lost(connection: asyncpg.Connection, settings: Settings, done: Re
         async with connection.transaction():
             rows = await connection.fetch(sql.REAP_LEASES, PAGE, settings.retry_base_s)
             following = [row["id"] for row in rows if row["follow_up"]]
-            if following:
-                await connection.execute(sql.SETTLE, following)
+            await settle(connection, following)
         done.dead += sum(row["dead"] for row in rows)
         done.returned += sum(not row["dead"] for row in rows)
         if len(rows) < PAGE:
@@ -90,23 +90,6 @@ async def let_through(connection: asyncpg.Connection, done: Reaped) -> None:
     done.admitted += await admit(connection)
 
 
-async def close_late(connection: asyncpg.Connection) -> int:
-    """End tasks whose deadline has passed, a page of them; returns how many, the steps below them included."""
-    gone: list[UUID] = []
-    async with connection.transaction():
-        due = await connection.fetch(sql.DUE, PAGE)
-        late = [row["id"] for row in due if row["late"]]
-        for _ in range(sql.MOST_MOVES if late else 0):
-            if not await connection.fetchval(sql.LIVES, late):
-                break
-            gone += [row["id"] for row in await connection.fetch(sql.CLOSE_LATE, late)]
-        if due:
-            await connection.execute(sql.DUE_DONE, [row["id"] for row in due])
-        if gone:
-            await connection.execute(sql.SETTLE, gone)
-    return len(gone)
-
-
 async def expire_approvals(connection: asyncpg.Connection) -> int:
     """Do what was said for tasks that waited for a person too long, a page of them; returns how many."""
     async with connection.transaction():
@@ -118,7 +101,7 @@ async def expire_approvals(connection: asyncpg.Connection) -> int:
         if rejected:
             message = "nobody approved it in time"
             await connection.execute(sql.REJECT, rejected, None, "expiry", "approval_expired", message)
-            await connection.execute(sql.SETTLE, rejected)
+            await settle(connection, rejected)
     return len(due)
 
 

@@ -108,7 +108,8 @@ taken as (
 # every row of a batch with every other.
 _LEASED = """
 select k.id, k.token, k.attempt, t.type, t.params::text as params, t.bindings::text as bindings, t.queue,
-       t.slow, t.domain, t.priority, t.max_attempts, t.timeout_s, t.limit_key, t.idempotency_key, t.parent_id, t.approved, t.created_at, k.seq
+       t.slow, t.domain, t.priority, t.max_attempts, t.timeout_s, t.limit_key, t.idempotency_key, t.parent_id, t.approved, t.created_at, k.seq,
+       extract(epoch from t.deadline - now())::float8 as left_s
 from taken k cross join lateral (select * from seedcore.tasks where id = k.id offset 0) t
 """
 
@@ -153,11 +154,17 @@ FINISH_AND_CLAIM = (
     + """
 where (select count(*) from told) >= 0
 union all
-select r.id, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null
+select r.id, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null
 from (select id from ack except select id from gone) r
 order by priority desc nulls last, seq
 """
 )
+
+# Of tasks that end now, those whose deadline has passed; primary key tasks (id).
+LATE = """
+select i.id from unnest($1::uuid[]) i(id)
+cross join lateral (select deadline from seedcore.tasks where id = i.id offset 0) t where t.deadline <= now()
+"""
 
 STARTED = """
 with said as (
@@ -234,13 +241,16 @@ with gone as (
 select id from gone
 """
 
+# A step is not run after its plan's deadline.
 PLAN_STEPS = """
 with input as materialized (
   select * from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[]) as i(id, step, type, params, bindings))
 , parent as (select * from seedcore.tasks where id = $6)
 , stored as (
-  insert into seedcore.tasks (id, type, params, bindings, queue, domain, priority, max_attempts, parent_id, step)
-  select i.id, i.type, i.params::jsonb, i.bindings::jsonb, p.queue, p.domain, p.priority, p.max_attempts, p.id, i.step
+  insert into seedcore.tasks
+    (id, type, params, bindings, queue, domain, priority, max_attempts, deadline, parent_id, step)
+  select i.id, i.type, i.params::jsonb, i.bindings::jsonb, p.queue, p.domain, p.priority, p.max_attempts, p.deadline,
+         p.id, i.step
   from input i, parent p)
 , now_ready as (
   insert into seedcore.ready (id, queue, rank)
@@ -267,7 +277,8 @@ with kept as (
 , timed as (
   update seedcore.tasks t set deadline = k.until from kept k
   where t.id = k.id and k.until is not null and (t.deadline is null or t.deadline > k.until) returning t.id, t.deadline)
-insert into seedcore.deadlines as d (id, at) select id, deadline from timed
+insert into seedcore.deadlines as d (id, at)
+select id, deadline from timed where pg_notify('seedcore_later', extract(epoch from deadline - now())::text) is not null
 on conflict (id) do update set at = least(d.at, excluded.at)
 """
 
