@@ -10,7 +10,7 @@ import pytest
 
 from seedcore.coordinator.schemas import DecideColumns
 from seedcore.dispatch.dispatcher import Dispatcher
-from seedcore.dispatch.ports import Decision, Feedback, PlanAsk
+from seedcore.dispatch.ports import Cluster, Decision, Feedback, PlanAsk
 from seedcore.dispatch.ray_ports import ServiceBrain
 from seedcore.errors import SeedCoreError
 from seedcore.settings import Settings, load_settings
@@ -146,10 +146,12 @@ class World:
             return [event.event for event in await queries.events_of(connection, task_id)]
 
     @asynccontextmanager
-    async def dispatcher(self, brain: ScriptedBrain, hosts: ScriptedHosts, **changed: Any) -> AsyncIterator[Dispatcher]:
+    async def dispatcher(
+        self, brain: ScriptedBrain, hosts: ScriptedHosts, cluster: Cluster | None = None, **changed: Any
+    ) -> AsyncIterator[Dispatcher]:
         settings = self.settings.model_copy(update=changed)
         database = Database(settings, session=ENGINE_SESSION, name="dispatcher")
-        dispatcher = Dispatcher(settings, "test", "default", database, brain, hosts)
+        dispatcher = Dispatcher(settings, "test", "default", database, brain, hosts, cluster=cluster)
         running = asyncio.create_task(dispatcher.run())
         try:
             yield dispatcher

@@ -50,11 +50,12 @@ class Ledger:
         self._left_out: set[tuple[str, str]] = set()
         self._remembered: OrderedDict[UUID, None] = OrderedDict()
 
-    def take(self, leases: list[Lease], *, slow: bool = False) -> None:
-        """Leases were claimed; `slow` says from which lane."""
+    def take(self, leases: list[Lease], *, slow: bool = False, asked: float | None = None) -> None:
+        """Leases were claimed; `slow` says from which lane, `asked` when the claim was sent."""
+        asked = time.monotonic() if asked is None else asked
         for lease in leases:
             lease.told = self._seen(lease, moved=slow and not lease.slow)
-            self.held[lease.id] = Held(lease)
+            self.held[lease.id] = Held(lease, asked)
             self.slow += lease.slow
 
     def _seen(self, lease: Lease, *, moved: bool) -> bool:

@@ -122,3 +122,10 @@ class Hosts(Protocol):
 
     async def cancel(self, host: str, task_ids: Sequence[str]) -> None:
         """Cancel running calls; a host that is gone has none."""
+
+
+class Cluster(Protocol):
+    """The cluster that hosts and the Coordinator live on."""
+
+    async def silence(self) -> str | None:
+        """Why its control (Ray's GCS) does not answer; None: it does."""

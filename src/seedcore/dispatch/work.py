@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Coroutine, Iterable, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
+from seedcore.dispatch import watch
 from seedcore.dispatch.ledger import Held, Ledger
 from seedcore.dispatch.planning import Made, OverBudgetError, Planner
 from seedcore.dispatch.ports import Brain, Decision, HostLostError, Hosts, HostUnavailableError
@@ -184,6 +185,7 @@ class Work:
     async def _run_on(self, host: str, calls: Sequence[tuple[Call, Held]]) -> None:
         left = {call.task_id: held for call, held in calls}
         try:
+            await self._announce(watch.long_held(left.values()))
             async for chunk in self._hosts.run(host, [call for call, _ in calls]):
                 self._take(chunk, left)
             if left:
@@ -195,6 +197,18 @@ class Work:
             self._log.warning("host lost", host=host, tasks=len(left), reason=reason_of(error))
             for held in self._still_held(left.values()):
                 self.again_or_fail(held, "host_lost", f"the host {host} ended while the task ran")
+
+    async def _announce(self, tasks: Sequence[Held]) -> None:
+        """Say that these begin before they do: should this process be lost, it is known that they had."""
+        if not tasks:
+            return
+        for held in tasks:
+            held.announced = True
+        try:
+            async with self._database.connection() as connection:
+                await leases.started(connection, [(held.lease.id, held.lease.token) for held in tasks])
+        except DATABASE_ERRORS as error:
+            raise HostUnavailableError(f"its start cannot be written: {reason_of(error)}") from error
 
     def _still_held(self, left: Iterable[Held]) -> list[Held]:
         return [held for held in left if self._ledger.held.get(held.lease.id) is held]
