@@ -14,7 +14,7 @@ from seedcore.errors import SchemaBehindError, UnavailableError
 from seedcore.settings import Settings
 from seedcore.utils.logs import get_logger, mask
 
-SCHEMA_VERSION = "0010"
+SCHEMA_VERSION = "0011"
 """The schema that this code needs: the newest revision of phase `before` in `migrations/versions`."""
 
 # Plans that history cannot turn into scans of whole tables; see docs/decisions/0002-task-tables.md.

@@ -234,13 +234,15 @@ with gone as (
 select id from gone
 """
 
+# A step has the attempts that its skill declares (primary key skills), else those of its task.
 PLAN_STEPS = """
 with input as materialized (
   select * from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[]) as i(id, step, type, params, bindings))
 , parent as (select * from seedcore.tasks where id = $6)
 , stored as (
   insert into seedcore.tasks (id, type, params, bindings, queue, domain, priority, max_attempts, parent_id, step)
-  select i.id, i.type, i.params::jsonb, i.bindings::jsonb, p.queue, p.domain, p.priority, p.max_attempts, p.id, i.step
+  select i.id, i.type, i.params::jsonb, i.bindings::jsonb, p.queue, p.domain, p.priority,
+         coalesce((select k.max_attempts from seedcore.skills k where k.name = i.type), p.max_attempts), p.id, i.step
   from input i, parent p)
 , now_ready as (
   insert into seedcore.ready (id, queue, rank)
