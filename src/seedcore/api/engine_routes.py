@@ -12,6 +12,7 @@ from seedcore.api.gateway import TheGateway
 from seedcore.api.schemas import DeadQuery, LimitBody, RequeueIn, parse_uuid
 from seedcore.tasks import dead, limits
 from seedcore.tasks.log import START, Position
+from seedcore.tasks.options import LIMIT_KEY
 from seedcore.tasks.records import entry_json, page_json
 from seedcore.utils.web import EventStream
 
@@ -20,7 +21,7 @@ router = APIRouter(prefix="/api/v1")
 LOG_STREAM: dict[int | str, dict[str, Any]] = {
     200: {"description": "Server-sent events", "content": {"text/event-stream": {}}}
 }
-Key = Annotated[str, Path(min_length=1, max_length=200, pattern=r"^[^\x00]*$")]
+Key = Annotated[str, Path(), LIMIT_KEY.field]
 
 
 @router.get("/events", tags=["events"], responses=LOG_STREAM)

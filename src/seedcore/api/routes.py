@@ -131,9 +131,7 @@ async def approve_task(task_id: UUID, gateway: TheGateway, request: Request) -> 
 
 
 @router.post("/tasks/{task_id}/reject", status_code=202, tags=["tasks"], response_model=JSON_OBJECT)
-async def reject_task(
-    task_id: UUID, gateway: TheGateway, request: Request, body: RejectIn | None = None
-) -> Response:
+async def reject_task(task_id: UUID, gateway: TheGateway, request: Request, body: RejectIn | None = None) -> Response:
     """Refuse a task that waits for a person; 403 when there are approvers, and the key is none of theirs."""
     by = approver_of(request, gateway.approvers)
     async with gateway.database.connection() as connection:

@@ -1,7 +1,7 @@
 """Leases: claim a batch, end it, give it back. Every write names its fencing token, so a lost lease changes nothing."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -280,19 +280,22 @@ async def bind(connection: asyncpg.Connection, leases: Sequence[Lease]) -> dict[
     """The params (JSON text) of those leases whose step takes outputs of earlier steps; one query for all.
 
     Raises:
-        KeyError: an earlier step's result lacks the bound field (the plan's types were wrong).
+        LookupError: an earlier step's result lacks the bound field (the plan's types were wrong), or cannot be read.
     """
     bound = {lease.id: json.loads(lease.bindings) for lease in leases if lease.bindings}
     if not bound:
         return {}
     needed = {UUID(source["task"]) for binding in bound.values() for source in binding.values()}
     rows = await connection.fetch(sql.RESULTS, list(needed))
-    results = {str(row["id"]): json.loads(row["result"]) for row in rows}
-    texts = {}
-    for lease in leases:
-        if lease.id in bound:
-            params = json.loads(lease.params)
-            for field, source in bound[lease.id].items():
-                params[field] = results[source["task"]][source["field"]]
-            texts[lease.id] = json.dumps(params)
-    return texts
+    try:
+        results = {str(row["id"]): json.loads(row["result"]) for row in rows}
+        return {lease.id: _bound(lease, bound[lease.id], results) for lease in leases if lease.id in bound}
+    except (ValueError, RecursionError) as error:
+        raise LookupError(f"it cannot be read: {error}") from None
+
+
+def _bound(lease: Lease, binding: Mapping[str, Any], results: Mapping[str, Any]) -> str:
+    params = json.loads(lease.params)
+    for field, source in binding.items():
+        params[field] = results[source["task"]][source["field"]]
+    return json.dumps(params)
