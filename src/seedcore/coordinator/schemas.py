@@ -4,6 +4,8 @@ from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from seedcore.tasks import options
+
 MAX_TASKS = 10_000
 
 Row = Annotated[list[Annotated[float, Field(allow_inf_nan=False)]], Field(min_length=1, max_length=256)]
@@ -19,9 +21,9 @@ class TaskFacts(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     id: str | None = None
-    type: str = Field(min_length=1, max_length=200)
-    domain: str | None = Field(None, max_length=200)
-    priority: int = Field(0, ge=-100, le=100)
+    type: Annotated[str, options.TYPE.stored]
+    domain: Annotated[str, options.DOMAIN.stored] | None = None
+    priority: Annotated[int, options.PRIORITY.field] = 0
     attempt: int = Field(1, ge=0)
     size: int = Field(0, ge=0, description="bytes of the params")
     approved: bool = False
@@ -34,9 +36,9 @@ class TaskColumns(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    type: list[Annotated[str, Field(min_length=1, max_length=200)]] = Field(max_length=MAX_TASKS)
-    domain: list[Annotated[str, Field(max_length=200)] | None]
-    priority: list[Annotated[int, Field(ge=-100, le=100)]]
+    type: list[Annotated[str, options.TYPE.stored]] = Field(max_length=MAX_TASKS)
+    domain: list[Annotated[str, options.DOMAIN.stored] | None]
+    priority: list[Annotated[int, options.PRIORITY.field]]
     attempt: list[Annotated[int, Field(ge=0)]]
     size: list[Annotated[int, Field(ge=0)]]
     approved: list[bool]

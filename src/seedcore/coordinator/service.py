@@ -208,7 +208,7 @@ class CoordinatorService(ServiceBase):
             key = f"{route or 'wait'}:{rule}"
             self._decided[key] = self._decided.get(key, 0) + count
 
-    async def route_and_execute(self, request: ExecuteRequest) -> dict[str, Any]:
+    async def route_and_execute(self, request: ExecuteRequest) -> bytes:
         """Submit a task, wait for its end, and answer with the ended task, whatever its end.
 
         Raises:

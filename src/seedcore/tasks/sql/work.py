@@ -241,7 +241,8 @@ with gone as (
 select id from gone
 """
 
-# A step is not run after its plan's deadline.
+# A step has the attempts that its skill declares (primary key skills), else those of its task. It is not run
+# after its plan's deadline.
 PLAN_STEPS = """
 with input as materialized (
   select * from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[]) as i(id, step, type, params, bindings))
@@ -249,7 +250,8 @@ with input as materialized (
 , stored as (
   insert into seedcore.tasks
     (id, type, params, bindings, queue, domain, priority, max_attempts, deadline, parent_id, step)
-  select i.id, i.type, i.params::jsonb, i.bindings::jsonb, p.queue, p.domain, p.priority, p.max_attempts, p.deadline,
+  select i.id, i.type, i.params::jsonb, i.bindings::jsonb, p.queue, p.domain, p.priority,
+         coalesce((select k.max_attempts from seedcore.skills k where k.name = i.type), p.max_attempts), p.deadline,
          p.id, i.step
   from input i, parent p)
 , now_ready as (
