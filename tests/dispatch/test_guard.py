@@ -4,11 +4,14 @@ import asyncio
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
+from uuid import UUID
 
 import pytest
 from ray._private.services import GCS_SERVER_EXECUTABLE, serialize_config
 
-from seedcore.dispatch import guard
+from seedcore.dispatch import guard, watch
+from seedcore.dispatch.ports import Decision
 from seedcore.dispatch.ray_ports import RayCluster
 from tests.support.ray_head import HOST, free_ports, isolated_env
 
@@ -108,3 +111,27 @@ async def test_a_gcs_that_does_not_know_the_node_is_another_clusters(
         while await RayCluster(address, None).silence() is not None:
             await asyncio.sleep(0.1)
     assert f"{address} is stranger: it knows no living node {NODE}" == await RayCluster(address, NODE).silence()
+
+
+async def test_a_task_that_was_held_for_long_says_that_it_begins_before_it_does(
+    world: World, monkeypatch: pytest.MonkeyPatch
+):
+    """So that a lost dispatcher's task that does not say so is known not to have begun."""
+    monkeypatch.setattr(watch, "UNANNOUNCED_S", 0.1)
+    seen: list[list[str]] = []
+    brain, real = ScriptedBrain(), ScriptedBrain().decide
+
+    async def decide(tasks: Any, feedback: Any) -> list[Decision]:
+        await asyncio.sleep(0.3)
+        return await real(tasks, feedback)
+
+    async def behave(call: Any) -> Any:
+        seen.append(await world.events(UUID(call.task_id)))
+        return good(call)
+
+    brain.decide = decide  # type: ignore[method-assign]
+    async with world.dispatcher(brain, ScriptedHosts(behave)):
+        (task_id,) = await world.submit(1)
+        await world.until(task_id, "completed")
+    assert [events.count("started") for events in seen] == [1]
+    assert (await world.events(task_id)).count("started") == 1
