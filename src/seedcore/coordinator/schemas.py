@@ -113,13 +113,15 @@ class Question(BaseModel):
     """What a dispatcher tells with every question.
 
     `question` numbers them; `undecided` are those before whose answers had not come when `outstanding` was counted;
-    `unplanned` counts tasks that run as they are because no plan was to be had.
+    `unplanned` counts tasks that run as they are because no plan was to be had, `dropped` items of reports that were
+    refused here.
     """
 
     asker: str = Field(min_length=1, max_length=200)
     question: int = 0
     undecided: list[int] = Field(default_factory=list, max_length=10_000)
     unplanned: int = Field(0, ge=0)
+    dropped: int = Field(0, ge=0)
     outstanding: list[AgentCount] = Field(default_factory=list)
     outcomes: list[AgentOutcome] = Field(default_factory=list)
     spent: list[AgentSpent] = Field(default_factory=list)

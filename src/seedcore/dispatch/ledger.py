@@ -148,8 +148,13 @@ class Ledger:
         if not report:
             return Feedback(outstanding, question=question, undecided=undecided)
         asked = replace(known, outstanding=outstanding, undecided=undecided)
-        known.outcomes, known.energy, known.watched, known.spent, known.unplanned = {}, {}, {}, {}, 0
+        known.outcomes, known.energy, known.watched, known.spent = {}, {}, {}, {}
+        known.unplanned = known.dropped = 0
         return asked
+
+    def dropped(self) -> None:
+        """An item of a report was dropped: the Coordinator refuses it."""
+        self._feedback.dropped += 1
 
     def leave_out(self, key: tuple[str, str]) -> None:
         """The Coordinator refuses to hear what waits for this (agent, type): questions go on without it."""
@@ -163,6 +168,7 @@ class Ledger:
         """The question failed: tell these outcomes with the next one."""
         self._undecided.discard(told.question)
         self._feedback.unplanned += told.unplanned
+        self._feedback.dropped += told.dropped
         for key, (count, seconds, good) in told.outcomes.items():
             n, s, g = self._feedback.outcomes.get(key, (0, 0.0, 0))
             self._feedback.outcomes[key] = (n + count, s + seconds, g + good)

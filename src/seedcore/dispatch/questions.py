@@ -121,6 +121,7 @@ class Questions:
 
     def _drop(self, part: str, key: Any, why: Exception) -> None:
         self.counts["refused_reports"] += 1
+        self._ledger.dropped()
         self._log.error(
             "the Coordinator refuses part of a report, dropped", part=part, item=str(key), reason=reason_of(why)
         )

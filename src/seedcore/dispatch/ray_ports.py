@@ -37,6 +37,7 @@ class ServiceBrain:
         told = {
             "question": feedback.question,
             "unplanned": feedback.unplanned,
+            "dropped": feedback.dropped,
             "streams": watching.told(tasks, feedback.watched),
             "undecided": feedback.undecided,
             "energy": [{"type": t, **asdict(sums)} for t, sums in feedback.energy.items() if sums.outcomes],
