@@ -79,7 +79,7 @@ class Scene:
         """What it all comes to."""
         await self.witness.conclude(self.connection)
         for record in await queries.find(self.connection, task_type=skills.NAME, limit=100):
-            self.evidence.shown[str(record.id)] = shown(task_json(record))
+            self.evidence.shown[str(record.id)] = shown(json.loads(task_json(record)))
         return judge(self.evidence)
 
 

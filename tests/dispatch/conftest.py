@@ -1,6 +1,6 @@
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -8,8 +8,11 @@ from uuid import UUID
 
 import pytest
 
+from seedcore.coordinator.schemas import DecideColumns
 from seedcore.dispatch.dispatcher import Dispatcher
-from seedcore.dispatch.ports import Decision, Feedback, PlanAsk
+from seedcore.dispatch.ports import Cluster, Decision, Feedback, PlanAsk
+from seedcore.dispatch.ray_ports import ServiceBrain
+from seedcore.errors import SeedCoreError
 from seedcore.settings import Settings, load_settings
 from seedcore.skills.calls import Call, Completion
 from seedcore.stores.postgres import ENGINE_SESSION, Database
@@ -17,6 +20,7 @@ from seedcore.tasks import queries
 from seedcore.tasks.model import Lease, NewTask
 from seedcore.tasks.queries import TaskRecord
 from seedcore.tasks.submit import submit
+from seedcore.utils.serving import parse
 
 FAST = Decision("fast", "known_skill", "test", agent="a-1", host="h-1", delta_energy=0.5)
 
@@ -81,6 +85,40 @@ def bad(call: Call, *, retryable: bool = True) -> Completion:
     )
 
 
+VERDICT = {"route": "fast", "rule": "known_skill", "reason": "test", "agent": "a-1", "host": "h-1"}
+
+
+class ReadingCoordinator:
+    """Reads questions with the Coordinator's own models, and sends everything to one agent; `broken` may raise or give
+    an error for a question that can be read."""
+
+    def __init__(self, broken: Callable[[DecideColumns], Exception | None] = lambda _: None) -> None:
+        self.read: list[DecideColumns] = []
+        self.refusals = 0
+        self.broken = broken
+
+    async def decide_columns(
+        self, asker: str, columns: Mapping[str, Sequence[Any]], report: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        try:
+            question = parse(DecideColumns, {"asker": asker, "tasks": columns, **report})
+            if (error := self.broken(question)) is not None:
+                raise error
+        except SeedCoreError:
+            self.refusals += 1
+            raise
+        self.read.append(question)
+        count = len(question.tasks.type)
+        return {"verdicts": [VERDICT], "verdict": [0] * count, "delta_energy": [None] * count}
+
+
+def reading_brain(settings: Settings, broken: Callable[[DecideColumns], Exception | None] = lambda _: None) -> Any:
+    """A dispatcher's own side of the questions, and such a Coordinator as its `coordinator`."""
+    brain = ServiceBrain(settings, "test")
+    brain.coordinator = ReadingCoordinator(broken)  # type: ignore[assignment]
+    return brain
+
+
 class World:
     """A database, and dispatchers that run while the test goes on."""
 
@@ -108,10 +146,12 @@ class World:
             return [event.event for event in await queries.events_of(connection, task_id)]
 
     @asynccontextmanager
-    async def dispatcher(self, brain: ScriptedBrain, hosts: ScriptedHosts, **changed: Any) -> AsyncIterator[Dispatcher]:
+    async def dispatcher(
+        self, brain: ScriptedBrain, hosts: ScriptedHosts, cluster: Cluster | None = None, **changed: Any
+    ) -> AsyncIterator[Dispatcher]:
         settings = self.settings.model_copy(update=changed)
         database = Database(settings, session=ENGINE_SESSION, name="dispatcher")
-        dispatcher = Dispatcher(settings, "test", "default", database, brain, hosts)
+        dispatcher = Dispatcher(settings, "test", "default", database, brain, hosts, cluster=cluster)
         running = asyncio.create_task(dispatcher.run())
         try:
             yield dispatcher

@@ -13,7 +13,7 @@ from seedcore.tasks import leases
 from seedcore.tasks.model import NewTask
 from seedcore.tasks.submit import submit
 
-from .conftest import FAST, ScriptedBrain, ScriptedHosts, World, bad, good
+from .conftest import FAST, ScriptedBrain, ScriptedHosts, World, bad, good, reading_brain
 
 pytestmark = pytest.mark.integration
 
@@ -104,7 +104,8 @@ async def test_a_coordinator_that_answers_nonsense_costs_no_attempt(world: World
     async with world.dispatcher(brain, ScriptedHosts(good)):
         (task_id,) = await world.submit(1)
         assert (await world.until(task_id, "completed")).attempts == 1
-    assert len(asked) == 2
+    # Asked once, then about nothing, then again.
+    assert [len(batch) for batch in asked] == [1, 0, 1]
 
 
 async def test_hosts_that_break_in_a_way_nobody_knows_cost_an_attempt(world: World):
@@ -175,3 +176,151 @@ async def test_a_host_that_never_answers_ends_its_task_and_delays_no_neighbour(
             await world.until(task_id, "completed", timeout_s=15)
         record = await world.until(silent, "failed", timeout_s=20)
     assert [error["code"] for error in record.errors] == ["host_silent", "host_silent"]
+
+
+async def test_a_task_that_the_coordinator_refuses_fails_alone_and_its_neighbours_run(
+    world: World, caplog: pytest.LogCaptureFixture
+):
+    brain = reading_brain(world.settings)
+    async with world.dispatcher(brain, ScriptedHosts(good)) as dispatcher:
+        early, bad_one = (*await world.submit(1), *await world.submit(2, domain="d" * 201))
+        neighbours = [early, *await world.submit(*range(30))]
+        record = await world.until(bad_one, "failed")
+        for task_id in neighbours:
+            await world.until(task_id, "completed", timeout_s=10)
+        assert dispatcher.status()["refused_tasks"] == 1
+    assert record.error is not None
+    assert (record.error["code"], record.attempts) == ("decision_refused", 1)
+    assert "tasks.domain" in record.error["message"]
+    assert "at most 200 characters" in record.error["message"]
+
+
+ODD: list[dict[str, Any]] = [
+    {"usage": (0.0, float("inf"))},
+    {"usage": (float("nan"), 1e308)},
+    {"usage": (0.0, None)},
+    {"seconds": float("nan")},
+    {"seconds": -5.0},
+    {"seconds": 1e300},
+]
+
+
+async def test_figures_that_cannot_be_are_bounded_and_seen_and_block_no_question(world: World):
+    brain = reading_brain(world.settings)
+    hosts = ScriptedHosts(lambda call: good(call)._replace(**ODD[json.loads(call.params)["value"]]))
+    async with world.dispatcher(brain, hosts) as dispatcher:
+        for _ in range(2):
+            for task_id in await world.submit(*range(len(ODD))):
+                await world.until(task_id, "completed", timeout_s=10)
+        assert dispatcher.status()["bounded_reports"] == 2 * len(ODD)
+    assert brain.coordinator.refusals == 0
+    assert brain.coordinator.read[-1].outcomes[0].count > 0
+
+
+@pytest.mark.parametrize("value", ["1e4300", "[" * 1100 + "]" * 1100], ids=["4300 digits", "1100 deep"])
+async def test_what_python_cannot_read_is_handed_from_step_to_step(world: World, value: str):
+    plan = {
+        "steps": [step("a", "inputs", "x"), {**step("b", "a", "value"), "needs": ["a"]}],
+        "output": {"y": {"$from": "b", "field": "value"}},
+    }
+
+    def behave(call: Any) -> Any:
+        return good(call)._replace(result=f'{{"value": {value}}}')
+
+    async with world.dispatcher(ScriptedBrain(decision=plan_goals, a_plan=plan), ScriptedHosts(behave)):
+        goal_id, (neighbour,) = await goal(world), await world.submit(1)
+        await ended(world, goal_id, neighbour)
+    async with world.database.connection() as connection:
+        ends = "select count(*) from seedcore.finished where status = 'completed' and id = any($1)"
+        assert await connection.fetchval(ends, [goal_id, neighbour]) == 2
+
+
+async def ended(world: World, *task_ids: UUID) -> None:
+    """Wait without reading results: these are not for Python."""
+    async with asyncio.timeout(20), world.database.connection() as connection:
+        while await connection.fetchval("select count(*) from seedcore.ended where id = any($1)", task_ids) < len(
+            task_ids
+        ):
+            await asyncio.sleep(0.02)
+
+
+async def test_a_plan_whose_end_the_database_refuses_holds_nobody_up(world: World):
+    """What an older release stored as a plan may be anything."""
+    plan = {"steps": [step("a", "inputs", "x")], "output": {"y": {"$from": "a", "field": "value"}}}
+    released = asyncio.Event()
+
+    async def behave(call: Any) -> Any:
+        if json.loads(call.params)["value"] == 7:
+            await released.wait()
+        return good(call)
+
+    async with world.dispatcher(ScriptedBrain(decision=plan_goals, a_plan=plan), ScriptedHosts(behave)) as dispatcher:
+        goal_id = await goal(world)
+        await world.until(goal_id, "waiting")
+        async with world.database.connection() as connection:
+            await connection.execute("update seedcore.held set plan = '{\"output\": 5}' where id = $1", goal_id)
+            released.set()
+            of_plan = await connection.fetchval("select id from seedcore.tasks where parent_id = $1", goal_id)
+        assert (await world.until(of_plan, "failed")).error is not None
+        (neighbour,) = await world.submit(1)
+        await world.until(neighbour, "completed", timeout_s=10)
+        assert dispatcher.status()["unwritable"] >= 1
+
+
+async def test_a_retry_that_the_database_refuses_ends_its_task_alone(world: World):
+    def behave(call: Any) -> Any:
+        odd = json.loads(call.params)["value"] == "odd"
+        return bad(call)._replace(retry_within_s=1e300) if odd else good(call)
+
+    async with world.dispatcher(ScriptedBrain(), ScriptedHosts(behave)) as dispatcher:
+        (odd,) = await world.submit("odd")
+        neighbours = await world.submit(*range(5))
+        for task_id in neighbours:
+            await world.until(task_id, "completed", timeout_s=10)
+        record = await world.until(odd, "failed")
+        assert dispatcher.status()["unwritable"] == 1
+    assert record.error is not None
+    assert record.error["code"] == "result_not_storable"
+
+
+async def test_a_hold_that_cannot_be_kept_fails_its_task(world: World):
+    held = Decision("hold", "needs_a_person", "test", hold_s=1e300)
+    brain = ScriptedBrain(decision=lambda task: held if "odd" in task.params else FAST)
+    async with world.dispatcher(brain, ScriptedHosts(good)):
+        (odd,), (neighbour,) = await world.submit("odd"), await world.submit(1)
+        assert (await world.until(odd, "failed")).error is not None
+        await world.until(neighbour, "completed")
+
+
+async def test_a_task_whose_deadline_passes_before_it_begins_is_not_begun(world: World):
+    """The Coordinator takes too long for one; the one beside it has no deadline."""
+    brain, hosts = ScriptedBrain(), ScriptedHosts(good)
+    real = brain.decide
+
+    async def decide(tasks: Any, feedback: Any) -> list[Decision]:
+        await asyncio.sleep(1.0 if any(task.left_s is not None for task in tasks) else 0)
+        return await real(tasks, feedback)
+
+    brain.decide = decide  # type: ignore[method-assign]
+    async with world.database.connection() as connection:
+        soon = await connection.fetchval("select now() + interval '0.8 s'")
+    hurried, other = (*await world.submit(1, deadline=soon), *await world.submit(2))
+    async with world.dispatcher(brain, hosts):
+        record = await world.until(hurried, "failed", timeout_s=10)
+        await world.until(other, "completed", timeout_s=10)
+    assert record.error is not None
+    assert record.error["code"] == "deadline_exceeded"
+    assert [call.task_id for call in hosts.calls] == [str(other)]
+
+
+async def test_a_plan_with_a_millisecond_of_time_does_not_complete(world: World):
+    plan = {"steps": [step("a", "inputs", "x")], "output": {"y": {"$from": "a", "field": "value"}}}
+    hosts = ScriptedHosts(good)
+    params = json.dumps({"goal": "y", "inputs": {"x": 7}, "budget": {"time_s": 0.001}})
+    async with world.database.connection() as connection:
+        goal_id = (await submit(connection, [NewTask("goal", params)]))[0].id
+    async with world.dispatcher(ScriptedBrain(decision=plan_goals, a_plan=plan), hosts):
+        record = await world.until(goal_id, "failed", "completed", timeout_s=10)
+    assert record.error is not None
+    assert record.error["code"] == "budget_exceeded"
+    assert hosts.calls == []

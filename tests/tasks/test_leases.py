@@ -259,7 +259,9 @@ async def test_a_plan_runs_its_steps_in_order_and_its_parent_ends_with_their_out
     assert await leases.claim(connection, "default", session, 9) == []
     await leases.finish(connection, [completed(one, {"value": 42})])
     two = await claim_one(connection, session)
-    assert json.loads((await leases.bind(connection, [two]))[two.id]) == {"value": 42}
+    assert [(json.loads(text), missing) for text, missing in await leases.bind(connection, [two])] == [
+        ({"value": 42}, None)
+    ]
     assert (await queries.get(connection, goal.id)).status == "waiting"
     await leases.finish(connection, [completed(two, {"value": 43})])
     record = await queries.get(connection, goal.id)
@@ -317,3 +319,61 @@ async def test_followers_see_every_event_to_the_last(database: Database):
             assert await follow(seen[1][0]) == seen[2:]
             assert await feed.wait_ended(submitted.id, 1)
     await feed.aclose()
+
+
+async def lost(
+    pg_settings, connection, *, held_s: float, heard_s: float, started: bool = False, tries: int = 1
+) -> UUID:
+    """A task that a dispatcher leased `held_s` ago, and that was last heard of `heard_s` ago, when it is reaped."""
+    (submitted,) = await submit(connection, [task(max_attempts=tries)])
+    await lose(pg_settings, connection, held_s=held_s, heard_s=heard_s, started=started)
+    return submitted.id
+
+
+async def lose(pg_settings, connection, *, held_s: float, heard_s: float, started: bool = False) -> None:
+    session = uuid4()
+    await leases.open_session(connection, session, "test", "default", 60)
+    lease = await claim_one(connection, session)
+    if started:
+        await leases.started(connection, [(lease.id, lease.token)])
+    ago = "now() - make_interval(secs => $1)"
+    await connection.execute(f"update seedcore.leases set leased_at = {ago} where id = $2", held_s, lease.id)
+    last = f"update seedcore.sessions set beat_at = {ago}, expires_at = now() where id = $2"
+    await connection.execute(last, heard_s, session)
+    await reap.reap(connection, pg_settings)
+
+
+async def test_a_task_that_had_not_begun_keeps_its_attempt_when_its_dispatcher_is_lost(pg_settings, connection):
+    """The dispatcher held it for ten seconds and was heard of after that: it would have said that it had begun."""
+    task_id = await lost(pg_settings, connection, held_s=30, heard_s=20)
+    record = await queries.get(connection, task_id)
+    assert (str(record.status), record.attempts) == ("queued", 0)
+    last = (await queries.events_of(connection, task_id))[-1]
+    assert (last.event, last.data["code"], last.data["counted"]) == ("retried", "lease_expired", False)
+
+
+@pytest.mark.parametrize(
+    "how",
+    [{"held_s": 30, "heard_s": 20, "started": True}, {"held_s": 30, "heard_s": 29}, {"held_s": 30, "heard_s": 40}],
+)
+async def test_a_task_that_had_begun_or_may_have_uses_its_attempt(pg_settings, connection, how):
+    task_id = await lost(pg_settings, connection, **how)
+    record = await queries.get(connection, task_id)
+    assert (str(record.status), record.attempts, record.error["code"]) == ("failed", 1, "lease_expired")
+
+
+async def test_a_task_that_brings_every_dispatcher_down_before_it_begins_ends_all_the_same(pg_settings, connection):
+    task_id = await lost(pg_settings, connection, held_s=30, heard_s=20, tries=2)
+    for n in range(1, 7):
+        assert (await queries.get(connection, task_id)).attempts == max(0, n - reap.MOST_UNCOUNTED)
+        await connection.execute("update seedcore.deferred set run_at = now()")
+        await reap.promote(connection)
+        await lose(pg_settings, connection, held_s=30, heard_s=20)
+    record = await queries.get(connection, task_id)
+    assert (str(record.status), record.attempts, len(record.errors)) == ("failed", 2, 7)
+
+
+async def test_a_heartbeat_says_when_a_dispatcher_was_heard_of(connection, session):
+    await connection.execute("update seedcore.sessions set beat_at = now() - interval '1 hour'")
+    await leases.heartbeat(connection, session, 60, holding=0, claimed=False)
+    assert await connection.fetchval("select beat_at > now() - interval '1 minute' from seedcore.sessions")

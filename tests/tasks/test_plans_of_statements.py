@@ -55,6 +55,7 @@ STATEMENTS: dict[str, tuple[str, list[str]]] = {
     "LEAD": ("uuid, float8", [f"'{new_id()}'", "5"]),
     "DUE": ("int", ["1000"]),
     "CLOSE_LATE": ("uuid[]", [f"array['{new_id()}']::uuid[]"]),
+    "LATE": ("uuid[]", [f"array['{new_id()}']::uuid[]"]),
     "LIVES": ("uuid[]", [f"array['{new_id()}']::uuid[]"]),
     "LOG": ("text, text[], text, bigint, int", ["'1'", "'{}'", "'10:10:'", "0", "500"]),
     "PROMOTE": ("int", ["1000"]),

@@ -20,6 +20,7 @@ def build_app(settings: Settings) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        gateway.start()
         yield
         await gateway.aclose()
 

@@ -7,11 +7,13 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Header, Path, Query, Response
 
+from seedcore.api.answers import JSON_OBJECT, json_answer
 from seedcore.api.gateway import TheGateway
 from seedcore.api.schemas import DeadQuery, LimitBody, RequeueIn, parse_uuid
 from seedcore.tasks import dead, limits
 from seedcore.tasks.log import START, Position, check_reached
-from seedcore.tasks.records import entry_json, task_json
+from seedcore.tasks.options import LIMIT_KEY
+from seedcore.tasks.records import entry_json, page_json
 from seedcore.utils.web import EventStream
 
 router = APIRouter(prefix="/api/v1")
@@ -19,7 +21,7 @@ router = APIRouter(prefix="/api/v1")
 LOG_STREAM: dict[int | str, dict[str, Any]] = {
     200: {"description": "Server-sent events", "content": {"text/event-stream": {}}}
 }
-Key = Annotated[str, Path(min_length=1, max_length=200, pattern=r"^[^\x00]*$")]
+Key = Annotated[str, Path(), LIMIT_KEY.field]
 
 
 @router.get("/events", tags=["events"], responses=LOG_STREAM)
@@ -49,8 +51,8 @@ async def follow_everything(
     return EventStream(stream())
 
 
-@router.get("/dead", tags=["dead letters"])
-async def list_dead(query: Annotated[DeadQuery, Query()], gateway: TheGateway) -> dict[str, Any]:
+@router.get("/dead", tags=["dead letters"], response_model=JSON_OBJECT)
+async def list_dead(query: Annotated[DeadQuery, Query()], gateway: TheGateway) -> Response:
     """Tasks that failed for good, each with the errors of all its attempts (`errors`), the newest first."""
     async with gateway.database.connection() as connection:
         records = await dead.find(
@@ -60,9 +62,7 @@ async def list_dead(query: Annotated[DeadQuery, Query()], gateway: TheGateway) -
             before=parse_uuid(query.cursor, "cursor"),
             limit=query.limit + 1,
         )
-    page = records[: query.limit]
-    more = len(records) > query.limit
-    return {"items": [task_json(r) for r in page], "next_cursor": str(page[-1].id) if more else None}
+    return json_answer(page_json(records, query.limit))
 
 
 @router.get("/dead/counts", tags=["dead letters"])

@@ -1,5 +1,6 @@
 """What the gateway's routes share: database, feed, submission, skills."""
 
+import asyncio
 from collections.abc import Mapping
 from typing import Annotated, Any
 
@@ -10,6 +11,7 @@ from seedcore.skills.registry import SkillRegistry
 from seedcore.stores.postgres import Database
 from seedcore.tasks.feed import EventFeed
 from seedcore.tasks.intake import Submission
+from seedcore.tasks.publish import publish_when_ready
 
 
 class Gateway:
@@ -21,6 +23,8 @@ class Gateway:
         self.approvers = settings.approvers
         self.feed = EventFeed(self.database)
         self.submission = Submission(settings, skills)
+        self._skills = skills
+        self._publishing: asyncio.Task[None] | None = None
         self.skill_list = [
             {
                 "name": spec.name,
@@ -34,6 +38,10 @@ class Gateway:
             for spec in sorted(skills.values(), key=lambda spec: spec.name)
         ]
 
+    def start(self) -> None:
+        """Let SQL know the skills, as soon as the database has this version's schema."""
+        self._publishing = asyncio.create_task(publish_when_ready(self.database, self._skills), name="publish-skills")
+
     async def health(self) -> Mapping[str, Any]:
         """Ready when PostgreSQL answers with this version's schema."""
         postgres = await self.database.ready()
@@ -41,6 +49,9 @@ class Gateway:
 
     async def aclose(self) -> None:
         """Close connections."""
+        if self._publishing is not None:
+            self._publishing.cancel()
+            await asyncio.gather(self._publishing, return_exceptions=True)
         await self.feed.aclose()
         await self.database.aclose()
 

@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import Header
 from pydantic import AfterValidator
 
-MOST_KEY_CHARACTERS = 500
+from seedcore.tasks.options import KEY
 
 
 def _key(value: str) -> str:
@@ -14,8 +14,8 @@ def _key(value: str) -> str:
         text = value.encode("latin-1").decode()
     except UnicodeDecodeError:
         raise ValueError("must be UTF-8") from None
-    if not 1 <= len(text) <= MOST_KEY_CHARACTERS or "\0" in text:
-        raise ValueError(f"must be 1 to {MOST_KEY_CHARACTERS} characters, none of them U+0000")
+    if not KEY.least <= len(text) <= KEY.most or "\0" in text:
+        raise ValueError(f"must be {KEY.least} to {KEY.most} characters, none of them U+0000")
     return text
 
 

@@ -7,13 +7,14 @@ from uuid import UUID
 
 from fastapi import APIRouter, Path, Query, Request, Response
 
+from seedcore.api.answers import JSON_OBJECT, json_answer
 from seedcore.api.gateway import TheGateway
 from seedcore.api.headers import IdempotencyKey, LastEventId
 from seedcore.api.schemas import BatchIn, BatchOut, RejectIn, TaskQuery, parse_uuid
 from seedcore.errors import FieldError, InvalidInputError
 from seedcore.tasks import control, queries
 from seedcore.tasks.model import Status
-from seedcore.tasks.records import event_json, task_json
+from seedcore.tasks.records import event_json, page_json, plan_json, task_json
 from seedcore.tasks.schemas import QUEUE_NAME
 from seedcore.utils.web import EventStream, approver_of
 
@@ -26,13 +27,12 @@ EVENT_STREAM: dict[int | str, dict[str, Any]] = {
 }
 
 
-@router.post("/tasks", status_code=201, tags=["tasks"])
+@router.post("/tasks", status_code=201, tags=["tasks"], response_model=JSON_OBJECT)
 async def submit_task(
     body: dict[str, Any],
-    response: Response,
     gateway: TheGateway,
     idempotency_key: IdempotencyKey = None,
-) -> dict[str, Any]:
+) -> Response:
     """Submit a task: 201 and the task; with a key that was used before 200 and the first task."""
     if idempotency_key is not None:
         if body.get("idempotency_key", idempotency_key) != idempotency_key:
@@ -41,11 +41,10 @@ async def submit_task(
         body = {**body, "idempotency_key": idempotency_key}
     async with gateway.database.connection() as connection:
         task, submitted = await gateway.submission.one(connection, body)
-        response.headers["Location"] = f"/api/v1/tasks/{submitted.id}"
+        location = f"/api/v1/tasks/{submitted.id}"
         if submitted.created_at is not None:
-            return task_json(queries.just_submitted(task, submitted.created_at))
-        response.status_code = 200
-        return task_json(await queries.get(connection, submitted.id))
+            return json_answer(task_json(queries.just_submitted(task, submitted.created_at)), 201, Location=location)
+        return json_answer(task_json(await queries.get(connection, submitted.id)), Location=location)
 
 
 @router.post("/tasks/batch", status_code=201, tags=["tasks"])
@@ -56,8 +55,8 @@ async def submit_batch(body: BatchIn, gateway: TheGateway) -> BatchOut:
     return BatchOut(ids=[str(item.id) for item in submitted])
 
 
-@router.get("/tasks", tags=["tasks"])
-async def list_tasks(query: Annotated[TaskQuery, Query()], gateway: TheGateway) -> dict[str, Any]:
+@router.get("/tasks", tags=["tasks"], response_model=JSON_OBJECT)
+async def list_tasks(query: Annotated[TaskQuery, Query()], gateway: TheGateway) -> Response:
     """Tasks, the newest first; `next_cursor` is null on the last page."""
     async with gateway.database.connection() as connection:
         records = await queries.find(
@@ -70,16 +69,14 @@ async def list_tasks(query: Annotated[TaskQuery, Query()], gateway: TheGateway) 
             before=parse_uuid(query.cursor, "cursor"),
             limit=query.limit + 1,
         )
-    page = records[: query.limit]
-    more = len(records) > query.limit
-    return {"items": [task_json(r) for r in page], "next_cursor": str(page[-1].id) if more else None}
+    return json_answer(page_json(records, query.limit))
 
 
-@router.get("/tasks/{task_id}", tags=["tasks"])
-async def get_task(task_id: UUID, gateway: TheGateway) -> dict[str, Any]:
+@router.get("/tasks/{task_id}", tags=["tasks"], response_model=JSON_OBJECT)
+async def get_task(task_id: UUID, gateway: TheGateway) -> Response:
     """One task."""
     async with gateway.database.connection() as connection:
-        return task_json(await queries.get(connection, task_id))
+        return json_answer(task_json(await queries.get(connection, task_id)))
 
 
 @router.get("/tasks/{task_id}/events", tags=["tasks"], responses=EVENT_STREAM)
@@ -104,45 +101,43 @@ async def follow_task(
     return EventStream(stream())
 
 
-@router.get("/tasks/{task_id}/plan", tags=["tasks"])
-async def get_plan(task_id: UUID, gateway: TheGateway) -> dict[str, Any]:
+@router.get("/tasks/{task_id}/plan", tags=["tasks"], response_model=JSON_OBJECT)
+async def get_plan(task_id: UUID, gateway: TheGateway) -> Response:
     """The steps that a task was planned into, each a task, its budget, and what it spent; none when it was not."""
     async with gateway.database.connection() as connection:
         await queries.get(connection, task_id)
-        steps = [task_json(r) for r in await queries.children(connection, task_id)]
-        return {"id": str(task_id), "steps": steps, **(await queries.plan_of(connection, task_id) or {})}
+        steps = await queries.children(connection, task_id)
+        return json_answer(plan_json(task_id, steps, await queries.plan_of(connection, task_id)))
 
 
-@router.post("/tasks/{task_id}/cancel", status_code=202, tags=["tasks"])
-async def cancel_task(task_id: UUID, gateway: TheGateway) -> dict[str, Any]:
+@router.post("/tasks/{task_id}/cancel", status_code=202, tags=["tasks"], response_model=JSON_OBJECT)
+async def cancel_task(task_id: UUID, gateway: TheGateway) -> Response:
     """End a task before its time; 409 when it has ended."""
     async with gateway.database.connection() as connection:
-        return task_json(await control.cancel(connection, task_id))
+        return json_answer(task_json(await control.cancel(connection, task_id)), 202)
 
 
-@router.post("/tasks/{task_id}/retry", status_code=202, tags=["tasks"])
-async def retry_task(task_id: UUID, gateway: TheGateway) -> dict[str, Any]:
+@router.post("/tasks/{task_id}/retry", status_code=202, tags=["tasks"], response_model=JSON_OBJECT)
+async def retry_task(task_id: UUID, gateway: TheGateway) -> Response:
     """Run a failed or cancelled task again."""
     async with gateway.database.connection() as connection:
-        return task_json(await control.retry(connection, task_id))
+        return json_answer(task_json(await control.retry(connection, task_id)), 202)
 
 
-@router.post("/tasks/{task_id}/approve", status_code=202, tags=["tasks"])
-async def approve_task(task_id: UUID, gateway: TheGateway, request: Request) -> dict[str, Any]:
+@router.post("/tasks/{task_id}/approve", status_code=202, tags=["tasks"], response_model=JSON_OBJECT)
+async def approve_task(task_id: UUID, gateway: TheGateway, request: Request) -> Response:
     """Release a task that waits for a person; 403 when there are approvers, and the key is none of theirs."""
     by = approver_of(request, gateway.approvers)
     async with gateway.database.connection() as connection:
-        return task_json(await control.approve(connection, task_id, by))
+        return json_answer(task_json(await control.approve(connection, task_id, by)), 202)
 
 
-@router.post("/tasks/{task_id}/reject", status_code=202, tags=["tasks"])
-async def reject_task(
-    task_id: UUID, gateway: TheGateway, request: Request, body: RejectIn | None = None
-) -> dict[str, Any]:
+@router.post("/tasks/{task_id}/reject", status_code=202, tags=["tasks"], response_model=JSON_OBJECT)
+async def reject_task(task_id: UUID, gateway: TheGateway, request: Request, body: RejectIn | None = None) -> Response:
     """Refuse a task that waits for a person; 403 when there are approvers, and the key is none of theirs."""
     by = approver_of(request, gateway.approvers)
     async with gateway.database.connection() as connection:
-        return task_json(await control.reject(connection, task_id, (body or RejectIn()).reason, by))
+        return json_answer(task_json(await control.reject(connection, task_id, (body or RejectIn()).reason, by)), 202)
 
 
 @router.get("/queue", tags=["queue"])

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query, Response
 
+from seedcore.api.answers import JSON_OBJECT, json_answer
 from seedcore.api.gateway import TheGateway
 from seedcore.api.headers import IdempotencyKey
 from seedcore.tasks import queries, schedules
@@ -80,20 +81,18 @@ async def resume_schedule(schedule_id: ScheduleId, gateway: TheGateway) -> dict[
         return _whole(await schedules.resume(connection, schedule_id))
 
 
-@router.post("/{schedule_id}/fire", status_code=201)
+@router.post("/{schedule_id}/fire", status_code=201, response_model=JSON_OBJECT)
 async def fire_schedule(
     schedule_id: ScheduleId,
-    response: Response,
     gateway: TheGateway,
     idempotency_key: IdempotencyKey = None,
-) -> dict[str, Any]:
+) -> Response:
     """Submit its task now, once, beside its ticks: 201 and the task; with a used key 200 and the first task."""
     async with gateway.database.connection() as connection:
         submitted = await schedules.fire_now(connection, schedule_id, idempotency_key)
-        response.headers["Location"] = f"/api/v1/tasks/{submitted.id}"
-        if not submitted.created:
-            response.status_code = 200
-        return task_json(await queries.get(connection, submitted.id))
+        record = await queries.get(connection, submitted.id)
+    status = 201 if submitted.created else 200
+    return json_answer(task_json(record), status, Location=f"/api/v1/tasks/{submitted.id}")
 
 
 def _whole(schedule: Schedule) -> dict[str, Any]:

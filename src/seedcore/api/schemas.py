@@ -1,12 +1,13 @@
 """What the gateway takes."""
 
-from typing import Any, Self
+from typing import Annotated, Any, Self
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from seedcore.errors import FieldError, InvalidInputError
-from seedcore.tasks.schemas import Text
+from seedcore.tasks import options
+from seedcore.tasks.options import Text
 
 
 class BatchIn(BaseModel):
@@ -76,9 +77,9 @@ class LimitBody(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    max_running: int | None = Field(None, ge=1, le=1_000_000)
-    rate_per_s: float | None = Field(None, gt=0, le=1_000_000)
-    burst: int = Field(1, ge=1, le=1_000_000)
+    max_running: Annotated[int, options.MAX_RUNNING.field, options.NUMBER] | None = None
+    rate_per_s: Annotated[float, options.RATE_PER_S.field, options.NUMBER] | None = None
+    burst: Annotated[int, options.BURST.field, options.NUMBER] = 1
 
 
 def parse_uuid(value: str | None, field: str) -> UUID | None:

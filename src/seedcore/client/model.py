@@ -162,7 +162,10 @@ class Decision(_Answer):
 
 
 class Task(_Answer):
-    """A task as SeedCore shows it; times are aware, `timeout_s` in seconds."""
+    """A task as SeedCore shows it; times are aware, `timeout_s` in seconds.
+
+    `unreadable` says why a value (`params`, `result`) is None that JSON readers could not read.
+    """
 
     id: UUID
     type: str
@@ -187,6 +190,7 @@ class Task(_Answer):
     deadline: datetime | None = None
     limit_key: str | None = None
     errors: list[dict[str, Any]] = Field(default_factory=list, description="of a failed task's attempts")
+    unreadable: dict[str, str] = Field(default_factory=dict)
 
     @property
     def ended(self) -> bool:

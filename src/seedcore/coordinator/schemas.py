@@ -4,6 +4,8 @@ from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from seedcore.tasks import options
+
 MAX_TASKS = 10_000
 
 Row = Annotated[list[Annotated[float, Field(allow_inf_nan=False)]], Field(min_length=1, max_length=256)]
@@ -19,9 +21,9 @@ class TaskFacts(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     id: str | None = None
-    type: str = Field(min_length=1, max_length=200)
-    domain: str | None = Field(None, max_length=200)
-    priority: int = Field(0, ge=-100, le=100)
+    type: Annotated[str, options.TYPE.stored]
+    domain: Annotated[str, options.DOMAIN.stored] | None = None
+    priority: Annotated[int, options.PRIORITY.field] = 0
     attempt: int = Field(1, ge=0)
     size: int = Field(0, ge=0, description="bytes of the params")
     approved: bool = False
@@ -34,9 +36,9 @@ class TaskColumns(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    type: list[Annotated[str, Field(min_length=1, max_length=200)]] = Field(max_length=MAX_TASKS)
-    domain: list[Annotated[str, Field(max_length=200)] | None]
-    priority: list[Annotated[int, Field(ge=-100, le=100)]]
+    type: list[Annotated[str, options.TYPE.stored]] = Field(max_length=MAX_TASKS)
+    domain: list[Annotated[str, options.DOMAIN.stored] | None]
+    priority: list[Annotated[int, options.PRIORITY.field]]
     attempt: list[Annotated[int, Field(ge=0)]]
     size: list[Annotated[int, Field(ge=0)]]
     approved: list[bool]
@@ -111,13 +113,15 @@ class Question(BaseModel):
     """What a dispatcher tells with every question.
 
     `question` numbers them; `undecided` are those before whose answers had not come when `outstanding` was counted;
-    `unplanned` counts tasks that run as they are because no plan was to be had.
+    `unplanned` counts tasks that run as they are because no plan was to be had, `dropped` items of reports that were
+    refused here.
     """
 
     asker: str = Field(min_length=1, max_length=200)
     question: int = 0
     undecided: list[int] = Field(default_factory=list, max_length=10_000)
     unplanned: int = Field(0, ge=0)
+    dropped: int = Field(0, ge=0)
     outstanding: list[AgentCount] = Field(default_factory=list)
     outcomes: list[AgentOutcome] = Field(default_factory=list)
     spent: list[AgentSpent] = Field(default_factory=list)

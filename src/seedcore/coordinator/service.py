@@ -80,6 +80,7 @@ class CoordinatorService(ServiceBase):
         self._fleet_lock = asyncio.Lock()
         self._decided: dict[str, int] = {}
         self._batches = 0
+        self._dropped = 0
 
     def _make_triage(self, actions: Mapping[str, Act]) -> Triage:
         judgement, webhooks = self._judgement, Webhooks(self.settings.webhook_urls)
@@ -197,6 +198,7 @@ class CoordinatorService(ServiceBase):
             fleet.learn(outcome.agent, outcome.type, outcome.count, outcome.seconds, outcome.successes)
         for spent in request.spent:
             fleet.spending.add(spent.agent, spent.type, spent.count, spent.money)
+        self._dropped += request.dropped
         self._book.take(request.energy, fleet)
         self._judgement.take(request.streams, request.unplanned)
         fleet.report(request.asker, [(o.agent, o.type, o.count) for o in request.outstanding], request.undecided)
@@ -208,7 +210,7 @@ class CoordinatorService(ServiceBase):
             key = f"{route or 'wait'}:{rule}"
             self._decided[key] = self._decided.get(key, 0) + count
 
-    async def route_and_execute(self, request: ExecuteRequest) -> dict[str, Any]:
+    async def route_and_execute(self, request: ExecuteRequest) -> bytes:
         """Submit a task, wait for its end, and answer with the ended task, whatever its end.
 
         Raises:
@@ -238,6 +240,7 @@ class CoordinatorService(ServiceBase):
             "router": self._choices.router,
             "energy_v": self._choices.v,
             "unplanned": self._judgement.unplanned,
+            "dropped_reports": self._dropped,
             "data_places_over_limit": self._choices.uncounted,
             "ledger": self._book.counts,
             "fleet_epoch": self._fleet.epoch,
@@ -256,7 +259,8 @@ class CoordinatorService(ServiceBase):
         organism["http_fallbacks"] = counts.fallbacks
         judgement = self._judgement.health()
         ready = database["ready"] and organism["ready"] and judgement["policy"]["ready"]
-        return {"ready": ready, "postgres": database, "organism": organism, **judgement}
+        reports = {"dropped": self._dropped}
+        return {"ready": ready, "postgres": database, "organism": organism, "reports": reports, **judgement}
 
     async def _get_fleet(self) -> Fleet:
         """The fleet, its table at most FLEET_TTL_S old; an older one serves while the Organism restarts."""

@@ -9,7 +9,7 @@ import ray
 
 from seedcore import __version__
 from seedcore.dispatch.dispatcher import Dispatcher
-from seedcore.dispatch.ray_ports import RayHosts, ServiceBrain
+from seedcore.dispatch.ray_ports import RayCluster, RayHosts, ServiceBrain
 from seedcore.dispatch.reaper import LATER_CHANNEL, Reaper
 from seedcore.settings import Settings, get_settings
 from seedcore.stores.postgres import DATABASE_ERRORS, ENGINE_SESSION, Database
@@ -43,8 +43,10 @@ class DispatcherActor:
         self._background = BackgroundLoop(name)
         database = Database(settings, size=3, session=ENGINE_SESSION, name=name)
         self._brain = ServiceBrain(settings, name)
-        actor = ray.get_runtime_context().get_actor_id()
-        self._dispatcher = Dispatcher(settings, name, queue, database, self._brain, RayHosts(settings), actor)
+        ray_context = ray.get_runtime_context()
+        actor, hosts = ray_context.get_actor_id(), RayHosts(settings)
+        cluster = RayCluster(ray_context.gcs_address, ray_context.get_node_id())
+        self._dispatcher = Dispatcher(settings, name, queue, database, self._brain, hosts, actor, cluster)
         collector.settle()
         self._run = self._background.start(self._dispatcher.run())
 

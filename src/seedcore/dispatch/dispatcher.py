@@ -13,9 +13,10 @@ from typing import Any
 from uuid import UUID, uuid4
 
 from seedcore.dispatch import watch
+from seedcore.dispatch.guard import Guard
 from seedcore.dispatch.lane import Lane
 from seedcore.dispatch.ledger import Ledger
-from seedcore.dispatch.ports import Brain, Hosts
+from seedcore.dispatch.ports import Brain, Cluster, Hosts
 from seedcore.dispatch.reaper import LATER_CHANNEL, Reaper
 from seedcore.dispatch.work import Work
 from seedcore.dispatch.writer import Writer
@@ -50,6 +51,7 @@ class Dispatcher:
         brain: Brain,
         hosts: Hosts,
         actor: str | None = None,
+        cluster: Cluster | None = None,
     ) -> None:
         # The same over restarts of one dispatcher; another cluster's dispatcher of the same name has another.
         self._actor = actor or str(uuid4())
@@ -70,11 +72,13 @@ class Dispatcher:
         }
         self._bell = Bell(database, heard)
         self._session: UUID | None = None
+        self._announcing = asyncio.Lock()
         self._stop = asyncio.Event()
         self._claimed = False
         self._last_claim: float | None = None
         self._counts = {"sessions": 0, "interruptions": 0, "claims": 0}
         self._log = get_logger("seedcore.dispatch", dispatcher=name, queue=queue)
+        self._guard = Guard(cluster, self._log, self._ledger.changed.set)
 
     def status(self) -> dict[str, Any]:
         """Progress, for health: what it holds, when it last claimed, what it has done."""
@@ -88,8 +92,10 @@ class Dispatcher:
             "unwritten": self._ledger.pending,
             "last_claim_s": last,
             "stands_in_for_reaper": self._reaper.leads,
+            "cluster_silent": self._guard.silent,
             **self._counts,
             **self._writer.counts,
+            **self._work.counts,
         }
 
     async def run(self) -> None:
@@ -137,6 +143,7 @@ class Dispatcher:
             for step in (self._turn_step, self._announce_step, self._heartbeat_step, self._listen_step):
                 group.create_task(self._repeat(step))
             group.create_task(self._reaper.run(standby=True))
+            group.create_task(self._guard.run())
 
     async def _open(self, session: UUID) -> None:
         async with self._database.connection() as connection:
@@ -191,22 +198,21 @@ class Dispatcher:
         return self._lanes[slow].gather_s() if self._work.deciding else 0.0
 
     def _room(self) -> int:
-        return 0 if self._stop.is_set() else self.settings.dispatcher_room - len(self._ledger.held)
+        closed = self._stop.is_set() or self._guard.silent is not None
+        return 0 if closed else self.settings.dispatcher_room - len(self._ledger.held)
 
     def _slow_room(self) -> int:
-        if self._stop.is_set():
-            return 0
         return min(self.settings.slow_slots - self._work.slow_running(), self._room())
 
     async def _take(self, wanted: int, *, slow: bool) -> None:
         assert self._session is not None
-        lane = self._lanes[slow]
+        lane, asked = self._lanes[slow], time.monotonic()
         batch = await self._writer.exchange(self.queue, self._session, wanted, slow=slow, scan=lane.scan)
         self._last_claim = time.monotonic()
         if batch:
             self._counts["claims"] += 1
             self._claimed = True
-            self._ledger.take(batch, slow=slow)
+            self._ledger.take(batch, slow=slow, asked=asked)
             self._work.take(batch)
         await self._settle_lane(lane, slow, wanted, batch)
 
@@ -238,7 +244,7 @@ class Dispatcher:
 
     async def _announce_step(self) -> None:
         if watch.unannounced(self._ledger):
-            async with self._database.connection() as connection:
+            async with self._announcing, self._database.connection() as connection:
                 await watch.announce(connection, self._ledger)
         await asyncio.sleep(TICK_S)
 
@@ -247,7 +253,9 @@ class Dispatcher:
         claimed, self._claimed = self._claimed, False
         holding = len(self._ledger.held)
         busy = bool(holding or claimed or self._ledger.pending)
-        async with self._database.connection() as connection:
+        async with self._announcing, self._database.connection() as connection:
+            # First: whoever reads this heartbeat knows that what is not announced has not begun (see REAP_LEASES).
+            await watch.announce(connection, self._ledger)
             pulse = await leases.heartbeat(
                 connection, self._session, self.settings.lease_s, holding=holding, claimed=claimed, owned=True
             )

@@ -27,6 +27,11 @@ class Held:
     begun: float | None = None
     announced: bool = False
 
+    @property
+    def late(self) -> bool:
+        """Whether the deadline has passed since the claim, which `taken` stands for."""
+        return self.lease.left_s is not None and time.monotonic() - self.taken >= self.lease.left_s
+
 
 class Ledger:
     """In memory only: everything here is either a lease that the database knows, or a write that it will fence."""
@@ -42,13 +47,15 @@ class Ledger:
         self.changed = asyncio.Event()
         self._feedback = Feedback()
         self._undecided: set[int] = set()
+        self._left_out: set[tuple[str, str]] = set()
         self._remembered: OrderedDict[UUID, None] = OrderedDict()
 
-    def take(self, leases: list[Lease], *, slow: bool = False) -> None:
-        """Leases were claimed; `slow` says from which lane."""
+    def take(self, leases: list[Lease], *, slow: bool = False, asked: float | None = None) -> None:
+        """Leases were claimed; `slow` says from which lane, `asked` when the claim was sent."""
+        asked = time.monotonic() if asked is None else asked
         for lease in leases:
             lease.told = self._seen(lease, moved=slow and not lease.slow)
-            self.held[lease.id] = Held(lease)
+            self.held[lease.id] = Held(lease, asked)
             self.slow += lease.slow
 
     def _seen(self, lease: Lease, *, moved: bool) -> bool:
@@ -130,15 +137,28 @@ class Ledger:
         (self.moved if slow else self.released).append((lease.id, lease.token))
         self.changed.set()
 
-    def ask(self) -> Feedback:
-        """What to tell the Coordinator with a question; outcomes are handed out once. `answered` or `unanswered`
-        follows."""
+    def ask(self, *, report: bool = True) -> Feedback:
+        """What goes to the Coordinator with a question; outcomes are handed out once, and only with a `report`.
+        `answered` or `unanswered` follows."""
         known = self._feedback
         question = known.question = known.question + 1
-        told = replace(known, outstanding=dict(known.outstanding), undecided=tuple(self._undecided))
-        known.outcomes, known.energy, known.watched, known.spent, known.unplanned = {}, {}, {}, {}, 0
+        outstanding = {key: count for key, count in known.outstanding.items() if key not in self._left_out}
+        undecided = tuple(self._undecided)
         self._undecided.add(question)
-        return told
+        if not report:
+            return Feedback(outstanding, question=question, undecided=undecided)
+        asked = replace(known, outstanding=outstanding, undecided=undecided)
+        known.outcomes, known.energy, known.watched, known.spent = {}, {}, {}, {}
+        known.unplanned = known.dropped = 0
+        return asked
+
+    def dropped(self) -> None:
+        """An item of a report was dropped: the Coordinator refuses it."""
+        self._feedback.dropped += 1
+
+    def leave_out(self, key: tuple[str, str]) -> None:
+        """The Coordinator refuses to hear what waits for this (agent, type): questions go on without it."""
+        self._left_out.add(key)
 
     def answered(self, question: int) -> None:
         """What the answer sends to agents is in hand from now on: see `begin`."""
@@ -148,6 +168,7 @@ class Ledger:
         """The question failed: tell these outcomes with the next one."""
         self._undecided.discard(told.question)
         self._feedback.unplanned += told.unplanned
+        self._feedback.dropped += told.dropped
         for key, (count, seconds, good) in told.outcomes.items():
             n, s, g = self._feedback.outcomes.get(key, (0, 0.0, 0))
             self._feedback.outcomes[key] = (n + count, s + seconds, g + good)
@@ -186,4 +207,5 @@ class Ledger:
         self.moved.clear()
         self.slow = 0
         self._feedback.outstanding.clear()
+        self._left_out.clear()
         self._undecided.clear()

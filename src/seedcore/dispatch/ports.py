@@ -69,10 +69,10 @@ class Watched:
 class Feedback:
     """What a dispatcher tells the Coordinator with every question.
 
-    `outstanding` is the whole of what it waits for, by (agent, type); `outcomes` is (count, seconds, successes) by
-    (agent, type), `energy` what they did to the energy by type, and `spent` (attempts that reported money, money) by
-    (agent, type), `unplanned` tasks that run as they are because no plan was to be had, all since the last question
-    that was answered.
+    `outstanding` is the whole of what it waits for, by (agent, type). All since the last question that was answered:
+    `outcomes` is (count, seconds, successes) by (agent, type), `energy` what they did to the energy by type, `spent`
+    (attempts that reported money, money) by (agent, type), `unplanned` counts tasks that run as they are because there
+    was no plan, `dropped` items of reports that the Coordinator refused.
     `question` is this one's number, `undecided` are those before that have not been answered: what they will send to
     agents is not in `outstanding`.
     """
@@ -83,6 +83,7 @@ class Feedback:
     watched: dict[tuple[str | None, str], Watched] = field(default_factory=dict)
     spent: dict[tuple[str, str], tuple[int, float]] = field(default_factory=dict)
     unplanned: int = 0
+    dropped: int = 0
     question: int = 0
     undecided: tuple[int, ...] = ()
 
@@ -122,3 +123,10 @@ class Hosts(Protocol):
 
     async def cancel(self, host: str, task_ids: Sequence[str]) -> None:
         """Cancel running calls; a host that is gone has none."""
+
+
+class Cluster(Protocol):
+    """The cluster that hosts and the Coordinator live on."""
+
+    async def silence(self) -> str | None:
+        """Why its control (Ray's GCS) does not answer; None: it does."""

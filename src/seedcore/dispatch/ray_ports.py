@@ -16,8 +16,12 @@ from seedcore.dispatch.ports import Decision, Feedback, HostLostError, HostUnava
 from seedcore.settings import Settings
 from seedcore.skills.calls import HANDED_BACK, Call, Completion, completions_of, to_columns
 from seedcore.tasks.model import Lease
+from seedcore.utils.ray_address import parse_address
+from seedcore.utils.ray_probe import Answer, probe
 
 PING_S = 5.0
+GCS_ANSWERS_S = 5.0
+"""A GCS that is dead refuses at once; one that is busy gets this long before nothing more is claimed."""
 
 
 class ServiceBrain:
@@ -33,6 +37,7 @@ class ServiceBrain:
         told = {
             "question": feedback.question,
             "unplanned": feedback.unplanned,
+            "dropped": feedback.dropped,
             "streams": watching.told(tasks, feedback.watched),
             "undecided": feedback.undecided,
             "energy": [{"type": t, **asdict(sums)} for t, sums in feedback.energy.items() if sums.outcomes],
@@ -135,3 +140,20 @@ class RayHosts:
             except ValueError as error:
                 raise HostUnavailableError(f"there is no host {host}") from error
         return self._handles[host]
+
+
+class RayCluster:
+    """The Ray that this process belongs to. A process outlives its head by a minute: until then nothing else says so.
+
+    Args:
+        gcs: address of the GCS.
+        node: id of the node that this process runs on, which a living GCS knows.
+    """
+
+    def __init__(self, gcs: str, node: str | None) -> None:
+        self._endpoint, self._node = parse_address(gcs), node
+
+    async def silence(self) -> str | None:
+        """Why the GCS does not answer, or is another cluster's; see `ports.Cluster`."""
+        verdict = await asyncio.to_thread(probe, self._endpoint, GCS_ANSWERS_S, self._node)
+        return None if verdict.answer is Answer.READY else f"{self._endpoint} is {verdict.answer}: {verdict.detail}"

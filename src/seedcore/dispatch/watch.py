@@ -1,6 +1,7 @@
 """What a heartbeat looks after: long tasks, leases that went, claims whose answer got lost, silent hosts."""
 
 import time
+from collections.abc import Iterable
 from uuid import UUID
 
 import asyncpg
@@ -10,6 +11,9 @@ from seedcore.tasks import leases
 
 ANNOUNCE_AFTER_S = 0.2
 """A task that runs longer than this shows as `started` at once; shorter ones say so together with their end."""
+
+UNANNOUNCED_S = 1.0
+"""A task that has been held for longer is announced before it begins."""
 
 GRACE_S = 10.0
 """A host gets this long beyond a task's own timeout before its silence counts as a failure."""
@@ -35,6 +39,12 @@ async def announce(connection: asyncpg.Connection, ledger: Ledger) -> None:
         await leases.started(connection, [(held.lease.id, held.lease.token) for held in late])
         for held in late:
             held.announced = True
+
+
+def long_held(tasks: Iterable[Held]) -> list[Held]:
+    """Those that are to be announced before they begin."""
+    now = time.monotonic()
+    return [held for held in tasks if not held.announced and now - held.taken > UNANNOUNCED_S]
 
 
 def gone(ledger: Ledger, owned: dict[tuple[UUID, int], bool]) -> list[Held]:

@@ -3,27 +3,39 @@
 import asyncio
 import json
 import random
-from collections.abc import Awaitable, Coroutine, Iterable, Sequence
+from collections.abc import Awaitable, Coroutine, Iterable, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
-import asyncpg
-import orjson
-
+from seedcore.dispatch import watch
 from seedcore.dispatch.ledger import Held, Ledger
 from seedcore.dispatch.planning import Made, OverBudgetError, Planner
 from seedcore.dispatch.ports import Brain, Decision, HostLostError, Hosts, HostUnavailableError
+from seedcore.dispatch.questions import Questions, reason_of
+from seedcore.dispatch.records import (
+    MAX_CODE,
+    MAX_MESSAGE,
+    MAX_REASON,
+    bounded,
+    call_of,
+    decision_text,
+    kept,
+    usage_of,
+    why_itself,
+    with_reason,
+)
 from seedcore.errors import SeedCoreError
 from seedcore.settings import Settings
 from seedcore.skills.calls import HANDED_BACK, Call, Completion
 from seedcore.stores.postgres import DATABASE_ERRORS, Database
+from seedcore.stores.sqlstates import is_row_error
 from seedcore.tasks import leases
 from seedcore.tasks.model import GOAL, Lease, Outcome, Retry, Status, Usage
+from seedcore.utils.isolation import split_refused
 from seedcore.utils.logs import get_logger, mask
 
 # No agent can take it just now, or nobody decides: look again after about this long.
 PATIENCE_S = 0.25
-MAX_CODE, MAX_MESSAGE, MAX_REASON = 100, 2000, 300
 
 
 class Work:
@@ -33,9 +45,11 @@ class Work:
         self, settings: Settings, database: Database, brain: Brain, hosts: Hosts, ledger: Ledger, name: str
     ) -> None:
         self._settings, self._database = settings, database
-        self._brain, self._hosts, self._ledger = brain, hosts, ledger
+        self._hosts, self._ledger = hosts, ledger
         self._planner = Planner(settings, database, brain)
         self._log = get_logger("seedcore.dispatch", dispatcher=name)
+        self.counts = {"bounded_reports": 0}
+        self._questions = Questions(brain, ledger, self._log, self.counts)
         self.jobs: set[asyncio.Task[None]] = set()
         self.planning = 0
         self.deciding = 0
@@ -75,35 +89,56 @@ class Work:
         try:
             try:
                 params = await self._bind(batch)
-                decisions = await self._decide(batch)
+                answers = await self._questions.decide(batch)
             finally:
                 self.deciding -= 1
                 self._ledger.changed.set()
         except Exception as error:  # noqa: BLE001 - whatever is wrong there, these leases must not be kept
-            reason = f"{type(error).__name__}: {error}"
-            self._log.warning("nobody decides, giving back", tasks=len(batch), reason=reason)
+            self._log.warning("nobody decides, giving back", tasks=len(batch), reason=reason_of(error))
             await self._put_off(batch)
             return
+        for lease, error in answers.refused:
+            self._refused(lease, error)
+        # Those that were decided are begun before anything else runs: see `Ledger.answered`.
+        put_off = self._begin(batch, params, answers.decisions)
+        if answers.interrupted is not None:
+            self._log.warning("nobody decides any more", reason=reason_of(answers.interrupted))
+        if put_off:
+            await self._put_off(put_off)
+
+    def _begin(
+        self, batch: Sequence[Lease], params: Mapping[UUID, str], decisions: Mapping[UUID, Decision]
+    ) -> list[Lease]:
+        """Begin what was decided; returns those that are to be given back."""
         by_host: dict[str, list[tuple[Call, Held]]] = {}
         put_off: list[Lease] = []
         themselves: list[tuple[Held, str, str]] = []
-        for lease, decision in zip(batch, decisions, strict=True):
-            held = self._ledger.held.get(lease.id)
+        for lease in batch:
+            held, decision = self._ledger.held.get(lease.id), decisions.get(lease.id)
             if held is None:
                 continue
-            if decision.route == "fast" and decision.host and decision.agent:
-                self._ledger.begin(lease.id, _told_why(lease, decision))
-                call = self._call(lease, decision.agent, params.get(lease.id, lease.params))
+            if decision is None or held.late:
+                # What is late is not begun: the claim that finds it next ends it.
+                put_off.append(lease)
+            elif decision.route == "fast" and decision.host and decision.agent:
+                self._ledger.begin(lease.id, with_reason(lease, decision))
+                call = call_of(lease, decision.agent, params.get(lease.id, lease.params))
                 by_host.setdefault(decision.host, []).append((call, held))
             elif decision.route == "plan" and self._planner.is_itself(lease):
-                themselves.append((held, *_itself(decision)))
+                themselves.append((held, *why_itself(decision)))
             else:
                 self._not_fast(lease, decision, put_off)
         self._run_directly(themselves)
         for host, calls in by_host.items():
             self.start(self._run_on(host, calls))
-        if put_off:
-            await self._put_off(put_off)
+        return put_off
+
+    def _refused(self, lease: Lease, error: Exception) -> None:
+        """A task that the Coordinator decides nothing about fails; an error of the Coordinator's own may pass."""
+        if (held := self._ledger.held.get(lease.id)) is not None:
+            wrong = isinstance(error, SeedCoreError) and not error.transient
+            message = f"the Coordinator refuses to decide about it: {reason_of(error)}"
+            self.again_or_fail(held, "decision_refused", message, again=not wrong)
 
     async def _put_off(self, batch: Sequence[Lease]) -> None:
         await asyncio.sleep(PATIENCE_S)
@@ -111,41 +146,26 @@ class Work:
             self._ledger.give_back(lease)
 
     async def _bind(self, batch: list[Lease]) -> dict[UUID, str]:
+        """The params of those that take results of earlier steps. A step whose input is not there fails, for what ended
+        before it does not change."""
         bound = [lease for lease in batch if lease.bindings]
-        if not bound:
-            return {}
-        async with self._database.connection() as connection:
-            try:
-                return await leases.bind(connection, bound)
-            except (LookupError, TypeError):
-                return await self._bind_each(connection, bound)
-
-    async def _bind_each(self, connection: asyncpg.Connection, bound: Sequence[Lease]) -> dict[UUID, str]:
-        """What can be bound; a step whose input is not there fails, for what ended before it does not change."""
         texts: dict[UUID, str] = {}
-        for lease in bound:
-            try:
-                texts |= await leases.bind(connection, [lease])
-            except (LookupError, TypeError) as error:
-                if (held := self._ledger.held.get(lease.id)) is not None:
-                    message = f"no earlier step's result has what this one takes: {error}"
-                    self.again_or_fail(held, "input_missing", message, again=False)
+        if bound:
+            async with self._database.connection() as connection:
+
+                async def bind(part: Sequence[Lease]) -> None:
+                    for lease, (text, missing) in zip(part, await leases.bind(connection, part), strict=True):
+                        if missing:
+                            self._no_input(lease, f"no earlier step's result has what this one takes: {missing}")
+                        else:
+                            texts[lease.id] = text
+
+                await split_refused(bound, bind, is_row_error, lambda lease, why: self._no_input(lease, str(why)))
         return texts
 
-    async def _decide(self, batch: list[Lease]) -> list[Decision]:
-        feedback = self._ledger.ask()
-        try:
-            decisions = await self._brain.decide(batch, feedback)
-            if len(decisions) != len(batch):
-                raise ValueError(f"{len(decisions)} decisions for {len(batch)} tasks")
-        except BaseException:
-            self._ledger.unanswered(feedback)
-            raise
-        # Its tasks are begun before anything else runs.
-        self._ledger.answered(feedback.question)
-        for lease in batch:
-            lease.told = True
-        return decisions
+    def _no_input(self, lease: Lease, message: str) -> None:
+        if (held := self._ledger.held.get(lease.id)) is not None:
+            self.again_or_fail(held, "input_missing", message, again=False)
 
     def _not_fast(self, lease: Lease, decision: Decision, put_off: list[Lease]) -> None:
         if decision.route == "plan":
@@ -161,15 +181,12 @@ class Work:
         else:
             put_off.append(lease)
 
-    def _call(self, lease: Lease, agent: str, params: str) -> Call:
-        task_id, key = str(lease.id), lease.idempotency_key or str(lease.id)
-        return Call(task_id, lease.token, lease.attempt, lease.type, params, agent, lease.timeout_s, key)
-
     # -- on hosts ------------------------------------------------------------------------------------------
 
     async def _run_on(self, host: str, calls: Sequence[tuple[Call, Held]]) -> None:
         left = {call.task_id: held for call, held in calls}
         try:
+            await self._announce(watch.long_held(left.values()))
             async for chunk in self._hosts.run(host, [call for call, _ in calls]):
                 self._take(chunk, left)
             if left:
@@ -178,10 +195,21 @@ class Work:
             self._log.warning("host does not answer, giving back", host=host, tasks=len(left), reason=str(error))
             await self._put_off([held.lease for held in self._still_held(left.values())])
         except Exception as error:  # noqa: BLE001 - HostLostError, or what nobody foresaw: the calls had begun
-            reason = f"{type(error).__name__}: {error}"
-            self._log.warning("host lost", host=host, tasks=len(left), reason=reason)
+            self._log.warning("host lost", host=host, tasks=len(left), reason=reason_of(error))
             for held in self._still_held(left.values()):
                 self.again_or_fail(held, "host_lost", f"the host {host} ended while the task ran")
+
+    async def _announce(self, tasks: Sequence[Held]) -> None:
+        """Say that these begin before they do: should this process be lost, it is known that they had."""
+        if not tasks:
+            return
+        for held in tasks:
+            held.announced = True
+        try:
+            async with self._database.connection() as connection:
+                await leases.started(connection, [(held.lease.id, held.lease.token) for held in tasks])
+        except DATABASE_ERRORS as error:
+            raise HostUnavailableError(f"its start cannot be written: {reason_of(error)}") from error
 
     def _still_held(self, left: Iterable[Held]) -> list[Held]:
         return [held for held in left if self._ledger.held.get(held.lease.id) is held]
@@ -195,17 +223,33 @@ class Work:
             if completion.error_code == HANDED_BACK:
                 handed_back.append(held.lease)
             else:
-                self._completed(held, completion)
+                self._completed_or_not(held, completion)
         if handed_back:
             self._log.warning("host hands back", tasks=len(handed_back), reason=completion.error_message)
             self.start(self._put_off(handed_back))
 
+    def _completed_or_not(self, held: Held, completion: Completion) -> None:
+        """One answer that cannot be read is an attempt that failed, and nothing to the others of its chunk."""
+        try:
+            self._completed(held, completion)
+        except Exception as error:  # noqa: BLE001 - of its own kind, whatever it is
+            self._log.error("unusable answer of a host", task=completion.task_id, exc_info=error)
+            self.again_or_fail(held, "answer_unusable", f"its host's answer cannot be used: {reason_of(error)}")
+
     def _completed(self, held: Held, completion: Completion) -> None:
         if held.lease.token != completion.token:
             return
+        if (fit := bounded(completion)) is not completion:
+            self.counts["bounded_reports"] += 1
+            self._log.warning(
+                "out of bounds", task=completion.task_id, seconds=completion.seconds, usage=completion.usage
+            )
+            completion = fit
         self._ledger.learn(completion, held.decision, held.lease.domain)
         if completion.ok:
-            self._ledger.end(self._outcome(held, Status.COMPLETED, result=completion.result, usage=_usage(completion)))
+            self._ledger.end(
+                self._outcome(held, Status.COMPLETED, result=completion.result, usage=usage_of(completion))
+            )
         else:
             self.again_or_fail(
                 held,
@@ -213,11 +257,11 @@ class Work:
                 completion.error_message or "",
                 again=completion.retryable,
                 within_s=completion.retry_within_s,
-                usage=_usage(completion),
+                usage=usage_of(completion),
             )
 
     def _outcome(self, held: Held, status: Status, *, usage: Usage | None = None, **fields: Any) -> Outcome:
-        lease, decision = held.lease, None if held.decision is None else _text(held.decision)
+        lease, decision = held.lease, None if held.decision is None else decision_text(held.decision)
         return Outcome(
             lease.id,
             lease.token,
@@ -243,7 +287,7 @@ class Work:
 
         `within_s` is the longest pause that the skill's own policy gives; SeedCore's when None.
         """
-        lease, code, message = held.lease, _kept(code, MAX_CODE), _kept(mask(message), MAX_MESSAGE)
+        lease, code, message = held.lease, kept(code, MAX_CODE), kept(mask(message), MAX_MESSAGE)
         if again and lease.attempt < lease.max_attempts:
             longest = min(self._settings.retry_max_s, self._settings.retry_base_s * 2 ** (lease.attempt - 1))
             delay = random.uniform(0, longest if within_s is None else within_s)  # noqa: S311 - jitter
@@ -268,12 +312,16 @@ class Work:
             async with self._database.connection() as connection:
                 await leases.hold(
                     connection,
-                    [(lease.id, lease.token, _text(decision))],
+                    [(lease.id, lease.token, decision_text(decision))],
                     expires_s=decision.hold_s or self._settings.approval_s,
                     on_expiry=self._settings.approval_on_expiry,
                 )
         except DATABASE_ERRORS as error:
-            self._log.warning("cannot hold, giving back", reason=f"{type(error).__name__}: {error}")
+            held = self._ledger.held.get(lease.id)
+            if held is not None and is_row_error(error):
+                self.again_or_fail(held, "hold_not_storable", f"PostgreSQL cannot keep it: {error}", again=False)
+                return
+            self._log.warning("cannot hold, giving back", reason=reason_of(error))
             await self._put_off([lease])
         else:
             self._ledger.drop(lease.id)
@@ -306,16 +354,14 @@ class Work:
             self._no_plan(held, error.code, error.detail, again=error.transient)
             return
         except DATABASE_ERRORS as error:
-            self._log.warning(
-                "cannot read what was planned before, giving back", reason=f"{type(error).__name__}: {error}"
-            )
+            self._log.warning("cannot read what was planned before, giving back", reason=reason_of(error))
             await self._put_off([held.lease])
             return
         except Exception as error:  # noqa: BLE001 - a plan of another shape than agreed: an attempt that failed
             self._no_plan(held, "plan_unusable", f"{type(error).__name__}: {error}")
             return
         if made is None:
-            self._run_directly([(held, *_itself(decision))])
+            self._run_directly([(held, *why_itself(decision))])
         else:
             await self._store_plan(held, made)
 
@@ -325,7 +371,7 @@ class Work:
             self.again_or_fail(held, code, message, again=again)
         else:
             self._ledger.unplanned()
-            self._run_directly([(held, "no_plan", f"no plan ({code}): {_kept(mask(message), MAX_REASON)}")])
+            self._run_directly([(held, "no_plan", f"no plan ({code}): {kept(mask(message), MAX_REASON)}")])
 
     def _run_directly(self, tasks: Iterable[tuple[Held, str, str]]) -> None:
         """Ask again for tasks that run without a plan, with rule and reason of that: one question for all of them."""
@@ -339,41 +385,17 @@ class Work:
 
     async def _store_plan(self, held: Held, made: Made) -> None:
         held.decision = made.decision
-        record = _text(made.decision)
+        record = decision_text(made.decision)
         try:
             async with self._database.connection() as connection:
                 await leases.store_plan(
                     connection, held.lease, record, json.dumps(made.plan), made.steps, made.terms, made.done
                 )
-        except asyncpg.DataError as error:
-            self.again_or_fail(held, "plan_unusable", f"PostgreSQL cannot keep it: {error.args[0]}")
         except DATABASE_ERRORS as error:
-            self._log.warning("cannot store a plan, giving back", reason=f"{type(error).__name__}: {error}")
+            if is_row_error(error):
+                self.again_or_fail(held, "plan_unusable", f"PostgreSQL cannot keep it: {error}")
+                return
+            self._log.warning("cannot store a plan, giving back", reason=reason_of(error))
             await self._put_off([held.lease])
         else:
             self._ledger.drop(held.lease.id)
-
-
-def _usage(completion: Completion) -> Usage | None:
-    return None if completion.usage is None else Usage(*completion.usage)
-
-
-def _itself(decision: Decision) -> tuple[str, str]:
-    return decision.rule, f"{decision.reason}; the cheapest plan is the skill itself"
-
-
-def _told_why(lease: Lease, decision: Decision) -> Decision:
-    if lease.unplanned is None:
-        return decision
-    rule, reason = lease.unplanned
-    return decision._replace(rule=rule, reason=f"{reason}; {decision.reason}")
-
-
-def _text(decision: Decision) -> str:
-    text: str = orjson.dumps(decision.record()).decode()
-    return text
-
-
-def _kept(text: str, most: int) -> str:
-    """`text` as PostgreSQL can keep it: one that it cannot would hold up every write of this dispatcher."""
-    return text.encode(errors="replace").decode().replace("\0", "\N{REPLACEMENT CHARACTER}")[:most]

@@ -1,15 +1,25 @@
-"""Writing how attempts ended: in batches, under their tokens, and again when the answer got lost."""
+"""Writing how attempts ended: in batches, under their tokens, and again when the answer got lost.
+
+A batch that PostgreSQL refuses for one of its rows is taken apart until that row stands alone: it must not hold up what
+the others write.
+"""
 
 import asyncio
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
 from uuid import UUID
 
 import asyncpg
 
 from seedcore.dispatch.ledger import Ledger
 from seedcore.stores.postgres import Database
+from seedcore.stores.sqlstates import is_row_error
 from seedcore.tasks import leases
 from seedcore.tasks.model import Lease, Outcome, Retry, Status
 from seedcore.tasks.scan import Scan
+from seedcore.utils.isolation import split_refused
+from seedcore.utils.logs import get_logger
 
 
 class Writer:
@@ -19,7 +29,8 @@ class Writer:
         self._database = database
         self._ledger = ledger
         self._lock = asyncio.Lock()
-        self.counts = {"completed": 0, "failed": 0, "retried": 0, "released": 0, "stale": 0}
+        self.counts = {"completed": 0, "failed": 0, "retried": 0, "released": 0, "stale": 0, "unwritable": 0}
+        self._log = get_logger("seedcore.dispatch.writer")
 
     async def flush(self) -> None:
         """Write everything that waits, and what comes meanwhile.
@@ -61,11 +72,10 @@ class Writer:
                 accepted, claimed = await leases.finish_and_claim(
                     connection, outcomes, queue, session, most, slow=slow, scan=scan
                 )
-        except asyncpg.DataError:
+        except BaseException as error:
             ledger.outcomes += outcomes
-            return None
-        except BaseException:
-            ledger.outcomes += outcomes
+            if isinstance(error, Exception) and is_row_error(error):
+                return None
             raise
         finally:
             ledger.writing = set()
@@ -96,40 +106,64 @@ class Writer:
                 ledger.writing = set()
 
     async def _finish(self, connection: asyncpg.Connection, outcomes: list[Outcome]) -> None:
-        if outcomes:
-            self._count(outcomes, await _finish_or_part(connection, outcomes))
-            outcomes.clear()
+        async def finish(part: Sequence[Outcome]) -> None:
+            self._count(part, await leases.finish(connection, part))
 
-    def _count(self, outcomes: list[Outcome], accepted: set[UUID]) -> None:
+        refused: list[tuple[Outcome, Exception]] = []
+        await split_refused(outcomes, finish, is_row_error, lambda *found: refused.append(found))
+        for outcome, error in refused:
+            self._refused(error, outcome.id)
+            await self._finish_bare(connection, outcome, error)
+        outcomes.clear()
+
+    async def _finish_bare(self, connection: asyncpg.Connection, outcome: Outcome, error: Exception) -> None:
+        """End a task whose end cannot be kept as it is, as failed: without its result, then with its code alone, then
+        without what follows from its end."""
+        failed = replace(outcome, status=Status.FAILED, result=None)
+        failed.error_code, failed.error_message = "result_not_storable", f"PostgreSQL cannot keep it: {error.args[0]}"
+        bare = replace(failed, decision=None, usage=None)
+        for end in (failed, bare, replace(bare, follow_up=False)):
+            try:
+                self._count([end], await leases.finish(connection, [end]))
+            except asyncpg.PostgresError as again:
+                if not is_row_error(again):
+                    raise
+                self._refused(again, outcome.id)
+            else:
+                return
+
+    def _count(self, outcomes: Sequence[Outcome], accepted: set[UUID]) -> None:
         for outcome in outcomes:
             kind = "completed" if outcome.status is Status.COMPLETED else "failed"
             self.counts[kind if outcome.id in accepted else "stale"] += 1
 
     async def _retry(self, connection: asyncpg.Connection, retries: list[Retry]) -> None:
-        if retries:
-            accepted = await leases.retry(connection, retries)
+        async def retry(part: Sequence[Retry]) -> None:
+            accepted = await leases.retry(connection, part)
             self.counts["retried"] += len(accepted)
-            self.counts["stale"] += len(retries) - len(accepted)
-            retries.clear()
+            self.counts["stale"] += len(part) - len(accepted)
+
+        refused: list[tuple[Retry, Exception]] = []
+        await split_refused(retries, retry, is_row_error, lambda *found: refused.append(found))
+        for bad, error in refused:
+            self._refused(error, bad.id)
+            # Whether it has a parent is not known here; where nothing follows, that costs a statement.
+            end = Outcome(bad.id, bad.token, Status.FAILED, follow_up=True)
+            await self._finish_bare(connection, end, error)
+        retries.clear()
 
     async def _release(
         self, connection: asyncpg.Connection, released: list[tuple[UUID, int]], *, slow: bool = False
     ) -> None:
-        if released:
-            self.counts["released"] += len(await leases.release(connection, released, slow=slow))
-            released.clear()
+        async def release(part: Sequence[tuple[UUID, int]]) -> None:
+            self.counts["released"] += len(await leases.release(connection, part, slow=slow))
 
+        # What is refused stays leased: the heartbeat finds a lease that is not in hand, and it is tried again.
+        await split_refused(released, release, is_row_error, lambda lease, error: self._refused(error, lease[0]))
+        released.clear()
 
-async def _finish_or_part(connection: asyncpg.Connection, outcomes: list[Outcome]) -> set[UUID]:
-    """Finish all; when PostgreSQL cannot keep one of them, find it, so that its neighbours are kept."""
-    try:
-        return await leases.finish(connection, outcomes)
-    except asyncpg.DataError as error:
-        if len(outcomes) > 1:
-            half = len(outcomes) // 2
-            first = await _finish_or_part(connection, outcomes[:half])
-            return first | await _finish_or_part(connection, outcomes[half:])
-        bad = outcomes[0]
-        bad.status, bad.result = Status.FAILED, None
-        bad.error_code, bad.error_message = "result_not_storable", f"PostgreSQL cannot keep it: {error.args[0]}"
-        return await leases.finish(connection, [bad])
+    def _refused(self, error: Exception, task_id: Any) -> None:
+        self.counts["unwritable"] += 1
+        self._log.error(
+            "PostgreSQL refuses a write of a task", task=str(task_id), reason=f"{type(error).__name__}: {error}"
+        )

@@ -3,10 +3,13 @@
 import asyncio
 from collections.abc import Coroutine
 from dataclasses import dataclass
-from math import isfinite
+from math import isfinite, nan
 from typing import Any, Protocol, TypeVar
 
 Result = TypeVar("Result")
+
+MAX_TOKENS, MAX_MONEY = 1e12, 1e9
+"""What one attempt may report as spent: more is a mistake, and would drown every other figure."""
 
 
 class SkillClients(Protocol):
@@ -78,14 +81,12 @@ class SkillContext:
         """Report what this attempt spent, at once or bit by bit; a plan that spends more than its budget ends.
 
         Raises:
-            ValueError: a number is negative or not finite.
+            ValueError: a number is negative or not finite, or the attempt's sum is over MAX_TOKENS or MAX_MONEY.
         """
-        for name, value in (("tokens", tokens), ("money", money)):
-            if not (isfinite(value) and value >= 0):
-                raise ValueError(f"spend: {name} must be a finite number that is not negative, got {value!r}")
+        spent_tokens, spent_money = (self.meter.usage if self.meter is not None else None) or (0.0, 0.0)
+        usage = _sum("tokens", spent_tokens, tokens, MAX_TOKENS), _sum("money", spent_money, money, MAX_MONEY)
         if self.meter is not None:
-            spent_tokens, spent_money = self.meter.usage or (0.0, 0.0)
-            self.meter.usage = (spent_tokens + tokens, spent_money + money)
+            self.meter.usage = usage
 
     @property
     def cancelled(self) -> bool:
@@ -102,3 +103,17 @@ class SkillContext:
             work.close()
             raise RuntimeError("context.run is for skills in a thread; an async skill awaits")
         return asyncio.run_coroutine_threadsafe(work, self.loop).result()
+
+
+def _sum(name: str, spent: float, value: Any, most: float) -> float:
+    try:
+        number = nan if isinstance(value, str | bytes) else float(value)
+    except (TypeError, ValueError, OverflowError):
+        number = nan
+    if not (isfinite(number) and number >= 0):
+        # A number of 5,000 digits cannot be shown.
+        shown = type(value).__name__ if isinstance(value, int) else repr(value)
+        raise ValueError(f"spend: {name} must be a finite number that is not negative, got {shown[:100]}")
+    if spent + number > most:
+        raise ValueError(f"spend: {name} of one attempt must be at most {most:g}, got {spent + number:g}")
+    return spent + number

@@ -79,3 +79,17 @@ def translate(error: BaseException, *, connecting: bool = False) -> errors.SeedC
 def ends_connection(error: BaseException) -> bool:
     """Whether the connection is gone, or in a state that nobody knows."""
     return not isinstance(error, asyncpg.PostgresError) or (error.sqlstate or "").startswith(_ENDS_SESSION)
+
+
+_ROW_ERRORS = (
+    asyncpg.DataError,
+    asyncpg.IntegrityConstraintViolationError,
+    asyncpg.CardinalityViolationError,
+    asyncpg.ProgramLimitExceededError,
+    asyncpg.PLPGSQLError,
+)
+
+
+def is_row_error(error: Exception) -> bool:
+    """Whether a statement was refused for what its rows hold: the same rows are refused again, others may not be."""
+    return isinstance(error, _ROW_ERRORS)

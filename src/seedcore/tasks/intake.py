@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from seedcore.errors import FieldError, InvalidInputError, TooLargeError, wrong_fields
 from seedcore.settings import Settings
 from seedcore.skills.registry import SkillRegistry
-from seedcore.tasks.model import GOAL, Limit, NewTask, Submitted
+from seedcore.tasks.model import DEFAULT_QUEUE, GOAL, Limit, NewTask, Submitted
 from seedcore.tasks.schemas import TaskIn
 from seedcore.tasks.submit import submit
 from seedcore.tasks.terms import OTHERS, read_goal
@@ -76,9 +76,9 @@ class Submission:
         return NewTask(
             type=given.type,
             params=params,
-            queue=given.queue,
+            queue=given.queue or DEFAULT_QUEUE,
             domain=given.domain,
-            priority=given.priority,
+            priority=given.priority or 0,
             max_attempts=given.max_attempts or max_attempts or self._settings.max_attempts,
             timeout_s=given.timeout_s,
             run_after=given.run_after,

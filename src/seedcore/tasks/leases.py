@@ -10,6 +10,7 @@ import asyncpg
 
 from seedcore.stores.postgres import SCHEMA_VERSION
 from seedcore.tasks import sql
+from seedcore.tasks.deadlines import close_late
 from seedcore.tasks.model import Before, DoneStep, Lease, Outcome, Retry, Step, Terms
 from seedcore.tasks.scan import WHOLE, Scan
 
@@ -78,13 +79,20 @@ async def claim(
     """
     rows = await connection.fetch(sql.CLAIM, queue, session, most, slow, *(WHOLE if scan is None else scan.places()))
     # The statement's columns stand in the order of Lease's fields: by position is twice as fast as by name.
-    return _claimed([Lease(*row) for row in rows], scan, most)
+    return await _claimed(connection, [Lease(*row) for row in rows], scan, most)
 
 
-def _claimed(claimed: list[Lease], scan: Scan | None, most: int) -> list[Lease]:
+async def _claimed(connection: asyncpg.Connection, claimed: list[Lease], scan: Scan | None, most: int) -> list[Lease]:
+    """Those that may run. The deadline of the others has passed: the reaper's way they end, without an attempt."""
     if scan is not None:
         scan.claimed([(-lease.priority, lease.seq) for lease in claimed], most)
-    return claimed
+    late = [lease for lease in claimed if lease.left_s is not None and lease.left_s <= 0]
+    if not late:
+        return claimed
+    async with connection.transaction():
+        await release(connection, [(lease.id, lease.token) for lease in late])
+        await close_late(connection)
+    return [lease for lease in claimed if lease.left_s is None or lease.left_s > 0]
 
 
 async def finish_and_claim(
@@ -107,15 +115,20 @@ async def finish_and_claim(
     accepted = {outcome.id for outcome in outcomes}
     while rows and rows[-1][1] is None:
         accepted.discard(rows.pop()[0])
-    return accepted, _claimed([Lease(*row) for row in rows], scan, most)
+    return accepted, await _claimed(connection, [Lease(*row) for row in rows], scan, most)
 
 
 async def finish(connection: asyncpg.Connection, outcomes: Sequence[Outcome]) -> set[UUID]:
-    """End tasks; returns the ids that were accepted. The others had lost their lease: nothing of them is kept."""
-    if not any(o.follow_up for o in outcomes):
+    """End tasks; returns the ids that were accepted. Nothing is kept of the others: they had lost their lease, or their
+    deadline has passed, and they end as the reaper ends them."""
+    following = [o.id for o in outcomes if o.follow_up]
+    if not following:
         return await _finish(connection, outcomes)
     async with connection.transaction():
         await _spend(connection, outcomes)
+        if late := {row["id"] for row in await connection.fetch(sql.LATE, following)}:
+            outcomes = [o for o in outcomes if o.id not in late]
+            await close_late(connection)
         accepted = await _finish(connection, outcomes)
         following = [o.id for o in outcomes if o.follow_up and o.id in accepted]
         if following:
@@ -276,23 +289,11 @@ async def store_plan(
     return True
 
 
-async def bind(connection: asyncpg.Connection, leases: Sequence[Lease]) -> dict[UUID, str]:
-    """The params (JSON text) of those leases whose step takes outputs of earlier steps; one query for all.
+async def bind(connection: asyncpg.Connection, leases: Sequence[Lease]) -> list[tuple[str, str | None]]:
+    """The params (JSON text) of leases whose steps take outputs of earlier steps, in order; one query for all.
 
-    Raises:
-        KeyError: an earlier step's result lacks the bound field (the plan's types were wrong).
+    PostgreSQL puts them together: a number that Python refuses to read is no reason not to hand it on. Beside them
+    stand the fields that earlier steps' results lack (the plan's types were wrong); None: nothing is missing.
     """
-    bound = {lease.id: json.loads(lease.bindings) for lease in leases if lease.bindings}
-    if not bound:
-        return {}
-    needed = {UUID(source["task"]) for binding in bound.values() for source in binding.values()}
-    rows = await connection.fetch(sql.RESULTS, list(needed))
-    results = {str(row["id"]): json.loads(row["result"]) for row in rows}
-    texts = {}
-    for lease in leases:
-        if lease.id in bound:
-            params = json.loads(lease.params)
-            for field, source in bound[lease.id].items():
-                params[field] = results[source["task"]][source["field"]]
-            texts[lease.id] = json.dumps(params)
-    return texts
+    rows = await connection.fetch(sql.BIND, [lease.params for lease in leases], [lease.bindings for lease in leases])
+    return [(row["params"], row["missing"]) for row in rows]

@@ -99,6 +99,8 @@ class Submitted:
 class Lease:
     """A claimed task. `token` fences every later write; `params` is JSON text, still undecoded; `seq` is its place.
 
+    `left_s`: seconds from the claim to its deadline; None: it has none.
+
     The last two are the dispatcher's own: whether the valves have been told of it, and, after it was to be planned and
     was not, rule and reason of that.
     """
@@ -121,6 +123,7 @@ class Lease:
     approved: bool
     created_at: datetime
     seq: int
+    left_s: float | None = None
     told: bool = False
     unplanned: tuple[str, str] | None = None
 
@@ -131,8 +134,8 @@ class Lease:
 
     @property
     def follow_up(self) -> bool:
-        """Whether its end brings something about: its plan goes on, or its key lets another task through."""
-        return self.parent_id is not None or self.limit_key is not None
+        """Whether its end needs a second look: a plan goes on, a key lets another task through, or it may be late."""
+        return self.parent_id is not None or self.limit_key is not None or self.left_s is not None
 
 
 class Usage(NamedTuple):

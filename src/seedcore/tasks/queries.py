@@ -10,17 +10,21 @@ from uuid import UUID
 import asyncpg
 
 from seedcore.errors import EventIdAheadError, FieldError, NotFoundError
+from seedcore.stores.postgres import loads
 from seedcore.tasks import sql
 from seedcore.tasks.model import Event, NewTask, Status
 
 
 @dataclass(frozen=True, slots=True)
 class TaskRecord:
-    """A task as people see it."""
+    """A task as people see it. JSON values are kept as PostgreSQL's text: it holds what Python cannot read.
+
+    The properties read them, and raise ValueError or RecursionError where Python cannot.
+    """
 
     id: UUID
     type: str
-    params: Any
+    params_text: str
     status: Status
     domain: str | None
     priority: int
@@ -33,14 +37,34 @@ class TaskRecord:
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
-    result: Any
+    result_text: str | None
     error: dict[str, Any] | None
-    decision: dict[str, Any] | None
+    decision_text: str | None
     parent_id: UUID | None
     step: str | None
     deadline: datetime | None
     limit_key: str | None
-    errors: list[dict[str, Any]]
+    errors_text: str
+
+    @property
+    def params(self) -> Any:
+        """What the skill is given."""
+        return json.loads(self.params_text)
+
+    @property
+    def result(self) -> Any:
+        """What the skill gave; None before that."""
+        return loads(self.result_text)
+
+    @property
+    def decision(self) -> dict[str, Any] | None:
+        """What was decided about it, and why."""
+        return None if self.decision_text is None else dict(json.loads(self.decision_text))
+
+    @property
+    def errors(self) -> list[dict[str, Any]]:
+        """Of a failed task's attempts."""
+        return list(json.loads(self.errors_text))
 
 
 def _record(row: asyncpg.Record) -> TaskRecord:
@@ -48,10 +72,9 @@ def _record(row: asyncpg.Record) -> TaskRecord:
     code, message = values.pop("error_code"), values.pop("error_message")
     values["error"] = None if code is None else {"code": code, "message": message}
     values["status"] = Status(values["status"])
-    for name in ("params", "result", "decision"):
-        values[name] = None if values[name] is None else json.loads(values[name])
-    values["errors"] = json.loads(values["errors"] or "[]")
-    return TaskRecord(**values)
+    texts = {f"{name}_text": values.pop(name) for name in ("params", "result", "decision")}
+    texts["errors_text"] = values.pop("errors") or "[]"
+    return TaskRecord(**values, **texts)
 
 
 async def get(connection: asyncpg.Connection, task_id: UUID) -> TaskRecord:
@@ -71,7 +94,7 @@ def just_submitted(task: NewTask, created_at: datetime) -> TaskRecord:
     return TaskRecord(
         id=task.id,
         type=task.type,
-        params=json.loads(task.params),
+        params_text=task.params,
         status=Status.QUEUED,
         domain=task.domain,
         priority=task.priority,
@@ -84,14 +107,14 @@ def just_submitted(task: NewTask, created_at: datetime) -> TaskRecord:
         created_at=created_at,
         started_at=None,
         finished_at=None,
-        result=None,
+        result_text=None,
         error=None,
-        decision=None,
+        decision_text=None,
         parent_id=None,
         step=None,
         deadline=task.deadline,
         limit_key=None if task.limit is None else task.limit.key,
-        errors=[],
+        errors_text="[]",
     )
 
 

@@ -7,21 +7,26 @@ import asyncpg
 
 from seedcore.settings import Settings
 from seedcore.tasks import sql
+from seedcore.tasks.deadlines import close_late, settle
 
 PAGE = 1000
 DAY_S = 86_400.0
 DAYS_AHEAD = 4
+MOST_UNCOUNTED = 5
+"""A task whose worker is lost before it begins uses no attempt, so many times: it may be what brings workers down."""
+
 MOST_PAGES = 200
 """At most so many pages of a kind in one go; the next minute takes more."""
 
 
 @dataclass(slots=True)
 class Reaped:
-    """What one round did: sessions ended, tasks returned, tasks that failed for good, by deadline, made runnable, and
-    those that nobody approved or refused in time."""
+    """What one round did: sessions ended, tasks returned, those of them that had not begun and used no attempt, tasks
+    that failed for good, by deadline, made runnable, and those that nobody approved or refused in time."""
 
     sessions: int = 0
     returned: int = 0
+    uncounted: int = 0
     dead: int = 0
     late: int = 0
     promoted: int = 0
@@ -68,16 +73,19 @@ async def reap(connection: asyncpg.Connection, settings: Settings) -> Reaped:
 
 
 async def reap_lost(connection: asyncpg.Connection, settings: Settings, done: Reaped) -> None:
-    """End sessions without heartbeat; return their tasks with jitter, or end those without attempts left."""
-    done.sessions += len(await connection.fetch(sql.REAP_SESSIONS))
+    """End sessions without heartbeat; return their tasks with jitter, or end those without attempts left. One that had
+    not begun keeps its attempt."""
+    gone = await connection.fetch(sql.REAP_SESSIONS)
+    sessions, beats = [row["id"] for row in gone], [row["beat_at"] for row in gone]
+    done.sessions += len(gone)
     while True:
         async with connection.transaction():
-            rows = await connection.fetch(sql.REAP_LEASES, PAGE, settings.retry_base_s)
+            rows = await connection.fetch(sql.REAP_LEASES, PAGE, settings.retry_base_s, sessions, beats, MOST_UNCOUNTED)
             following = [row["id"] for row in rows if row["follow_up"]]
-            if following:
-                await connection.execute(sql.SETTLE, following)
+            await settle(connection, following)
         done.dead += sum(row["dead"] for row in rows)
         done.returned += sum(not row["dead"] for row in rows)
+        done.uncounted += sum(row["unbegun"] for row in rows)
         if len(rows) < PAGE:
             return
 
@@ -88,23 +96,6 @@ async def let_through(connection: asyncpg.Connection, done: Reaped) -> None:
     done.approvals += await expire_approvals(connection)
     done.promoted += await promote(connection)
     done.admitted += await admit(connection)
-
-
-async def close_late(connection: asyncpg.Connection) -> int:
-    """End tasks whose deadline has passed, a page of them; returns how many, the steps below them included."""
-    gone: list[UUID] = []
-    async with connection.transaction():
-        due = await connection.fetch(sql.DUE, PAGE)
-        late = [row["id"] for row in due if row["late"]]
-        for _ in range(sql.MOST_MOVES if late else 0):
-            if not await connection.fetchval(sql.LIVES, late):
-                break
-            gone += [row["id"] for row in await connection.fetch(sql.CLOSE_LATE, late)]
-        if due:
-            await connection.execute(sql.DUE_DONE, [row["id"] for row in due])
-        if gone:
-            await connection.execute(sql.SETTLE, gone)
-    return len(gone)
 
 
 async def expire_approvals(connection: asyncpg.Connection) -> int:
@@ -118,7 +109,7 @@ async def expire_approvals(connection: asyncpg.Connection) -> int:
         if rejected:
             message = "nobody approved it in time"
             await connection.execute(sql.REJECT, rejected, None, "expiry", "approval_expired", message)
-            await connection.execute(sql.SETTLE, rejected)
+            await settle(connection, rejected)
     return len(due)
 
 

@@ -1,18 +1,35 @@
 """Tasks and events as the API shows them."""
 
+from collections.abc import Sequence
 from typing import Any
+from uuid import UUID
+
+import orjson
 
 from seedcore.tasks.log import LogEntry
 from seedcore.tasks.model import Event
 from seedcore.tasks.queries import TaskRecord
+from seedcore.utils.jsontext import unreadable
 
 
-def task_json(record: TaskRecord) -> dict[str, Any]:
-    """A task in the shape fixed by the contract (plus `timeout_s` and `step`)."""
-    return {
+def task_json(record: TaskRecord) -> bytes:
+    """A task in the shape fixed by the contract (plus `timeout_s`, `step` and more), as JSON.
+
+    Values are written as PostgreSQL keeps them. One that common readers of JSON cannot read is null, and `unreadable`
+    says why: such a task must not cost its neighbours their page.
+    """
+    texts = {
+        "params": record.params_text,
+        "result": record.result_text,
+        "decision": record.decision_text,
+        "errors": record.errors_text,
+    }
+    wrong = {name: why for name, text in texts.items() if text is not None and (why := unreadable(text))}
+    shown = {name: None if text is None or name in wrong else orjson.Fragment(text) for name, text in texts.items()}
+    fields = {
         "id": str(record.id),
         "type": record.type,
-        "params": record.params,
+        "params": shown["params"],
         "status": str(record.status),
         "domain": record.domain,
         "priority": record.priority,
@@ -26,15 +43,29 @@ def task_json(record: TaskRecord) -> dict[str, Any]:
         "created_at": _time(record.created_at),
         "started_at": _time(record.started_at),
         "finished_at": _time(record.finished_at),
-        "result": record.result,
+        "result": shown["result"],
         "error": record.error,
-        "decision": record.decision,
+        "decision": shown["decision"],
         "parent_id": str(record.parent_id) if record.parent_id else None,
         "step": record.step,
         "deadline": _time(record.deadline),
         "limit_key": record.limit_key,
-        "errors": record.errors,
+        "errors": shown["errors"],
     }
+    return orjson.dumps(fields | ({"unreadable": wrong} if wrong else {}))
+
+
+def page_json(found: Sequence[TaskRecord], limit: int) -> bytes:
+    """The first `limit` tasks found as a page; `next_cursor` is null when there are no more."""
+    page = found[:limit]
+    cursor = str(page[-1].id) if len(found) > limit else None
+    return orjson.dumps({"items": [orjson.Fragment(task_json(record)) for record in page], "next_cursor": cursor})
+
+
+def plan_json(task_id: UUID, steps: Sequence[TaskRecord], terms: dict[str, Any] | None) -> bytes:
+    """The steps that a task was planned into, with what holds for the plan."""
+    shown = [orjson.Fragment(task_json(step)) for step in steps]
+    return orjson.dumps({"id": str(task_id), "steps": shown, **(terms or {})})
 
 
 def event_json(event: Event) -> dict[str, Any]:

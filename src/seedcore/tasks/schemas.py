@@ -1,22 +1,13 @@
 """A task as clients write it."""
 
-from datetime import datetime
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 
-QUEUE_NAME = r"^[a-z][a-z0-9_-]{0,62}$"
+from seedcore.tasks import options
+from seedcore.tasks.options import NUMBER, QUEUE_NAME, Key, Moment, Text
 
-Text = Annotated[str, Field(max_length=200, pattern=r"^[^\x00]*$")]
-"""PostgreSQL cannot keep U+0000."""
-
-Key = Annotated[str, Field(min_length=1, max_length=500, pattern=r"^[^\x00]*$")]
-
-
-def _representable(moment: datetime) -> datetime:
-    if not 1970 <= moment.year <= 9998:
-        raise ValueError("must lie in the years 1970 to 9998")
-    return moment
+__all__ = ["QUEUE_NAME", "Key", "LimitIn", "TaskIn", "Text"]
 
 
 class LimitIn(BaseModel):
@@ -24,30 +15,32 @@ class LimitIn(BaseModel):
 
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
-    key: str = Field(min_length=1, max_length=200, pattern=r"^[^\x00]*$")
-    max_running: int | None = Field(None, ge=1, le=1_000_000)
-    rate_per_s: float | None = Field(None, gt=0, le=1_000_000)
-    burst: int | None = Field(None, ge=1, le=1_000_000)
+    key: Annotated[str, options.LIMIT_KEY.field]
+    max_running: Annotated[int, options.MAX_RUNNING.field, NUMBER] | None = None
+    rate_per_s: Annotated[float, options.RATE_PER_S.field, NUMBER] | None = None
+    burst: Annotated[int, options.BURST.field, NUMBER] | None = None
 
 
 class TaskIn(BaseModel):
-    """A task to submit."""
+    """A task to submit; null stands for an option that is not given."""
 
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
-    type: str = Field(min_length=1, max_length=200, description="a skill's name, or `goal`")
+    type: Annotated[str, options.TYPE.field] = Field(description="a skill's name, or `goal`")
     params: dict[str, Any] = Field(default_factory=dict)
-    queue: str = Field("default", pattern=QUEUE_NAME)
+    queue: Annotated[str, Field(pattern=QUEUE_NAME)] | None = Field(None, description="`default` when not given")
     domain: Text | None = None
-    priority: int = Field(0, ge=-100, le=100, description="the higher runs first")
-    max_attempts: int | None = Field(None, ge=1, le=100)
-    timeout_s: float | None = Field(None, ge=0.001, le=86_400)
-    run_after: Annotated[AwareDatetime, AfterValidator(_representable)] | None = None
-    deadline: Annotated[AwareDatetime, AfterValidator(_representable)] | None = Field(
+    priority: Annotated[int, options.PRIORITY.field, NUMBER] | None = Field(
+        None, description="the higher runs first; 0 when not given"
+    )
+    max_attempts: Annotated[int, options.MAX_ATTEMPTS.field, NUMBER] | None = None
+    timeout_s: Annotated[float, options.TIMEOUT_S.field, NUMBER] | None = None
+    run_after: Moment | None = None
+    deadline: Moment | None = Field(
         None, description="when it ends as failed (`deadline_exceeded`) if it has not ended before"
     )
     idempotency_key: Key | None = None
-    idempotency_period_s: float | None = Field(
-        None, gt=0, le=366 * 86_400, description="seconds after which the key is free again"
+    idempotency_period_s: Annotated[float, options.PERIOD_S.field, NUMBER] | None = Field(
+        None, description="seconds after which the key is free again"
     )
     limit: LimitIn | None = None

@@ -1,9 +1,17 @@
 """What a JSON text may hold so that PostgreSQL can keep it and everybody can read it."""
 
+import math
 import re
 
 MAX_DEPTH = 100
 """Levels that params and results may nest: readers in Python and Rust give up between 200 and 1,000."""
+
+MAX_SHOWN_DEPTH = 150
+"""Levels that a stored value may nest to be shown: a plan's output holds what a step gave, and plans hold plans. The
+strictest reader that we know gives up at 200, and an answer has levels of its own."""
+
+# PostgreSQL writes a number without exponent: the largest double has 309 digits in front of the point.
+_LONG_NUMBER = re.compile(r"(?<![0-9.])[0-9]{309,}")
 
 # An odd number of backslashes before the `u`: an even one is text that speaks of U+0000.
 _NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
@@ -28,6 +36,20 @@ def unfit(text: str) -> str | None:
 def _has_64_bits(number: str) -> bool:
     # 20 characters are the most that such a number takes; Python reads no integers of 5,000 digits.
     return len(number) <= 20 and -(2**63) <= int(number) < 2**64
+
+
+def unreadable(text: str) -> str | None:
+    """Why common readers of JSON cannot read valid JSON `text` as PostgreSQL writes it, or None when they can.
+
+    `seedcore.enqueue` refuses such values; rows that were stored before it did may hold them.
+    """
+    if text.count("[") + text.count("{") > MAX_SHOWN_DEPTH and depth(text) > MAX_SHOWN_DEPTH:
+        return f"nests deeper than {MAX_SHOWN_DEPTH} levels"
+    if _LONG_NUMBER.search(text):
+        for digits in _LONG_NUMBER.findall(_STRING.sub("", text)):
+            if math.isinf(float(digits)):
+                return "holds a number that no double can hold"
+    return None
 
 
 def depth(text: str) -> int:

@@ -30,8 +30,11 @@ class Verdict:
     detail: str = ""
 
 
-def probe(endpoint: Endpoint, timeout_s: float) -> Verdict:
+def probe(endpoint: Endpoint, timeout_s: float, node: str | None = None) -> Verdict:
     """One cheap call to the GCS or to the client server, the way Ray's own clients make it.
+
+    With the id of a `node`, a GCS that does not know it as living is a stranger: a head that was started again at the
+    same address knows none of the nodes before it.
 
     Ray has no public call for this (`ray health-check` has no deadline), so its channel factory, which knows TLS
     and tokens, and its generated stubs are used here and nowhere else.
@@ -45,27 +48,28 @@ def probe(endpoint: Endpoint, timeout_s: float) -> Verdict:
     try:
         channel = init_grpc_channel(endpoint.target, options=options)
         try:
-            _ask(channel, endpoint.client, timeout_s)
+            known = _ask(channel, endpoint.client, timeout_s, node)
         finally:
             channel.close()
     except AuthenticationError as error:
         return Verdict(Answer.LOCKED, _first_line(str(error)))
     except grpc.RpcError as error:
         return _judge(error.code().name, _first_line(error.details()))
-    return Verdict(Answer.READY)
+    return Verdict(Answer.READY) if known else Verdict(Answer.STRANGER, f"it knows no living node {node}")
 
 
-def _ask(channel: Any, client: bool, timeout_s: float) -> None:
-    """PING of the client server, or CheckAlive of the GCS; both are what Ray itself asks first."""
+def _ask(channel: Any, client: bool, timeout_s: float, node: str | None) -> bool:
+    """PING of the client server, or CheckAlive of the GCS; both are what Ray itself asks first. False: no such node."""
     generated = "ray.core.generated"
     if client:
         messages = import_module(f"{generated}.ray_client_pb2")
         stub = import_module(f"{generated}.ray_client_pb2_grpc").RayletDriverStub(channel)
         stub.ClusterInfo(messages.ClusterInfoRequest(type=messages.ClusterInfoType.PING), timeout=timeout_s)
-    else:
-        messages = import_module(f"{generated}.gcs_service_pb2")
-        stub = import_module(f"{generated}.gcs_service_pb2_grpc").NodeInfoGcsServiceStub(channel)
-        stub.CheckAlive(messages.CheckAliveRequest(), timeout=timeout_s)
+        return True
+    messages = import_module(f"{generated}.gcs_service_pb2")
+    stub = import_module(f"{generated}.gcs_service_pb2_grpc").NodeInfoGcsServiceStub(channel)
+    ids = [] if node is None else [bytes.fromhex(node)]
+    return all(stub.CheckAlive(messages.CheckAliveRequest(node_ids=ids), timeout=timeout_s).raylet_alive)
 
 
 def _judge(code: str, detail: str) -> Verdict:

@@ -131,35 +131,47 @@ select exists (select 1 from led) as leads,
 
 RESIGN = "delete from seedcore.leaders where role = 'reaper' and owner = $1"
 
-REAP_SESSIONS = "delete from seedcore.sessions where expires_at <= now() returning name"
+REAP_SESSIONS = "delete from seedcore.sessions where expires_at <= now() returning id, beat_at"
 
-# Leases whose dispatcher has gone; index leases_owner. In pages: $1 at once.
+# Leases whose dispatcher has gone; index leases_owner. In pages: $1 at once. $3 are sessions that have ended, $4 when each
+# was last heard of. A dispatcher says of every task that has begun that it has: before it begins one that it has held for
+# a second, and of the others with its next heartbeat. So what was leased two seconds before the last heartbeat, and is not
+# `started` (index events_task; ticks and tokens are of one sequence), has not begun, and uses no attempt: $5 times at
+# most, for it may be what brings dispatchers down.
 REAP_LEASES = """
 with lost as (
   delete from seedcore.leases where ctid = any(array(
     select l.ctid from seedcore.leases l
     where not exists (select 1 from seedcore.sessions s where s.id = l.owner)
     limit $1 for update skip locked))
-  returning id, token, attempts, leased_at)
+  returning id, token, owner, attempts, leased_at)
+, judged as (
+  select l.*, coalesce(s.beat_at > l.leased_at + interval '2 seconds', false)
+         and not exists (select 1 from seedcore.events e where e.task_id = l.id and e.tick > l.token and e.event = 'started')
+         and (select count(*) from seedcore.events e
+              where e.task_id = l.id and e.event = 'retried' and e.data->'counted' = 'false') < $5 as unbegun
+  from lost l left join unnest($3::uuid[], $4::timestamptz[]) s(id, beat_at) on s.id = l.owner)
 , seen as (
-  select l.*, t.max_attempts, t.parent_id is not null or t.limit_key is not null as follow_up
-  from lost l cross join lateral (select * from seedcore.tasks where id = l.id offset 0) t)
+  select l.*, not unbegun and attempts >= t.max_attempts as dead,
+         t.parent_id is not null or t.limit_key is not null as follow_up
+  from judged l cross join lateral (select * from seedcore.tasks where id = l.id offset 0) t)
 , again as (
   insert into seedcore.deferred (id, run_at, attempts)
-  select id, now() + make_interval(secs => $2 * random()), attempts from seen where attempts < max_attempts)
+  select id, now() + make_interval(secs => $2 * random()), attempts - unbegun::int from seen where not dead)
 , ended as (
   insert into seedcore.events (event, task_ids)
-  select 'failed', array_agg(id) from seen where attempts >= max_attempts having count(*) > 0 returning tick)
+  select 'failed', array_agg(id) from seen where dead having count(*) > 0 returning tick)
 , died as (
   insert into seedcore.dead (id, tick, token, attempts, began, started_at, error_code, error_message, errors)
   select id, tick, token, attempts, true, leased_at, 'lease_expired', 'the worker was lost on the last attempt',
          seedcore.errors_of(id, attempts, 'lease_expired', 'the worker was lost on the last attempt')
-  from seen, ended where attempts >= max_attempts)
+  from seen, ended where dead)
 , said as (
   insert into seedcore.events (task_id, event, data)
   select id, 'retried', jsonb_build_object('attempt', attempts, 'code', 'lease_expired', 'token', token, 'leased_at', leased_at)
-  from seen where attempts < max_attempts)
-select id, attempts >= max_attempts as dead, follow_up, seedcore.tell() from seen
+         || case when unbegun then '{"counted": false}' else '{}' end::jsonb
+  from seen where not dead)
+select id, dead, unbegun, follow_up, seedcore.tell() from seen
 """
 
 # Index deadlines_at. `late` is false for a task that a person has run again since: its deadline no longer holds.

@@ -108,7 +108,8 @@ taken as (
 # every row of a batch with every other.
 _LEASED = """
 select k.id, k.token, k.attempt, t.type, t.params::text as params, t.bindings::text as bindings, t.queue,
-       t.slow, t.domain, t.priority, t.max_attempts, t.timeout_s, t.limit_key, t.idempotency_key, t.parent_id, t.approved, t.created_at, k.seq
+       t.slow, t.domain, t.priority, t.max_attempts, t.timeout_s, t.limit_key, t.idempotency_key, t.parent_id, t.approved, t.created_at, k.seq,
+       extract(epoch from t.deadline - now())::float8 as left_s
 from taken k cross join lateral (select * from seedcore.tasks where id = k.id offset 0) t
 """
 
@@ -153,11 +154,17 @@ FINISH_AND_CLAIM = (
     + """
 where (select count(*) from told) >= 0
 union all
-select r.id, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null
+select r.id, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null
 from (select id from ack except select id from gone) r
 order by priority desc nulls last, seq
 """
 )
+
+# Of tasks that end now, those whose deadline has passed; primary key tasks (id).
+LATE = """
+select i.id from unnest($1::uuid[]) i(id)
+cross join lateral (select deadline from seedcore.tasks where id = i.id offset 0) t where t.deadline <= now()
+"""
 
 STARTED = """
 with said as (
@@ -234,13 +241,18 @@ with gone as (
 select id from gone
 """
 
+# A step has the attempts that its skill declares (primary key skills), else those of its task. It is not run
+# after its plan's deadline.
 PLAN_STEPS = """
 with input as materialized (
   select * from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[]) as i(id, step, type, params, bindings))
 , parent as (select * from seedcore.tasks where id = $6)
 , stored as (
-  insert into seedcore.tasks (id, type, params, bindings, queue, domain, priority, max_attempts, parent_id, step)
-  select i.id, i.type, i.params::jsonb, i.bindings::jsonb, p.queue, p.domain, p.priority, p.max_attempts, p.id, i.step
+  insert into seedcore.tasks
+    (id, type, params, bindings, queue, domain, priority, max_attempts, deadline, parent_id, step)
+  select i.id, i.type, i.params::jsonb, i.bindings::jsonb, p.queue, p.domain, p.priority,
+         coalesce((select k.max_attempts from seedcore.skills k where k.name = i.type), p.max_attempts), p.deadline,
+         p.id, i.step
   from input i, parent p)
 , now_ready as (
   insert into seedcore.ready (id, queue, rank)
@@ -267,7 +279,8 @@ with kept as (
 , timed as (
   update seedcore.tasks t set deadline = k.until from kept k
   where t.id = k.id and k.until is not null and (t.deadline is null or t.deadline > k.until) returning t.id, t.deadline)
-insert into seedcore.deadlines as d (id, at) select id, deadline from timed
+insert into seedcore.deadlines as d (id, at)
+select id, deadline from timed where pg_notify('seedcore_later', extract(epoch from deadline - now())::text) is not null
 on conflict (id) do update set at = least(d.at, excluded.at)
 """
 
@@ -297,8 +310,19 @@ PLAN_WAIT = "insert into seedcore.held (id, status, needs) values ($1, 'waiting'
 # What ends bring about, for tasks with a parent or a key.
 SETTLE = "select seedcore.settle($1::uuid[])"
 
-# Results that a step's params are bound to; primary key finished (id).
-RESULTS = "select id, result::text as result from seedcore.finished where id = any($1::uuid[]) and status = 'completed'"
+# Params with the outputs of earlier steps that they are bound to, in order; primary key finished (id).
+BIND = """
+select (i.params::jsonb || g.given)::text as params, g.missing
+from unnest($1::text[], $2::text[]) with ordinality as i(params, bindings, n)
+cross join lateral (
+  select coalesce(jsonb_object_agg(b.key, r.value) filter (where r.value is not null), '{}') as given,
+         string_agg(quote_literal(b.value->>'field'), ', ') filter (where r.value is null) as missing
+  from jsonb_each(i.bindings::jsonb) b
+  left join lateral (
+    select f.result -> (b.value->>'field') as value from seedcore.finished f
+    where f.id = (b.value->>'task')::uuid and f.status = 'completed' offset 0) r on true) g
+order by i.n
+"""
 
 # Index deferred_due; bounded, so that a wave of due tasks is taken in pages.
 PROMOTE = """
@@ -352,7 +376,7 @@ on conflict (id) do update set expires_at = excluded.expires_at
 # that its claim must have been answered. `reaped` is false when nobody has done the reaper's work for a while.
 PULSE = """
 with beat as (
-  update seedcore.sessions set expires_at = now() + make_interval(secs => $2), holding = $3,
+  update seedcore.sessions set expires_at = now() + make_interval(secs => $2), beat_at = now(), holding = $3,
          last_claim = case when $4 then now() else last_claim end
   where id = $1 returning id)
 select id, null::bigint as token, exists (

@@ -1,0 +1,13 @@
+"""Answers that are JSON already: what PostgreSQL keeps goes out as it is."""
+
+from typing import Any
+
+from fastapi import Response
+
+JSON_OBJECT = dict[str, Any]
+"""The `response_model` of a route that answers with `json_answer`: what its OpenAPI page says."""
+
+
+def json_answer(text: bytes, status: int = 200, **headers: str) -> Response:
+    """`text` as the body."""
+    return Response(text, status, headers, media_type="application/json")

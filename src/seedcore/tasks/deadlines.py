@@ -1,0 +1,46 @@
+"""Ending tasks whose deadline has passed: the reaper does it on time, and whoever claims or ends one that is late."""
+
+from collections.abc import Sequence
+from uuid import UUID
+
+import asyncpg
+
+from seedcore.stores.sqlstates import is_row_error
+from seedcore.tasks import sql
+from seedcore.utils.isolation import split_refused
+from seedcore.utils.logs import get_logger
+
+PAGE = 1000
+
+
+async def close_late(connection: asyncpg.Connection) -> int:
+    """End tasks whose deadline has passed, a page of them; returns how many, the steps below them included."""
+    gone: list[UUID] = []
+    async with connection.transaction():
+        due = await connection.fetch(sql.DUE, PAGE)
+        late = [row["id"] for row in due if row["late"]]
+        for _ in range(sql.MOST_MOVES if late else 0):
+            if not await connection.fetchval(sql.LIVES, late):
+                break
+            gone += [row["id"] for row in await connection.fetch(sql.CLOSE_LATE, late)]
+        if due:
+            await connection.execute(sql.DUE_DONE, [row["id"] for row in due])
+        await settle(connection, gone)
+    return len(gone)
+
+
+async def settle(connection: asyncpg.Connection, over: Sequence[UUID]) -> None:
+    """What these ends bring about, inside the caller's transaction. The end that brings about something that PostgreSQL
+    refuses is logged: it must not undo the ends of the others, round after round."""
+    log = get_logger("seedcore.tasks")
+
+    async def part(ids: Sequence[UUID]) -> None:
+        async with connection.transaction():
+            await connection.execute(sql.SETTLE, list(ids))
+
+    await split_refused(
+        over,
+        part,
+        is_row_error,
+        lambda task_id, error: log.error("nothing follows from this end", task=str(task_id), reason=str(error)),
+    )
