@@ -6,8 +6,11 @@ from typing import Any
 
 import asyncpg
 import pytest
+from pydantic import ValidationError
 
 from seedcore.tasks import limits, queries, reap
+from seedcore.tasks.options import RATE_PER_S, TYPE
+from seedcore.tasks.schemas import TaskIn
 from tests.tasks.engine_support import claim, db_now, submitted, task
 
 pytestmark = pytest.mark.integration
@@ -106,6 +109,26 @@ async def test_what_the_api_refuses_it_refuses_too(connection, params, options):
         await enqueue(connection, params=params, **options)
     for table in ("tasks", "ready", "gated", "limits", "idempotency", "events"):
         assert await connection.fetchval(f"select count(*) from seedcore.{table}") == 0
+
+
+async def test_types_have_the_length_that_the_api_gives_them(connection):
+    for length in (TYPE.least, TYPE.most):
+        assert (await queries.get(connection, await enqueue(connection, "x" * length))).type == TaskIn(
+            type="x" * length
+        ).type
+    for length in (TYPE.least - 1, TYPE.most + 1):
+        with pytest.raises(asyncpg.InvalidParameterValueError, match="type must have 1 to 200 characters"):
+            await enqueue(connection, "x" * length)
+        with pytest.raises(ValidationError):
+            TaskIn(type="x" * length)
+
+
+async def test_the_smallest_rate_lets_others_through(connection, session):
+    """With a rate so small that the next start lies beyond all time, nobody's limits were looked after any more."""
+    slow = {"key": "a", "rate_per_s": RATE_PER_S.least}
+    made = [await enqueue(connection, limit=limit) for limit in (slow, slow, {"key": "b"})]
+    await reap.admit(connection)
+    assert [lease.id for lease in await claim(connection, session)] == [made[0], made[2]]
 
 
 @pytest.mark.parametrize(

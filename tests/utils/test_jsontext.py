@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seedcore.utils.jsontext import MAX_DEPTH, depth, unfit
+from seedcore.utils.jsontext import MAX_DEPTH, MAX_SHOWN_DEPTH, depth, unfit, unreadable
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(),
@@ -61,3 +61,26 @@ def test_an_integer_of_more_than_64_bits_is_named(number: int):
 
 def test_digits_in_text_are_no_number():
     assert unfit(json.dumps({"a": "9" * 5000, "1" * 30: '"' + "9" * 30})) is None
+
+
+LARGEST_DOUBLE = str(int(1.7976931348623157e308))
+
+
+@pytest.mark.parametrize(
+    "text", ["[" * MAX_SHOWN_DEPTH + "]" * MAX_SHOWN_DEPTH, LARGEST_DOUBLE, f"[-{LARGEST_DOUBLE}.5]"]
+)
+def test_what_readers_of_json_can_read_is_shown(text: str):
+    assert unreadable(text) is None
+    json.loads(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["[" * (MAX_SHOWN_DEPTH + 1) + "]" * (MAX_SHOWN_DEPTH + 1), "2" + LARGEST_DOUBLE[1:], f'{{"a": -1{"0" * 4300}}}'],
+)
+def test_what_they_cannot_read_is_not(text: str):
+    assert unreadable(text) is not None
+
+
+def test_long_fractions_and_digits_in_text_are_readable():
+    assert unreadable(f'{{"a": 0.{"7" * 400}, "b{"8" * 400}": "\\"{"9" * 400}"}}') is None
