@@ -103,12 +103,16 @@ def serve_environment(settings: Settings, inherited: Mapping[str, str], root: Pa
         "RAY_SERVE_ADDRESS": local_url(settings),
         "SEEDCORE_DATA_DIR": str(settings.data_dir),
         "PYTHONUNBUFFERED": "1",
-        # Skills of the folder that SeedCore was started in can be imported in every process.
-        "PYTHONPATH": os.pathsep.join(filter(None, [str(Path.cwd()), inherited.get("PYTHONPATH")])),
+        **import_path(inherited),
     }
     if settings.http_mode == "haproxy":
         environment |= haproxy_environment(settings, root)
     return environment
+
+
+def import_path(inherited: Mapping[str, str]) -> dict[str, str]:
+    """Skills of the folder that SeedCore was started in can be imported in every process."""
+    return {"PYTHONPATH": os.pathsep.join(filter(None, [str(Path.cwd()), inherited.get("PYTHONPATH")]))}
 
 
 def local_url(settings: Settings) -> str:

@@ -16,6 +16,7 @@ from seedcore.cli.make import ParentMake
 from seedcore.cli.processes import Child, adopt_orphans, reap_orphans
 from seedcore.cli.screen import announce, complain, say
 from seedcore.cli.serve_config import Application, write_config
+from seedcore.cli.skill_imports import check_skills
 from seedcore.cli.stop import stop_everything
 from seedcore.cli.watch import RayWatch, ray_of
 from seedcore.errors import SeedCoreError
@@ -97,6 +98,7 @@ class Launcher:
             # Unlike Serve's own proxy, HAProxy takes the port for itself alone, or fails.
             self._port.close()
         preflight.check_database(self._settings)
+        check_skills(self._settings, os.environ | environment.import_path(os.environ), say)
 
     def _claim_port(self, patience_s: float) -> socket.socket:
         """After a killed launcher, its processes may take a while to end by themselves and free the port."""
