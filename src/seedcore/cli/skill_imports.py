@@ -48,7 +48,7 @@ def check_skills(
         return
     reading, writing = os.pipe()
     # Unbuffered: `select` must see every line that has not been read.
-    with open(reading, "rb", buffering=0) as report, tempfile.TemporaryFile() as output:
+    with os.fdopen(reading, "rb", buffering=0) as report, tempfile.TemporaryFile() as output:
         child = subprocess.Popen(
             [sys.executable, "-m", "seedcore.cli.skill_imports", str(writing)],
             env=dict(environment),
@@ -118,7 +118,7 @@ def _end(pid: int, output: IO[bytes]) -> str:
 def main() -> None:
     """In the child: import all, and report each step on the file descriptor that the command line names."""
     os.set_inheritable(descriptor := int(sys.argv[1]), False)
-    with open(descriptor, "w", encoding="utf-8") as report:
+    with os.fdopen(descriptor, "w", encoding="utf-8") as report:
 
         def tell(**message: Any) -> None:
             print(json.dumps(message), file=report, flush=True)
