@@ -203,17 +203,22 @@ class Launcher:
             return None
 
         def what() -> str:
-            if not missing:
-                return f"the bootstrap ({_last_line(bootstrap)})"
-            name, reason = next(iter(missing.items()))
-            return f"{', '.join(missing)} ({name}: {reason[:100]})"
+            return ", ".join(missing) or "the bootstrap"
 
-        self._wait_for(what, ready, serve, watch)
+        def why() -> str:
+            return "; ".join(f"{name}: {reason}" for name, reason in missing.items()) or _last_line(bootstrap)
+
+        self._wait_for(what, ready, serve, watch, why)
 
     def _wait_for(
-        self, what: Callable[[], str], found: Callable[[], Found | None], serve: Child, watch: RayWatch | None = None
+        self,
+        what: Callable[[], str],
+        found: Callable[[], Found | None],
+        serve: Child,
+        watch: RayWatch | None = None,
+        why: Callable[[], str] | None = None,
     ) -> Found:
-        """Wait for what `found` returns, and say now and then what is waited for.
+        """Wait for what `found` returns, and say now and then what is waited for; `why` says it in full.
 
         Raises:
             RayFailed: Ray's part in it has ended.
@@ -230,10 +235,11 @@ class Launcher:
                 self._check_on(serve)
                 seconds = self._settings.bootstrap_timeout_s - (self._deadline - time.monotonic())
                 if time.monotonic() > self._deadline:
+                    reason = why() if why else _last_line(serve)
                     raise StartFailed(
                         f"SeedCore was not ready within {self._settings.bootstrap_timeout_s:g} s, it still waits for "
-                        f"{what()}: set SEEDCORE_BOOTSTRAP_TIMEOUT_S higher if the machine is just slow; logs are in "
-                        f"{self._settings.data_dir / 'logs'}."
+                        f"{what()} ({reason}): where the machine is just slow, set SEEDCORE_BOOTSTRAP_TIMEOUT_S "
+                        f"higher; logs are in {self._settings.data_dir / 'logs'}."
                     )
                 if time.monotonic() - began > REPORT_S:
                     progress.show(f"  {seconds:3.0f} s  waiting for {what()}")
