@@ -146,13 +146,14 @@ class Launcher:
             try:
                 return self._attempt(config, applications)
             except RayFailed as failure:
+                reason = failure.detail.rstrip(".")
                 if attempt == ATTEMPTS:
                     raise StartFailed(
-                        f"Ray did not start in {ATTEMPTS} attempts: {failure.detail} Where the machine is just slow, "
+                        f"Ray did not start in {ATTEMPTS} attempts: {reason}. Where the machine is just slow, "
                         f"set SEEDCORE_BOOTSTRAP_TIMEOUT_S higher ({self._settings.bootstrap_timeout_s:g} now; each "
                         f"part of Ray has a fifth of it); logs are in {self._settings.data_dir / 'logs'}."
                     ) from failure
-                say(f"Ray did not start: {mask(failure.detail)} Starting it again ({attempt + 1} of {ATTEMPTS}) ...")
+                say(f"Ray did not start: {mask(reason)}. Starting it again ({attempt + 1} of {ATTEMPTS}) ...")
                 stop_children(self._settings, self._children)
                 self._children.clear()
         raise AssertionError("the last attempt returns or raises")
