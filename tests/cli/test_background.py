@@ -22,9 +22,11 @@ def launcher(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
     script = tmp_path / "launcher.py"
     popen, made = subprocess.Popen, []
 
-    def replaced(_command: list[str], **options: object) -> "subprocess.Popen[bytes]":
-        made.append(popen([sys.executable, "-S", str(script)], **options))  # type: ignore[call-overload]
-        return made[-1]
+    def replaced(command: list[str], **options: object) -> "subprocess.Popen[bytes]":
+        stands_in = "seedcore.cli.main" in command
+        process = popen([sys.executable, "-S", str(script)] if stands_in else command, **options)  # type: ignore[call-overload]
+        made.append(process)
+        return process
 
     monkeypatch.setattr(background.subprocess, "Popen", replaced)
     yield script
@@ -77,6 +79,20 @@ def test_interrupted_while_it_starts_it_is_stopped_again(launcher: Path, setting
     with pytest.raises(KeyboardInterrupt):
         start(settings, interrupt)
     assert started(settings) is None
+
+
+def test_another_process_than_its_parent_stops_it(launcher: Path, settings: Settings) -> None:
+    write(launcher, READY)
+    made = start(settings, lambda _line: None)
+    elsewhere = (
+        "import sys; from pathlib import Path; from seedcore.settings import load_settings; "
+        "from seedcore.cli.background import stop; "
+        "print(stop(load_settings(data_dir=Path(sys.argv[1]))))"
+    )
+    command = [sys.executable, "-c", elsewhere, str(settings.data_dir)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.stdout == "True\n", done.stderr
+    assert made.process() is None
 
 
 def test_a_process_that_has_the_pid_by_chance_is_left_alone(settings: Settings) -> None:

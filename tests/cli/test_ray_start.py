@@ -2,10 +2,10 @@
 
 import socket
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
-from seedcore.cli.ray_start import AGENT_PORTS, agent_ports, bounds, with_agent_ports
+import pytest
+
+from seedcore.cli.ray_start import AGENT_PORTS, agent_ports, bounds, name_agent_ports
 from seedcore.cli.watch import last_words
 from seedcore.settings import load_settings
 
@@ -30,17 +30,26 @@ def test_two_instances_give_their_agents_other_ports(tmp_path: Path) -> None:
     assert not set(one.values()) & set(again.values())
 
 
-def test_ray_takes_the_ports(tmp_path: Path) -> None:
+def test_ray_and_its_raylet_are_shown_the_ports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Against the Ray that is installed: these are names of its insides."""
-    from ray._private import parameter
+    import ray
+    from ray._private import node, parameter, services
 
-    def init(**given: Any) -> Any:
-        return module.RayParams(metrics_export_port=given["_metrics_export_port"])
-
-    module = SimpleNamespace(RayParams=parameter.RayParams)
+    begun: list[list[str]] = []
+    monkeypatch.setattr(services, "start_ray_process", lambda command, *_rest, **_more: begun.append(command))
+    monkeypatch.setattr(parameter, "RayParams", parameter.RayParams)
+    monkeypatch.setattr(
+        ray, "init", lambda **given: parameter.RayParams(metrics_export_port=given["_metrics_export_port"])
+    )
     ports = agent_ports(load_settings(data_dir=tmp_path))
-    params = with_agent_ports(module, init, ports)()
+    name_agent_ports(ray, ports)
+    params = ray.init()
     assert {name: getattr(params, name) for name in AGENT_PORTS} == ports
+    for kind in (node.ray_constants.PROCESS_TYPE_RAYLET, node.ray_constants.PROCESS_TYPE_GCS_SERVER):
+        services.start_ray_process(["program"], kind)
+    assert begun == [["program", f"--dashboard_agent_listen_port={ports['dashboard_agent_listen_port']}"], ["program"]]
+    raylet = (Path(ray.__file__).parent / "core/src/ray/raylet/raylet").read_bytes()
+    assert b"dashboard_agent_listen_port" in raylet
 
 
 def test_why_a_raylet_ended_is_read_from_its_log(tmp_path: Path) -> None:

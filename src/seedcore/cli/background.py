@@ -122,9 +122,10 @@ def _end(process: psutil.Process) -> None:
         process.send_signal(signal.SIGTERM)
         deadline = time.monotonic() + STOP_S
         while time.monotonic() < deadline:
-            # Where this process is its parent, it stays a zombie until it is waited for.
             if process.status() == psutil.STATUS_ZOMBIE:
-                os.waitpid(process.pid, 0)
+                # It has ended. Where another process is its parent, that one waits for it.
+                with contextlib.suppress(ChildProcessError):
+                    os.waitpid(process.pid, 0)
                 return
             time.sleep(POLL_S)
         kill_all([process, *below])

@@ -53,13 +53,20 @@ def agent_ports(settings: Settings) -> dict[str, int]:
     return {name: first + n for n, name in enumerate(AGENT_PORTS)}
 
 
-def with_agent_ports(parameter: Any, init: Any, ports: Mapping[str, int]) -> Any:
-    """Let Ray's own parameters (the module `ray._private.parameter`) name the ports; `ray.init` takes only one.
+def name_agent_ports(ray: Any, ports: Mapping[str, int]) -> None:
+    """Let the Ray that `ray.init` starts in this process use the ports; `ray` is the package.
 
-    Returns:
-        `ray.init` with that one.
+    `ray.init` takes one of them, Ray's own parameters the others, and the raylet must be shown the last one: Ray leaves
+    that flag of it out.
     """
-    exported = "metrics_export_port"
-    rest = {name: port for name, port in ports.items() if name != exported}
-    parameter.RayParams = functools.partial(parameter.RayParams, **rest)
-    return functools.partial(init, _metrics_export_port=ports[exported])
+    parameter, services = ray._private.parameter, ray._private.services
+    start, exported, listen = services.start_ray_process, "metrics_export_port", "dashboard_agent_listen_port"
+
+    def start_process(command: list[str], process_type: str, *rest: Any, **more: Any) -> Any:
+        flags = [f"--{listen}={ports[listen]}"] if process_type == "raylet" else []
+        return start([*command, *flags], process_type, *rest, **more)
+
+    services.start_ray_process = start_process
+    others = {name: port for name, port in ports.items() if name != exported}
+    parameter.RayParams = functools.partial(parameter.RayParams, **others)
+    ray.init = functools.partial(ray.init, _metrics_export_port=ports[exported])

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import Any
 
 from seedcore.cli.processes import kill_all
-from seedcore.cli.ray_start import agent_ports, with_agent_ports
+from seedcore.cli.ray_start import agent_ports, name_agent_ports
 from seedcore.cli.stop import ours
 from seedcore.settings import Settings, get_settings
 from seedcore.utils.logs import configure_logs, get_logger
@@ -33,11 +33,10 @@ def main() -> None:
 
     import ray
     from ray import serve
-    from ray._private import parameter
     from ray.serve.scripts import cli
 
-    init = functools.partial(ray.init, include_dashboard=settings.ray_dashboard)
-    ray.init = with_agent_ports(parameter, init, agent_ports(settings))
+    ray.init = functools.partial(ray.init, include_dashboard=settings.ray_dashboard)
+    name_agent_ports(ray, agent_ports(settings))
     serve.shutdown = _first(functools.partial(hand_back, settings), serve.shutdown)
     cli()
 

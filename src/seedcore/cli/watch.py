@@ -24,7 +24,9 @@ def last_words(root: Path, name: str) -> str:
     if not log.is_file():
         return f"it left no log in {log.parent}"
     found = {match["level"]: match["text"] for match in _TROUBLE.finditer(log.read_text(errors="replace"))}
-    return (found.get("C") or found.get("E") or f"{log} does not say why").strip().rstrip(".")[:300]
+    said = found.get("C") or found.get("E") or f"{log} does not say why"
+    # Ray puts a request for a report before what went wrong.
+    return said.rpartition("Check failed: ")[2].strip().rstrip(".")[:300]
 
 
 class RayWatch:
