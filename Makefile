@@ -36,7 +36,7 @@ check: ## format, lint, types and the import contracts
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports
 
-demo: ## against a running SeedCore: train a classifier and let tasks predict every held-out patient
+demo: ## start SeedCore unless it runs, train a classifier, let tasks predict every held-out patient (ARGS=--stop ends it)
 	$(call install,demo)
 	@exec $(VENV)/bin/python -m examples.demo $(ARGS)
 

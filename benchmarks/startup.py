@@ -1,7 +1,8 @@
-"""Cold start and memory: `python -m benchmarks.startup [--runs 5] [--json]`.
+"""Cold start and memory: `python -m benchmarks.startup [--runs 5] [--cpu SHARE] [--json]`.
 
-From `make run` (already installed, a fresh data directory each time) to the first task completed through HTTP, and
-the proportional set size of all its processes together once that task is done.
+From `make run` (already installed, a fresh data directory each time) to the first task completed through HTTP and to
+the ready line; the latency of the demo's tasks right after that line, and once more; and the proportional set size of
+all its processes together. With `--cpu 0.5` all of it has half a core: a start on a busy machine.
 """
 
 import argparse
@@ -20,8 +21,10 @@ from typing import Any
 
 import psutil
 
+from benchmarks.quota import cpu_share
+
 ROOT = Path(__file__).parents[1]
-DEADLINE_S = 300.0
+DEADLINE_S = 900.0
 POLL_S = 0.05
 SETTLE_S = 5.0
 
@@ -29,10 +32,11 @@ SETTLE_S = 5.0
 def main() -> int:
     """Measure, print a table (or JSON), and write nothing elsewhere."""
     options = _options()
-    runs = [measure(options.command) for _ in range(options.runs)]
+    runs = [measure(options.command, options.cpu) for _ in range(options.runs)]
     report = {
         "cold_start_s": round(statistics.median(run["first_task_s"] for run in runs), 2),
         "ready_line_s": round(statistics.median(run["ready_s"] for run in runs), 2),
+        "demo_p99_ms": round(statistics.median(run["demo_p99_ms"] for run in runs)),
         "pss_mb": round(statistics.median(run["pss_mb"] for run in runs)),
         "processes": max(run["processes"] for run in runs),
         "stop_s": round(statistics.median(run["stop_s"] for run in runs), 2),
@@ -43,9 +47,9 @@ def main() -> int:
     return 0
 
 
-def measure(command: list[str]) -> dict[str, Any]:
+def measure(command: list[str], cpu: float | None = None) -> dict[str, Any]:
     """One start from nothing; all of it has ended when this returns."""
-    with tempfile.TemporaryDirectory(prefix="scb", dir="/var/tmp") as folder:
+    with tempfile.TemporaryDirectory(prefix="scb", dir="/var/tmp") as folder, cpu_share(cpu) as limit:
         Path(folder).chmod(0o711)
         port = _free_port()
         environment = os.environ | {"SEEDCORE_DATA_DIR": f"{folder}/data", "SEEDCORE_HTTP_PORT": str(port)}
@@ -53,12 +57,19 @@ def measure(command: list[str]) -> dict[str, Any]:
         began = time.monotonic()
         with (Path(folder) / "output").open("w+") as output:
             process = subprocess.Popen(
-                command, cwd=ROOT, env=environment, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
+                command,
+                cwd=ROOT,
+                env=environment,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                preexec_fn=limit,
             )
             try:
                 first_task_s = _first_task(f"http://127.0.0.1:{port}/api/v1/tasks", process, began)
                 work_s = _busy_s() - busy
                 ready_s = _ready_line(Path(folder) / "output", process, began)
+                first, again = _demo(port), _demo(port)
                 time.sleep(SETTLE_S)
                 members = _tree(process.pid)
                 pss_mb = sum(map(_pss_kb, members)) / 1024
@@ -72,6 +83,11 @@ def measure(command: list[str]) -> dict[str, Any]:
     return {
         "first_task_s": round(first_task_s, 2),
         "ready_s": round(ready_s, 2),
+        "demo_p50_ms": first["p50_ms"],
+        "demo_p99_ms": first["p99_ms"],
+        "demo_training_s": round(first["training_time_s"], 3),
+        "again_p50_ms": again["p50_ms"],
+        "again_p99_ms": again["p99_ms"],
         "pss_mb": round(pss_mb, 1),
         "processes": len(members),
         "stop_s": round(stop_s, 2),
@@ -84,9 +100,20 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--json", action="store_true")
     parser.add_argument(
+        "--cpu", type=float, help="share of one core that SeedCore has; as root (default: all there is)"
+    )
+    parser.add_argument(
         "--command", type=str.split, default=["make", "run"], help="what to start instead of `make run`, in one word"
     )
     return parser.parse_args()
+
+
+def _demo(port: int) -> dict[str, Any]:
+    """What the demo measures: 171 tasks that ask a model, submitted at once."""
+    command = [sys.executable, "-m", "examples.demo", "--json", "--base-url", f"http://127.0.0.1:{port}"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=DEADLINE_S, check=True)
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
 
 
 def _first_task(url: str, process: "subprocess.Popen[bytes]", began: float) -> float:
@@ -157,18 +184,26 @@ def _free_port() -> int:
 
 def _table(report: dict[str, Any]) -> str:
     lines = [
-        f"{'run':>6} {'first task s':>13} {'ready s':>9} {'PSS MB':>8} {'processes':>10} {'stop s':>7} {'CPU s':>7}"
+        f"{'run':>6} {'first task s':>13} {'ready s':>9} {'demo p99 ms':>12} {'again':>7} {'PSS MB':>8} "
+        f"{'processes':>10} {'stop s':>7} {'CPU s':>7}"
     ]
     for number, run in enumerate(report["runs"], 1):
         lines.append(
-            f"{number:>6} {run['first_task_s']:>13.2f} {run['ready_s']:>9.2f} {run['pss_mb']:>8.0f} "
-            f"{run['processes']:>10} {run['stop_s']:>7.2f} {run['machine_cpu_s']:>7.1f}"
+            f"{number:>6} {run['first_task_s']:>13.2f} {run['ready_s']:>9.2f} {run['demo_p99_ms']:>12.0f} "
+            f"{run['again_p99_ms']:>7.0f} {run['pss_mb']:>8.0f} {run['processes']:>10} {run['stop_s']:>7.2f} "
+            f"{run['machine_cpu_s']:>7.1f}"
         )
     lines.append(
-        f"median {report['cold_start_s']:>13.2f} {report['ready_line_s']:>9.2f} {report['pss_mb']:>8} "
+        f"{number:>6} {run['first_task_s']:>13.2f} {run['ready_s']:>9.2f} {run['demo_p99_ms']:>12.0f} "
+        f"{run['again_p99_ms']:>7.0f} {run['pss_mb']:>8.0f} {run['processes']:>10} {run['stop_s']:>7.2f} "
+        f"{run['machine_cpu_s']:>7.1f}"
+    )
+    lines.append(
+        f"median {report['cold_start_s']:>13.2f} {report['ready_line_s']:>9.2f} {report['demo_p99_ms']:>12} "
+        f"{'':>7} {report['pss_mb']:>8} "
         f"{report['processes']:>10} {report['stop_s']:>7.2f}    on {report['cores']} cores"
     )
-    lines.append("targets: first task at most 30 s on 2 cores, PSS at most 2560 MB")
+    lines.append("targets: first task at most 30 s on 2 cores, the demo's p99 below 1000 ms, PSS at most 2560 MB")
     return "\n".join(lines)
 
 

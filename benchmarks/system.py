@@ -107,10 +107,10 @@ class System:
 
     def processes(self) -> list[psutil.Process]:
         """All of its processes: the launcher's descendants, and those that name its data directory."""
-        try:
-            found = {p.pid: p for p in [self.process, *self.process.children(recursive=True)]}
-        except psutil.NoSuchProcess:
-            found = {}
+        found: dict[int, psutil.Process] = {}
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if self._process is not None:
+                found = {p.pid: p for p in [self.process, *self.process.children(recursive=True)]}
         for process in psutil.process_iter():
             try:
                 if str(self._folder) in " ".join(process.cmdline()):

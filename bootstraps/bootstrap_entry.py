@@ -12,6 +12,7 @@ import time
 
 from bootstraps.bootstrap_dispatchers import bootstrap_dispatchers
 from bootstraps.bootstrap_organism import bootstrap_organism
+from bootstraps.bootstrap_warmth import bootstrap_warmth
 from seedcore.errors import SeedCoreError, SettingsError, UnavailableError
 from seedcore.settings import Settings, get_settings
 from seedcore.stores.migrate import migrate
@@ -63,7 +64,7 @@ async def bootstrap(settings: Settings) -> None:
         work.append(bootstrap_dispatchers(settings, deadline))
     await asyncio.gather(*work)
     if settings.bootstrap_mode == "all":
-        seconds = await canary(settings, deadline)
+        seconds, _ = await asyncio.gather(canary(settings, deadline), bootstrap_warmth(settings, deadline))
         log.info("canary completed", seconds=round(seconds, 3))
 
 

@@ -1,13 +1,18 @@
-"""`python -m examples.demo`: a classifier for real patients, trained and asked through a running SeedCore."""
+"""`python -m examples.demo`: a classifier for real patients, trained and asked through SeedCore.
+
+Starts SeedCore when none answers at its address, and leaves it running; `--stop` stops what it started, and only that.
+"""
 
 import argparse
 import asyncio
 import json
+import socket
 import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
+from urllib.parse import urlsplit
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -16,44 +21,105 @@ from rich.table import Table
 from examples import job, patients
 from examples.api import Api, JobError
 from examples.job import Outcome
+from seedcore.cli import background
+from seedcore.cli.background import BackgroundError
+from seedcore.cli.environment import local_url
+from seedcore.cli.lock import DataDirLock
 from seedcore.errors import SettingsError
-from seedcore.settings import get_settings
+from seedcore.settings import Settings, get_settings
 
 FIRST_CONTACT_S = 20.0
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """0 when every row was answered once, 1 when not, 2 for bad settings."""
+    """0 when every row was answered once (or all is stopped), 1 when not, 2 for bad settings, 130 when interrupted."""
     options = _options(argv)
     try:
         settings = get_settings()
+        return stop(settings) if options.stop else _demo(options, settings)
     except SettingsError as error:
-        print(error.detail, file=sys.stderr)
+        say(error.detail)
         return 2
-    deadline = time.monotonic() + options.timeout
-    try:
-        outcome = asyncio.run(_run(options, options.base_url or settings.base_url, settings, deadline))
-    except JobError as error:
-        print(f"The demo ended early. {error}", file=sys.stderr)
+    except (JobError, BackgroundError) as error:
+        say(f"The demo ended early. {error}")
         return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+def _demo(options: argparse.Namespace, settings: Settings) -> int:
+    contact_s = FIRST_CONTACT_S if options.base_url else start(settings)
+    # How long a start takes is not the job's business.
+    deadline = time.monotonic() + options.timeout
+    outcome = asyncio.run(_run(options, options.base_url or settings.base_url, settings, deadline, contact_s))
     if options.json:
         print(json.dumps(as_json(outcome, options.split), indent=1))
     else:
         Console().print(table(outcome, options.split))
+    if not options.base_url and background.started(settings):
+        say(f"SeedCore goes on running at {settings.base_url}; `make demo ARGS=--stop` stops it.")
     return 0 if outcome.good else 1
+
+
+def start(settings: Settings) -> float:
+    """Start SeedCore unless one answers; returns for how long its applications may still be starting.
+
+    Raises:
+        BackgroundError: it did not come up.
+    """
+    url = settings.base_url
+    if _listens(url) or url != local_url(settings):
+        return FIRST_CONTACT_S
+    try:
+        DataDirLock(settings.data_dir).check_free()
+    except SettingsError as error:
+        say(f"Waiting for the SeedCore that is starting. {error.detail}")
+        return settings.bootstrap_timeout_s
+    say(f"No SeedCore answers at {url}: starting one (Ctrl-C stops it again).")
+    background.start(settings, say)
+    return FIRST_CONTACT_S
+
+
+def stop(settings: Settings) -> int:
+    """Stop what `start` has started."""
+    if background.stop(settings):
+        say("The SeedCore that the demo had started has stopped.")
+    elif _listens(settings.base_url):
+        say(f"What answers at {settings.base_url} was not started by the demo, and goes on.")
+    else:
+        say("The demo has started no SeedCore here.")
+    return 0
+
+
+def say(text: str) -> None:
+    """One line for the person at the terminal; standard output is for the result."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def _listens(url: str) -> bool:
+    """Whether anything takes connections there."""
+    place = urlsplit(url)
+    try:
+        socket.create_connection((place.hostname, place.port or 80), timeout=2).close()
+    except OSError:
+        return False
+    return True
 
 
 def _options(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m examples.demo", description=__doc__)
+    parser.add_argument("--stop", action="store_true", help="stop the SeedCore that the demo has started, and no other")
     parser.add_argument("--split", type=int, default=0, help="seed of the split into 70 and 30 percent (default 0)")
-    parser.add_argument("--base-url", help="where SeedCore answers HTTP (default: from the settings)")
+    parser.add_argument("--base-url", help="a SeedCore that runs already (default: from the settings; else started)")
     parser.add_argument("--queue", help="queue of the tasks (default: the server's)")
     parser.add_argument("--timeout", type=float, default=300.0, help="seconds that all may take (default 300)")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     return parser.parse_args(argv)
 
 
-async def _run(options: argparse.Namespace, base_url: str, settings: Any, deadline: float) -> Outcome:
+async def _run(
+    options: argparse.Namespace, base_url: str, settings: Settings, deadline: float, contact_s: float
+) -> Outcome:
     split = patients.load(options.split)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=Console(stderr=True)) as progress:
@@ -65,9 +131,9 @@ async def _run(options: argparse.Namespace, base_url: str, settings: Any, deadli
         api = Api(base_url.rstrip("/"), settings, deadline, notice)
         try:
             try:
-                await api.json("GET", "/ml/health", within_s=FIRST_CONTACT_S)
+                await api.json("GET", "/ml/health", within_s=contact_s)
             except JobError as error:
-                raise JobError(f"{error}. Is SeedCore running (`make run`)?") from None
+                raise JobError(f"{error}. Is it SeedCore that listens there (`make run` starts one)?") from None
             return await job.run(api, split, options.queue, lambda n: progress.update(bar, completed=n))
         finally:
             await api.aclose()

@@ -604,11 +604,11 @@ class Settings(BaseSettings):
         description="What `bootstraps.bootstrap_entry` brings up.",
     )
     bootstrap_timeout_s: float = Field(
-        180.0,
+        600.0,
         gt=0,
         le=3600,
         validation_alias=_env("SEEDCORE_BOOTSTRAP_TIMEOUT_S"),
-        description="Longest time a bootstrap may take.",
+        description="Longest time that a start or a bootstrap may take; `seedcore run` gives each part of Ray a fifth.",
     )
 
     @classmethod

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from seedcore.cli import environment
+from seedcore.cli import environment, ports
 from seedcore.errors import SettingsError
 from seedcore.settings import load_settings
 
@@ -53,13 +53,13 @@ def test_neighbouring_instances_share_no_port_of_replicas(tmp_path: Path, monkey
     blocks = []
     for start in (20_000, 20_200):
         monkeypatch.setattr(environment, "PORT_BLOCKS", range(start, start + 1, 200))
-        monkeypatch.setattr(environment, "_is_free", lambda _port: True)
+        monkeypatch.setattr(ports, "is_free", lambda _port: True)
         child = environment.haproxy_environment(load_settings(data_dir=tmp_path), tmp_path)
         for kind in ("HTTP", "GRPC"):
             low, high = (int(child[f"RAY_SERVE_DIRECT_INGRESS_{end}_{kind}_PORT"]) for end in ("MIN", "MAX"))
             blocks.append(range(low, high + 1))
-    ports = [port for block in blocks for port in block]
-    assert len(ports) == len(set(ports)) == 392
+    taken = [port for block in blocks for port in block]
+    assert len(taken) == len(set(taken)) == 392
     assert max(map(int, (v for k, v in child.items() if k.endswith("_PORT")))) < 32_768, (
         "none that connections are given"
     )

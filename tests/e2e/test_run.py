@@ -2,6 +2,8 @@
 
 import json
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 
@@ -146,12 +148,42 @@ def test_when_ray_dies_it_says_so_and_ends_with_1() -> None:
         assert left_of(system, started, 1) == []
 
 
-def test_behind_serves_own_proxy_it_works_and_ends_alike() -> None:
-    with System(SEEDCORE_HTTP_MODE="proxy") as system:
-        assert result(system, submit(system)) == {"value": 7}
+def demo(system: System, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    """`make demo`, with the environment of a system."""
+    command = [sys.executable, "-m", "examples.demo", *arguments]
+    return subprocess.run(command, env=system.environment, capture_output=True, text=True, timeout=300, check=False)
+
+
+def test_the_demo_starts_it_behind_serves_own_proxy_finds_it_warm_leaves_it_running_and_stops_it() -> None:
+    system = System(SEEDCORE_HTTP_MODE="proxy")
+    try:
+        done = demo(system, "--json")
+        assert done.returncode == 0, done.stderr
+        found = json.loads(done.stdout)
+        assert (found["good"], found["answered"]) == (True, 171)
+        assert found["p99_ms"] < 1000, "the ready line means that all is warm"
+        assert "make demo ARGS=--stop" in done.stderr
+        assert [line for line in cold(system) if line] == []
         (proxy,) = system.find("ray::ProxyActor")
         proxy.kill()
         system.wait_healthy(60)
+        again = demo(system, "--json")
+        assert again.returncode == 0, again.stderr
+        assert "starting one" not in again.stderr
         started = system.processes()
-        assert end(system, signal.SIGINT) == 0
+        assert len(started) > 15
+        assert demo(system, "--stop").returncode == 0
         assert left_of(system, started, 1) == []
+        assert "has started no SeedCore here" in demo(system, "--stop").stderr
+    finally:
+        demo(system, "--stop")
+        system.__exit__(None, None, None)
+
+
+def cold(system: System) -> list[object]:
+    """What the bootstrap found cold, which the ready line waits for."""
+    log = (system.data_dir / "logs" / "bootstrap.log").read_text().splitlines()
+    told = [json.loads(line) for line in log if '"bootstraps.warmth"' in line]
+    assert len(told) == 1, log
+    assert {"seedcore-dispatcher-0", "seedcore-host-ml-1"} <= set(told[0]["actors"])
+    return [told[0].get("cold"), system.get("/ml/health").get("cold")]

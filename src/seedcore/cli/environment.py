@@ -5,11 +5,12 @@ import hashlib
 import os
 import secrets
 import shutil
-import socket
 import sysconfig
 from collections.abc import Mapping
 from pathlib import Path
 
+from seedcore.cli.ports import free_block
+from seedcore.cli.ray_start import bounds
 from seedcore.errors import SettingsError
 from seedcore.settings import Settings
 
@@ -104,12 +105,17 @@ def serve_environment(settings: Settings, inherited: Mapping[str, str], root: Pa
         "RAY_SERVE_ADDRESS": local_url(settings),
         "SEEDCORE_DATA_DIR": str(settings.data_dir),
         "PYTHONUNBUFFERED": "1",
-        # Skills of the folder that SeedCore was started in can be imported in every process.
-        "PYTHONPATH": os.pathsep.join(filter(None, [str(Path.cwd()), inherited.get("PYTHONPATH")])),
+        **import_path(inherited),
+        **bounds(settings, inherited),
     }
     if settings.http_mode == "haproxy":
         environment |= haproxy_environment(settings, root)
     return environment
+
+
+def import_path(inherited: Mapping[str, str]) -> dict[str, str]:
+    """Skills of the folder that SeedCore was started in can be imported in every process."""
+    return {"PYTHONPATH": os.pathsep.join(filter(None, [str(Path.cwd()), inherited.get("PYTHONPATH")]))}
 
 
 def local_url(settings: Settings) -> str:
@@ -154,18 +160,8 @@ def haproxy_environment(settings: Settings, root: Path) -> dict[str, str]:
 
 def _free_block(settings: Settings) -> int:
     """First port of two free blocks for replicas and HAProxy, each data directory beginning its search elsewhere."""
-    first = int.from_bytes(hashlib.sha256(str(settings.data_dir).encode()).digest()[:2]) % len(PORT_BLOCKS)
-    for step in range(len(PORT_BLOCKS)):
-        start = PORT_BLOCKS[(first + step) % len(PORT_BLOCKS)]
-        if all(_is_free(port) for port in range(start, start + 2 * PORT_BLOCK)):
-            return start
-    raise SettingsError(f"No {2 * PORT_BLOCK} free ports in a row: set SEEDCORE_HTTP_MODE=proxy, which needs none.")
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        try:
-            probe.bind(("", port))
-        except OSError:
-            return False
-    return True
+    seed = int.from_bytes(hashlib.sha256(str(settings.data_dir).encode()).digest()[:2])
+    start = free_block(PORT_BLOCKS, 2 * PORT_BLOCK, seed)
+    if start is None:
+        raise SettingsError(f"No {2 * PORT_BLOCK} free ports in a row: set SEEDCORE_HTTP_MODE=proxy, which needs none.")
+    return start

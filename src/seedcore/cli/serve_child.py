@@ -1,7 +1,7 @@
 """`serve run` under the launcher: `python -m seedcore.cli.serve_child run FILE`.
 
-Three things that Serve's command line has no option for: Ray without its dashboard, dispatchers that hand back what
-they hold before Serve goes, and an end when the launcher ends.
+Four things that Serve's command line has no option for: Ray without its dashboard and with known ports for its agents,
+dispatchers that hand back what they hold before Serve goes, and an end when the launcher ends.
 """
 
 import contextlib
@@ -15,6 +15,7 @@ from collections.abc import Callable
 from typing import Any
 
 from seedcore.cli.processes import kill_all
+from seedcore.cli.ray_start import agent_ports, name_agent_ports
 from seedcore.cli.stop import ours
 from seedcore.settings import Settings, get_settings
 from seedcore.utils.logs import configure_logs, get_logger
@@ -35,6 +36,7 @@ def main() -> None:
     from ray.serve.scripts import cli
 
     ray.init = functools.partial(ray.init, include_dashboard=settings.ray_dashboard)
+    name_agent_ports(ray, agent_ports(settings))
     serve.shutdown = _first(functools.partial(hand_back, settings), serve.shutdown)
     cli()
 

@@ -42,6 +42,15 @@ def stop_everything(settings: Settings, children: Sequence[Child], hurry: thread
     return [f"{process.pid} {process.name()}" for process in ours(settings)]
 
 
+def stop_children(settings: Settings, children: Sequence[Child]) -> None:
+    """End a start that failed, at once and by force: there is nothing in it yet. The embedded servers go on."""
+    known = {child.pid for child in children}
+    kill_all(ours(settings))
+    for child in children:
+        child.process.wait()
+    _wait(lambda: not ours(settings), LAST_GRACE_S, None, known)
+
+
 def ours(settings: Settings) -> list[psutil.Process]:
     """Every descendant but the embedded servers and their supervisors, who have an order of their own to end."""
     servers: set[int] = set()

@@ -1,16 +1,32 @@
 """Ray's own processes: when one of the two that hold a cluster together ends, nothing brings it back."""
 
+import re
+from pathlib import Path
+
 import psutil
 
 from seedcore.utils.ray_address import LocalRay, find_local_rays
 
 GCS = "gcs_server"
+# `[2026-01-31 12:00:00,000 C 4711 4711] (raylet) node_manager.cc:120: what went wrong`
+_TROUBLE = re.compile(r"^\[[\d-]+ [\d:,]+ (?P<level>[CE]) [\d ]+\] \(\w+\) \S+ +(?P<text>.*)$", re.MULTILINE)
 
 
 def ray_of(serve_pid: int) -> LocalRay | None:
     """The Ray that this `serve run` has started; None until its raylet runs."""
     below = {process.pid for process in psutil.Process(serve_pid).children(recursive=True)}
     return next((ray for ray in find_local_rays() if ray.pid in below), None)
+
+
+def last_words(root: Path, name: str) -> str:
+    """What a process of the last Ray in the folder `root` logged as its fatal error, or as its last one."""
+    log = root / "ray" / "session_latest" / "logs" / f"{name}.out"
+    if not log.is_file():
+        return f"it left no log in {log.parent}"
+    found = {match["level"]: match["text"] for match in _TROUBLE.finditer(log.read_text(errors="replace"))}
+    said = found.get("C") or found.get("E") or f"{log} does not say why"
+    # Ray puts a request for a report before what went wrong.
+    return said.rpartition("Check failed: ")[2].strip().rstrip(".")[:300]
 
 
 class RayWatch:

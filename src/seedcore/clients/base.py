@@ -50,26 +50,40 @@ class ServiceClient:
         self.counts.handle += 1
         return await self._call_handle(handle, path, body)
 
+    async def reach(self) -> dict[str, Any]:
+        """Ask for the service's health over its handle, so that the first real call finds all that it needs.
+
+        Raises:
+            UnavailableError: there is no handle yet, or nothing answers.
+        """
+        if reason := await self._find_handle():
+            raise errors.UnavailableError(f"{self.app} cannot be reached: {reason}")
+        return dict(await self._call_handle(self._handle, "/health", None))
+
     async def _get_handle(self) -> Any:
         """The Serve handle, or None when this process is not connected to Ray or Serve lacks the application."""
-        if self._handle is not None:
+        reason = await self._find_handle()
+        if reason is None:
             return self._handle
-        try:
-            import ray
-
-            if not ray.is_initialized():
-                reason = "this process is not connected to Ray"
-            else:
-                from ray import serve
-
-                self._handle = await asyncio.to_thread(serve.get_app_handle, self.app)
-                return self._handle
-        except Exception as error:  # noqa: BLE001 - Serve raises several private types here; HTTP is the named fallback
-            reason = f"{type(error).__name__}: {error}"
         self.counts.fallbacks += 1
         if reason != self.counts.last_fallback_reason:
             self.counts.last_fallback_reason = reason
             self._log.info("no Serve handle, HTTP instead", reason=reason)
+        return None
+
+    async def _find_handle(self) -> str | None:
+        """Keep the Serve handle; why there is none, None when there is."""
+        if self._handle is not None:
+            return None
+        try:
+            import ray
+
+            if not ray.is_initialized():
+                return "this process is not connected to Ray"
+            # The import takes most of a second: beside whatever else this loop does.
+            self._handle = await asyncio.to_thread(_app_handle, self.app)
+        except Exception as error:  # noqa: BLE001 - Serve raises several private types here; HTTP is the named fallback
+            return f"{type(error).__name__}: {error}"
         return None
 
     async def _call_handle(self, handle: Any, path: str, body: Any) -> Any:
@@ -130,6 +144,12 @@ class ServiceClient:
         if self._http is not None:
             await self._http.aclose()
             self._http = None
+
+
+def _app_handle(app: str) -> Any:
+    from ray import serve
+
+    return serve.get_app_handle(app)
 
 
 def unwrap(response: httpx.Response) -> Any:

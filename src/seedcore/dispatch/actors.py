@@ -18,6 +18,7 @@ from seedcore.utils import collector
 from seedcore.utils.background import BackgroundLoop
 from seedcore.utils.logs import configure_logs
 from seedcore.utils.ray_utils import refuse_embedded_on_many_nodes
+from seedcore.utils.warming import Warming
 
 REAPER = "seedcore-reaper"
 RELISTEN_S = 0.5
@@ -49,10 +50,15 @@ class DispatcherActor:
         self._dispatcher = Dispatcher(settings, name, queue, database, self._brain, hosts, actor, cluster)
         collector.settle()
         self._run = self._background.start(self._dispatcher.run())
+        steps = {"coordinator": self._brain.coordinator.reach, "cognitive": self._brain.cognitive.reach}
+        self._warming = Warming(steps)
+        self._background.start(self._warming.run())
 
     def status(self) -> dict[str, Any]:
-        """Progress (not a ping): what it holds, when it last claimed, what it has done."""
-        facts = {"version": __version__, "http_fallbacks": self._brain.fallbacks()}
+        """Progress (not a ping): what it holds, when it last claimed, what it has done; `cold` is not reached yet."""
+        facts: dict[str, Any] = {"version": __version__, "http_fallbacks": self._brain.fallbacks()}
+        if self._warming.cold:
+            facts["cold"] = dict(self._warming.cold)
         if self._run.done():
             error = None if self._run.cancelled() else self._run.exception()
             return {**self._dispatcher.status(), **facts, "running": False, "reason": repr(error)}

@@ -7,14 +7,16 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
+import numpy as np
 from ray import serve
 
 from seedcore.errors import OverloadedError, UnavailableError
 from seedcore.ml import dataset, detection, drift, files, params, schemas
-from seedcore.ml.predictor import Predictor
+from seedcore.ml.predictor import Model, Predictor
 from seedcore.ml.registry import Manifest, ModelRegistry, now
 from seedcore.ml.training import Trained, train
 from seedcore.utils.serving import Operation, ServiceBase
+from seedcore.utils.warming import Warming
 
 Answer = TypeVar("Answer")
 # Training fills a core; a third one at once would only make all three slower.
@@ -32,6 +34,11 @@ class MLService(ServiceBase):
         self.predictor = Predictor(self.registry)
         self._trainers = ThreadPoolExecutor(MAX_TRAININGS, thread_name_prefix="train")
         self._trainings = 0
+        self._warming = Warming({"xgboost": lambda: asyncio.to_thread(self._rehearse)})
+
+    async def stop(self) -> None:
+        """Give the warm-up up, where it still goes on."""
+        self._warming_run.cancel()
 
     def operations(self) -> Sequence[Operation]:
         """The model operations."""
@@ -50,14 +57,25 @@ class MLService(ServiceBase):
 
     async def start(self) -> None:
         """Make the folder of the models; when that fails, health says so and requests get the same error."""
+        self._warming_run = asyncio.create_task(self._warming.run(), name="warm up")
         try:
             await asyncio.to_thread(self.registry.prepare)
         except UnavailableError as error:
             self.log.error("the model folder cannot be used", detail=error.detail)
 
     async def health(self) -> Mapping[str, Any]:
-        """Ready when the folder of the models can be written."""
-        return await asyncio.to_thread(self._health)
+        """Ready when the folder of the models can be written and a model has been trained once; `cold` says why not."""
+        told = await asyncio.to_thread(self._health)
+        if self._warming.cold:
+            told |= {"ready": False, "cold": dict(self._warming.cold)}
+        return told
+
+    def _rehearse(self) -> None:
+        """Train a model of a few rows and ask it, in memory: nobody's first request waits for XGBoost's import."""
+        rows: list[list[Any]] = [[float(i), "high" if i > 9 else "low"] for i in range(20)]
+        request = schemas.TrainRequest(name="warm-up", columns=["x", "label"], rows=rows, label_column="label")
+        draft, trained = self._fit(request, threading.Event())
+        Model(draft, trained.ubj).predict(np.zeros((1, 1), dtype=np.float32))
 
     def _health(self) -> dict[str, Any]:
         storage: dict[str, Any] = {"path": str(self.registry.root), "usable": True}
@@ -109,6 +127,10 @@ class MLService(ServiceBase):
             self._trainings -= 1
 
     def _train(self, request: schemas.TrainRequest, stop: threading.Event) -> tuple[Manifest, Trained]:
+        draft, trained = self._fit(request, stop)
+        return self.registry.save(trained.ubj, draft), trained
+
+    def _fit(self, request: schemas.TrainRequest, stop: threading.Event) -> tuple[Manifest, Trained]:
         import xgboost
 
         resolved = params.resolve(request.params)
@@ -130,7 +152,7 @@ class MLService(ServiceBase):
             size_bytes=0,
             xgboost_version=xgboost.__version__,
         )
-        return self.registry.save(trained.ubj, draft), trained
+        return draft, trained
 
     def _table(self, request: schemas.TrainRequest) -> dataset.Table:
         label, limit = request.label_column, self.settings.max_train_rows

@@ -3,7 +3,8 @@
 import asyncio
 import os
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from functools import partial
 from typing import Any
 
 import ray
@@ -20,12 +21,14 @@ from seedcore.organism.limits import HostLimits
 from seedcore.organism.watchdog import Blocked, Watchdog
 from seedcore.settings import get_settings
 from seedcore.skills.calls import Call, Columns, Completion, calls_of, to_columns
+from seedcore.skills.context import SkillClients
 from seedcore.skills.registry import SkillRegistry
 from seedcore.stores.postgres import Database
 from seedcore.utils import collector
 from seedcore.utils.background import BackgroundLoop
 from seedcore.utils.logs import configure_logs, get_logger
 from seedcore.utils.ray_utils import refuse_embedded_on_many_nodes
+from seedcore.utils.warming import Warming
 
 BEAT_S = 5.0
 """The host's row is written at least this often, and whenever its content changes."""
@@ -66,7 +69,9 @@ class AgentHost:
         registry = SkillRegistry.load(settings)
         # A pool belongs to one loop: this one is for skills that use their agent's memory.
         self._memories = Database(settings, size=1, name="seedcore-memory")
-        self._desk = Desk(lambda: SkillExecutor(registry, settings, self._agents, Clients(settings), self._memory))
+        clients = Clients(settings)
+        self._desk = Desk(lambda: SkillExecutor(registry, settings, self._agents, clients, self._memory))
+        self._warming = Warming(warm_ups(registry, organ, clients))
         database = Database(settings, size=1, name="seedcore-host")
         self._store = AgentStore(database)
         self._hosts = HostStore(database, name, organ)
@@ -78,6 +83,7 @@ class AgentHost:
         )
         self._background.start(self._watchdog.watch())
         self._background.start(self._report())
+        skills.start(self._warming.run())
         collector.settle()
 
     # -- calls ---------------------------------------------------------------------------------------------
@@ -115,9 +121,10 @@ class AgentHost:
 
         Returns:
             `{host, organ, node, version, agents, slept, running, lost_slots, lost_threads, processes, blocked_s?,
-            closed?, last_end?}`: `node` is Ray's, `agents` are active, `slept` were put to sleep, `blocked_s` is for
-            how long the skills' loop has given no answer, `closed` why no calls are taken, `last_end` why the process
-            before this one ended itself (`{reason, task_id?, agent?, skill?, stack?, at}`).
+            closed?, last_end?, cold?}`: `node` is Ray's, `agents` are active, `slept` were put to sleep, `blocked_s` is
+            for how long the skills' loop has given no answer, `closed` why no calls are taken, `last_end` why the
+            process before this one ended itself (`{reason, task_id?, agent?, skill?, stack?, at}`), `cold` the skills
+            whose `warm_up` has not worked yet, with the reason.
         """
         node = ray.get_runtime_context().get_node_id()
         return {"host": self.name, "organ": self._agents.organ, "node": node, "version": __version__, **self._told()}
@@ -149,6 +156,8 @@ class AgentHost:
             told["closed"] = self._desk.closed
         if self._hosts.last_end is not None:
             told["last_end"] = self._hosts.last_end
+        if self._warming.cold:
+            told["cold"] = dict(self._warming.cold)
         return told
 
     def _memory(self, agent_id: str) -> AgentMemory:
@@ -218,3 +227,9 @@ class AgentHost:
         # What was yielded last is on its way through Ray's own threads.
         await asyncio.sleep(REPORT_S)
         os._exit(EXIT_REPLACED)
+
+
+def warm_ups(registry: SkillRegistry, organ: str, clients: SkillClients) -> dict[str, Callable[[], Awaitable[None]]]:
+    """What the skills of an organ want done before their first call, by skill; one function runs once for all."""
+    wanted = {spec.warm_up: spec.name for spec in registry.values() if spec.organ == organ and spec.warm_up is not None}
+    return {name: partial(warm_up, clients) for warm_up, name in wanted.items()}

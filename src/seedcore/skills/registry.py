@@ -36,10 +36,8 @@ class SkillRegistry(Mapping[str, SkillSpec]):
             SettingsError: a module cannot be imported, defines no skill, or two skills share a name.
         """
         specs = list(_builtin())
-        for name in settings.skill_modules:
-            specs += _from_module(name, "SEEDCORE_SKILLS")
-        for point in entry_points(group=ENTRY_POINT_GROUP):
-            specs += _from_module(point.module, f"entry point {point.name!r} of {ENTRY_POINT_GROUP}")
+        for name, source in module_sources(settings):
+            specs += from_module(name, source)
         return cls(specs)
 
     def __getitem__(self, name: str) -> SkillSpec:
@@ -95,7 +93,19 @@ def _builtin() -> Iterator[SkillSpec]:
         yield from specs_of(importlib.import_module(info.name))
 
 
-def _from_module(name: str, source: str) -> list[SkillSpec]:
+def module_sources(settings: Settings) -> list[tuple[str, str]]:
+    """Modules of users that may define skills, each with where it is named."""
+    named = [(name, "SEEDCORE_SKILLS") for name in settings.skill_modules]
+    points = entry_points(group=ENTRY_POINT_GROUP)
+    return named + [(point.module, f"entry point {point.name!r} of {ENTRY_POINT_GROUP}") for point in points]
+
+
+def from_module(name: str, source: str) -> list[SkillSpec]:
+    """The skills of a module.
+
+    Raises:
+        SettingsError: it cannot be imported, or defines no skill.
+    """
     try:
         module = importlib.import_module(name)
     except (Exception, SystemExit) as error:

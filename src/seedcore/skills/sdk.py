@@ -21,6 +21,7 @@ from seedcore.skills.context import SkillClients, SkillContext
 __all__ = ["MARK", "ORGAN", "Kind", "RetryPolicy", "SkillClients", "SkillContext", "SkillSpec", "skill"]
 
 Function = TypeVar("Function", bound=Callable[..., Awaitable[BaseModel] | BaseModel])
+WarmUp = Callable[[SkillClients], Awaitable[None]]
 MARK = "__seedcore_skill__"
 RESERVED = "goal"
 """The task type that asks for a plan: `seedcore.tasks.model.GOAL`, which is a layer above."""
@@ -75,6 +76,7 @@ class SkillSpec:
     role: str | None = None
     approval: bool = False
     approval_s: float | None = None
+    warm_up: WarmUp | None = None
 
 
 def skill(
@@ -88,6 +90,7 @@ def skill(
     role: str | None = None,
     approval: bool = False,
     approval_s: float | None = None,
+    warm_up: WarmUp | None = None,
 ) -> Callable[[Function], Function]:
     """Declare a function as the skill `name`.
 
@@ -106,6 +109,8 @@ def skill(
         approval: a person must release each of its tasks before it runs.
         approval_s: seconds that such a task waits for that; SEEDCORE_APPROVAL_S when None. What comes then is
             SEEDCORE_APPROVAL_ON_EXPIRY.
+        warm_up: an `async def` that every host of the organ runs when it starts, with the clients that skills get:
+            for what the first task would wait for, such as a model that is loaded. It is tried until it works.
 
     Raises:
         TypeError: the function is not fit for its kind, its first parameter or its result is not a pydantic model, or
@@ -121,7 +126,9 @@ def skill(
         kind = _kind(where, function, process)
         spec = _spec(where, name, organ, timeout_s, function)
         spec = replace(spec, kind=kind, retry=retry or RetryPolicy(), slow=slow, role=role)
-        setattr(function, MARK, replace(spec, approval=approval, approval_s=approval_s))
+        if warm_up is not None and not inspect.iscoroutinefunction(warm_up):
+            raise TypeError(f"{where}: warm_up must be an `async def` that takes the clients")
+        setattr(function, MARK, replace(spec, approval=approval, approval_s=approval_s, warm_up=warm_up))
         return function
 
     return declare

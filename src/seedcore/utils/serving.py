@@ -18,6 +18,7 @@ from seedcore.utils.logs import configure_logs, get_logger
 from seedcore.utils.ray_utils import refuse_embedded_on_many_nodes
 
 Model = TypeVar("Model", bound=BaseModel)
+HEALTH = "/health"
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +105,8 @@ class ServiceBase:
         Raises:
             SeedCoreError: whatever HTTP would have answered with a problem document.
         """
+        if path == HEALTH:
+            return to_jsonable_python(await self.health())
         operation = self._operations.get(path)
         if operation is None:
             raise errors.NotFoundError(f"{self.name} has no operation {path!r}.")

@@ -10,13 +10,18 @@ from seedcore.errors import (
     UnavailableError,
 )
 from seedcore.ml.schemas import PredictRequest, PredictResponse
-from seedcore.skills.sdk import SkillContext, skill
+from seedcore.skills.sdk import SkillClients, SkillContext, skill
 
 # Asking again gives the same answer to these.
 _FINAL = (InvalidInputError, NotFoundError, ConflictError, TooLargeError)
 
 
-@skill("ml.predict", organ="ml", timeout_s=30)
+async def reach_ml(clients: SkillClients) -> None:
+    """Find the ML service before the first prediction needs it."""
+    await clients.ml.reach()
+
+
+@skill("ml.predict", organ="ml", timeout_s=30, warm_up=reach_ml)
 async def ml_predict(params: PredictRequest, context: SkillContext) -> PredictResponse:
     """Predict one row with a trained model; calls that come together share one request."""
     if context.clients is None:

@@ -1,0 +1,54 @@
+"""Wait until hosts and dispatchers are warm: what the first task would otherwise wait for is done."""
+
+import asyncio
+import time
+from typing import Any
+
+from seedcore.dispatch.actors import dispatcher_name
+from seedcore.organism.hosts import PREFIX
+from seedcore.settings import Settings
+from seedcore.tasks.model import DEFAULT_QUEUE, GRAPH_QUEUE
+from seedcore.utils.logs import get_logger
+
+PAUSE_S = 0.1
+WAIT_S = 60.0
+"""Longest wait: a skill whose warm-up does not work keeps nobody else's tasks from being taken."""
+
+
+async def bootstrap_warmth(settings: Settings, deadline: float) -> dict[str, Any]:
+    """Wait until every host and dispatcher says that it is warm; returns what is not in time, which is logged."""
+    log = get_logger("bootstraps.warmth")
+    began = time.monotonic()
+    actors = await asyncio.to_thread(_actors, settings)
+    cold: dict[str, Any] = dict.fromkeys(actors, "has not answered")
+    until = min(deadline, began + WAIT_S)
+    while cold and time.monotonic() < until:
+        answers = await asyncio.gather(*[_cold(actors[name], until) for name in cold])
+        cold = {name: reason for name, reason in zip(cold, answers, strict=True) if reason}
+        await asyncio.sleep(PAUSE_S if cold else 0)
+    seconds = round(time.monotonic() - began, 3)
+    if cold:
+        log.warning("not everything is warm: first tasks may take longer", cold=cold, seconds=seconds)
+    else:
+        log.info("warm", actors=sorted(actors), seconds=seconds)
+    return cold
+
+
+def _actors(settings: Settings) -> dict[str, Any]:
+    import ray
+    from ray.util import list_named_actors
+
+    prefixes = (PREFIX, *(dispatcher_name(queue, 0)[:-1] for queue in (DEFAULT_QUEUE, GRAPH_QUEUE)))
+    named = [a["name"] for a in list_named_actors(all_namespaces=True) if a["namespace"] == settings.namespace]
+    return {n: ray.get_actor(n, namespace=settings.namespace) for n in named if n.startswith(prefixes)}
+
+
+async def _cold(actor: Any, until: float) -> Any:
+    """What an actor says is cold; empty when all is warm."""
+    from ray.exceptions import RayError
+
+    try:
+        async with asyncio.timeout(max(0.1, until - time.monotonic())):
+            return (await actor.status.remote()).get("cold")
+    except (RayError, TimeoutError) as error:
+        return f"does not answer ({type(error).__name__})"

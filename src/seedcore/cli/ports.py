@@ -1,0 +1,22 @@
+"""Ports in a row that nobody uses."""
+
+import socket
+
+
+def free_block(blocks: range, size: int, seed: int) -> int | None:
+    """The first port of a block whose ports are all free, each `seed` beginning its search elsewhere; None: no such."""
+    for step in range(len(blocks)):
+        start = blocks[(seed + step) % len(blocks)]
+        if all(is_free(port) for port in range(start, start + size)):
+            return start
+    return None
+
+
+def is_free(port: int) -> bool:
+    """Whether nobody listens on the port, on any interface."""
+    with socket.socket() as probe:
+        try:
+            probe.bind(("", port))
+        except OSError:
+            return False
+    return True

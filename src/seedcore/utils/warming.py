@@ -1,0 +1,36 @@
+"""What a process does once, so that its first task does not wait for it: imports, connections, handles."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 1.0
+
+
+class Warming:
+    """Steps that are tried side by side, each until it has worked once.
+
+    Attributes:
+        cold: the steps that have not worked yet, each with the reason; empty once the process is warm.
+    """
+
+    def __init__(self, steps: Mapping[str, Callable[[], Awaitable[Any]]]) -> None:
+        self._steps = dict(steps)
+        self.cold = dict.fromkeys(steps, "not done yet")
+
+    async def run(self) -> None:
+        """Try until every step has worked."""
+        await asyncio.gather(*[self._repeat(name) for name in self._steps])
+
+    async def _repeat(self, name: str) -> None:
+        pause_s = FIRST_PAUSE_S
+        while True:
+            try:
+                await self._steps[name]()
+            except Exception as error:  # noqa: BLE001 - whatever it is, `cold` shows it and the next try may work
+                self.cold[name] = f"{type(error).__name__}: {error}"[:500]
+            else:
+                del self.cold[name]
+                return
+            await asyncio.sleep(pause_s)
+            pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
