@@ -16,10 +16,8 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from seedcore.errors import FieldError, SettingsError
 
-LOOPBACK_HOSTS = frozenset({"127.0.0.1", "localhost", "::1"})
 
-
-def _default_data_dir() -> Path:
+def default_data_dir() -> Path:
     """`/var/lib/seedcore` for root (a server user must be able to reach it), `~/.seedcore` for everybody else."""
     if os.geteuid() == 0:
         return Path("/var/lib/seedcore")
@@ -55,7 +53,7 @@ class Settings(BaseSettings):
 
     # -- where and who -------------------------------------------------------------------------------------
     data_dir: Path = Field(
-        default_factory=_default_data_dir,
+        default_factory=default_data_dir,
         validation_alias=_env("SEEDCORE_DATA_DIR"),
         description="Folder of the embedded stores, models, logs and the address of the local Ray. "
         "Default: `/var/lib/seedcore` for root, `~/.seedcore` otherwise.",
