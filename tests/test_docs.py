@@ -25,8 +25,8 @@ CODE = ("src", "entrypoints", "bootstraps", "docker", "deploy", "serve_config", 
 TEXT = {".py", ".sql", ".yaml", ".yml", ".sh", ".md", ".toml", ".tpl", ".env", ".cfg", "", ".example"}
 # Made by the first start, not part of the repository.
 MADE = {"docker/.env"}
-# A variable and a state of other programs.
-FOREIGN = {"OPENBLAS_NUM_THREADS", "DEPLOY_FAILED"}
+# Variables and a state of other programs.
+FOREIGN = {"OPENBLAS_NUM_THREADS", "DEPLOY_FAILED", "RAY_ENV_HOOK"}
 METHODS = "GET|POST|PUT|DELETE|PATCH"
 each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 

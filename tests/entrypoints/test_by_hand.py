@@ -12,7 +12,6 @@ from entrypoints import by_hand
 from seedcore.cli.serve_config import filled_config
 from seedcore.errors import SettingsError
 from seedcore.settings import load_settings
-from seedcore.utils.serve_run import is_serve_run, serve_run_above
 
 FOLDER = Path(__file__).parents[2] / "serve_config"
 LISTEN = "import socket; s = socket.create_server(('127.0.0.1', 0)); print(s.getsockname()[1], flush=True); input()"
@@ -67,21 +66,3 @@ def test_dev_yaml_alone_asks_for_the_checks_and_the_launcher_has_made_them() -> 
     assert all(app["args"]["by_hand"] is True for app in written["dev.yaml"])
     assert not any("by_hand" in app["args"] for app in written["prod.yaml"])
     assert not any("by_hand" in app["args"] for app in filled_config(load_settings())["applications"])
-
-
-@pytest.mark.parametrize(
-    ("command", "meant"),
-    [
-        (["/v/bin/python", "/v/bin/serve", "run", "serve_config/dev.yaml"], True),
-        (["serve", "run", "dev.yaml"], True),
-        (["/v/bin/python", "/v/bin/serve", "deploy", "dev.yaml"], False),
-        (["/v/bin/python", "-m", "seedcore.cli.serve_child", "run", "dev.yaml"], False),
-        (["/v/bin/ray", "start", "--head", "--block"], False),
-    ],
-)
-def test_serve_run_is_known_by_its_command_line(command: list[str], meant: bool) -> None:
-    assert is_serve_run(command) is meant
-
-
-def test_a_process_that_is_no_worker_of_ray_was_started_by_none() -> None:
-    assert serve_run_above() is None
