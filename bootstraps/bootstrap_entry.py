@@ -3,6 +3,9 @@
 Migrates the database, initializes the organism, starts dispatchers and reaper (BOOTSTRAP_MODE says which of the
 two), and ends with a canary task that goes through the queue. Exit status 0 only then, 1 when something does not
 come up in time, 2 on a bad setting. Running it again changes nothing.
+
+It never starts a Ray, and waits for one that is starting. The organism is reached over HTTP while there is none;
+dispatchers need it.
 """
 
 import asyncio
@@ -13,7 +16,7 @@ import time
 from bootstraps.bootstrap_dispatchers import bootstrap_dispatchers
 from bootstraps.bootstrap_organism import bootstrap_organism
 from bootstraps.bootstrap_warmth import bootstrap_warmth
-from seedcore.errors import SeedCoreError, SettingsError, UnavailableError
+from seedcore.errors import RayConnectionError, SeedCoreError, SettingsError, UnavailableError
 from seedcore.settings import Settings, get_settings
 from seedcore.stores.migrate import migrate
 from seedcore.stores.postgres import Database
@@ -22,7 +25,7 @@ from seedcore.tasks.feed import EventFeed
 from seedcore.tasks.model import NewTask, Status
 from seedcore.tasks.submit import submit
 from seedcore.utils.logs import configure_logs, get_logger
-from seedcore.utils.ray_utils import ensure_ray_initialized, refuse_embedded_on_many_nodes
+from seedcore.utils.ray_utils import refuse_embedded_on_many_nodes, shutdown_ray, wait_for_ray
 
 
 def main() -> int:
@@ -37,11 +40,14 @@ def main() -> int:
     except SeedCoreError as error:
         sys.stderr.write(f"Bootstrap failed ({error.code}): {error.detail}\n")
         return 1
+    finally:
+        # Left to the interpreter's end, Ray's client loses its channel under its own threads, and says so at length.
+        shutdown_ray()
     return 0
 
 
 async def bootstrap(settings: Settings) -> None:
-    """Do what BOOTSTRAP_MODE says.
+    """Do what BOOTSTRAP_MODE says: first the organism, and only then those who send it work.
 
     Raises:
         SeedCoreError: what did not come up, and why.
@@ -50,22 +56,30 @@ async def bootstrap(settings: Settings) -> None:
     deadline = time.monotonic() + settings.bootstrap_timeout_s
     # First of all: everything else waits for the schema.
     await asyncio.to_thread(migrate, settings)
-    connected = await asyncio.to_thread(ensure_ray_initialized)
-    if connected:
-        await asyncio.to_thread(refuse_embedded_on_many_nodes, settings)
-    if not connected and settings.bootstrap_mode != "organism":
-        raise UnavailableError("There is no Ray: start it with `serve run serve_config/dev.yaml` or set RAY_ADDRESS.")
-    if not connected:
-        log.warning("no Ray here, the organism is reached over HTTP", url=settings.base_url)
-    work = []
     if settings.bootstrap_mode in ("all", "organism"):
-        work.append(bootstrap_organism(settings, deadline))
+        await _connect_or_use_http(settings, deadline)
+        await bootstrap_organism(settings, deadline)
     if settings.bootstrap_mode in ("all", "dispatchers"):
-        work.append(bootstrap_dispatchers(settings, deadline))
-    await asyncio.gather(*work)
+        await _connect(settings, deadline)
+        await bootstrap_dispatchers(settings, deadline)
     if settings.bootstrap_mode == "all":
         seconds, _ = await asyncio.gather(canary(settings, deadline), bootstrap_warmth(settings, deadline))
         log.info("canary completed", seconds=round(seconds, 3))
+
+
+async def _connect_or_use_http(settings: Settings, deadline: float) -> None:
+    """Try Ray for as long as a connection may take; the organism's client goes over HTTP without it."""
+    try:
+        await _connect(settings, min(deadline, time.monotonic() + settings.ray_connect_timeout_s))
+    except RayConnectionError as error:
+        get_logger("bootstraps").warning(
+            "no Ray, the organism is reached over HTTP", url=settings.base_url, reason=error.detail
+        )
+
+
+async def _connect(settings: Settings, deadline: float) -> None:
+    await asyncio.to_thread(wait_for_ray, deadline, settings=settings)
+    await asyncio.to_thread(refuse_embedded_on_many_nodes, settings)
 
 
 async def canary(settings: Settings, deadline: float) -> float:

@@ -16,10 +16,8 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from seedcore.errors import FieldError, SettingsError
 
-LOOPBACK_HOSTS = frozenset({"127.0.0.1", "localhost", "::1"})
 
-
-def _default_data_dir() -> Path:
+def default_data_dir() -> Path:
     """`/var/lib/seedcore` for root (a server user must be able to reach it), `~/.seedcore` for everybody else."""
     if os.geteuid() == 0:
         return Path("/var/lib/seedcore")
@@ -55,7 +53,7 @@ class Settings(BaseSettings):
 
     # -- where and who -------------------------------------------------------------------------------------
     data_dir: Path = Field(
-        default_factory=_default_data_dir,
+        default_factory=default_data_dir,
         validation_alias=_env("SEEDCORE_DATA_DIR"),
         description="Folder of the embedded stores, models, logs and the address of the local Ray. "
         "Default: `/var/lib/seedcore` for root, `~/.seedcore` otherwise.",
@@ -179,12 +177,16 @@ class Settings(BaseSettings):
         description="PostgreSQL (with pgvector). Unset: an embedded server in the data directory.",
     )
     redis_url: SecretStr | None = Field(
-        None, validation_alias=_env("REDIS_URL"), description="Redis. Unset: a cache inside each process."
+        None,
+        validation_alias=_env("REDIS_URL"),
+        description="Redis of the working memory. Nothing writes to it yet; State reports how much is in it, and "
+        "leaves that out when this is unset.",
     )
     neo4j_uri: SecretStr | None = Field(
         None,
         validation_alias=_env("NEO4J_URI"),
-        description="Bolt server of the knowledge graph. Unset: an embedded one, started on first use.",
+        description="Bolt server of the knowledge graph, for code of your own that uses `seedcore.graph`; no service "
+        "does yet. Unset: an embedded one, started on first use.",
     )
     neo4j_user: str = Field("neo4j", validation_alias=_env("NEO4J_USER"), description="User of the Bolt server.")
     neo4j_password: SecretStr = Field(
@@ -454,7 +456,8 @@ class Settings(BaseSettings):
     llm_provider: str = Field(
         "none",
         validation_alias=_env("LLM_PROVIDER"),
-        description="Who answers prompts. `none`: plans are found by search alone; `mlservice`: the ML application.",
+        description="Language model to ask. None is asked yet: plans are found by search alone. Cognitive's health and "
+        "its refusal of a goal in free text show this value.",
     )
     route_wait_s: float = Field(
         30.0,

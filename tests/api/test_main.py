@@ -1,5 +1,6 @@
 """`python -m seedcore.api`: the gateway as a process of its own, without any Ray."""
 
+import json
 import os
 import signal
 import socket
@@ -95,9 +96,32 @@ def test_a_host_that_is_not_loopback_needs_keys(start: Start, host: str):
     process = start(SEEDCORE_HTTP_HOST=host, SEEDCORE_API_PORT=str(free_port()))
     _, told = process.communicate(timeout=DEADLINE_S)
     assert process.returncode == 2
-    assert f"SEEDCORE_HTTP_HOST={host}" in told
+    assert f"SEEDCORE_HTTP_HOST='{host}'" in told
     assert "SEEDCORE_API_KEYS" in told
     assert "Traceback" not in told
+
+
+def test_every_loopback_address_is_one_without_keys(start: Start):
+    port = free_port()
+    process = start(SEEDCORE_HTTP_HOST="127.0.0.2", SEEDCORE_API_PORT=str(port))
+    wait_until_healthy(process, f"http://127.0.0.2:{port}")
+
+
+def test_its_log_says_where_it_serves_which_requests_failed_and_that_it_stopped(start: Start):
+    port = free_port()
+    process = start(SEEDCORE_API_PORT=str(port), LOG_FORMAT="json")
+    base = f"http://127.0.0.1:{port}"
+    wait_until_healthy(process, base)
+    assert httpx.get(f"{base}/api/v1/tasks/no-id?token=hunter2").status_code == 422
+    assert httpx.get(f"{base}/api/v1/skills").status_code == 200
+    process.send_signal(signal.SIGINT)
+    _, log = process.communicate(timeout=DEADLINE_S)
+    events = [json.loads(line) for line in log.splitlines() if line.startswith("{")]
+    serving, refused, stopped = [event for event in events if event["logger"] == "seedcore.api"]
+    assert (serving["event"], serving["url"]) == ("serving", base)
+    assert (refused["event"], refused["status"], refused["path"]) == ("request refused", 422, "/api/v1/tasks/no-id")
+    assert stopped["event"] == "stopped"
+    assert "hunter2" not in log
 
 
 def test_with_keys_it_may_listen_everywhere(start: Start):

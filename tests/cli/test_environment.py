@@ -74,6 +74,16 @@ def test_the_token_is_readable_by_its_owner_alone(tmp_path: Path) -> None:
     assert token.read_text() == first
 
 
+def test_a_token_that_ray_left_readable_for_all_is_kept_and_made_private(tmp_path: Path) -> None:
+    token = tmp_path / ".ray" / "auth_token"
+    token.parent.mkdir()
+    token.write_text("made by ray.init()")
+    token.chmod(0o644)
+    environment.ensure_ray_token({"HOME": str(tmp_path)})
+    assert stat.S_IMODE(token.stat().st_mode) == 0o600
+    assert token.read_text() == "made by ray.init()"
+
+
 def test_a_token_of_the_user_s_own_is_kept(tmp_path: Path) -> None:
     environment.ensure_ray_token({"HOME": str(tmp_path), "RAY_AUTH_TOKEN_PATH": "/somewhere"})
     assert not (tmp_path / ".ray").exists()

@@ -71,6 +71,21 @@ def test_in_production_passwords_come_from_a_secret_that_the_chart_does_not_make
     assert "storageClassName: fast" in text
 
 
+def test_the_stores_are_those_that_the_documents_give_a_purpose():
+    images = {store: compose("docker-compose.yml")["services"][store]["image"] for store in STORES}
+    assert set(STORES) == {"postgresql", "mysql", "redis", "neo4j"}
+    assert "pgvector/pgvector:" in images["postgresql"]
+    assert all(f"{store}:" in images[store] for store in ("mysql", "redis", "neo4j"))
+    overlay = (DEPLOY / "kustomize" / "overlays" / "dev" / "kustomization.yaml").read_text()
+    shared = (DEPLOY / "kustomize" / "base" / "seedcore.env").read_text()
+    for variable, scheme in {
+        "SEEDCORE_MYSQL_DSN": "mysql+mysqlconnector",
+        "REDIS_URL": "redis",
+        "NEO4J_URI": "bolt",
+    }.items():
+        assert f"{variable}={scheme}://" in overlay + shared
+
+
 def test_redis_has_a_master_and_three_replicas_that_follow_it():
     chart = rendered("redis")
     sets = {d["metadata"]["name"]: d["spec"] for d in chart if d["kind"] == "StatefulSet"}

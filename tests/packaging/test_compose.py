@@ -51,6 +51,9 @@ def test_services_and_network_have_the_seeds_names(services: dict[str, Any]):
     for name in FILES[:2]:
         assert compose(name)["networks"] == {NAMES["network"]: {"name": NAMES["network"]}}
     assert compose("docker-compose.yml")["name"] == NAMES["project"]
+    # Compose names containers PROJECT-SERVICE-NUMBER, unless a file does.
+    assert f"{NAMES['project']}-ray-worker" == "seedcore-ray-worker"
+    assert not [name for name, service in services.items() if "container_name" in service]
     assert {n for n, s in services.items() if s.get("profiles") == ["obs"]} == {"prometheus", "grafana"}
 
 

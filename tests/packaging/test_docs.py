@@ -2,6 +2,8 @@
 
 import json
 import re
+from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,10 @@ FOLDER = ROOT / "docs" / "operations"
 TABLE = (FOLDER / "README.md").read_text()
 PAGES = sorted(FOLDER.glob("*.md"))
 BASE = DEPLOY / "kustomize" / "base"
+OF_COMMANDS = re.compile(
+    "kubectl|docker|compose|helm|curl|exec|get|describe|logs|port-forward|label|apply|run|scale|svc|pods?|nodes|endpoints|"
+    "configmaps?|python|env|HEAD|import|os.getenv|true"
+)
 
 
 def test_every_test_that_the_table_names_is_there():
@@ -25,6 +31,46 @@ def test_every_test_that_the_table_names_is_there():
         file = ROOT / "tests" / path
         assert file.is_file(), path
         assert not test or re.search(rf"^(async )?def {test}\(", file.read_text(), re.MULTILINE), f"{path}::{test}"
+
+
+def rows() -> Iterator[tuple[str, str, str]]:
+    """What was said, where it lives, and what holds it, of each row that names a test."""
+    lives = held = ""
+    for line in TABLE.splitlines():
+        cells = line.strip("| ").split(" | ")
+        if len(cells) == 3 and (".py" in cells[2] or cells[2].startswith("the same")):
+            # "the same" is that of the row above.
+            lives = lives if cells[1] == "the same" else cells[1]
+            held = cells[2] if ".py" in cells[2] else held
+            yield cells[0], lives, held
+
+
+def names_in(cell: str) -> Iterator[str]:
+    """Names, ports, variables and files of a cell, without the words of commands."""
+    for span in re.findall(r"`([^`]+)`", cell) + re.findall(r"(?<![\w.])(\d{4,5})(?![\w.])", cell):
+        for word in re.split(r"[\s,/=:\"'\[\]{}();|]+", span):
+            name = word.strip(".$*…").removesuffix("-").removesuffix("-head-svc")
+            if len(name) > 2 and not OF_COMMANDS.fullmatch(name) and "<" not in name and not name.startswith("--"):
+                yield name
+
+
+@cache
+def text_of(path: Path) -> str:
+    files = [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
+    return "\n".join(file.read_text(errors="replace") for file in files)
+
+
+@pytest.mark.parametrize(("said", "lives", "held"), rows(), ids=lambda cell: cell[:60])
+def test_what_holds_a_claim_names_what_it_is_about(said: str, lives: str, held: str):
+    """Each name of a claim stands where it lives or in the tests that hold it; of a replaced one, its replacement's."""
+    replaced = re.match(r"\*cannot work\*|`kubectl|\d|it does not|with ", lives)
+    places = [
+        ROOT / place for place in re.findall(r"`((?:docker|deploy|serve_config|bootstraps|examples|src)/[^`]+)`", lives)
+    ]
+    tests = [ROOT / "tests" / test for test in re.findall(r"`([\w/]+\.py)", held)]
+    shared = [ROOT / "tests" / "packaging" / "files.py", DEPLOY / "names.yaml"]
+    text = "\n".join(text_of(path) for path in [*places, *tests, *shared] if path.exists())
+    assert [name for name in names_in("" if replaced else said) if name not in text] == []
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -1,43 +1,68 @@
 """The gateway on its own: `python -m seedcore.api`. It needs PostgreSQL, and works while Ray is down."""
 
+import socket
 import sys
 
+import uvicorn
+
+from seedcore.api.access import FailureLog
+from seedcore.api.app import build_app
 from seedcore.errors import SettingsError
-from seedcore.settings import LOOPBACK_HOSTS, get_settings
+from seedcore.settings import Settings, get_settings
 from seedcore.utils import collector
-from seedcore.utils.logs import configure_logs
+from seedcore.utils.exposure import check_exposure
+from seedcore.utils.logs import configure_logs, get_logger
 
 GRACE_S = 5
 
 
+class ApiServer(uvicorn.Server):
+    """Uvicorn, which says in SeedCore's log that it serves and where."""
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen, and say so."""
+        await super().startup(sockets)
+        if self.started:
+            host = f"[{self.config.host}]" if ":" in self.config.host else self.config.host
+            get_logger("seedcore.api").info("serving", url=f"http://{host}:{self.config.port}", health="/health")
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Let go of connections, and say so."""
+        await super().shutdown(sockets)
+        get_logger("seedcore.api").info("stopped")
+
+
 def main() -> int:
-    """Serve until stopped; exit status 2 on a bad setting."""
-    import uvicorn
-
-    from seedcore.api.app import build_app
-
+    """Serve until stopped; exit status 2 on a bad setting, 1 when the port is taken."""
     try:
         settings = get_settings()
-        if settings.http_host not in LOOPBACK_HOSTS and not settings.api_key_list:
-            raise SettingsError(
-                f"SEEDCORE_HTTP_HOST={settings.http_host} is not loopback: set SEEDCORE_API_KEYS as well."
-            )
+        check_exposure(settings)
         configure_logs(settings)
-        app = build_app(settings)
-        collector.settle()
+        server = make_server(settings)
     except SettingsError as error:
         sys.stderr.write(f"{error.detail}\n")
         return 2
-    uvicorn.run(
-        app,
+    collector.settle()
+    server.run()
+    return 0 if server.started else 1
+
+
+def make_server(settings: Settings) -> ApiServer:
+    """The server of the gateway's application.
+
+    Raises:
+        SettingsError: skills that a setting names cannot be loaded.
+    """
+    config = uvicorn.Config(
+        FailureLog(build_app(settings)),
         host=settings.http_host,
         port=settings.api_port,
         log_level="warning",
         access_log=False,
-        # An open event stream would keep it for ever.
+        # An open event stream would keep it from ending.
         timeout_graceful_shutdown=GRACE_S,
     )
-    return 0
+    return ApiServer(config)
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from seedcore.cli.ports import free_block
 from seedcore.cli.ray_start import bounds
 from seedcore.errors import SettingsError
 from seedcore.settings import Settings
+from seedcore.utils.exposure import make_private, ray_token_path
 
 SOCKET_PATH_LIMIT = 107
 LONGEST_SOCKET = len("/ray/session_2026-01-01_00-00-00_000000_1234567/sockets/plasma_store")
@@ -66,8 +67,9 @@ def ensure_ray_token(environment: Mapping[str, str]) -> None:
     """
     if environment.get("RAY_AUTH_TOKEN") or environment.get("RAY_AUTH_TOKEN_PATH"):
         return
-    path = Path(environment.get("HOME") or Path.home()) / ".ray" / "auth_token"
+    path = ray_token_path(Path(environment.get("HOME") or Path.home()))
     if path.exists():
+        make_private(path)
         return
     try:
         path.parent.mkdir(mode=0o700, exist_ok=True)

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import TypeVar
 
 from seedcore.cli import environment, preflight, readiness
-from seedcore.cli.lock import DataDirLock
 from seedcore.cli.make import ParentMake
 from seedcore.cli.processes import Child, adopt_orphans, reap_orphans
 from seedcore.cli.screen import Progress, announce, complain, say
@@ -23,8 +22,10 @@ from seedcore.cli.stop import stop_children, stop_everything
 from seedcore.cli.watch import RayWatch, last_words, ray_of
 from seedcore.errors import SeedCoreError
 from seedcore.settings import Settings
+from seedcore.stores.data_dir_lock import DataDirLock
 from seedcore.stores.embedded import embedded_postgres
 from seedcore.stores.embedded.files import ServerFiles, keep_bounded
+from seedcore.utils.exposure import check_exposure
 from seedcore.utils.logs import mask
 from seedcore.utils.ray_record import forget_ray_address, record_ray_address
 
@@ -101,7 +102,7 @@ class Launcher:
 
     def _check(self) -> None:
         """Everything that can be known to be wrong, before anything is started."""
-        preflight.check_exposure(self._settings)
+        check_exposure(self._settings)
         self._lock.check_free()
         ServerFiles(self._settings.data_dir, "postgres").make()
         self._port = self._claim_port(LEFTOVERS_S if self._lock.take() else 0)

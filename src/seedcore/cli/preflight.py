@@ -1,42 +1,17 @@
-"""What must hold before anything is started: each check names the setting that is wrong, and the mend."""
+"""What must hold before anything is started: each check names the setting that is wrong, and the fix."""
 
 import asyncio
 import errno
-import ipaddress
 import re
 import socket
 
 from seedcore.errors import SettingsError
-from seedcore.settings import LOOPBACK_HOSTS, Settings
+from seedcore.settings import Settings
 
 DATABASE_TIMEOUT_S = 5.0
 _CLEAR_DSN = re.compile(
     r"(?P<scheme>\w+://)(?:(?P<user>[^:@/?#]+)(?P<password>:[^:@/?#]*)?(?=@))?(?P<place>@?[^@?#]*)(?:\?[^@]*)?$"
 )
-
-
-def check_exposure(settings: Settings) -> None:
-    """Without API keys, HTTP stays on this machine.
-
-    Raises:
-        SettingsError: the host is not loopback and there are no keys.
-    """
-    if settings.api_key_list or is_loopback(settings.http_host):
-        return
-    raise SettingsError(
-        f"SEEDCORE_HTTP_HOST='{settings.http_host}' is not allowed without SEEDCORE_API_KEYS: anyone who reaches this "
-        "machine could run skills. Set SEEDCORE_API_KEYS, or a loopback address (127.0.0.1, ::1, localhost)."
-    )
-
-
-def is_loopback(host: str) -> bool:
-    """True when only this machine can reach `host`."""
-    if host in LOOPBACK_HOSTS:
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def claim_port(host: str, port: int) -> socket.socket:
@@ -53,7 +28,7 @@ def claim_port(host: str, port: int) -> socket.socket:
         # For the moment of binding: a connection that is still closing does not keep the port, a listener does.
         claim.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         claim.bind(address)
-        # From now on: nobody gets it but one who, as Serve does, says that the port is shared.
+        # From now on only a process gets it that, as Serve does, says that the port is shared.
         claim.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
         claim.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     except OSError:
@@ -63,7 +38,7 @@ def claim_port(host: str, port: int) -> socket.socket:
 
 
 def explain_port(settings: Settings, problem: OSError) -> SettingsError:
-    """Why HTTP cannot listen where the settings say, and the mend."""
+    """Why HTTP cannot listen where the settings say, and the fix."""
     port = f"SEEDCORE_HTTP_PORT={settings.http_port}"
     if problem.errno == errno.EADDRINUSE:
         return SettingsError(f"{port} is in use on {settings.http_host}: stop what listens there, or set another port.")

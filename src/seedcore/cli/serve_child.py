@@ -7,22 +7,19 @@ dispatchers that hand back what they hold before Serve goes, and an end when the
 import contextlib
 import functools
 import os
-import re
 import select
 import threading
 import time
 from collections.abc import Callable
-from typing import Any
 
 from seedcore.cli.processes import kill_all
 from seedcore.cli.ray_start import agent_ports, name_agent_ports
 from seedcore.cli.stop import ours
 from seedcore.settings import Settings, get_settings
 from seedcore.utils.logs import configure_logs, get_logger
+from seedcore.utils.serve_run import hand_back
 
 FORCE_AFTER_S = 10.0
-HAND_BACK_S = 2.0
-_DISPATCHER = re.compile(r"seedcore-(\w+-)?dispatcher-\d+")
 
 
 def main() -> None:
@@ -39,18 +36,6 @@ def main() -> None:
     name_agent_ports(ray, agent_ports(settings))
     serve.shutdown = _first(functools.partial(hand_back, settings), serve.shutdown)
     cli()
-
-
-def hand_back(settings: Settings) -> None:
-    """Let every dispatcher finish what ends soon and give the rest back, so that no task waits for its lease to end."""
-    import ray
-    from ray.util import list_named_actors
-
-    named = list_named_actors(all_namespaces=True)
-    names = [a["name"] for a in named if a["namespace"] == settings.namespace and _DISPATCHER.fullmatch(a["name"])]
-    stops: list[Any] = [ray.get_actor(name, namespace=settings.namespace).stop.remote(HAND_BACK_S) for name in names]
-    done, late = ray.wait(stops, num_returns=len(stops), timeout=2 * HAND_BACK_S) if stops else ([], [])
-    get_logger("seedcore.cli").info("dispatchers stopped", stopped=len(done), late=len(late))
 
 
 def _first(step: Callable[[], None], then: Callable[[], None]) -> Callable[[], None]:

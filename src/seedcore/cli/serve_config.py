@@ -40,7 +40,8 @@ def filled_config(settings: Settings, *, version: str = seedcore.__version__) ->
     config["http_options"] |= {"host": settings.http_host, "port": settings.http_port}
     config["logging_config"]["log_level"] = settings.log_level
     for application in config["applications"]:
-        application["args"]["version"] = version
+        # Nothing else of the file's arguments: what is checked there by hand, the launcher has checked.
+        application["args"] = {"version": version}
     return config
 
 

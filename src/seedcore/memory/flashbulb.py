@@ -44,7 +44,7 @@ class Incident:
     """Something that is worth remembering for good.
 
     Attributes:
-        kind: what sort of incident, such as `dispatch.lease_lost`.
+        kind: what sort of incident, such as `dispatch.lease_expired`.
         salience: from 0 (nothing) to 1 (nothing matters more).
         payload: a JSON object.
         created_at: when it happened, with a time zone; kept and returned as UTC.

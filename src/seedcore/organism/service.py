@@ -9,9 +9,11 @@ from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 from uuid import UUID, uuid4
 
+import psutil
 from fastapi import Body, FastAPI, Header, Response
 from ray import serve
 from ray.exceptions import RayError
+from ray.serve.exceptions import RayServeException
 
 from seedcore import __version__
 from seedcore.errors import (
@@ -48,6 +50,7 @@ from seedcore.organism.table import Skills, agents_of
 from seedcore.skills.calls import Call, Completion
 from seedcore.skills.registry import SkillRegistry
 from seedcore.stores.postgres import DATABASE_ERRORS, Database
+from seedcore.utils import serve_run
 from seedcore.utils.ray_record import record_ray_address
 from seedcore.utils.serving import Operation, ServiceBase
 
@@ -89,7 +92,8 @@ class OrganismService(ServiceBase):
         await asyncio.to_thread(self._tell_where)
 
     async def stop(self) -> None:
-        """Let another replica lead; the hosts live on."""
+        """Let another replica lead; the hosts live on, unless the whole Ray ends with `serve run`."""
+        await asyncio.to_thread(self._hand_back_before_the_end)
         self._loop.cancel()
         await asyncio.gather(self._loop, return_exceptions=True)
         with contextlib.suppress(*DATABASE_ERRORS):
@@ -362,6 +366,14 @@ class OrganismService(ServiceBase):
         if record is None:
             raise NotFoundError(f"There is no evolution {evolution}; GET /organism/evolve lists them.")
         return views.evolution(record)
+
+    def _hand_back_before_the_end(self) -> None:
+        """Ctrl-C of a `serve run` by hand: the dispatchers are killed with their Ray, and must give back first."""
+        try:
+            if serve_run.ends_now():
+                serve_run.hand_back(self.settings)
+        except (RayError, RayServeException, OSError, psutil.Error) as error:
+            self.log.warning("leases end by themselves", reason=f"{type(error).__name__}: {error}")
 
     def _tell_where(self) -> None:
         """Leave this Ray's address in the data directory, so that what is started by hand later finds it."""

@@ -8,13 +8,14 @@ import os
 import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
 import psutil
 
 from seedcore.errors import FieldError, RayConnectionError, SettingsError
-from seedcore.settings import Settings
+from seedcore.settings import Settings, default_data_dir
 
 Role = Literal["head", "worker", "client"]
 Source = Literal["argument", "RAY_ADDRESS", "RAY_HOST and RAY_PORT", "recorded address", "only local Ray", "none"]
@@ -203,3 +204,12 @@ def find_local_rays() -> list[LocalRay]:
         except (psutil.NoSuchProcess, psutil.AccessDenied):
             continue
     return found
+
+
+def uses_data_dir(ray: LocalRay, data_dir: Path) -> bool:
+    """Whether SeedCore's processes in that Ray use this data directory: they have its raylet's environment."""
+    try:
+        theirs = psutil.Process(ray.pid).environ().get("SEEDCORE_DATA_DIR")
+    except (psutil.NoSuchProcess, psutil.AccessDenied):
+        return False
+    return (Path(theirs).expanduser().absolute() if theirs else default_data_dir()) == data_dir

@@ -1,6 +1,7 @@
 """The address of the Ray that a SeedCore started, kept in its data directory for the processes that follow."""
 
 import contextlib
+import functools
 import json
 import os
 import socket
@@ -62,8 +63,14 @@ def recorded_ray_address(settings: Settings) -> str | None:
         address, stale = "", f"unreadable: {error}"
     if stale is None:
         return address
-    get_logger(__name__).warning("the recorded Ray address is ignored", path=str(path), address=address, reason=stale)
+    _warn_once(str(path), address, stale)
     return None
+
+
+@functools.cache
+def _warn_once(path: str, address: str, reason: str) -> None:
+    """A process that waits for its Ray looks often; one line is enough."""
+    get_logger(__name__).warning("the recorded Ray address is ignored", path=path, address=address, reason=reason)
 
 
 def forget_ray_address(settings: Settings) -> None:

@@ -10,6 +10,7 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -36,6 +37,7 @@ __all__ = [
     "recorded_ray_address",
     "resolve_address",
     "shutdown_ray",
+    "wait_for_ray",
 ]
 
 _PROBE_S = 3.0
@@ -82,14 +84,24 @@ def get_ray_namespace(settings: Settings | None = None) -> str:
     return (settings or get_settings()).namespace
 
 
-def choose_ray(ray_address: str | None = None, *, settings: Settings | None = None) -> Resolution:
+def choose_ray(
+    ray_address: str | None = None,
+    *,
+    settings: Settings | None = None,
+    live: Sequence[addresses.LocalRay] | None = None,
+) -> Resolution:
     """Which Ray `ensure_ray_initialized` would connect to from here, and why; connects to nothing.
+
+    Args:
+        ray_address: as `ensure_ray_initialized`.
+        settings: None: those of this process.
+        live: the Rays of this host to choose from; None: all.
 
     Raises:
         RayConnectionError: the choice is malformed, not allowed in this role, or not unique.
     """
     settings = settings or get_settings()
-    live = addresses.find_local_rays()
+    live = addresses.find_local_rays() if live is None else live
     role = detect_role(settings, live)
     named = ray_address or settings.ray_address or "auto"
     recorded = recorded_ray_address(settings) if named.strip() == "auto" else None
@@ -97,7 +109,11 @@ def choose_ray(ray_address: str | None = None, *, settings: Settings | None = No
 
 
 def ensure_ray_initialized(
-    ray_address: str | None = None, ray_namespace: str | None = None, *, settings: Settings | None = None
+    ray_address: str | None = None,
+    ray_namespace: str | None = None,
+    *,
+    settings: Settings | None = None,
+    timeout_s: float | None = None,
 ) -> bool:
     """Connect this process to Ray, unless it is connected; never start a Ray, nor let Ray start one by itself.
 
@@ -106,13 +122,14 @@ def ensure_ray_initialized(
             RAY_PORT), then the address recorded in the data directory, then the only live Ray on this host.
         ray_namespace: namespace of a new connection; None: `get_ray_namespace()`. An existing one keeps its own.
         settings: None: those of this process.
+        timeout_s: longest wait for a Ray that does not answer yet; None: SEEDCORE_RAY_CONNECT_TIMEOUT_S.
 
     Returns:
         True when connected, now or already; False only when no address was given and no Ray runs on this host.
 
     Raises:
-        RayConnectionError: the Ray that was named does not answer within SEEDCORE_RAY_CONNECT_TIMEOUT_S or
-            refuses, several run on this host and none was named, or this process is connected to another one.
+        RayConnectionError: the Ray that was named does not answer in time or refuses, several run on this host and
+            none was named, or this process is connected to another one.
     """
     settings = settings or get_settings()
     with _lock:
@@ -126,10 +143,47 @@ def ensure_ray_initialized(
             get_logger(__name__).info("not connected to Ray", reason=chosen.reason)
             return False
         endpoint = addresses.parse_address(chosen.address)
-        _wait_until_usable(endpoint, chosen, settings.ray_connect_timeout_s)
+        _wait_until_usable(endpoint, chosen, settings.ray_connect_timeout_s if timeout_s is None else timeout_s)
         _connect(endpoint, ray_namespace or get_ray_namespace(settings))
         get_logger(__name__).info("connected to Ray", address=chosen.address, source=chosen.source)
         return True
+
+
+def wait_for_ray(deadline: float, *, settings: Settings | None = None) -> None:
+    """Connect as `ensure_ray_initialized` does, also to a Ray that is only starting; `deadline` as `time.monotonic()`.
+
+    Where nothing names an address, it waits for the Ray of this data directory, and leaves those of others alone.
+
+    Raises:
+        RayConnectionError: no Ray in time, or one that it would be in vain to wait for.
+    """
+    settings = settings or get_settings()
+    while current_connection() is None:
+        chosen = _choose_own(settings, waiting=time.monotonic() < deadline)
+        if chosen is not None:
+            ensure_ray_initialized(
+                chosen.address, settings=settings, timeout_s=max(_PAUSE_S, deadline - time.monotonic())
+            )
+            return
+        time.sleep(_PAUSE_S)
+
+
+def _choose_own(settings: Settings, *, waiting: bool) -> Resolution | None:
+    """The Ray to connect to; None while it is worth waiting for one."""
+    named = (settings.ray_address or "auto").strip()
+    live = [ray for ray in addresses.find_local_rays() if addresses.uses_data_dir(ray, settings.data_dir)]
+    try:
+        chosen = choose_ray(settings=settings, live=live)
+    except RayConnectionError:
+        # `auto` finds none yet, or several of which the record will name one.
+        if waiting and named == "auto":
+            return None
+        raise
+    if chosen.address is not None:
+        return chosen
+    if waiting:
+        return None
+    raise RayConnectionError(f"No Ray came up in time: {chosen.reason}")
 
 
 def is_ray_available(*, settings: Settings | None = None) -> bool:
