@@ -113,3 +113,11 @@ async def test_a_result_that_does_not_fit_ends_the_task_at_once(desk: Desk, kind
         ending = done[name]
         assert (ending.ok, ending.error_code, ending.retryable) == (False, "skill_failed", False), (name, ending)
         assert reason in (ending.error_message or ""), name
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_double_that_postgresql_wrote_as_a_long_integer_comes_back_as_it_went(desk: Desk, kind: str):
+    """PostgreSQL gives the 1e21 that a client sent as a one with 21 zeros, which no result may hold."""
+    done = (await run(desk, [call(f"{kind}.give", 10**21)]))["t-1"]
+    assert done.error_message is None
+    assert json.loads(done.result or "") == {"value": 1e21}

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seedcore.utils.jsontext import MAX_DEPTH, MAX_SHOWN_DEPTH, depth, unfit, unreadable
+from seedcore.utils.jsontext import MAX_DEPTH, MAX_SHOWN_DEPTH, depth, unfit, unreadable, with_doubles
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(),
@@ -84,3 +84,16 @@ def test_what_they_cannot_read_is_not(text: str):
 
 def test_long_fractions_and_digits_in_text_are_readable():
     assert unreadable(f'{{"a": 0.{"7" * 400}, "b{"8" * 400}": "\\"{"9" * 400}"}}') is None
+
+
+@pytest.mark.parametrize("number", [1e21, -1e21, 1.5e300, float(2**70)])
+def test_a_double_that_postgresql_wrote_out_is_a_double_again(number: float):
+    text = json.dumps({"a": [int(number), "1" * 30], "b": 2**63})
+    read = json.loads(with_doubles(text))
+    assert read == {"a": [number, "1" * 30], "b": 2**63}
+    assert isinstance(read["a"][0], float)
+
+
+@pytest.mark.parametrize("text", ["1" + "0" * 400, "0." + "7" * 400, f'"{"9" * 400}"', str(2**64 - 1), "1" * 25 + ".5"])
+def test_what_is_no_long_integer_or_no_double_stays_as_it_is(text: str):
+    assert with_doubles(f"[{text}]") == f"[{text}]"

@@ -10,6 +10,7 @@ from seedcore.skills.calls import HANDED_BACK
 from seedcore.skills.context import SkillContext
 from seedcore.skills.results import encode
 from seedcore.skills.sdk import SkillSpec
+from seedcore.utils.jsontext import with_doubles
 from seedcore.utils.logs import mask
 
 MAX_MESSAGE = 2000
@@ -49,7 +50,7 @@ def read_params(spec: SkillSpec, text: str) -> BaseModel:
         UnfitError: names the fields that do not fit.
     """
     try:
-        return spec.params.model_validate_json(text)
+        return spec.params.model_validate_json(with_doubles(text))
     except ValidationError as error:
         wrong = wrong_fields(error.errors(include_url=False, include_input=False))
         raise UnfitError("; ".join(f"{e.field}: {e.message}" for e in wrong[:5])) from None

@@ -18,6 +18,7 @@ _NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 _STRING = re.compile(r'"(?:[^"\\]|\\.)*"')
 _MAYBE_LONG = re.compile(r"\d{19}")
 _LONG_INTEGER = re.compile(r"(?<![\d.eE+-])-?\d{19,}(?![\d.eE])")
+_STRING_OR_LONG_INTEGER = re.compile(f"{_STRING.pattern}|{_LONG_INTEGER.pattern}")
 _BRACKET = re.compile(r"[\[\]{}]")
 
 
@@ -36,6 +37,21 @@ def unfit(text: str) -> str | None:
 def _has_64_bits(number: str) -> bool:
     # 20 characters are the most that such a number takes; Python reads no integers of 5,000 digits.
     return len(number) <= 20 and -(2**63) <= int(number) < 2**64
+
+
+def with_doubles(text: str) -> str:
+    """Valid JSON `text` with integers of more than 64 bits as the doubles that they are closest to.
+
+    PostgreSQL writes 1e21 without exponent, and Python's readers would make an integer of it.
+    """
+    return _STRING_OR_LONG_INTEGER.sub(_as_double, text) if _MAYBE_LONG.search(text) else text
+
+
+def _as_double(found: re.Match[str]) -> str:
+    token = found[0]
+    if token.startswith('"') or _has_64_bits(token) or math.isinf(float(token)):
+        return token
+    return repr(float(token))
 
 
 def unreadable(text: str) -> str | None:
