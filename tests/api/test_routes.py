@@ -140,6 +140,7 @@ async def test_a_goal_needs_no_skill(http: httpx.AsyncClient):
         ({"type": "echo", "params": {"value": 2**70}}, ["params"]),
         ({"type": "goal", "params": {}}, ["params.goal"]),
         ({"type": "goal", "params": {"goal": "x", "inputs": []}}, ["params.inputs"]),
+        ({"type": "goal", "params": {"goal": ["x"] * 2000}}, ["params.goal"]),
         ({"type": "goal", "params": {"goal": "x", "on_failure": "panic"}}, ["params.on_failure"]),
         ({"type": "goal", "params": {"goal": "x", "on_failure": {"none": "skip"}}}, ["params.on_failure.none"]),
         ({"type": "goal", "params": {"goal": "x", "budget": {"steps": 17}}}, ["params.budget.steps"]),

@@ -3,6 +3,7 @@
 import asyncio
 import io
 import json
+import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -104,6 +105,22 @@ async def test_a_forked_copy_of_a_process_gives_no_second_answer(desk: Desk):
 async def test_context_variables_that_cannot_be_compared_disturb_no_neighbour(desk: Desk):
     done = await run(desk, [call("async.odd-variable", task=f"t-{n}") for n in range(20)])
     assert all(c.ok for c in done.values())
+
+
+def test_a_loop_that_is_closed_closes_the_calls_in_it(monkeypatch: pytest.MonkeyPatch):
+    wrong: list[Any] = []
+    monkeypatch.setattr(sys, "unraisablehook", wrong.append)
+    loop, ended = asyncio.new_event_loop(), list[Completion]()
+    executor = make()
+    loop.call_soon(executor.submit, [call("async.wait", task=f"t-{n}") for n in range(3)], ended.append)
+    for _ in range(5):
+        loop.run_until_complete(asyncio.sleep(0))
+    assert executor.running == 3
+    for task in asyncio.all_tasks(loop):
+        task.get_coro().close()
+    loop.close()
+    assert (executor.running, wrong) == (0, [])
+    assert {(c.error_code, c.retryable) for c in ended} == {("skill_failed", True)}
 
 
 @pytest.mark.parametrize("kind", KINDS)
