@@ -1,14 +1,12 @@
 """Whatever a skill raises or returns, of whatever kind it is: one failed attempt, with a code, and nothing else."""
 
 import asyncio
-import io
 import json
 import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
-import structlog
 
 from seedcore.organism.agents import AgentBook
 from seedcore.organism.desk import Desk
@@ -18,7 +16,6 @@ from seedcore.settings import load_settings
 from seedcore.skills import SkillRegistry
 from seedcore.skills.calls import Call, Completion
 from seedcore.skills.registry import specs_of
-from seedcore.utils.logs import configure_logs
 
 from . import odd_skills
 from .odd_exceptions import ODD
@@ -33,10 +30,8 @@ def make() -> SkillExecutor:
 @pytest.fixture(scope="module")
 def desk() -> Iterator[Desk]:
     """As in a host: skills run in a loop of their own, in a thread."""
-    configure_logs(load_settings(), stream=io.StringIO())
     made = Desk(make)
     yield made
-    structlog.reset_defaults()
     made.executor.close()
 
 
