@@ -158,6 +158,7 @@ async def test_a_key_header_that_is_no_text_in_utf8_is_422(http: httpx.AsyncClie
         ({"type": "echo", "params": {"value": 2**70}}, ["params"]),
         ({"type": "goal", "params": {}}, ["params.goal"]),
         ({"type": "goal", "params": {"goal": "x", "inputs": []}}, ["params.inputs"]),
+        ({"type": "goal", "params": {"goal": ["x"] * 2000}}, ["params.goal"]),
         ({"type": "goal", "params": {"goal": "x", "on_failure": "panic"}}, ["params.on_failure"]),
         ({"type": "goal", "params": {"goal": "x", "on_failure": {"none": "skip"}}}, ["params.on_failure.none"]),
         ({"type": "goal", "params": {"goal": "x", "budget": {"steps": 17}}}, ["params.budget.steps"]),

@@ -80,6 +80,12 @@ async def async_give(params: Value, context: SkillContext) -> Value:
     return params
 
 
+@skill("async.wait")
+async def async_wait(params: Value, context: SkillContext) -> Value:
+    await asyncio.sleep(3600)
+    return params
+
+
 @skill("thread.give")
 def thread_give(params: Value, context: SkillContext) -> Value:
     return params

@@ -1,13 +1,12 @@
 """Whatever a skill raises or returns, of whatever kind it is: one failed attempt, with a code, and nothing else."""
 
 import asyncio
-import io
 import json
+import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
-import structlog
 
 from seedcore.organism.agents import AgentBook
 from seedcore.organism.desk import Desk
@@ -17,7 +16,6 @@ from seedcore.settings import load_settings
 from seedcore.skills import SkillRegistry
 from seedcore.skills.calls import Call, Completion
 from seedcore.skills.registry import specs_of
-from seedcore.utils.logs import configure_logs
 
 from . import odd_skills
 from .odd_exceptions import ODD
@@ -32,10 +30,8 @@ def make() -> SkillExecutor:
 @pytest.fixture(scope="module")
 def desk() -> Iterator[Desk]:
     """As in a host: skills run in a loop of their own, in a thread."""
-    configure_logs(load_settings(), stream=io.StringIO())
     made = Desk(make)
     yield made
-    structlog.reset_defaults()
     made.executor.close()
 
 
@@ -104,6 +100,22 @@ async def test_a_forked_copy_of_a_process_gives_no_second_answer(desk: Desk):
 async def test_context_variables_that_cannot_be_compared_disturb_no_neighbour(desk: Desk):
     done = await run(desk, [call("async.odd-variable", task=f"t-{n}") for n in range(20)])
     assert all(c.ok for c in done.values())
+
+
+def test_a_loop_that_is_closed_closes_the_calls_in_it(monkeypatch: pytest.MonkeyPatch):
+    wrong: list[Any] = []
+    monkeypatch.setattr(sys, "unraisablehook", wrong.append)
+    loop, ended = asyncio.new_event_loop(), list[Completion]()
+    executor = make()
+    loop.call_soon(executor.submit, [call("async.wait", task=f"t-{n}") for n in range(3)], ended.append)
+    for _ in range(5):
+        loop.run_until_complete(asyncio.sleep(0))
+    assert executor.running == 3
+    for task in asyncio.all_tasks(loop):
+        task.get_coro().close()
+    loop.close()
+    assert (executor.running, wrong) == (0, [])
+    assert {(c.error_code, c.retryable) for c in ended} == {("skill_failed", True)}
 
 
 @pytest.mark.parametrize("kind", KINDS)

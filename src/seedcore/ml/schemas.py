@@ -35,7 +35,9 @@ class TrainRequest(_Strict):
     rows: list[list[Any]] | None = Field(None, description="One list a row, in the order of `columns`.")
     columns: list[str] | None = Field(None, description="Names of the columns of `rows`, the label's among them.")
     data_source: str | None = Field(
-        None, description="A CSV or Parquet file, relative to `datasets` in the data directory."
+        None,
+        description="A CSV or Parquet file, relative to `datasets` in the data directory. Labels in a CSV are numbers "
+        "when every one is a plain number, else text: `007` is text.",
     )
     label_column: str
     params: dict[str, Any] = Field(default_factory=dict, description="XGBoost parameters; only known ones are allowed.")

@@ -11,7 +11,7 @@ from seedcore.errors import FieldError, InvalidInputError
 class _Field(NamedTuple):
     name: str
     allowed: str
-    count: int
+    values: int
     seconds: int | None
     """Of one step; None: months and weekdays are no spans of time."""
 
@@ -58,14 +58,14 @@ def _check_steps(field: _Field, part: str) -> None:
     """A step beyond the field would leave its first value alone: `*/61` would fire every hour."""
     for term in part.split(","):
         step = term.partition("/")[2]
-        if not (step.isascii() and step.isdigit()) or (len(step) <= 9 and int(step) <= field.count):
+        if not (step.isascii() and step.isdigit()) or (len(step) <= 9 and int(step) <= field.values):
             continue
         meant = (
             f"; for that interval give every_s {int(step) * field.seconds}" if field.seconds and len(step) <= 5 else ""
         )
         raise wrong_time(
             "cron",
-            f"{field.name} {term[:40]!r}: the step is larger than the field, which has {field.count} values{meant}",
+            f"{field.name} {term[:40]!r}: the step is larger than the field, which has {field.values} values{meant}",
         )
 
 
