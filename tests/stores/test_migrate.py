@@ -134,6 +134,14 @@ def test_several_at_once_take_turns(empty_pg_settings):
 
 
 @pytest.mark.integration
+def test_a_rate_too_small_for_any_time_is_raised_to_the_smallest(empty_pg_settings, admin):
+    bring_to(empty_pg_settings, "0010")
+    admin.execute("insert into seedcore.limits (key, rate_per_s) values ('a', 1e-300), ('b', 2), ('c', null)")
+    migrate(empty_pg_settings, "before")
+    rates = admin.execute("select rate_per_s from seedcore.limits order by key").fetchall()
+    assert rates == [(1e-8,), (2.0,), (None,)]
+
+
 def test_after_is_refused_while_a_dispatcher_of_an_older_release_lives(empty_pg_settings, admin, contract):
     migrate(empty_pg_settings)
     open_session(admin, SCHEMA_VERSION, name="of this release")

@@ -124,7 +124,7 @@ async def test_types_have_the_length_that_the_api_gives_them(connection):
 
 
 async def test_the_smallest_rate_lets_others_through(connection, session):
-    """With a rate so small that the next start lies beyond all time, nobody's limits were looked after any more."""
+    """With a rate so small that the next start lies beyond all time, the reaper failed for every key."""
     slow = {"key": "a", "rate_per_s": RATE_PER_S.least}
     made = [await enqueue(connection, limit=limit) for limit in (slow, slow, {"key": "b"})]
     await reap.admit(connection)

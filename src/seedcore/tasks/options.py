@@ -1,7 +1,7 @@
 """What a submit may say, and its bounds: one table for HTTP, the client and `seedcore.enqueue`.
 
 The API's model (`tasks.schemas`), which the client's is made of, takes its bounds from here. Migration 0011 repeats
-them for SQL; `tests/tasks/test_options.py` submits each bound, and what lies beyond it, by all three ways.
+them for SQL; `tests/client/test_ways_in.py` submits each bound, and what lies beyond it, by all three ways.
 """
 
 from collections.abc import Mapping

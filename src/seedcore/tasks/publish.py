@@ -11,7 +11,7 @@ from seedcore.stores.postgres import DATABASE_ERRORS, Database
 from seedcore.utils.background import stay_cancelled
 from seedcore.utils.logs import get_logger
 
-RETRY_S, LONGEST_RETRY_S = 0.25, 10.0
+RETRY_S = 0.5
 
 # In the order of the keys, so that two gateways that start together never wait for each other in a circle.
 _SETTINGS = """
@@ -42,15 +42,16 @@ async def publish(connection: asyncpg.Connection, settings: Settings, skills: Ma
 async def publish_when_ready(database: Database, skills: Mapping[str, SkillSpec]) -> None:
     """`publish` as soon as the database answers and has this version's schema."""
     log = get_logger("seedcore.tasks.publish")
-    pause = RETRY_S
+    said = False
     while True:
         try:
             async with database.connection() as connection:
                 await publish(connection, database.settings, skills)
         except DATABASE_ERRORS as error:
             stay_cancelled(error)
-            log.info("SQL does not know the skills yet", reason=f"{type(error).__name__}: {error}")
-            await asyncio.sleep(pause)
-            pause = min(pause * 2, LONGEST_RETRY_S)
+            if not said:
+                log.info("SQL does not know the skills yet", reason=f"{type(error).__name__}: {error}")
+                said = True
+            await asyncio.sleep(RETRY_S)
         else:
             return

@@ -28,11 +28,9 @@ class TaskIn(BaseModel):
 
     type: Annotated[str, options.TYPE.field] = Field(description="a skill's name, or `goal`")
     params: dict[str, Any] = Field(default_factory=dict)
-    queue: Annotated[str, Field(pattern=QUEUE_NAME)] | None = Field(None, description="`default` when not given")
+    queue: Annotated[str, Field(pattern=QUEUE_NAME)] | None = "default"
     domain: Text | None = None
-    priority: Annotated[int, options.PRIORITY.field, NUMBER] | None = Field(
-        None, description="the higher runs first; 0 when not given"
-    )
+    priority: Annotated[int, options.PRIORITY.field, NUMBER] | None = Field(0, description="the higher runs first")
     max_attempts: Annotated[int, options.MAX_ATTEMPTS.field, NUMBER] | None = None
     timeout_s: Annotated[float, options.TIMEOUT_S.field, NUMBER] | None = None
     run_after: Moment | None = None
