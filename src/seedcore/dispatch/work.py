@@ -96,8 +96,8 @@ class Work:
             self._log.warning("nobody decides, giving back", tasks=len(batch), reason=reason_of(error))
             await self._put_off(batch)
             return
-        for lease, error in answers.refused:
-            self._refused(lease, error)
+        for lease, why in answers.refused:
+            self._refused(lease, why)
         # Those that were decided are begun before anything else runs: see `Ledger.answered`.
         put_off = self._begin(batch, params, answers.decisions)
         if answers.interrupted is not None:
