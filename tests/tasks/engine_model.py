@@ -53,7 +53,7 @@ class ModelTask:
 
     @property
     def follow_up(self) -> bool:
-        return self.parent is not None or self.limit is not None
+        return self.parent is not None or self.limit is not None or self.deadline
 
 
 class Model:

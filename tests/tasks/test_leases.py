@@ -385,5 +385,7 @@ async def test_a_task_that_brings_every_dispatcher_down_before_it_begins_ends_al
 
 async def test_a_heartbeat_says_when_a_dispatcher_was_heard_of(connection, session):
     await connection.execute("update seedcore.sessions set beat_at = now() - interval '1 hour'")
-    await leases.heartbeat(connection, session, 60, holding=0, claimed=False)
-    assert await connection.fetchval("select beat_at > now() - interval '1 minute' from seedcore.sessions")
+    for announced in (False, True):
+        await leases.heartbeat(connection, session, 60, holding=0, claimed=False, announced=announced)
+        lately = "select beat_at > now() - interval '1 minute' from seedcore.sessions"
+        assert await connection.fetchval(lately) is announced

@@ -51,7 +51,7 @@ STATEMENTS: dict[str, tuple[str, list[str]]] = {
         [f"array['{new_id()}']::uuid[]", "'{1}'", "'{1}'", "'{x}'", "'{x}'"],
     ),
     "RELEASE": ("uuid[], bigint[], bool[]", [f"array['{new_id()}']::uuid[]", "'{1}'", "'{f}'"]),
-    "PULSE": ("uuid, float8, int, bool, bool", [f"'{new_id()}'", "15", "1", "true", "true"]),
+    "PULSE": ("uuid, float8, int, bool, bool, bool", [f"'{new_id()}'", "15", "1", "true", "true", "true"]),
     "LEAD": ("uuid, float8", [f"'{new_id()}'", "5"]),
     "DUE": ("int", ["1000"]),
     "CLOSE_LATE": ("uuid[]", [f"array['{new_id()}']::uuid[]"]),

@@ -113,7 +113,7 @@ class Question(BaseModel):
     """What a dispatcher tells with every question.
 
     `question` numbers them; `undecided` are those before whose answers had not come when `outstanding` was counted;
-    `unplanned` counts tasks that run as they are because no plan was to be had, `dropped` items of reports that were
+    `unplanned` counts tasks that run as they are because there was no plan, `dropped` items of reports that were
     refused here.
     """
 

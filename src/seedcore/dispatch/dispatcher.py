@@ -255,9 +255,16 @@ class Dispatcher:
         busy = bool(holding or claimed or self._ledger.pending)
         async with self._announcing, self._database.connection() as connection:
             # First: whoever reads this heartbeat knows that what is not announced has not begun (see REAP_LEASES).
+            announced = not self._ledger.ends_unwritten
             await watch.announce(connection, self._ledger)
             pulse = await leases.heartbeat(
-                connection, self._session, self.settings.lease_s, holding=holding, claimed=claimed, owned=True
+                connection,
+                self._session,
+                self.settings.lease_s,
+                holding=holding,
+                claimed=claimed,
+                owned=True,
+                announced=announced,
             )
         if not pulse.alive or pulse.owned is None:
             raise SessionLostError(self.name)

@@ -187,6 +187,11 @@ class Ledger:
         """Writes that wait for the next flush."""
         return len(self.outcomes) + len(self.retries) + len(self.released) + len(self.moved)
 
+    @property
+    def ends_unwritten(self) -> bool:
+        """Whether attempts ended, or failed, of which the database does not know yet."""
+        return bool(self.outcomes or self.retries or self.writing)
+
     def writes(self, task_id: UUID, token: int) -> bool:
         """Whether a write for this lease waits for a flush, or is on its way."""
         key = (task_id, token)

@@ -74,7 +74,7 @@ class Questions:
 
     async def _part(self, batch: Sequence[Lease], report: Feedback, answers: Answers, error: Exception) -> None:
         """Find what a refused question was refused for."""
-        left = {name: dict(getattr(report, name)) for name in REPORTED}
+        left: dict[str, Any] = {name: dict(getattr(report, name)) for name in REPORTED}
         asked: list[int] = []
 
         def question(**parts: Any) -> Feedback:

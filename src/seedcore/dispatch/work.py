@@ -94,15 +94,15 @@ class Work:
                 self.deciding -= 1
                 self._ledger.changed.set()
         except Exception as error:  # noqa: BLE001 - whatever is wrong there, these leases must not be kept
-            self._log.warning("nobody decides, giving back", tasks=len(batch), reason=reason_of(error))
+            self._log.warning("no decisions, giving back", tasks=len(batch), reason=reason_of(error))
             await self._put_off(batch)
             return
-        for lease, error in answers.refused:
-            self._refused(lease, error)
+        for lease, why in answers.refused:
+            self._refused(lease, why)
         # Those that were decided are begun before anything else runs: see `Ledger.answered`.
         put_off = self._begin(batch, params, answers.decisions)
         if answers.interrupted is not None:
-            self._log.warning("nobody decides any more", reason=reason_of(answers.interrupted))
+            self._log.warning("the Coordinator went away between questions", reason=reason_of(answers.interrupted))
         if put_off:
             await self._put_off(put_off)
 

@@ -49,10 +49,18 @@ class Pulse:
 
 
 async def heartbeat(
-    connection: asyncpg.Connection, session: UUID, lease_s: float, *, holding: int, claimed: bool, owned: bool = False
+    connection: asyncpg.Connection,
+    session: UUID,
+    lease_s: float,
+    *,
+    holding: int,
+    claimed: bool,
+    owned: bool = False,
+    announced: bool = False,
 ) -> Pulse:
-    """Keep the session's leases; `owned` asks for all of them."""
-    rows = await connection.fetch(sql.PULSE, session, lease_s, holding, claimed, owned)
+    """Keep the session's leases; `owned` asks for all of them. `announced`: what has begun and whose end is not written
+    has its `started` event, so that a lease without one has not begun (see `sql.REAP_LEASES`)."""
+    rows = await connection.fetch(sql.PULSE, session, lease_s, holding, claimed, owned, announced)
     if not rows or rows[0]["token"] is not None:
         return Pulse(alive=False)
     found = {(row["id"], row["token"]): row["settled"] for row in rows[1:]}

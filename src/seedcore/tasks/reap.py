@@ -22,7 +22,7 @@ MOST_PAGES = 200
 @dataclass(slots=True)
 class Reaped:
     """What one round did: sessions ended, tasks returned, those of them that had not begun and used no attempt, tasks
-    that failed for good, by deadline, made runnable, and those that nobody approved or refused in time."""
+    that failed for good, by deadline, made runnable, and those that were neither approved nor refused in time."""
 
     sessions: int = 0
     returned: int = 0

@@ -12,7 +12,7 @@ async def split_refused(
     is_refusal: Callable[[Exception], bool],
     refused: Callable[[Item, Exception], object],
 ) -> None:
-    """Do `act` for all items at once, and for ever smaller parts where that is refused.
+    """Do `act` for all items at once, and for smaller and smaller parts where that is refused.
 
     An item that is refused when it stands alone is handed to `refused`. One of n costs about 2 log2(n) calls.
 
@@ -20,7 +20,7 @@ async def split_refused(
         items: what to act on; nothing is done when there are none.
         act: acts on a part, all or nothing.
         is_refusal: whether an error is about what the items hold; any other is raised at once.
-        refused: takes each item that nobody accepts, and why.
+        refused: takes each item that is refused on its own, and why.
     """
     if not items:
         return

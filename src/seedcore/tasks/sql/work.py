@@ -376,7 +376,8 @@ on conflict (id) do update set expires_at = excluded.expires_at
 # that its claim must have been answered. `reaped` is false when nobody has done the reaper's work for a while.
 PULSE = """
 with beat as (
-  update seedcore.sessions set expires_at = now() + make_interval(secs => $2), beat_at = now(), holding = $3,
+  update seedcore.sessions set expires_at = now() + make_interval(secs => $2), holding = $3,
+         beat_at = case when $6 then now() else beat_at end,
          last_claim = case when $4 then now() else last_claim end
   where id = $1 returning id)
 select id, null::bigint as token, exists (
