@@ -62,6 +62,17 @@ async def test_health_is_200_when_the_database_is_there(http: httpx.AsyncClient,
     assert body["version"]
 
 
+async def test_once_it_is_healthy_sql_knows_the_skills_as_http_does(http: httpx.AsyncClient, pg_settings: Settings):
+    assert (await http.get("/health")).json()["skills_published"] is True
+    listed = {skill["name"] for skill in (await http.get("/api/v1/skills")).json()["items"]}
+    connection = await asyncpg.connect(pg_settings.pg_dsn.get_secret_value())
+    try:
+        known = {row["name"] for row in await connection.fetch("select name from seedcore.skills")}
+    finally:
+        await connection.close()
+    assert known == listed
+
+
 @pytest.mark.parametrize("path", HEALTH)
 async def test_health_is_503_schema_behind_until_somebody_migrates(unmigrated: httpx.AsyncClient, path: str):
     answer = await unmigrated.get(path)

@@ -10,7 +10,7 @@ from seedcore.skills.registry import SkillRegistry
 from seedcore.stores.postgres import Database
 from seedcore.tasks import leases, queries
 from seedcore.tasks.model import NewTask, Step, new_id
-from seedcore.tasks.publish import publish, publish_when_ready
+from seedcore.tasks.publish import Publisher, publish
 from seedcore.tasks.submit import submit
 
 pytestmark = pytest.mark.integration
@@ -65,7 +65,7 @@ async def test_it_waits_until_the_schema_is_there(empty_pg_settings, skills):
 
     database = Database(empty_pg_settings)
     try:
-        publishing = asyncio.create_task(publish_when_ready(database, skills))
+        publishing = asyncio.create_task(Publisher(database, skills).run())
         await asyncio.to_thread(migrate, empty_pg_settings)
         async with asyncio.timeout(30):
             await publishing

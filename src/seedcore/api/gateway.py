@@ -11,7 +11,7 @@ from seedcore.skills.registry import SkillRegistry
 from seedcore.stores.postgres import Database
 from seedcore.tasks.feed import EventFeed
 from seedcore.tasks.intake import Submission
-from seedcore.tasks.publish import publish_when_ready
+from seedcore.tasks.publish import Publisher
 
 
 class Gateway:
@@ -23,7 +23,7 @@ class Gateway:
         self.approvers = settings.approvers
         self.feed = EventFeed(self.database)
         self.submission = Submission(settings, skills)
-        self._skills = skills
+        self._publisher = Publisher(self.database, skills)
         self._publishing: asyncio.Task[None] | None = None
         self.skill_list = [
             {
@@ -40,12 +40,17 @@ class Gateway:
 
     def start(self) -> None:
         """Let SQL know the skills, as soon as the database has this version's schema."""
-        self._publishing = asyncio.create_task(publish_when_ready(self.database, self._skills), name="publish-skills")
+        self._publishing = asyncio.create_task(self._publisher.run(), name="publish-skills")
 
     async def health(self) -> Mapping[str, Any]:
-        """Ready when PostgreSQL answers with this version's schema."""
+        """Ready when PostgreSQL answers with this version's schema, and lets SQL submit as HTTP does.
+
+        One that cannot write is degraded, not away: what is stored can be read.
+        """
         postgres = await self.database.ready()
-        return {"ready": postgres["ready"], "postgres": postgres}
+        published = postgres["ready"] and await self._publisher.attempt()
+        ready = postgres["ready"] and (published or bool(postgres.get("degraded")))
+        return {"ready": ready, "postgres": postgres, "skills_published": published}
 
     async def aclose(self) -> None:
         """Close connections."""

@@ -39,19 +39,30 @@ async def publish(connection: asyncpg.Connection, settings: Settings, skills: Ma
         )
 
 
-async def publish_when_ready(database: Database, skills: Mapping[str, SkillSpec]) -> None:
-    """`publish` as soon as the database answers and has this version's schema."""
-    log = get_logger("seedcore.tasks.publish")
-    said = False
-    while True:
-        try:
-            async with database.connection() as connection:
-                await publish(connection, database.settings, skills)
-        except DATABASE_ERRORS as error:
-            stay_cancelled(error)
-            if not said:
-                log.info("SQL does not know the skills yet", reason=f"{type(error).__name__}: {error}")
-                said = True
+class Publisher:
+    """Publishes once, as soon as the database answers and has this version's schema."""
+
+    def __init__(self, database: Database, skills: Mapping[str, SkillSpec]) -> None:
+        self._database, self._skills = database, skills
+        self._lock = asyncio.Lock()
+        self._published = False
+        self._log = get_logger("seedcore.tasks.publish")
+
+    async def attempt(self) -> bool:
+        """Publish, unless that was done; False while the database is away, behind, or cannot keep it."""
+        async with self._lock:
+            if not self._published:
+                try:
+                    async with self._database.connection() as connection:
+                        await publish(connection, self._database.settings, self._skills)
+                except DATABASE_ERRORS as error:
+                    stay_cancelled(error)
+                    self._log.info("SQL does not know the skills yet", reason=f"{type(error).__name__}: {error}")
+                    return False
+                self._published = True
+            return True
+
+    async def run(self) -> None:
+        """Try until it is done."""
+        while not await self.attempt():
             await asyncio.sleep(RETRY_S)
-        else:
-            return
