@@ -16,7 +16,7 @@ async def failing(app: FastAPI, state: str | None) -> None:
         if state is not None:
             await connection.execute(
                 f"""create or replace function fail() returns trigger language plpgsql as $$
-                begin raise exception 'told' using errcode = '{state}'; end $$"""
+                begin raise exception 'as in life' using errcode = '{state}'; end $$"""
             )
             await connection.execute("create trigger fail before insert on seedcore.tasks execute function fail()")
 

@@ -43,7 +43,9 @@ def test_two_instances_with_haproxy_share_no_path_and_no_port(tmp_path: Path) ->
             settings = load_settings(data_dir=tmp_path / name, http_mode="haproxy")
             child = environment.serve_environment(settings, {}, tmp_path / f"root-{name}")
             assert child["RAY_SERVE_ENABLE_HA_PROXY"] == child["RAY_SERVE_THROUGHPUT_OPTIMIZED"] == "1"
-            places.append({v for k, v in child.items() if k.endswith(("_PORT", "_PATH", "_LOC", "_BASE", "_FILE"))})
+            places.append(
+                {v for k, v in child.items() if k.endswith(("_PORT", "_SOCKET_PATH", "_LOC", "_BASE", "_FILE"))}
+            )
             first = int(child["RAY_SERVE_DIRECT_INGRESS_MIN_HTTP_PORT"])
             listening.enter_context(socket.create_server(("127.0.0.1", first)))
     assert not places[0] & places[1]

@@ -86,7 +86,7 @@ def test_a_path_without_an_application_is_503_with_a_problem_document(port: int)
 
 
 @pytest.mark.parametrize("path", ["/-/routes", "/-/ROUTES", "/-/routes?x=1"])
-def test_routes_are_told_to_nobody(port: int, path: str):
+def test_routes_are_not_served(port: int, path: str):
     document(httpx.get(f"http://127.0.0.1:{port}{path}"), 404, "not_found")
 
 

@@ -100,7 +100,7 @@ async def test_a_statement_that_fails_costs_no_connection_and_a_session_that_end
         assert await connection.fetchval("select pg_backend_pid()") != first
 
 
-async def test_statement_and_lock_timeouts_are_told_apart(database: Database):
+async def test_statement_and_lock_timeouts_have_codes_of_their_own(database: Database):
     error = await refusal(database, "set statement_timeout = '20ms'", "select pg_sleep(5)")
     assert error.code == "database_timeout"
     async with database.transaction() as holder:
@@ -122,7 +122,7 @@ async def test_a_serialization_failure_is_a_conflict_to_try_again(database: Data
         await read_and_write_around_another()
 
 
-async def test_a_read_only_database_is_told_and_health_is_degraded(database: Database, pg_settings: Settings):
+async def test_a_read_only_database_has_its_code_and_health_is_degraded(database: Database, pg_settings: Settings):
     async with database.connection() as connection:
         name = await connection.fetchval("select current_database()")
         await connection.execute(f"alter database {name} set default_transaction_read_only = on")
@@ -134,7 +134,7 @@ async def test_a_read_only_database_is_told_and_health_is_degraded(database: Dat
     await late.aclose()
 
 
-async def test_too_many_connections_are_told_as_such(database: Database, pg_settings: Settings):
+async def test_too_many_connections_have_their_code(database: Database, pg_settings: Settings):
     async with database.connection() as connection:
         name = await connection.fetchval("select current_database()")
     await execute(database, f"create role crowd_{name} login connection limit 0")
@@ -170,7 +170,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     folder.rmdir()
 
 
-async def test_a_full_disk_is_told_and_health_is_degraded_until_it_has_been_quiet(
+async def test_a_full_disk_has_its_code_and_health_is_degraded_until_it_has_been_quiet(
     database: Database, small_disk: Path, monkeypatch: pytest.MonkeyPatch
 ):
     async with database.connection() as connection:

@@ -1,7 +1,8 @@
 """HAProxy as Ray Serve starts it, with answers of SeedCore's kind: RAY_SERVE_HAPROXY_BINARY_PATH names this command.
 
 Serve writes HAProxy's configuration, and no setting adds to it. What HAProxy answers by itself would be HTML, or a 500
-where it has no server, and `/-/routes` would say to everybody what runs here. Lines that are not found stay as they are.
+where it has no server, and `/-/routes` would say to everybody what runs here. Lines that are not found stay as they
+are.
 """
 
 import json

@@ -179,7 +179,7 @@ class Database:
                     self._note(DatabaseReadOnlyError(sqlstates.MEANINGS["25006"].detail))
         except UnavailableError as error:
             return {"ready": False, "code": error.code, "reason": error.detail}
-        answer = {"ready": True, "latency_ms": round((time.perf_counter() - began) * 1000, 2)}
+        answer: dict[str, Any] = {"ready": True, "latency_ms": round((time.perf_counter() - began) * 1000, 2)}
         at, refusal = self._refused
         if refusal is not None and time.monotonic() - at < DEGRADED_S:
             answer |= {"degraded": True, "code": refusal.code, "reason": refusal.detail}

@@ -77,7 +77,7 @@ def translate(error: BaseException, *, connecting: bool = False) -> errors.SeedC
 
 
 def ends_connection(error: BaseException) -> bool:
-    """Whether the connection is gone, or in a state that nobody knows."""
+    """Whether the connection is gone, or in an unknown state."""
     return not isinstance(error, asyncpg.PostgresError) or (error.sqlstate or "").startswith(_ENDS_SESSION)
 
 
