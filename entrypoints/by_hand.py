@@ -66,7 +66,7 @@ def _listening() -> tuple[str, int]:
     from ray.serve._private.constants import SERVE_CONTROLLER_NAME, SERVE_NAMESPACE
 
     controller = ray.get_actor(SERVE_CONTROLLER_NAME, namespace=SERVE_NAMESPACE)
-    options = ray.get(controller.get_http_config.remote(), timeout=ANSWER_S)
+    options: Any = ray.get(controller.get_http_config.remote(), timeout=ANSWER_S)
     return str(options.host), int(options.port)
 
 
@@ -110,9 +110,9 @@ def check_port(host: str, port: int, ours: Collection[int]) -> None:
 def _listeners(host: str, port: int) -> Iterator[int | None]:
     name = "127.0.0.1" if host == "localhost" else host
     for connection in psutil.net_connections("tcp"):
-        if connection.status == psutil.CONN_LISTEN and connection.laddr.port == port:
-            where = connection.laddr.ip
-            if where == name or EVERY_INTERFACE & {where, name}:
+        if connection.status == psutil.CONN_LISTEN and connection.laddr:
+            where = connection.laddr
+            if where.port == port and (where.ip == name or EVERY_INTERFACE & {where.ip, name}):
                 yield connection.pid
 
 
