@@ -185,7 +185,7 @@ def test_the_demo_starts_it_behind_serves_own_proxy_finds_it_warm_leaves_it_runn
 def cold(system: System) -> list[object]:
     """What the bootstrap found cold, which the ready line waits for."""
     log = (system.data_dir / "logs" / "bootstrap.log").read_text().splitlines()
-    told = [json.loads(line) for line in log if '"bootstraps.warmth"' in line]
-    assert len(told) == 1, log
-    assert {"seedcore-dispatcher-0", "seedcore-host-ml-1"} <= set(told[0]["actors"])
-    return [told[0].get("cold"), system.get("/ml/health").get("cold")]
+    warmth = [json.loads(line) for line in log if '"bootstraps.warmth"' in line]
+    assert len(warmth) == 1, log
+    assert {"seedcore-dispatcher-0", "seedcore-host-ml-1"} <= set(warmth[0]["actors"])
+    return [warmth[0].get("cold"), system.get("/ml/health").get("cold")]

@@ -234,9 +234,9 @@ async def test_a_warm_up_that_fails_is_in_health_with_its_reason(settings, monke
     await made.start()
     try:
         async with asyncio.timeout(60):
-            while "OSError: libxgboost.so cannot be read" not in (told := await made.health())["cold"]["xgboost"]:
+            while "OSError: libxgboost.so cannot be read" not in (status := await made.health())["cold"]["xgboost"]:
                 await asyncio.sleep(0.02)
-        assert told["ready"] is False
+        assert status["ready"] is False
     finally:
         await made.stop()
 
