@@ -12,7 +12,7 @@ from seedcore.utils.logs import get_logger
 
 PAUSE_S = 0.1
 WAIT_S = 60.0
-"""Longest wait: a skill whose warm-up does not work keeps nobody else's tasks from being taken."""
+"""Longest wait: a skill whose warm-up does not work does not keep other tasks from being taken."""
 
 
 async def bootstrap_warmth(settings: Settings, deadline: float) -> dict[str, Any]:

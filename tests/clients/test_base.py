@@ -226,3 +226,17 @@ async def test_a_handle_that_died_is_unavailable_and_looked_up_anew(error: Excep
     client._http = by_http(lambda _: httpx.Response(200, json="by http"))._http
     assert await client.call("POST", "/x") == "by http"
     assert client.counts.fallbacks == 1
+
+
+async def test_reaching_a_service_asks_for_its_health_over_the_handle():
+    asked: list[str] = []
+    client = by_handle(lambda path, _payload: asked.append(path) or {"ready": False, "cold": {"x": "y"}})
+    assert await client.reach() == {"ready": False, "cold": {"x": "y"}}
+    assert asked == ["/health"]
+
+
+async def test_a_service_without_a_handle_is_not_reached_and_counts_as_no_fallback():
+    client = Client(load_settings())
+    with pytest.raises(errors.UnavailableError, match="tester cannot be reached"):
+        await client.reach()
+    assert (client.counts.fallbacks, client.counts.http) == (0, 0)

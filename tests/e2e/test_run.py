@@ -151,9 +151,11 @@ def test_when_ray_dies_it_says_so_and_ends_with_1() -> None:
 def demo(system: System, *arguments: str) -> "subprocess.CompletedProcess[str]":
     """`make demo`, with the environment of a system."""
     command = [sys.executable, "-m", "examples.demo", *arguments]
-    return subprocess.run(command, env=system.environment, capture_output=True, text=True, timeout=300, check=False)
+    return subprocess.run(command, env=system.environment, capture_output=True, text=True, timeout=700, check=False)
 
 
+# On a busy machine a start has 600 s: that it takes them is no failure here.
+@pytest.mark.timeout(900)
 def test_the_demo_starts_it_behind_serves_own_proxy_finds_it_warm_leaves_it_running_and_stops_it() -> None:
     system = System(SEEDCORE_HTTP_MODE="proxy")
     try:
@@ -183,7 +185,7 @@ def test_the_demo_starts_it_behind_serves_own_proxy_finds_it_warm_leaves_it_runn
 def cold(system: System) -> list[object]:
     """What the bootstrap found cold, which the ready line waits for."""
     log = (system.data_dir / "logs" / "bootstrap.log").read_text().splitlines()
-    told = [json.loads(line) for line in log if '"bootstraps.warmth"' in line]
-    assert len(told) == 1, log
-    assert {"seedcore-dispatcher-0", "seedcore-host-ml-1"} <= set(told[0]["actors"])
-    return [told[0].get("cold"), system.get("/ml/health").get("cold")]
+    warmth = [json.loads(line) for line in log if '"bootstraps.warmth"' in line]
+    assert len(warmth) == 1, log
+    assert {"seedcore-dispatcher-0", "seedcore-host-ml-1"} <= set(warmth[0]["actors"])
+    return [warmth[0].get("cold"), system.get("/ml/health").get("cold")]

@@ -1,4 +1,5 @@
 import random
+from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
@@ -19,10 +20,11 @@ def flowers(n: int = 90, seed: int = 1, classes: tuple[Any, ...] = ("iris", "ros
 
 
 @pytest.fixture
-async def service(settings: Settings) -> MLService:
+async def service(settings: Settings) -> AsyncIterator[MLService]:
     made = MLService({"version": "test"}, settings)
     await made.start()
-    return made
+    yield made
+    await made.stop()
 
 
 @pytest.fixture

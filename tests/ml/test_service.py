@@ -210,8 +210,40 @@ async def test_a_training_whose_client_went_away_stops_and_keeps_nothing(service
     assert (await service.invoke("/xgboost/list_models"))["total_count"] == 0
 
 
+async def warm(http: httpx.AsyncClient) -> None:
+    """Wait until health is good."""
+    async with asyncio.timeout(60):
+        while (await http.get("/health")).status_code != 200:
+            await asyncio.sleep(0.02)
+
+
+async def test_it_is_ready_once_a_model_was_trained_and_asked_and_none_of_it_is_kept(
+    service: MLService, http: httpx.AsyncClient
+):
+    await warm(http)
+    assert (await http.get("/health")).json()["models"] == 0
+    assert list(service.registry.names()) == []
+
+
+async def test_a_warm_up_that_fails_is_in_health_with_its_reason(settings, monkeypatch: pytest.MonkeyPatch):
+    def broken(*_: object) -> None:
+        raise OSError("libxgboost.so cannot be read")
+
+    monkeypatch.setattr("seedcore.ml.service.train", broken)
+    made = MLService({"version": "test"}, settings)
+    await made.start()
+    try:
+        async with asyncio.timeout(60):
+            while "OSError: libxgboost.so cannot be read" not in (status := await made.health())["cold"]["xgboost"]:
+                await asyncio.sleep(0.02)
+        assert status["ready"] is False
+    finally:
+        await made.stop()
+
+
 async def test_health_tells_whether_the_folder_can_be_used(service: MLService, http: httpx.AsyncClient):
     await trained(http)
+    await warm(http)
     answer = await http.get("/health")
     assert answer.status_code == 200
     assert answer.json()["models"] == 1

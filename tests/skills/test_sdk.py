@@ -193,3 +193,13 @@ def test_only_a_skill_in_a_thread_may_wait_for_the_hosts_loop():
     assert context.cancelled is False
     with pytest.raises(RuntimeError, match="an async skill awaits"):
         context.run(double(Number(value=1), context))
+
+
+def test_a_warm_up_is_noted_and_must_be_async():
+    async def warm(_clients: Any) -> None:
+        return
+
+    assert declare(double).warm_up is None
+    assert declare(double, warm_up=warm).warm_up is warm
+    with pytest.raises(TypeError, match="warm_up must be an `async def`"):
+        declare(double, warm_up=lambda _clients: None)

@@ -181,6 +181,10 @@ async def test_health_names_the_service_and_what_it_depends_on(http: httpx.Async
     assert (body["status"], body["service"], body["store"]) == ("ok", "test", "fine")
 
 
+async def test_health_can_be_asked_over_a_handle_too(service: Service):
+    assert await service.invoke("/health") == dict(await service.health())
+
+
 async def test_the_application_starts_and_stops_the_service(service: Service):
     app = service.build_app()
     async with app.router.lifespan_context(app):

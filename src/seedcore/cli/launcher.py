@@ -32,7 +32,7 @@ from seedcore.utils.ray_record import forget_ray_address, record_ray_address
 TICK_S = 0.1
 HOUSEKEEPING_S = 2.0
 REPORT_S = 3.0
-LOOK_S = 1.0
+LOOK_S = 3.0
 LEFTOVERS_S = 15.0
 ATTEMPTS = 3
 """So often a Ray that does not come up is started: not all its bounds can be set, and its files are cached by then."""

@@ -1,4 +1,4 @@
-"""Ports in a row that nobody uses."""
+"""Ports in a row that are free."""
 
 import socket
 
@@ -13,7 +13,7 @@ def free_block(blocks: range, size: int, seed: int) -> int | None:
 
 
 def is_free(port: int) -> bool:
-    """Whether nobody listens on the port, on any interface."""
+    """Whether the port is free on every interface."""
     with socket.socket() as probe:
         try:
             probe.bind(("", port))

@@ -65,13 +65,13 @@ class MLService(ServiceBase):
 
     async def health(self) -> Mapping[str, Any]:
         """Ready when the folder of the models can be written and a model has been trained once; `cold` says why not."""
-        told = await asyncio.to_thread(self._health)
+        status = await asyncio.to_thread(self._health)
         if self._warming.cold:
-            told |= {"ready": False, "cold": dict(self._warming.cold)}
-        return told
+            status |= {"ready": False, "cold": dict(self._warming.cold)}
+        return status
 
     def _rehearse(self) -> None:
-        """Train a model of a few rows and ask it, in memory: nobody's first request waits for XGBoost's import."""
+        """Train a model of a few rows and ask it, in memory: the first request does not wait for XGBoost's import."""
         rows: list[list[Any]] = [[float(i), "high" if i > 9 else "low"] for i in range(20)]
         request = schemas.TrainRequest(name="warm-up", columns=["x", "label"], rows=rows, label_column="label")
         draft, trained = self._fit(request, threading.Event())
