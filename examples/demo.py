@@ -24,9 +24,9 @@ from examples.job import Outcome
 from seedcore.cli import background
 from seedcore.cli.background import BackgroundError
 from seedcore.cli.environment import local_url
-from seedcore.cli.lock import DataDirLock
 from seedcore.errors import SettingsError
 from seedcore.settings import Settings, get_settings
+from seedcore.stores.data_dir_lock import DataDirLock
 
 FIRST_CONTACT_S = 20.0
 
