@@ -13,7 +13,7 @@ usage() {
 Usage: ./docker/sc-cmd.sh COMMAND
   up [N]           start everything, with N workers (default 1); the first time docker/.env is made
   down             stop everything; what was stored stays
-  restart          start head, workers, API and bootstrap anew, in this order; no task is lost
+  restart          start head, workers, API and bootstrap again, in this order; no task is lost
   upgrade          build the image, migrate, restart, and end the migration once nothing old runs
   status           containers, and the nodes of the Ray cluster
   logs [head|workers|api|bootstrap]
