@@ -53,7 +53,7 @@ def main() -> int:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     parser = argparse.ArgumentParser(prog="python -m benchmarks.containers", description=__doc__)
-    parser.add_argument("--tasks", type=int, default=500, help="tasks of each round")
+    parser.add_argument("--tasks", type=int, default=3000, help="tasks of each round")
     parser.add_argument("--folder", type=Path, help="keep the engine's images here for the next run")
     arguments = parser.parse_args()
     folder: Path = (arguments.folder or Path(tempfile.mkdtemp(prefix="sccontainers", dir="/var/tmp"))).absolute()
@@ -111,6 +111,7 @@ class Run:
         self._check("one volume without a name a container", len(self._unnamed()) == self._expected_unnamed())
         self._round("all well")
         for service in ("ray-worker", "postgresql", "ray-head"):
+            self._until(f"{service} is healthy", lambda service=service: self._healthy(service))
             self._round(f"{service} killed", lambda service=service: self._kill(service))
             self._until(f"{service} is healthy again", lambda service=service: self._healthy(service))
         self._until("the bootstrap is healthy again", lambda: self._healthy("bootstrap"))
@@ -201,8 +202,10 @@ class Run:
     def _kill(self, service: str) -> None:
         """The process itself dies: what the engine's own `kill` ends is not started again."""
         pid = int(self._docker("inspect", "-f", "{{.State.Pid}}", self._container(service)))
-        os.kill(pid, signal.SIGKILL)
-        self._say(f"killed {service}")
+        # 0 while it is being started again; a signal to 0 would be for this process and its group.
+        if pid > 1:
+            os.kill(pid, signal.SIGKILL)
+        self._say(f"killed {service}" if pid > 1 else f"{service} has no process")
 
     def _scale(self) -> None:
         """Two workers and one again: the second takes its volume with it."""
