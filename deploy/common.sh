@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# What the scripts here share; they read it, nobody runs it.
+# What the scripts here share: they read it, and it is not run by itself.
 set -euo pipefail
 
 # The operator that the manifests were checked against.

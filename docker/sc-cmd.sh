@@ -13,7 +13,7 @@ usage() {
 Usage: ./docker/sc-cmd.sh COMMAND
   up [N]           start everything, with N workers (default 1); the first time docker/.env is made
   down             stop everything; what was stored stays
-  restart          start head, workers, API and bootstrap anew, in this order; no task is lost
+  restart          start head, workers, API and bootstrap again, in this order; no task is lost
   upgrade          build the image, migrate, restart, and end the migration once nothing old runs
   status           containers, and the nodes of the Ray cluster
   logs [head|workers|api|bootstrap]
@@ -74,15 +74,27 @@ services() {
 
 workers_now() { compose ps -q ray-worker | grep -c . || true; }
 
-# Compose takes a container away but leaves the volume of its /tmp: the workers above N go here, volume and all.
+# The volumes without a name (/tmp, above all) of the containers on standard input. Compose leaves them behind, and so does
+# the engine's own `rm -v` once Compose has recreated their container: from then on it takes them for named ones.
+unnamed_volumes() {
+    local container
+    while IFS= read -r container; do
+        docker inspect -f '{{range .Mounts}}{{println .Name}}{{end}}' "$container"
+    done | { grep -xE '[0-9a-f]{64}' || true; }
+}
+
+remove_volumes() { [ -z "$1" ] || xargs docker volume rm <<< "$1" > /dev/null; }
+
 remove_workers_above() {
-    local name names=()
+    local name names=() volumes
     while IFS= read -r name; do
         names+=("$name")
     done < <(containers '{{.Names}}' -a --filter label=com.docker.compose.service=ray-worker | sort -V)
     [ "${#names[@]}" -gt "$1" ] || return 0
+    volumes=$(printf '%s\n' "${names[@]:$1}" | unnamed_volumes)
     docker stop "${names[@]:$1}" > /dev/null
-    docker rm -v "${names[@]:$1}" > /dev/null
+    docker rm "${names[@]:$1}" > /dev/null
+    remove_volumes "$volumes"
 }
 
 # Only ray-worker: the rest is left alone, and remote workers are not started by accident.
@@ -138,10 +150,11 @@ up() {
     say_what_is_up
 }
 
-# The volumes with names stay; those of /tmp would stay, too, and nothing would ever use them again.
 down() {
-    compose --profile obs rm -fsv
+    local volumes
+    volumes=$(containers '{{.ID}}' -a | unnamed_volumes)
     compose --profile obs down
+    remove_volumes "$volumes"
 }
 
 restart() {
@@ -206,11 +219,11 @@ up_worker() {
 }
 
 down_worker() {
-    local name
+    local name volumes
     docker compose ls -q | { grep "^$project-remote-" || true; } | while IFS= read -r name; do
-        name=${name#"$project-remote-"}
-        remote "$name" rm -fsv
-        remote "$name" down
+        volumes=$(docker ps -aq --filter "label=com.docker.compose.project=$name" | unnamed_volumes)
+        remote "${name#"$project-remote-"}" down
+        remove_volumes "$volumes"
     done
 }
 

@@ -1,4 +1,4 @@
-"""Stand-ins for docker, kubectl, helm and kind: they write down how they were called, and answer as they are told."""
+"""Stand-ins for docker, kubectl, helm and kind: they write down how they were called, and answer as a test says."""
 
 import os
 import subprocess

@@ -11,11 +11,14 @@ import pytest
 from tests.packaging.files import DOCKER, PORTS, env_file
 from tests.packaging.stand_ins import StandIns
 
+UNNAMED = "0123456789abcdef" * 4
 WORKERS = [f"seedcore-ray-worker-{n}" for n in (10, 9, 1)]
 ANSWER = f"""
 case "$*" in
     *" ps -q ray-worker") printf "a\\nb\\nc\\n" ;;
     *"service=ray-worker") printf "%s\\n" {" ".join(WORKERS)} ;;
+    *" -a"*"{{{{.ID}}}}"* | *"{{{{.ID}}}} -a"*) printf "id1\\nid2\\n" ;;
+    "inspect "*id1 | "inspect "*-9) printf "{UNNAMED}\\nseedcore_seedcore-data\\n\\n" ;;
     *"health=healthy"*) printf "ray-worker\\nray-head\\nray-worker\\n" ;;
 esac
 """
@@ -120,8 +123,9 @@ def test_scale_touches_local_workers_alone(docker: StandIns):
 @pytest.mark.parametrize("command", ["scale", "up"])
 def test_scaling_down_takes_the_volumes_of_the_highest_workers_with_them(docker: StandIns, command: str):
     calls = sc(docker, command, "1")
-    assert calls[:2] == [f"docker {verb} seedcore-ray-worker-9 seedcore-ray-worker-10" for verb in ("stop", "rm -v")]
-    assert "--scale ray-worker=1" in calls[2]
+    assert calls[2:4] == [f"docker {verb} seedcore-ray-worker-9 seedcore-ray-worker-10" for verb in ("stop", "rm")]
+    assert calls[4] == f"docker volume rm {UNNAMED}"
+    assert "--scale ray-worker=1" in calls[5]
 
 
 def test_restart_brings_the_head_first_and_as_many_workers_as_there_were(docker: StandIns):
@@ -143,7 +147,15 @@ def test_upgrade_migrates_before_the_roll_and_after_it(docker: StandIns):
 
 
 def test_down_leaves_no_volume_without_a_name(docker: StandIns):
-    assert sc(docker, "down") == ["--profile obs rm -fsv", "--profile obs down"]
+    """Looked for before the containers go: the engine's own rule forgets those of a container that was recreated."""
+    looked = ["docker inspect -f {{range .Mounts}}{{println .Name}}{{end}} id1", "--profile obs down"]
+    calls = sc(docker, "down")
+    assert [calls[0], *calls[2:]] == [*looked, f"docker volume rm {UNNAMED}"]
+
+
+def test_down_without_containers_removes_no_volume(docker: StandIns):
+    docker.add("docker")
+    assert sc(docker, "down") == ["--profile obs down"]
 
 
 def test_status(docker: StandIns):
@@ -190,10 +202,15 @@ def test_remote_workers_need_the_head_s_token(docker: StandIns):
 
 
 def test_down_worker_ends_the_remote_projects_alone(docker: StandIns):
-    docker.add("docker", answer='[[ "$*" != "compose ls -q" ]] || printf "seedcore\\nseedcore-remote-1\\n"')
+    listed = '[[ "$*" != "compose ls -q" ]] || printf "seedcore\\nseedcore-remote-1\\n"'
+    volume = f'[[ "$*" != inspect* ]] || echo {UNNAMED}; [[ "$*" != *project=seedcore-remote-1 ]] || echo id7'
+    docker.add("docker", answer=f"{listed}; {volume}")
     calls = sc(docker, "down-worker")
-    remote_1 = "docker compose -f ray-workers.yml -p seedcore-remote-1 --profile remote"
-    assert calls[1:] == [f"{remote_1} rm -fsv", f"{remote_1} down"]
+    assert calls[2] == "docker inspect -f {{range .Mounts}}{{println .Name}}{{end}} id7"
+    assert calls[3:] == [
+        "docker compose -f ray-workers.yml -p seedcore-remote-1 --profile remote down",
+        f"docker volume rm {UNNAMED}",
+    ]
 
 
 def test_head_on_host_adds_its_file_and_the_address(docker: StandIns):
