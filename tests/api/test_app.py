@@ -120,7 +120,7 @@ async def test_a_database_that_refuses_is_503_at_once_and_tells_why(postgres_ser
         assert {"database": "nowhere", "role": "nobody"}[wrong] in answer.json()["postgres"]["reason"]
         assert "SEEDCORE_PG_DSN" in answer.text
         async with asyncio.timeout(20):
-            refused(await client.get("/api/v1/queue"), 503, "unavailable")
+            refused(await client.get("/api/v1/queue"), 503, "database_denied")
         assert SECRET not in answer.text
 
 
