@@ -338,3 +338,14 @@ def test_a_saved_token_opens_a_ray_of_this_host_and_is_not_sent_elsewhere(
         assert "set RAY_AUTH_MODE=token" in out["detail"]
         assert out["seconds"] < 5
         assert TOKEN not in out["detail"]
+
+
+def test_a_client_gives_replicas_time_to_answer_and_a_driver_keeps_serve_s_own(script: Script, head: RayHead) -> None:
+    """Given up on after 0.1 s, they are answered all the same, and Ray's client logs a traceback for each."""
+    body = """
+        ensure_ray_initialized(argv[0])
+        from ray.serve._private.request_router.request_router import RequestRouter
+        out["deadline_s"] = RequestRouter.queue_len_response_deadline_s
+    """
+    assert script(body, head.client_url)["deadline_s"] == 10
+    assert script(body, head.address, sees=(head,))["deadline_s"] == 0.1

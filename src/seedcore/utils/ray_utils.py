@@ -42,6 +42,7 @@ __all__ = [
 
 _PROBE_S = 3.0
 _PAUSE_S = 0.25
+_QUEUE_LENGTH_DEADLINE = "RAY_SERVE_QUEUE_LENGTH_RESPONSE_DEADLINE_S"
 _MENDS = {
     Answer.READY: "",
     Answer.SILENT: "nothing answers there ({}); start that Ray, correct the address, "
@@ -358,6 +359,10 @@ def _is_node_of(endpoint: Endpoint) -> bool:
 def _connect(endpoint: Endpoint, namespace: str) -> None:
     import ray
 
+    if endpoint.client:
+        # Through a client server, replicas often say later than Serve's 0.1 s how much they have in hand. Serve cancels
+        # what it waits for, Ray's client answers it all the same and logs a traceback. Serve reads this when imported.
+        os.environ.setdefault(_QUEUE_LENGTH_DEADLINE, "10")
     before = signal.getsignal(signal.SIGTERM)
     # A client whose server has died is not connected any more, but still blocks a new connection.
     ray.shutdown()
