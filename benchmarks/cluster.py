@@ -30,6 +30,10 @@ ROOT = Path(__file__).parents[1]
 OVERLAYS = sorted(path.name for path in (ROOT / "deploy/kustomize/overlays").iterdir())
 FOLDER = "SEEDCORE_KUBE_BINARIES"
 SECURITY = [f"pod-security.kubernetes.io/{mode}=restricted" for mode in ("enforce", "warn", "audit")]
+# The operator's own races, which it tries again: another change came between, or the head's pod is a moment old.
+RACES = ("the object has been modified", "found 0 head")
+# kubectl sends the selector of a disruption budget each time (its patch strategy is "replace"), changed or not.
+ALWAYS_SENT = "poddisruptionbudget.policy/"
 SKIPPED = 77
 DEADLINE_S = 180.0
 
@@ -87,10 +91,13 @@ class Run:
             self._until(f"{overlay}: the operator has made every Ray pod", lambda name=overlay: self._pods(name))
         for overlay in OVERLAYS:
             again = self._kubectl("apply", "--validate=strict", "-k", _path(overlay), namespace=overlay)
-            changed = [line for line in again.stdout.splitlines() if not line.endswith(" unchanged")]
+            lines = [line for line in again.stdout.splitlines() if not line.startswith(ALWAYS_SENT)]
+            changed = [line for line in lines if not line.endswith(" unchanged")]
             self._check(f"{overlay}: applying again changes nothing", changed)
         errors = [line for line in self._log("operator") if line.get("level") in ("error", "fatal", "panic", "dpanic")]
-        self._check("the operator logs no error", [json.dumps(error)[:600] for error in errors])
+        lasting = [error for error in errors if not any(race in error.get("error", "") for race in RACES)]
+        self._say(f"errors in the operator's log: {len(lasting)}, and {len(errors) - len(lasting)} races of its own")
+        self._check("the operator logs no error", [json.dumps(error)[:600] for error in lasting])
         events = json.loads(self._kubectl("get", "events", "-A", "-o", "json").stdout)["items"]
         warnings = [f"{event['involvedObject']}: {event['message']}" for event in events if event["type"] == "Warning"]
         self._check("there is no warning event", warnings)
