@@ -43,6 +43,12 @@ select count(*) from (
   select unnest(coalesce(task_ids, array[task_id])) from seedcore.events
   where event in {ENDED} group by 1 having count(*) > 1
 ) as twice"""
+PROGRAMS = (
+    ("dockerd", "docker.io"),
+    ("docker", "docker.io"),
+    ("debootstrap", "debootstrap"),
+    ("iptables-restore", "iptables"),
+)
 SKIPPED = 77
 DEADLINE_S = 900.0
 ROOM = 12 << 30
@@ -73,7 +79,7 @@ def missing(folder: Path, environment: dict[str, str]) -> str | None:
     """Why it cannot run here."""
     if os.geteuid() != 0:
         return "an engine and debootstrap need root"
-    for program, package in (("dockerd", "docker.io"), ("docker", "docker.io"), ("debootstrap", "debootstrap")):
+    for program, package in PROGRAMS:
         if shutil.which(program, path=environment["PATH"]) is None:
             return f"{program} is missing: install Debian's {package}"
     asked = subprocess.run(["docker", "compose", "version"], env=environment, capture_output=True, check=False)
@@ -299,7 +305,12 @@ def _environment(folder: Path) -> dict[str, str]:
 
 @contextlib.contextmanager
 def _engine(folder: Path, environment: dict[str, str]) -> Iterator[None]:
-    """Debian's engine with all that it keeps below `folder`."""
+    """Debian's engine with all that it keeps below `folder`; it leaves the machine's network as it found it."""
+    for table in ("filter", "nat"):
+        # What was never looked at is not saved.
+        subprocess.run(["iptables", "-t", table, "-S"], env=environment, capture_output=True, check=True)
+    rules = subprocess.run(["iptables-save"], env=environment, capture_output=True, check=True).stdout
+    bridge = Path("/sys/class/net/docker0").exists()
     command = ["dockerd", "-H", environment["DOCKER_HOST"], "--pidfile", f"{folder}/pid"]
     command += ["--data-root", f"{folder}/data", "--exec-root", f"{folder}/exec"]
     with (folder / "dockerd.log").open("wb") as log:
@@ -316,6 +327,10 @@ def _engine(folder: Path, environment: dict[str, str]) -> Iterator[None]:
     finally:
         server.terminate()
         server.wait(120)
+        # An engine does not take back its rules, which forward nothing but its own packets, and its bridge.
+        subprocess.run(["iptables-restore"], env=environment, input=rules, check=True)
+        if not bridge:
+            subprocess.run(["ip", "link", "delete", "docker0"], env=environment, capture_output=True, check=False)
 
 
 def _last(text: str) -> str:

@@ -31,7 +31,7 @@ def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., d
     return add
 
 
-ALL = ("dockerd", "docker", "debootstrap")
+ALL = tuple(program for program, package in containers.PROGRAMS)
 
 
 def test_containers_skip_without_root(

@@ -83,6 +83,8 @@ def added_within_lists(document: Document) -> list[str]:
         for template in pods(document):
             for container in template["spec"]["containers"]:
                 found += [f"protocol of {port}" for port in container.get("ports", []) if "protocol" not in port]
+    if document["kind"] == "Secret":
+        found += [f"line break in {name}" for name, value in document["data"].items() if "\n" in value.strip("\n")]
     for claim in document.get("spec", {}).get("volumeClaimTemplates", []):
         found += [f"{field} of {claim}" for field in ("apiVersion", "kind", "status") if field not in claim]
         found += [] if "volumeMode" in claim["spec"] else [f"volumeMode of {claim}"]
