@@ -68,3 +68,15 @@ def test_an_unknown_code_becomes_the_base_class_and_keeps_its_words():
 def test_a_skill_error_is_retryable_unless_it_says_otherwise():
     assert SkillError("busy").transient
     assert not SkillError("never", retryable=False).transient
+
+
+def test_errors_that_skills_define_take_no_code_from_ours():
+    class OutOfStockError(SkillError):
+        """Has its parent's code."""
+
+    class ListedError(SkillError):
+        code = ["a", "list"]  # type: ignore[misc,assignment]
+
+    for kind in (OutOfStockError, ListedError):
+        assert kind("none left").detail == "none left"
+    assert type(from_problem({"code": "skill_failed", "detail": "none left"})) is SkillError

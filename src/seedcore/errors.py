@@ -293,9 +293,11 @@ def problem(error: SeedCoreError) -> dict[str, Any]:
 
 
 def _all_errors(root: type[SeedCoreError]) -> dict[str, type[SeedCoreError]]:
+    """SeedCore's own errors by code: a skill's may have any code, or that of its parent."""
     found = {root.code: root}
     for child in root.__subclasses__():
-        found.update(_all_errors(child))
+        if child.__module__.partition(".")[0] == __package__:
+            found = _all_errors(child) | found
     return found
 
 

@@ -1,6 +1,7 @@
 """HAProxy with the configuration that the installed Ray writes, amended: what it answers by itself."""
 
 import json
+import os
 import socket
 import subprocess
 import sysconfig
@@ -49,7 +50,9 @@ def port(folder: Path) -> Iterator[int]:
     (port,) = free_ports(1)
     log = folder / "log"
     with log.open("wb") as file:
-        running = subprocess.Popen([COMMAND, "-db", "-f", written(folder, port)], stderr=file)
+        # As Serve starts it.
+        env = os.environ | {"RAY_SERVE_HAPROXY_BINARY_PATH": str(COMMAND)}
+        running = subprocess.Popen([COMMAND, "-db", "-f", written(folder, port)], stderr=file, env=env)
     try:
         end = time.monotonic() + 30
         while not _listens(port):

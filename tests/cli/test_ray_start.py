@@ -61,5 +61,14 @@ def test_why_a_raylet_ended_is_read_from_its_log(tmp_path: Path) -> None:
         "occurred. Timed out waiting for file /x/metrics_agent_port_1.\n"
         "*** StackTrace Information ***\n"
     )
-    assert last_words(tmp_path, "raylet").endswith("Timed out waiting for file /x/metrics_agent_port_1")
-    assert "no log" in last_words(tmp_path, "gcs_server")
+    said = last_words(tmp_path, "raylet")
+    assert said is not None
+    assert said.endswith("Timed out waiting for file /x/metrics_agent_port_1")
+
+
+def test_a_process_of_ray_that_was_ended_has_no_last_words(tmp_path: Path) -> None:
+    logs = tmp_path / "ray" / "session_latest" / "logs"
+    logs.mkdir(parents=True)
+    (logs / "raylet.out").write_text("[2026-11-29 18:50:13,019 I 3 3] (raylet) main.cc:12: Raylet shut down.\n")
+    assert last_words(tmp_path, "raylet") is None
+    assert last_words(tmp_path, "gcs_server") is None

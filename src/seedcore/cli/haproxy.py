@@ -37,6 +37,8 @@ def main() -> None:
         ours = given.with_name(f"{given.stem}-amended{given.suffix}")
         ours.write_text(amended(given.read_text(), given.parent))
         arguments[at] = str(ours)
+    # It names this command, and whoever is asked for HAProxy would name it, too.
+    os.environ.pop("RAY_SERVE_HAPROXY_BINARY_PATH", None)
     binary = str(get_haproxy_binary())
     os.execv(binary, [binary, *arguments])  # noqa: S606 - no shell
 

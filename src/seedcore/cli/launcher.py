@@ -233,7 +233,9 @@ class Launcher:
                 if serve.poll() is not None:
                     raise RayFailed(f"`serve run` ended with exit status {serve.poll()}: {_last_line(serve)}")
                 if watch is not None and (lost := watch.lost()):
-                    raise RayFailed(f"{lost} has ended: {last_words(environment.session_root(self._settings), lost)}.")
+                    # Without an error of its own it was ended, by a `serve run` that failed.
+                    said = last_words(environment.session_root(self._settings), lost) or _last_line(serve)
+                    raise RayFailed(f"{lost} has ended: {said}.")
                 self._check_on(serve)
                 seconds = self._settings.bootstrap_timeout_s - (self._deadline - time.monotonic())
                 if time.monotonic() > self._deadline:

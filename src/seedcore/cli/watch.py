@@ -18,13 +18,15 @@ def ray_of(serve_pid: int) -> LocalRay | None:
     return next((ray for ray in find_local_rays() if ray.pid in below), None)
 
 
-def last_words(root: Path, name: str) -> str:
-    """What a process of the last Ray in the folder `root` logged as its fatal error, or as its last one."""
+def last_words(root: Path, name: str) -> str | None:
+    """What a process of the last Ray in the folder `root` logged as its fatal error, or as its last one; None: no error."""
     log = root / "ray" / "session_latest" / "logs" / f"{name}.out"
     if not log.is_file():
-        return f"it left no log in {log.parent}"
+        return None
     found = {match["level"]: match["text"] for match in _TROUBLE.finditer(log.read_text(errors="replace"))}
-    said = found.get("C") or found.get("E") or f"{log} does not say why"
+    said = found.get("C") or found.get("E")
+    if said is None:
+        return None
     # Ray puts a request for a report before what went wrong.
     return said.rpartition("Check failed: ")[2].strip().rstrip(".")[:300]
 

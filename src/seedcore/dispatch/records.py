@@ -8,6 +8,7 @@ from seedcore.dispatch.ports import Decision
 from seedcore.skills.calls import Call, Completion
 from seedcore.skills.context import MAX_MONEY, MAX_TOKENS
 from seedcore.tasks.model import Lease, Usage
+from seedcore.utils.logs import mask
 
 MAX_CODE, MAX_MESSAGE, MAX_REASON = 100, 2000, 300
 MAX_SECONDS = 1e7
@@ -64,6 +65,16 @@ def decision_text(decision: Decision) -> str:
         record = {name: kept(value, MAX_REASON) if isinstance(value, str) else value for name, value in record.items()}
         text = orjson.dumps(record).decode()
     return text
+
+
+def failure_text(code: str, message: str) -> tuple[str, str]:
+    """Code and message of a failure, without secrets."""
+    return kept(code, MAX_CODE), kept(mask(message), MAX_MESSAGE)
+
+
+def reason_text(message: str) -> str:
+    """A message as part of a decision's reason, without secrets."""
+    return kept(mask(message), MAX_REASON)
 
 
 def kept(text: str, most: int) -> str:

@@ -13,13 +13,11 @@ from seedcore.dispatch.planning import Made, OverBudgetError, Planner
 from seedcore.dispatch.ports import Brain, Decision, HostLostError, Hosts, HostUnavailableError
 from seedcore.dispatch.questions import Questions, reason_of
 from seedcore.dispatch.records import (
-    MAX_CODE,
-    MAX_MESSAGE,
-    MAX_REASON,
     bounded,
     call_of,
     decision_text,
-    kept,
+    failure_text,
+    reason_text,
     usage_of,
     why_itself,
     with_reason,
@@ -32,9 +30,9 @@ from seedcore.stores.sqlstates import is_row_error
 from seedcore.tasks import leases
 from seedcore.tasks.model import GOAL, Lease, Outcome, Retry, Status, Usage
 from seedcore.utils.isolation import split_refused
-from seedcore.utils.logs import get_logger, mask
+from seedcore.utils.logs import get_logger
 
-# No agent can take it just now, or nobody decides: look again after about this long.
+# No agent can take it just now, or no decision is available: look again after about this long.
 PATIENCE_S = 0.25
 
 
@@ -287,7 +285,7 @@ class Work:
 
         `within_s` is the longest pause that the skill's own policy gives; SeedCore's when None.
         """
-        lease, code, message = held.lease, kept(code, MAX_CODE), kept(mask(message), MAX_MESSAGE)
+        lease, (code, message) = held.lease, failure_text(code, message)
         if again and lease.attempt < lease.max_attempts:
             longest = min(self._settings.retry_max_s, self._settings.retry_base_s * 2 ** (lease.attempt - 1))
             delay = random.uniform(0, longest if within_s is None else within_s)  # noqa: S311 - jitter
@@ -371,7 +369,7 @@ class Work:
             self.again_or_fail(held, code, message, again=again)
         else:
             self._ledger.unplanned()
-            self._run_directly([(held, "no_plan", f"no plan ({code}): {kept(mask(message), MAX_REASON)}")])
+            self._run_directly([(held, "no_plan", f"no plan ({code}): {reason_text(message)}")])
 
     def _run_directly(self, tasks: Iterable[tuple[Held, str, str]]) -> None:
         """Ask again for tasks that run without a plan, with rule and reason of that: one question for all of them."""

@@ -59,7 +59,7 @@ class DataDirLock:
         kills the children of a worker that exits.
 
         Args:
-            owner: the pid that a second SeedCore is told.
+            owner: the pid that a second SeedCore names in its refusal.
             until: pid of a process of this user, which lives for as long as this SeedCore does.
         """
         assert self._fd is not None
@@ -82,7 +82,7 @@ class DataDirLock:
         self._fd = None
 
     def is_held_for(self, owner: int) -> bool:
-        """Whether it is locked, and `owner` is who a second SeedCore is told."""
+        """Whether it is locked, and `owner` is the pid that a second SeedCore would name."""
         try:
             self.check_free()
         except SettingsError:
