@@ -19,7 +19,7 @@ def ray_of(serve_pid: int) -> LocalRay | None:
 
 
 def last_words(root: Path, name: str) -> str | None:
-    """What a process of the last Ray in the folder `root` logged as its fatal error, or as its last one; None: no error."""
+    """What a process of the last Ray in the folder `root` logged as its fatal error, or as its last; None: no error."""
     log = root / "ray" / "session_latest" / "logs" / f"{name}.out"
     if not log.is_file():
         return None
