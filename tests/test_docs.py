@@ -108,12 +108,7 @@ def test_variables_are_settings_or_read_somewhere(page: Path) -> None:
 
 def codes() -> set[str]:
     """Every code of an error, and every code that a task's failure carries."""
-    named, todo = set(), [errors.SeedCoreError]
-    while todo:
-        kind = todo.pop()
-        named.add(kind.code)
-        todo += kind.__subclasses__()
-    return named | set(re.findall(r"""["']([a-z]+(?:_[a-z]+)+)["']""", code()))
+    return set(errors.known_errors()) | set(re.findall(r"""["']([a-z]+(?:_[a-z]+)+)["']""", code()))
 
 
 @each_page

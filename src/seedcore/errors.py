@@ -292,18 +292,18 @@ def problem(error: SeedCoreError) -> dict[str, Any]:
     return document
 
 
-def _all_errors(root: type[SeedCoreError]) -> dict[str, type[SeedCoreError]]:
+def known_errors(root: type[SeedCoreError] = SeedCoreError) -> dict[str, type[SeedCoreError]]:
     """SeedCore's own errors by code: a skill's may have any code, or that of its parent."""
     found = {root.code: root}
     for child in root.__subclasses__():
         if child.__module__.partition(".")[0] == __package__:
-            found = _all_errors(child) | found
+            found = known_errors(child) | found
     return found
 
 
 def from_problem(document: Mapping[str, Any]) -> SeedCoreError:
     """Rebuild the error that a SeedCore service answered with, for typed clients."""
-    kind = _all_errors(SeedCoreError).get(str(document.get("code")), SeedCoreError)
+    kind = known_errors().get(str(document.get("code")), SeedCoreError)
     errors = [FieldError(str(e.get("field")), str(e.get("message"))) for e in document.get("errors") or ()]
     known = {"type", "title", "status", "detail", "code", "errors", "retry_after_s", "self"}
     extra = {str(k): v for k, v in document.items() if k not in known}

@@ -132,15 +132,15 @@ def test_the_number_of_open_files_can_be_lowered_to_what_an_engine_allows(name: 
 
 
 def test_a_start_that_takes_as_long_as_it_may_is_not_called_unhealthy(services: dict[str, Any]):
-    """Each start period outlasts what the container itself waits for; three times, since a slow start is no failure."""
+    """Each start period outlasts what the container itself waits for by half, since a slow start is no failure."""
     periods = {
         name: int(s["healthcheck"].get("start_period", "0s").removesuffix("s"))
         for name, s in services.items()
         if "healthcheck" in s
     }
     patience = Settings.model_fields["bootstrap_timeout_s"].default
-    assert periods["ray-head"] >= 3 * patience
-    assert periods["bootstrap"] >= 3 * patience
+    assert periods["ray-head"] >= 1.5 * patience
+    assert periods["bootstrap"] >= 1.5 * patience
     assert periods["seedcore-api"] >= periods["bootstrap"], (
         "healthy once the schema is there, which the bootstrap makes"
     )

@@ -60,7 +60,7 @@ def text_of(path: Path) -> str:
     return "\n".join(file.read_text(errors="replace") for file in files)
 
 
-@pytest.mark.parametrize(("said", "lives", "held"), rows(), ids=lambda cell: cell[:60])
+@pytest.mark.parametrize(("said", "lives", "held"), list(rows()), ids=lambda cell: cell[:60])
 def test_what_holds_a_claim_names_what_it_is_about(said: str, lives: str, held: str):
     """Each name of a claim stands where it lives or in the tests that hold it; of a replaced one, its replacement's."""
     replaced = re.match(r"\*cannot work\*|`kubectl|\d|it does not|with ", lives)

@@ -268,16 +268,6 @@ async def test_a_plan_runs_its_steps_in_order_and_its_parent_ends_with_their_out
     assert (record.status, record.result, record.decision) == ("completed", {"b": 43, "x": 1}, {"route": "plan"})
 
 
-async def test_a_step_whose_params_cannot_be_read_is_named(connection, session):
-    (goal,) = await submit(connection, [NewTask("goal", "{}")])
-    steps = [
-        Step(new_id(), "s1", "echo", '{"value": 1e4300}', json.dumps({"b": {"task": str(goal.id), "field": "b"}}), ())
-    ]
-    await leases.store_plan(connection, await claim_one(connection, session), "{}", '{"output": {}}', steps)
-    with pytest.raises(LookupError, match="cannot be read"):
-        await leases.bind(connection, [await claim_one(connection, session)])
-
-
 async def test_a_step_that_fails_ends_its_plan_and_the_steps_after_it(connection, session):
     (goal,) = await submit(connection, [NewTask("goal", "{}")])
     lease = await claim_one(connection, session)

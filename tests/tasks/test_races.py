@@ -87,10 +87,11 @@ async def test_a_cancel_of_a_goal_whose_step_is_being_claimed_ends_the_step_too(
 
 
 async def test_a_deadline_that_meets_a_claim_still_ends_the_task(pg_settings, database, connection, other, session):
-    past = await connection.fetchval("select now() - interval '1 s'")
-    (submitted,) = await submit(connection, [NewTask("echo", "{}", deadline=past)])
+    soon = await connection.fetchval("select now() + interval '2 s'")
+    (submitted,) = await submit(connection, [NewTask("echo", "{}", deadline=soon)])
     async with database.connection() as third, meets(connection, third) as start:
-        assert await leases.claim(connection, "default", session, 1)
+        assert await leases.claim(connection, "default", session, 1), "claimed in time"
+        await other.fetchval("select pg_sleep_until($1)", soon)
         start(reap.close_late(other))
     await reap.reap(connection, pg_settings)
     record = await queries.get(connection, submitted.id)

@@ -64,8 +64,7 @@ def make_app(ready: bool = True, **given: Any) -> FastAPI:
 
     @app.get("/raise/{code}")
     async def fail(code: str) -> None:
-        kinds = {kind.code: kind for kind in [errors.SeedCoreError, *_subclasses(errors.SeedCoreError)]}
-        raise kinds[code]("Do this.", errors=[errors.FieldError("a", "b")], retry_after_s=2.4)
+        raise errors.known_errors()[code]("Do this.", errors=[errors.FieldError("a", "b")], retry_after_s=2.4)
 
     @app.get("/break")
     async def break_down() -> None:
@@ -100,10 +99,6 @@ def make_app(ready: bool = True, **given: Any) -> FastAPI:
     return app
 
 
-def _subclasses(kind: type[errors.SeedCoreError]) -> list[type[errors.SeedCoreError]]:
-    return [item for child in kind.__subclasses__() for item in [child, *_subclasses(child)]]
-
-
 def client_of(app: FastAPI, **options: Any) -> httpx.AsyncClient:
     return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test", **options)
 
@@ -128,7 +123,7 @@ def refused(answer: httpx.Response, status: int, code: str) -> dict[str, Any]:
 # -- errors ------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", [errors.SeedCoreError, *_subclasses(errors.SeedCoreError)], ids=lambda k: k.code)
+@pytest.mark.parametrize("kind", errors.known_errors().values(), ids=lambda k: k.code)
 async def test_every_error_becomes_its_problem_document(http: httpx.AsyncClient, kind: type[errors.SeedCoreError]):
     answer = await http.get(f"/raise/{kind.code}")
     document = refused(answer, kind.status, kind.code)
