@@ -28,6 +28,8 @@ from schemathesis import GenerationMode
 
 APPLICATIONS = ("", "/pipeline", "/ml", "/cognitive", "/state", "/energy", "/organism")
 PROBLEM = "application/problem+json"
+SHOWN = 1000
+"""Characters of a request that are printed."""
 
 RAW = {"@raw:exponent@": "1e4300", "@raw:digits@": "9" * 5000, "@raw:nan@": "NaN", "@raw:zero@": "-0.0"}
 TEXTS = [
@@ -274,7 +276,7 @@ def main() -> int:
             for sent, reason in fuzz(document, ask, plan, prefix):
                 if (sent.operation, reason) not in faults:
                     faults.add((sent.operation, reason))
-                    print(f"{sent}\n  {reason}", flush=True)
+                    print(f"{str(sent)[:SHOWN]}\n  {reason}", flush=True)
         seed += 1
     print(f"{asked} requests, {len(faults)} faults, seeds {given.seed} to {seed}")
     return 1 if faults else 0
