@@ -21,10 +21,10 @@ from seedcore.settings import Settings, get_settings
 from seedcore.stores.migrate import migrate
 from seedcore.stores.postgres import Database
 from seedcore.tasks import queries
-from seedcore.tasks.feed import EventFeed
+from seedcore.tasks.events.task_feed import EventFeed
 from seedcore.tasks.model import NewTask, Status
-from seedcore.tasks.submit import submit
-from seedcore.utils.logs import configure_logs, get_logger
+from seedcore.tasks.submission.submit import submit
+from seedcore.telemetry.logs import configure_logs, get_logger
 from seedcore.utils.ray_utils import refuse_embedded_on_many_nodes, shutdown_ray, wait_for_ray
 
 

@@ -3,10 +3,10 @@
 import asyncio
 import time
 
-from seedcore.clients.organism import OrganismClient
 from seedcore.errors import NotFoundError, SeedCoreError, UnavailableError
+from seedcore.service_clients.organism import OrganismClient
 from seedcore.settings import Settings
-from seedcore.utils.logs import get_logger
+from seedcore.telemetry.logs import get_logger
 
 PAUSE_S = 0.25
 

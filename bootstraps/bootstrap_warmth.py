@@ -4,11 +4,11 @@ import asyncio
 import time
 from typing import Any
 
-from seedcore.dispatch.actors import dispatcher_name
-from seedcore.organism.hosts import PREFIX
+from seedcore.organism.control.host import PREFIX
 from seedcore.settings import Settings
 from seedcore.tasks.model import DEFAULT_QUEUE, GRAPH_QUEUE
-from seedcore.utils.logs import get_logger
+from seedcore.telemetry.logs import get_logger
+from seedcore.worker.actors.ray_actors import dispatcher_name
 
 PAUSE_S = 0.1
 WAIT_S = 60.0

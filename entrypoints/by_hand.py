@@ -16,7 +16,7 @@ import psutil
 from seedcore.errors import SettingsError
 from seedcore.settings import Settings, get_settings
 from seedcore.stores.data_dir_lock import DataDirLock
-from seedcore.stores.embedded.files import ServerFiles
+from seedcore.stores.embedded.lock_files import ServerFiles
 from seedcore.utils.exposure import check_exposure, make_private, ray_token_path
 from seedcore.utils.serve_run import raylet_above, serve_run_above
 

@@ -21,9 +21,9 @@ from rich.table import Table
 from examples import job, patients
 from examples.api import Api, JobError
 from examples.job import Outcome
-from seedcore.cli import background
-from seedcore.cli.background import BackgroundError
-from seedcore.cli.environment import local_url
+from seedcore.cli.launch import background
+from seedcore.cli.launch.background import BackgroundError
+from seedcore.cli.launch.environment import local_url
 from seedcore.errors import SettingsError
 from seedcore.settings import Settings, get_settings
 from seedcore.stores.data_dir_lock import DataDirLock

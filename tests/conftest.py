@@ -38,7 +38,7 @@ STARTS_RAY = (
     "tests/examples/test_ray_examples.py",
     "tests/utils/test_ray_utils.py",
     "tests/organism/test_cluster.py",
-    "tests/organism/test_deadly_",
+    "tests/worker/execution/test_deadly_",
 )
 
 

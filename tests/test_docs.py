@@ -17,7 +17,7 @@ from seedcore import errors
 from seedcore.api.app import build_app
 from seedcore.cli.main import app
 from seedcore.settings import Settings, env_names, load_settings
-from seedcore.utils.serving import ServiceBase
+from seedcore.web.service_base import ServiceBase
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]

@@ -21,8 +21,8 @@ from seedcore.organism import service as organism_module
 from seedcore.organism.service import OrganismService
 from seedcore.settings import Settings, load_settings
 from seedcore.state.service import StateService
-from seedcore.utils.logs import configure_logs
-from seedcore.utils.serving import ServiceBase
+from seedcore.telemetry.logs import configure_logs
+from seedcore.web.service_base import ServiceBase
 from tests.organism.test_service import Pool
 
 pytestmark = pytest.mark.integration

@@ -17,7 +17,7 @@ from benchmarks.organism.figures import Figure, Part
 from seedcore.settings import load_settings
 from seedcore.stores.embedded import embedded_postgres
 from seedcore.stores.migrate import migrate
-from seedcore.utils.logs import configure_logs
+from seedcore.telemetry.logs import configure_logs
 
 PARTS: dict[str, Part] = {"agents": agents.measure, "calls": calls.measure, "state": state.measure}
 

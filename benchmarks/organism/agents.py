@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from statistics import median
 
 from benchmarks.organism.figures import Figure
-from seedcore.organism.agent_store import AgentStore
-from seedcore.organism.agents import AgentBook
+from seedcore.fleet.agent_registry import AgentBook
+from seedcore.fleet.agent_repository import AgentStore
 from seedcore.settings import Settings
 from seedcore.stores.postgres import Database
 

@@ -8,11 +8,11 @@ from uuid import uuid4
 import ray
 
 from benchmarks.organism.figures import Figure
-from seedcore.dispatch.ray_ports import RayHosts
-from seedcore.organism.organs import HostPlan, OrganSpec
-from seedcore.organism.ray_pool import RayHostPool
+from seedcore.fleet.organ_spec import HostPlan, OrganSpec
+from seedcore.organism.control.ray_host_pool import RayHostPool
 from seedcore.settings import Settings, get_settings
-from seedcore.skills.calls import Call
+from seedcore.skills.host_protocol import Call
+from seedcore.worker.actors.ray_adapters import RayHosts
 
 HOST = "seedcore-host-bench-0"
 CALLS, BATCH, IN_FLIGHT, AGENTS = 40_000, 500, 3, 1000

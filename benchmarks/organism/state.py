@@ -26,9 +26,9 @@ from rich.table import Table
 
 from benchmarks.organism.figures import Figure
 from benchmarks.system import System
-from seedcore.energy.rates import RateEstimate
-from seedcore.organism.agent_store import AgentStore
-from seedcore.organism.agents import AgentBook, Learned
+from seedcore.fleet.agent_registry import AgentBook, Learned
+from seedcore.fleet.agent_repository import AgentStore
+from seedcore.pricing.rates import RateEstimate
 from seedcore.settings import Settings, load_settings
 from seedcore.stores.postgres import Database
 

@@ -10,9 +10,9 @@ from seedcore.settings import load_settings
 from seedcore.stores.migrate import migrate
 from seedcore.stores.postgres import ENGINE_SESSION
 from seedcore.tasks import leases
+from seedcore.tasks.claim_cursor import Scan
 from seedcore.tasks.model import Lease, NewTask, Outcome, Status
-from seedcore.tasks.scan import Scan
-from seedcore.tasks.submit import submit
+from seedcore.tasks.submission.submit import submit
 
 WORKERS, BATCH, CHUNK = 2, 500, 1000
 PARAMS = '{"op": "noop", "tenant": "t-1", "b": "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"}'

@@ -11,12 +11,12 @@ from uvloop import run as uvloop_run
 
 from benchmarks.queue.common import fresh_database
 from benchmarks.queue.latency import InProcess
-from seedcore.dispatch.dispatcher import Dispatcher
-from seedcore.dispatch.reaper import LATER_CHANNEL, Reaper
 from seedcore.settings import load_settings
 from seedcore.stores.migrate import migrate
 from seedcore.stores.postgres import ENGINE_SESSION, Database
-from seedcore.tasks.bell import Bell
+from seedcore.tasks.events.notifications import Bell
+from seedcore.worker.dispatcher import Dispatcher
+from seedcore.worker.reaper import LATER_CHANNEL, Reaper
 
 SETTLE_S, MEASURED_S = 10, 30
 # Each of the engine's idle statements is a transaction of its own.

@@ -16,15 +16,15 @@ import asyncpg
 from uvloop import run as uvloop_run
 
 from benchmarks.queue.common import fresh_database
-from seedcore.dispatch.dispatcher import Dispatcher
-from seedcore.dispatch.ports import Decision, Feedback, PlanAsk
 from seedcore.settings import load_settings
-from seedcore.skills.calls import Call, Completion
+from seedcore.skills.host_protocol import Call, Completion
 from seedcore.stores.migrate import migrate
 from seedcore.stores.postgres import ENGINE_SESSION, Database
 from seedcore.tasks.model import Lease, NewTask
-from seedcore.tasks.submit import submit
-from seedcore.utils import collector
+from seedcore.tasks.submission.submit import submit
+from seedcore.utils import gc_tuning
+from seedcore.worker.dispatcher import Dispatcher
+from seedcore.worker.ports import Decision, Feedback, PlanAsk
 
 Send = Callable[[Sequence[int]], Awaitable[None]]
 FAST = Decision("fast", "known_skill", "benchmark", agent="a-1", host="h-1", delta_energy=0.001)
@@ -155,7 +155,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=10)
     options = parser.parse_args()
     logging.disable(logging.CRITICAL)
-    collector.settle()
+    gc_tuning.settle()
     result = uvloop_run(measure(options.server, options.peer, options.rate, options.seconds, options.group))
     print(json.dumps(result), flush=True)
 

@@ -1,7 +1,7 @@
 """A discrete-event simulation of agents that serve one task after the other, with the routers that the product runs.
 
 Every router sees the same arrivals, types and luck (a task's service time is its own exponential draw times the agent's
-mean). What a router knows of the fleet comes from `energy.rates` and from outcomes alone, but for the oracle.
+mean). What a router knows of the fleet comes from `pricing.rates` and from outcomes alone, but for the oracle.
 """
 
 from collections.abc import Callable, Sequence
@@ -11,9 +11,9 @@ from heapq import heappop, heappush
 import numpy as np
 
 from benchmarks.routing.instance import Instance
-from seedcore.energy.potential import delta
-from seedcore.energy.rates import DEFAULT_SECONDS, RateTable
-from seedcore.energy.routing import DELAY, Load, Placement, Prices, Router, make_router
+from seedcore.pricing.potential import delta
+from seedcore.pricing.rates import DEFAULT_SECONDS, RateTable
+from seedcore.pricing.routers import DELAY, Load, Placement, Prices, Router, make_router
 
 WARM = 0.6
 """Share of the first tasks that only warm up: estimates are learned, queues fill."""

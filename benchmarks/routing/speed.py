@@ -7,11 +7,11 @@ from statistics import median
 import numpy as np
 
 from benchmarks.routing.parts import Table
-from seedcore.coordinator.choosing import Choices
-from seedcore.coordinator.decision import decide_columns
-from seedcore.coordinator.fleet import Fleet
-from seedcore.energy.potential import FleetState, Weights, gradient, potential
-from seedcore.energy.routing import Load, Prices, by_energy
+from seedcore.decision.agent_selection import Choices
+from seedcore.decision.decide import decide_columns
+from seedcore.decision.fleet_table import Fleet
+from seedcore.pricing.potential import FleetState, Weights, gradient, potential
+from seedcore.pricing.routers import Load, Prices, by_energy
 
 AGENTS, TYPES, TASKS, MANY = 1000, 4, 500, 10_000
 TARGET_MS = 5.0

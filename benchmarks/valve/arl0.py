@@ -3,7 +3,7 @@
 import numpy as np
 
 from benchmarks.valve.streams import STREAMS, Stream
-from seedcore.coordinator.valve import Valve
+from seedcore.changepoint import Valve
 
 SIZES = (500, 1_000, 2_000)
 

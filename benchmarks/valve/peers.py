@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.valve.streams import Floats
-from seedcore.coordinator.valve import Valve
+from seedcore.changepoint import Valve
 
 CLEAN = 500
 LONGEST = 1_500

@@ -5,8 +5,8 @@ Nile: 100 years are fewer than the 500 that the valve wants, so its reference is
 
 import numpy as np
 
-from seedcore.coordinator.features import task_features
-from seedcore.coordinator.valve import Valve
+from seedcore.changepoint import Valve
+from seedcore.changepoint.features import task_features
 
 CAUSES = ("timeout", "refused", "reset", "unreachable")
 BEFORE = ("host", "request", "answer", "gateway", "retry", "upstream", "proxy", "queue", "worker", "socket")

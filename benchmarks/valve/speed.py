@@ -4,8 +4,8 @@ import time
 
 import numpy as np
 
-from seedcore.coordinator.features import outcome_features, task_features
-from seedcore.coordinator.valve import Valve
+from seedcore.changepoint import Valve
+from seedcore.changepoint.features import outcome_features, task_features
 
 BATCH, BATCHES, ROUNDS = 100, 200, 7
 

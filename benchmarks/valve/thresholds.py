@@ -1,10 +1,10 @@
-"""The table of `seedcore.coordinator.valve.thresholds`, simulated anew."""
+"""The table of `seedcore.changepoint.thresholds`, simulated anew."""
 
 import numpy as np
 
 from benchmarks.valve.streams import Floats
-from seedcore.coordinator.valve.ranks import normal_scores
-from seedcore.coordinator.valve.thresholds import OFFSETS, SLOPES
+from seedcore.changepoint.rank_scores import normal_scores
+from seedcore.changepoint.thresholds import OFFSETS, SLOPES
 
 HEIGHTS = (4.0, 6.0, 8.0, 10.0, 12.0)
 SIZES = (500, 700, 1_000, 1_500, 2_000, 4_000)

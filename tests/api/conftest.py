@@ -14,7 +14,7 @@ from seedcore.settings import Settings
 from seedcore.stores.postgres import ENGINE_SESSION, Database
 from seedcore.tasks import leases
 from seedcore.tasks.model import Lease, Outcome, Retry, Status, Step, new_id
-from seedcore.utils.logs import configure_logs
+from seedcore.telemetry.logs import configure_logs
 
 TASKS = "/api/v1/tasks"
 TASK_FIELDS = {

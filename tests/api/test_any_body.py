@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from seedcore.api.app import build_app
 from seedcore.settings import Settings
-from seedcore.utils.logs import configure_logs
+from seedcore.telemetry.logs import configure_logs
 from tests.api.conftest import TASKS
 
 pytestmark = pytest.mark.integration

@@ -12,7 +12,7 @@ import pytest
 import uvicorn
 from fastapi import FastAPI
 
-from seedcore.tasks import reap
+from seedcore.tasks import reaping
 from tests.api.conftest import TASKS, Dispatcher, fields_of, refused, submit
 
 pytestmark = pytest.mark.integration
@@ -99,7 +99,7 @@ async def test_a_dead_letter_tells_every_error_and_runs_again(http: httpx.AsyncC
     other = await submit(http, 2)
     await dispatcher.put_off(await dispatcher.lease(), 0)
     async with app.state.gateway.database.connection() as connection:
-        assert await reap.promote(connection) == 1
+        assert await reaping.promote(connection) == 1
     leased = {str(lease.id): lease for lease in [await dispatcher.lease(), await dispatcher.lease()]}
     await dispatcher.fail(leased[task["id"]])
     await dispatcher.complete(leased[other["id"]], {"value": 2})
@@ -127,7 +127,7 @@ async def test_a_key_lets_through_what_its_limit_allows(http: httpx.AsyncClient,
     first = await submit(http, 1, limit={"key": "customer/42", "max_running": 1})
     second = await submit(http, 2, limit={"key": "customer/42"})
     async with app.state.gateway.database.connection() as connection:
-        assert await reap.admit(connection) == 1
+        assert await reaping.admit(connection) == 1
     state = (await http.get(f"{LIMITS}/customer/42")).json()
     assert (state["max_running"], state["running"], state["waiting"]) == (1, 1, 1)
     lease = await dispatcher.lease()
@@ -157,7 +157,7 @@ async def test_a_deadline_and_a_period_are_kept_with_the_task(http: httpx.AsyncC
     late = (datetime.now(UTC) - timedelta(seconds=1)).isoformat()
     task = await submit(http, 1, deadline=late, idempotency_key="k", idempotency_period_s=0.001)
     async with app.state.gateway.database.connection() as connection:
-        assert await reap.close_late(connection) == 1
+        assert await reaping.close_late(connection) == 1
     ended = (await http.get(f"{TASKS}/{task['id']}")).json()
     assert (ended["status"], ended["error"]["code"]) == ("failed", "deadline_exceeded")
     assert (await submit(http, 5, idempotency_key="k"))["id"] != task["id"]

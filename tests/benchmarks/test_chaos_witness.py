@@ -19,8 +19,8 @@ from benchmarks.chaos.plan import Task
 from benchmarks.chaos.witness import Witness, connected
 from seedcore.tasks import leases, queries
 from seedcore.tasks.model import Lease, NewTask, Outcome, Status
-from seedcore.tasks.records import task_json
-from seedcore.tasks.submit import submit
+from seedcore.tasks.submission.submit import submit
+from seedcore.tasks.task_json import task_json
 
 pytestmark = pytest.mark.integration
 

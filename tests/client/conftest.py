@@ -15,7 +15,7 @@ from seedcore.client import AsyncSeedCore, SeedCore
 from seedcore.settings import Settings
 from seedcore.tasks import leases
 from seedcore.tasks.model import Lease, Outcome, Status
-from seedcore.utils.logs import configure_logs
+from seedcore.telemetry.logs import configure_logs
 from tests.api.conftest import Dispatcher, dispatcher
 
 __all__ = ["Caller", "Gateway", "dispatcher"]

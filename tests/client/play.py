@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
-from seedcore.client.retry import Policy
-from seedcore.client.wire import Close, Emit, Failure, Flow, Open, Pause, Read, Reply, Request, Send
+from seedcore.client.http_retry import Policy
+from seedcore.client.protocol import Close, Emit, Failure, Flow, Open, Pause, Read, Reply, Request, Send
 
 TASK_ID = UUID("01890000-0000-7000-8000-000000000001")
 GONE = Failure("ConnectError: refused", sent=False)

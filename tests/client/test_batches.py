@@ -12,10 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from seedcore import errors
-from seedcore.client import flows
+from seedcore.client import operations
 from seedcore.client.errors import SubmitManyError
-from seedcore.client.model import NewTask
-from seedcore.client.wire import Reply, Request
+from seedcore.client.models import NewTask
+from seedcore.client.protocol import Reply, Request
 from tests.client.play import GONE, LOST, Network, network, ok, problem
 
 
@@ -43,9 +43,9 @@ class Store:
 
 
 def submit(
-    net: Network, tasks: Any, max_tasks: int = flows.MAX_BATCH_TASKS, max_bytes: int = flows.MAX_BATCH_BYTES
+    net: Network, tasks: Any, max_tasks: int = operations.MAX_BATCH_TASKS, max_bytes: int = operations.MAX_BATCH_BYTES
 ) -> Any:
-    return net.run(flows.submit_many(net.policy(), tasks, max_tasks, max_bytes))
+    return net.run(operations.submit_many(net.policy(), tasks, max_tasks, max_bytes))
 
 
 @settings(deadline=None)

@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from seedcore import errors
-from seedcore.client import AsyncSeedCore, NewTask, SeedCore, aio, sync
+from seedcore.client import AsyncSeedCore, NewTask, SeedCore, async_client, sync_client
 from tests.client.play import TASK_ID, event, task
 
 Handler = Callable[[httpx.Request], httpx.Response]
@@ -283,7 +283,7 @@ async def test_cancelling_a_wait_gives_the_connection_back():
 
 def test_the_classes_hold_no_protocol():
     """Whatever either decides about an answer would have to be written twice."""
-    for module in (sync, aio):
+    for module in (sync_client, async_client):
         source = inspect.getsource(module)
         assert "status_code ==" not in source
         assert "retry_after" not in source

@@ -10,7 +10,7 @@ from seedcore.cognitive.planner import Bounds, find_plan
 from seedcore.errors import DeadlineError, InvalidInputError, NoPlanError
 from seedcore.skills.jsontypes import ANY, fits, of_schema, of_value
 from seedcore.skills.signatures import Param, Signature
-from seedcore.tasks.plan import FROM, INPUTS, validate_plan
+from seedcore.tasks.plans.plan import FROM, INPUTS, validate_plan
 
 
 def kind(name: str):

@@ -4,12 +4,12 @@ import threading
 import httpx
 import pytest
 
-from seedcore.clients.cognitive import CognitiveClient
 from seedcore.cognitive import service as module
 from seedcore.cognitive.service import CognitiveService
 from seedcore.errors import NoPlanError
+from seedcore.service_clients.cognitive import CognitiveClient
 from seedcore.settings import Settings, load_settings
-from seedcore.tasks.plan import Plan, Step, validate_plan
+from seedcore.tasks.plans.plan import Plan, Step, validate_plan
 
 
 @pytest.fixture

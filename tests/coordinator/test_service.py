@@ -8,9 +8,9 @@ import httpx
 import numpy as np
 import pytest
 
-from seedcore.clients.base import TransportCounts
-from seedcore.coordinator.features import TASK_COLUMNS
+from seedcore.changepoint.features import TASK_COLUMNS
 from seedcore.coordinator.service import CoordinatorService
+from seedcore.service_clients.base import TransportCounts
 from seedcore.settings import Settings
 
 pytestmark = pytest.mark.integration

@@ -5,7 +5,7 @@ import random
 import pytest
 
 from seedcore.energy.calibration import calibrated, measured_change
-from seedcore.energy.sums import Sums
+from seedcore.pricing.outcome_sums import Sums
 
 
 def sums(deltas: list[float]) -> Sums:

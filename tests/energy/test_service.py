@@ -8,13 +8,13 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from seedcore.clients.base import TransportCounts
-from seedcore.energy.beside import Beside
-from seedcore.energy.schemas import ComputeEnergy, ComputeGradient, Pair
+from seedcore.energy.fleet_facts import Beside
 from seedcore.energy.service import EnergyService
 from seedcore.errors import InvalidInputError, UnavailableError
+from seedcore.schemas.energy import ComputeEnergy, ComputeGradient, Pair
+from seedcore.service_clients.base import TransportCounts
 from seedcore.settings import Settings, load_settings
-from seedcore.utils.serving import parse
+from seedcore.web.service_base import parse
 
 AGENTS = {
     "a": {"queued_s": 3.0, "running": 2, "completed": 3, "failed": 1, "organ": "x", "rates": {}},

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from entrypoints import by_hand
-from seedcore.cli.serve_config import filled_config
+from seedcore.cli.launch.serve_config import filled_config
 from seedcore.errors import SettingsError
 from seedcore.settings import load_settings
 

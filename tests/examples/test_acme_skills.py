@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from seedcore.organism.organs import load_organs
+from seedcore.fleet.organ_spec import load_organs
 from seedcore.settings import load_settings
 
 PACKAGE = Path(__file__).parents[2] / "examples" / "acme_skills"
@@ -20,10 +20,10 @@ PACKAGE = Path(__file__).parents[2] / "examples" / "acme_skills"
 # In a process of its own: it sees the package only where it was installed.
 SERVE = """
 import asyncio, json, sys
-from seedcore.organism.agents import AgentBook
-from seedcore.organism.executor import SkillExecutor
+from seedcore.fleet.agent_registry import AgentBook
+from seedcore.worker.execution.executor import SkillExecutor
 from seedcore.settings import get_settings
-from seedcore.skills.calls import Call
+from seedcore.skills.host_protocol import Call
 from seedcore.skills.registry import SkillRegistry
 
 async def main():

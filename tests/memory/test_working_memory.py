@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 import pytest
 
 from seedcore.errors import InvalidInputError, TooLargeError, UnavailableError
-from seedcore.memory.working import ProcessMemory, RedisMemory, WorkingMemory, working_memory
+from seedcore.memory.working_memory import ProcessMemory, RedisMemory, WorkingMemory, working_memory
 from seedcore.settings import load_settings
 
 

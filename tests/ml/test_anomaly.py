@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from seedcore.clients.ml import MLClient
 from seedcore.errors import InvalidInputError
 from seedcore.ml.anomaly import MAX_LENGTH, MIN_LENGTH, detect
 from seedcore.ml.service import MLService
+from seedcore.service_clients.ml import MLClient
 
 seeds = st.integers(0, 10_000)
 

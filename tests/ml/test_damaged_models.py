@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from seedcore.ml.registry import MANIFEST, MODEL
+from seedcore.ml.model_store import MANIFEST, MODEL
 from seedcore.ml.service import MLService
 from tests.ml.conftest import flowers
 

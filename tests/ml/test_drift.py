@@ -6,7 +6,7 @@ from pydantic import ValidationError
 
 from seedcore.errors import InvalidInputError
 from seedcore.ml.drift import score
-from seedcore.ml.schemas import DriftRequest
+from seedcore.schemas.ml import DriftRequest
 
 
 def rows(seed, n, shift=0.0):

@@ -6,8 +6,8 @@ import pytest
 
 from seedcore.errors import DeadlineError
 from seedcore.ml.dataset import from_rows
-from seedcore.ml.params import resolve
 from seedcore.ml.training import split, train
+from seedcore.ml.xgboost_params import resolve
 from tests.ml.conftest import flowers
 
 

@@ -19,14 +19,14 @@ from ray.cluster_utils import Cluster
 from ray.exceptions import RayError
 
 from seedcore.errors import SeedCoreError
-from seedcore.organism import reconcile
-from seedcore.organism.schemas import ExecuteOnOrgan
+from seedcore.organism.control import reconciler
 from seedcore.organism.service import OrganismService
+from seedcore.schemas.organism import ExecuteOnOrgan
 from seedcore.settings import get_settings
 
 DEADLINE_S = 90.0
 # What is shipped waits twice as long for a silent host.
-reconcile.SILENT_S = 8.0
+reconciler.SILENT_S = 8.0
 
 
 async def timed(condition: Callable[[], Awaitable[bool]]) -> float:

@@ -5,7 +5,7 @@ import io
 import pytest
 
 from seedcore.settings import load_settings
-from seedcore.utils.logs import configure_logs
+from seedcore.telemetry.logs import configure_logs
 
 
 @pytest.fixture(autouse=True)

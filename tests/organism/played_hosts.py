@@ -3,9 +3,9 @@
 import asyncio
 from collections.abc import Mapping
 
-from seedcore.organism.organs import HostPlan, OrganSpec
-from seedcore.organism.placement import choose_node
-from seedcore.organism.reconcile import Pulse
+from seedcore.fleet.organ_spec import HostPlan, OrganSpec
+from seedcore.organism.control.reconciler import Pulse
+from seedcore.organism.routing.placement import choose_node
 
 
 class PlayedPool:

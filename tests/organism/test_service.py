@@ -12,18 +12,18 @@ import pytest
 from ray.exceptions import ActorDiedError
 
 from seedcore.errors import UnavailableError
-from seedcore.organism import keeper as keeper_module
-from seedcore.organism import reconcile as reconcile_module
+from seedcore.fleet.agent_registry import AgentBook
+from seedcore.fleet.organ_spec import HostPlan
 from seedcore.organism import service as module
-from seedcore.organism.agents import AgentBook
-from seedcore.organism.executor import SkillExecutor
-from seedcore.organism.organ_store import LeadLostError
-from seedcore.organism.organs import HostPlan
-from seedcore.organism.schemas import ExecuteOnOrgan, FleetRequest
+from seedcore.organism.control import controller as keeper_module
+from seedcore.organism.control import reconciler as reconcile_module
+from seedcore.organism.desired.repository import LeadLostError
 from seedcore.organism.service import OrganismService
+from seedcore.schemas.organism import ExecuteOnOrgan, FleetRequest
 from seedcore.settings import Settings, load_settings
 from seedcore.skills import SkillRegistry
-from seedcore.skills.calls import Call, Completion
+from seedcore.skills.host_protocol import Call, Completion
+from seedcore.worker.execution.executor import SkillExecutor
 
 from .played_hosts import PlayedPool
 

@@ -108,7 +108,7 @@ def test_the_wheel_builds_from_what_is_copied_and_holds_all_that_runs(clean_fold
         "seedcore/serve_config/prod.yaml",
         "bootstraps/bootstrap_entry.py",
         "entrypoints/ml_entrypoint.py",
-        "seedcore/organism/default_organs.yaml",
+        "seedcore/fleet/default_organs.yaml",
     ):
         assert name in names
 

@@ -1,12 +1,12 @@
 import pytest
 
-from seedcore.organism.agents import AgentBook
-from seedcore.organism.executor import SkillExecutor
+from seedcore.fleet.agent_registry import AgentBook
 from seedcore.settings import Settings
 from seedcore.skills import RetryPolicy, SkillRegistry
-from seedcore.skills.calls import Call
+from seedcore.skills.host_protocol import Call
 from seedcore.skills.registry import specs_of
-from seedcore.tasks.intake import Submission
+from seedcore.tasks.submission.validate import Submission
+from seedcore.worker.execution.executor import SkillExecutor
 from tests.skills import flaky
 
 REGISTRY = SkillRegistry(specs_of(flaky))

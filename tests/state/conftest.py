@@ -7,8 +7,8 @@ from typing import Any
 import httpx
 import pytest
 
-from seedcore.organism.agent_store import AgentStore
-from seedcore.organism.agents import AgentBook
+from seedcore.fleet.agent_registry import AgentBook
+from seedcore.fleet.agent_repository import AgentStore
 from seedcore.settings import Settings
 from seedcore.state.service import StateService
 from seedcore.stores.postgres import Database

@@ -6,14 +6,14 @@ import json
 import httpx
 import pytest
 
-from seedcore.organism.agent_store import AgentStore
-from seedcore.organism.agents import AgentBook
+from seedcore.fleet.agent_registry import AgentBook
+from seedcore.fleet.agent_repository import AgentStore
+from seedcore.schemas.state import UnifiedState
 from seedcore.settings import Settings, load_settings
-from seedcore.state.schemas import UnifiedState
 from seedcore.state.service import StateService
 from seedcore.stores.postgres import Database
 from seedcore.tasks.model import NewTask
-from seedcore.tasks.submit import submit
+from seedcore.tasks.submission.submit import submit
 from tests.state.conftest import Save, execute, http_to, running
 
 pytestmark = pytest.mark.integration

@@ -8,7 +8,7 @@ import asyncpg
 
 from seedcore.tasks import leases, queries
 from seedcore.tasks.model import Lease, NewTask, Outcome, Status
-from seedcore.tasks.submit import submit
+from seedcore.tasks.submission.submit import submit
 
 
 def task(value: object = 1, **options: Any) -> NewTask:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from seedcore.tasks import control, deadlines, leases, queries, reap
+from seedcore.tasks import commands, deadlines, leases, queries, reaping
 from seedcore.tasks.model import Limit, Retry, Step, Terms, new_id
 from tests.tasks.engine_support import claim, db_now, done, failed, status, submitted, task
 
@@ -11,7 +11,7 @@ pytestmark = pytest.mark.integration
 
 async def pass_deadlines(connection) -> int:
     await connection.execute("update seedcore.deadlines set at = now() - interval '1 s'")
-    return await reap.close_late(connection)
+    return await reaping.close_late(connection)
 
 
 @pytest.mark.parametrize("place", ["ready", "deferred", "gated", "leases", "retried", "approval"])
@@ -26,7 +26,7 @@ async def test_a_task_that_is_late_fails_wherever_it_stands(connection, session,
             await leases.retry(connection, [Retry(lease.id, lease.token, 60, "boom", "it broke")])
         elif place == "approval":
             await leases.hold(connection, [(lease.id, lease.token, "{}")])
-    assert await reap.close_late(connection) == 0
+    assert await reaping.close_late(connection) == 0
     assert await pass_deadlines(connection) == 1
     record = await queries.get(connection, task_id)
     assert (str(record.status), record.error["code"]) == ("failed", "deadline_exceeded")
@@ -62,7 +62,7 @@ async def test_a_late_task_makes_room_for_others_of_its_key(connection, session)
     late, other = await submitted(
         connection, task(1, deadline=await db_now(connection, "1 hour"), **options), task(2, **options)
     )
-    await reap.admit(connection)
+    await reaping.admit(connection)
     assert [lease.id for lease in await claim(connection, session)] == [late]
     await pass_deadlines(connection)
     assert [lease.id for lease in await claim(connection, session)] == [other]
@@ -70,8 +70,8 @@ async def test_a_late_task_makes_room_for_others_of_its_key(connection, session)
 
 async def test_a_task_run_again_by_a_person_has_no_deadline_any_more(connection, session):
     (task_id,) = await submitted(connection, task(deadline=await db_now(connection, "1 hour")))
-    await control.cancel(connection, task_id)
-    await control.retry(connection, task_id)
+    await commands.cancel(connection, task_id)
+    await commands.retry(connection, task_id)
     assert await pass_deadlines(connection) == 0
     assert await status(connection, task_id) == "queued"
     assert (await queries.get(connection, task_id)).deadline is None
@@ -81,7 +81,7 @@ async def test_more_than_a_page_of_late_tasks_all_end(pg_settings, connection, m
     monkeypatch.setattr(deadlines, "PAGE", 10)
     past = await db_now(connection, "-1 s")
     ids = await submitted(connection, *(task(n, deadline=past) for n in range(25)))
-    assert [await reap.close_late(connection) for _ in range(4)] == [10, 10, 5, 0]
+    assert [await reaping.close_late(connection) for _ in range(4)] == [10, 10, 5, 0]
     assert {await status(connection, i) for i in ids} == {"failed"}
 
 
@@ -112,7 +112,7 @@ async def test_a_retry_that_comes_too_late_keeps_the_attempts_that_were_used(con
     (task_id,) = await submitted(connection, task(deadline=await db_now(connection, "1 hour")))
     (lease,) = await claim(connection, session)
     await leases.retry(connection, [Retry(lease.id, lease.token, 0, "boom", "it broke")])
-    await reap.promote(connection)
+    await reaping.promote(connection)
     await make_late(connection, task_id)
     assert await claim(connection, session) == []
     record = await queries.get(connection, task_id)
@@ -175,5 +175,5 @@ async def test_a_late_plan_that_cannot_be_settled_holds_no_other_late_task_up(co
     await connection.execute("update seedcore.held set plan = '5' where id = $1", goal)
     await make_late(connection, first, *others)
     await connection.execute("update seedcore.deadlines set at = now() + interval '1 hour' where id = $1", goal)
-    assert await reap.close_late(connection) == 5
+    assert await reaping.close_late(connection) == 5
     assert {await status(connection, i) for i in others} == {"failed"}

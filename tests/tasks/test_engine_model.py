@@ -29,9 +29,9 @@ from hypothesis.stateful import (
 from seedcore.errors import ConflictError
 from seedcore.settings import load_settings
 from seedcore.stores.postgres import ENGINE_SESSION
-from seedcore.tasks import control, leases, queries, reap, scan
+from seedcore.tasks import claim_cursor, commands, leases, queries, reaping
 from seedcore.tasks.model import LAST_EVENTS, Lease, Limit, NewTask, Outcome, Retry, Status, Step, Terms, Usage, new_id
-from seedcore.tasks.submit import submit
+from seedcore.tasks.submission.submit import submit
 from tests.conftest import _database, _execute
 from tests.tasks.engine_model import Model, ModelTask
 
@@ -134,7 +134,7 @@ class Engine(RuleBasedStateMachine):
         self.run(self.connection.execute(CLEAN))
         self.model = Model(dict(LIMITS))
         self.leased: dict[UUID, Lease] = {}
-        self.scans: dict[tuple[UUID, bool], scan.Scan] = {}
+        self.scans: dict[tuple[UUID, bool], claim_cursor.Scan] = {}
         self.paused = False
         for _ in range(count):
             self.a_dispatcher_starts()
@@ -216,8 +216,8 @@ class Engine(RuleBasedStateMachine):
         closed = self.paused or not self.model.sessions[session]
         return [] if closed else self.ids("ready", "slow = $1", slow)[:most]
 
-    def scan_of(self, session: UUID, slow: bool, scanning: bool) -> scan.Scan | None:
-        return self.scans.setdefault((session, slow), scan.Scan()) if scanning else None
+    def scan_of(self, session: UUID, slow: bool, scanning: bool) -> claim_cursor.Scan | None:
+        return self.scans.setdefault((session, slow), claim_cursor.Scan()) if scanning else None
 
     def took(self, session: UUID, claimed: list[Lease], expected: list[UUID]) -> None:
         assert [lease.id for lease in claimed] == expected
@@ -380,7 +380,7 @@ class Engine(RuleBasedStateMachine):
             policy,
         )
         waiting = self.waiting
-        assert self.run(reap.expire_approvals(self.connection)) == len(late)
+        assert self.run(reaping.expire_approvals(self.connection)) == len(late)
         for task in late:
             if released:
                 self.model.enter(task)
@@ -399,10 +399,10 @@ class Engine(RuleBasedStateMachine):
         (task,) = self.some([t for t in self.model.of("held") if t.held == "approval"], pick)
         waiting = self.waiting
         if yes:
-            self.run(control.approve(self.connection, task.id))
+            self.run(commands.approve(self.connection, task.id))
             self.model.enter(task)
         else:
-            self.run(control.reject(self.connection, task.id, "no"))
+            self.run(commands.reject(self.connection, task.id, "no"))
             self.model.end(task, "failed", "approval_rejected")
             self.model.settle([task], waiting)
 
@@ -412,9 +412,9 @@ class Engine(RuleBasedStateMachine):
         waiting, was_over = self.waiting, task.over
         if was_over:
             with pytest.raises(ConflictError):
-                self.run(control.cancel(self.connection, task.id))
+                self.run(commands.cancel(self.connection, task.id))
         else:
-            assert self.run(control.cancel(self.connection, task.id)).status == "cancelled"
+            assert self.run(commands.cancel(self.connection, task.id)).status == "cancelled"
             assert self.model.cancel(task, waiting)
 
     @action(weight=2, pick=picks, needs=lambda self: self.model.of("finished", "dead"))
@@ -422,15 +422,15 @@ class Engine(RuleBasedStateMachine):
         (task,) = self.some(self.model.of("finished", "dead"), pick)
         if task.parent is not None or task.ended_as == "completed":
             with pytest.raises(ConflictError):
-                self.run(control.retry(self.connection, task.id))
+                self.run(commands.retry(self.connection, task.id))
         else:
-            assert self.run(control.retry(self.connection, task.id)).status == "queued"
+            assert self.run(commands.retry(self.connection, task.id)).status == "queued"
             self.model.requeue(task)
 
     @action(yes=st.sampled_from([False, False, False, False, True]))
     def the_queue_is_paused_or_goes_on(self, yes: bool) -> None:
         self.paused = yes and not self.paused
-        self.run((control.pause if self.paused else control.resume)(self.connection, "default"))
+        self.run((commands.pause if self.paused else commands.resume)(self.connection, "default"))
 
     def plannable(self) -> list[ModelTask]:
         return [t for t in self.model.of("leases") if t.parent is None and (not t.plans or t.replanning)]
@@ -499,19 +499,19 @@ class Engine(RuleBasedStateMachine):
         self.fetch("update seedcore.deferred set run_at = now() - interval '1 s' where id = any($1::uuid[])", due)
         self.fetch("update seedcore.deadlines set at = now() - interval '1 s' where id = any($1::uuid[])", over)
         waiting = self.waiting
-        closed = self.run(reap.close_late(self.connection))
+        closed = self.run(reaping.close_late(self.connection))
         before = len([t for t in self.model.tasks.values() if t.over])
         self.model.close_late(over, waiting)
         assert closed <= len([t for t in self.model.tasks.values() if t.over]) - before
         still = [i for i in due if self.model.tasks[i].place == "deferred"]
-        assert self.run(reap.promote(self.connection)) == len(still)
+        assert self.run(reaping.promote(self.connection)) == len(still)
         self.model.promote(still)
 
     @action(weight=3)
     def the_reaper_goes_round(self) -> None:
         waiting = self.waiting
         lost = [t for t in self.model.of("leases") if not self.model.sessions.get(t.owner)]
-        done = self.run(reap.reap(self.connection, self.settings))
+        done = self.run(reaping.reap(self.connection, self.settings))
         assert done.returned + done.dead == len(lost)
         assert (done.late, done.promoted) == (0, 0)
         self.model.reap_lost(waiting)
@@ -572,7 +572,7 @@ def engine(postgres_server: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[ty
     """The machine, bound to a database and a loop of its own."""
     name = f"t{uuid4().hex[:12]}"
     clock = Clock()
-    monkeypatch.setattr(scan, "time", clock)
+    monkeypatch.setattr(claim_cursor, "time", clock)
     with asyncio.Runner() as runner:
         runner.run(_execute(postgres_server, f"create database {name} template template_seedcore"))
         session = {**ENGINE_SESSION, "synchronous_commit": "off"}

@@ -9,10 +9,10 @@ import pytest
 
 from seedcore.errors import ConflictError, InvalidInputError, NotFoundError
 from seedcore.stores.postgres import Database
-from seedcore.tasks import control, leases, queries, reap
-from seedcore.tasks.feed import EventFeed
+from seedcore.tasks import commands, leases, queries, reaping
+from seedcore.tasks.events.task_feed import EventFeed
 from seedcore.tasks.model import NewTask, Outcome, Retry, Status, Step, new_id
-from seedcore.tasks.submit import submit
+from seedcore.tasks.submission.submit import submit
 
 pytestmark = pytest.mark.integration
 
@@ -96,10 +96,10 @@ async def test_a_retry_waits_for_its_delay_and_counts_the_attempt(connection, se
     (submitted,) = await submit(connection, [task()])
     lease = await claim_one(connection, session)
     await leases.retry(connection, [Retry(lease.id, lease.token, 60, "boom", "it broke")])
-    assert await reap.promote(connection) == 0
+    assert await reaping.promote(connection) == 0
     assert await leases.claim(connection, "default", session, 1) == []
     await connection.execute("update seedcore.deferred set run_at = now()")
-    assert await reap.promote(connection) == 1
+    assert await reaping.promote(connection) == 1
     assert (await claim_one(connection, session)).attempt == 2
     retried = [e for e in await queries.events_of(connection, submitted.id) if e.event == "retried"]
     assert retried[0].data["code"] == "boom"
@@ -110,7 +110,7 @@ async def test_an_expired_session_loses_its_tasks_and_can_claim_no_more(pg_setti
     lease = await claim_one(connection, session)
     await connection.execute("update seedcore.sessions set expires_at = now() - interval '1 s'")
     assert await leases.claim(connection, "default", session, 1) == []
-    done = await reap.reap(connection, pg_settings)
+    done = await reaping.reap(connection, pg_settings)
     assert not (await leases.heartbeat(connection, session, 60, holding=1, claimed=True)).alive
     assert (done.sessions, done.returned, done.dead) == (1, 1, 0)
     assert await leases.finish(connection, [completed(lease)]) == set()
@@ -122,7 +122,7 @@ async def test_a_heartbeat_that_is_late_but_not_too_late_keeps_the_leases(pg_set
     lease = await claim_one(connection, session)
     await connection.execute("update seedcore.sessions set expires_at = now() - interval '1 s'")
     assert (await leases.heartbeat(connection, session, 60, holding=1, claimed=True)).alive
-    assert (await reap.reap(connection, pg_settings)).returned == 0
+    assert (await reaping.reap(connection, pg_settings)).returned == 0
     assert await leases.finish(connection, [completed(lease)]) == {lease.id}
 
 
@@ -133,7 +133,7 @@ async def test_a_restarted_dispatchers_earlier_session_ends_at_once(pg_settings,
     await leases.open_session(connection, other, "d", "default", 60, "actor-2")
     assert len(await leases.claim(connection, "default", first, 1)) == 1
     await leases.open_session(connection, second, "d", "default", 60, "actor-1")
-    done = await reap.reap(connection, pg_settings)
+    done = await reaping.reap(connection, pg_settings)
     assert (done.sessions, done.returned) == (1, 1)
     assert (await leases.heartbeat(connection, other, 60, holding=0, claimed=False)).alive
 
@@ -145,9 +145,9 @@ async def test_a_task_that_loses_every_worker_ends_as_failed(pg_settings, connec
         await leases.open_session(connection, session, "dying", "default", 60)
         assert len(await leases.claim(connection, "default", session, 1)) == 1
         await leases.close_session(connection, session)
-        await reap.reap(connection, pg_settings)
+        await reaping.reap(connection, pg_settings)
         await connection.execute("update seedcore.deferred set run_at = now()")
-        await reap.promote(connection)
+        await reaping.promote(connection)
     record = await queries.get(connection, submitted.id)
     assert (record.status, record.error["code"]) == ("failed", "lease_expired")
 
@@ -157,14 +157,14 @@ async def test_cancel_wins_over_a_late_completion(connection, session):
     lease = await claim_one(connection, session)
     pulse = await leases.heartbeat(connection, session, 60, holding=1, claimed=True, owned=True)
     assert pulse.owned == {(lease.id, lease.token): False}
-    assert (await control.cancel(connection, submitted.id)).status == "cancelled"
+    assert (await commands.cancel(connection, submitted.id)).status == "cancelled"
     pulse = await leases.heartbeat(connection, session, 60, holding=0, claimed=True, owned=True)
     assert pulse.owned == {}
     assert await leases.finish(connection, [completed(lease)]) == set()
     with pytest.raises(ConflictError):
-        await control.cancel(connection, submitted.id)
+        await commands.cancel(connection, submitted.id)
     with pytest.raises(NotFoundError):
-        await control.cancel(connection, new_id())
+        await commands.cancel(connection, new_id())
 
 
 async def test_a_held_task_is_released_once_or_refused(connection, session):
@@ -172,12 +172,12 @@ async def test_a_held_task_is_released_once_or_refused(connection, session):
     held = await leases.claim(connection, "default", session, 2)
     await leases.hold(connection, [(lease.id, lease.token, '{"route": "hold"}') for lease in held])
     assert (await queries.get(connection, first.id)).status == "approval"
-    assert (await control.approve(connection, first.id)).status == "queued"
+    assert (await commands.approve(connection, first.id)).status == "queued"
     lease = await claim_one(connection, session)
     assert (lease.approved, lease.attempt) == (True, 1)
     with pytest.raises(ConflictError):
-        await control.approve(connection, first.id)
-    refused = await control.reject(connection, second.id, "not today")
+        await commands.approve(connection, first.id)
+    refused = await commands.reject(connection, second.id, "not today")
     assert refused.error == {"code": "approval_rejected", "message": "not today"}
 
 
@@ -185,10 +185,10 @@ async def test_a_failed_task_can_be_run_again(connection, session):
     (submitted,) = await submit(connection, [task()])
     lease = await claim_one(connection, session)
     await leases.finish(connection, [Outcome(lease.id, lease.token, Status.FAILED, error_code="x", error_message="y")])
-    assert (await control.retry(connection, submitted.id)).status == "queued"
+    assert (await commands.retry(connection, submitted.id)).status == "queued"
     assert (await claim_one(connection, session)).attempt == 1
     with pytest.raises(ConflictError):
-        await control.retry(connection, submitted.id)
+        await commands.retry(connection, submitted.id)
 
 
 async def test_the_same_key_gives_the_first_task(connection):
@@ -286,7 +286,7 @@ async def test_cancelling_a_goal_cancels_its_steps(connection, session):
     (goal,) = await submit(connection, [NewTask("goal", "{}")])
     lease = await claim_one(connection, session)
     await leases.store_plan(connection, lease, "{}", '{"output": {}}', [Step(new_id(), "s1", "echo", "{}", None, ())])
-    await control.cancel(connection, goal.id)
+    await commands.cancel(connection, goal.id)
     assert [r.status for r in await queries.children(connection, goal.id)] == ["cancelled"]
 
 
@@ -340,7 +340,7 @@ async def lose(pg_settings, connection, *, held_s: float, heard_s: float, starte
     await connection.execute(f"update seedcore.leases set leased_at = {ago} where id = $2", held_s, lease.id)
     last = f"update seedcore.sessions set beat_at = {ago}, expires_at = now() where id = $2"
     await connection.execute(last, heard_s, session)
-    await reap.reap(connection, pg_settings)
+    await reaping.reap(connection, pg_settings)
 
 
 async def test_a_task_that_had_not_begun_keeps_its_attempt_when_its_dispatcher_is_lost(pg_settings, connection):
@@ -365,9 +365,9 @@ async def test_a_task_that_had_begun_or_may_have_uses_its_attempt(pg_settings, c
 async def test_a_task_that_brings_every_dispatcher_down_before_it_begins_ends_all_the_same(pg_settings, connection):
     task_id = await lost(pg_settings, connection, held_s=30, heard_s=20, tries=2)
     for n in range(1, 7):
-        assert (await queries.get(connection, task_id)).attempts == max(0, n - reap.MOST_UNCOUNTED)
+        assert (await queries.get(connection, task_id)).attempts == max(0, n - reaping.MOST_UNCOUNTED)
         await connection.execute("update seedcore.deferred set run_at = now()")
-        await reap.promote(connection)
+        await reaping.promote(connection)
         await lose(pg_settings, connection, held_s=30, heard_s=20)
     record = await queries.get(connection, task_id)
     assert (str(record.status), record.attempts, len(record.errors)) == ("failed", 2, 7)

@@ -10,9 +10,9 @@ import asyncpg
 import pytest
 
 from seedcore.stores.postgres import Database
-from seedcore.tasks import control, leases, queries, reap
+from seedcore.tasks import commands, leases, queries, reaping
 from seedcore.tasks.model import Lease, Limit, NewTask, Outcome, Retry, Status, Step, new_id
-from seedcore.tasks.submit import submit
+from seedcore.tasks.submission.submit import submit
 
 pytestmark = pytest.mark.integration
 
@@ -53,7 +53,7 @@ async def test_a_cancel_that_meets_a_claim_still_cancels(database, connection, o
     (submitted,) = await submit(connection, [NewTask("echo", "{}")])
     async with database.connection() as third, meets(connection, third) as start:
         assert await leases.claim(connection, "default", session, 1)
-        cancelling = start(control.cancel(other, submitted.id))
+        cancelling = start(commands.cancel(other, submitted.id))
     assert (await cancelling).status == "cancelled"
 
 
@@ -61,7 +61,7 @@ async def test_a_cancel_that_meets_a_retry_still_cancels(database, connection, o
     lease = await running(connection, session)
     async with database.connection() as third, meets(connection, third) as start:
         await leases.retry(connection, [Retry(lease.id, lease.token, 60, "x", "x")])
-        cancelling = start(control.cancel(other, lease.id))
+        cancelling = start(commands.cancel(other, lease.id))
     assert (await cancelling).status == "cancelled"
 
 
@@ -71,7 +71,7 @@ async def test_a_cancel_that_meets_its_goals_plan_ends_the_steps_too(database, c
         await leases.store_plan(
             connection, lease, "{}", '{"output": {}}', [Step(new_id(), "s", "echo", "{}", None, ())]
         )
-        cancelling = start(control.cancel(other, lease.id))
+        cancelling = start(commands.cancel(other, lease.id))
     assert (await cancelling).status == "cancelled"
     assert [step.status for step in await queries.children(connection, lease.id)] == ["cancelled"]
 
@@ -81,7 +81,7 @@ async def test_a_cancel_of_a_goal_whose_step_is_being_claimed_ends_the_step_too(
     await leases.store_plan(connection, lease, "{}", '{"output": {}}', [Step(new_id(), "s", "echo", "{}", None, ())])
     async with database.connection() as third, meets(connection, third) as start:
         assert await leases.claim(connection, "default", session, 1)
-        cancelling = start(control.cancel(other, lease.id))
+        cancelling = start(commands.cancel(other, lease.id))
     assert (await cancelling).status == "cancelled"
     assert [step.status for step in await queries.children(connection, lease.id)] == ["cancelled"]
 
@@ -92,8 +92,8 @@ async def test_a_deadline_that_meets_a_claim_still_ends_the_task(pg_settings, da
     async with database.connection() as third, meets(connection, third) as start:
         assert await leases.claim(connection, "default", session, 1), "claimed in time"
         await other.fetchval("select pg_sleep_until($1)", soon)
-        start(reap.close_late(other))
-    await reap.reap(connection, pg_settings)
+        start(reaping.close_late(other))
+    await reaping.reap(connection, pg_settings)
     record = await queries.get(connection, submitted.id)
     assert (str(record.status), record.error) == (
         "failed",
@@ -134,7 +134,7 @@ async def test_many_ends_at_once_let_no_more_through_than_the_key_allows(pg_sett
     async with database.connection() as connection:
         limit = Limit("k", max_running=3)
         await submit(connection, [NewTask("echo", "{}", limit=limit) for _ in range(60)])
-        await reap.admit(connection)
+        await reaping.admit(connection)
     most, seen = 0, set()
 
     async def worker() -> None:
@@ -153,7 +153,7 @@ async def test_many_ends_at_once_let_no_more_through_than_the_key_allows(pg_sett
     async def reaper() -> None:
         async with database.connection() as own:
             while len(seen) < 60:
-                await reap.admit(own)
+                await reaping.admit(own)
                 await asyncio.sleep(0.005)
 
     await asyncio.gather(worker(), worker(), worker(), worker(), reaper())
@@ -167,7 +167,7 @@ async def test_a_goal_that_is_run_again_after_its_plan_failed_can_complete(conne
     (step,) = await leases.claim(connection, "default", session, 1)
     broken = Outcome(step.id, step.token, Status.FAILED, error_code="x", error_message="y", follow_up=True)
     await leases.finish(connection, [broken])
-    await control.retry(connection, lease.id)
+    await commands.retry(connection, lease.id)
     (lease,) = await leases.claim(connection, "default", session, 1)
     await leases.store_plan(connection, lease, "{}", plan, [Step(new_id(), "s", "echo", "{}", None, ())])
     (step,) = await leases.claim(connection, "default", session, 1)

@@ -10,9 +10,9 @@ import pytest
 
 from seedcore.settings import Settings
 from seedcore.stores.postgres import Database
-from seedcore.tasks import control, leases, queries, reap
+from seedcore.tasks import commands, leases, queries, reaping
 from seedcore.tasks.model import NewTask, Outcome, Status, new_id
-from seedcore.tasks.submit import submit
+from seedcore.tasks.submission.submit import submit
 
 pytestmark = pytest.mark.integration
 OLD = timedelta(days=9)
@@ -60,27 +60,27 @@ async def test_an_old_day_goes_whole_and_what_lives_or_is_young_stays(pg_setting
     later = await old_task(connection, run_after=datetime.now(UTC) + timedelta(days=1))
     assert len(await partitions(connection, day)) == 3
 
-    done = await reap.expire(connection, pg_settings)
+    done = await reaping.expire(connection, pg_settings)
 
     assert done.partitions == 2
     assert await partitions(connection, day) == set()
     left = {record.id: str(record.status) for record in await queries.find(connection)}
     assert left == {young: "completed", dead: "failed", alive: "queued", later: "queued"}
     assert forgotten not in left
-    assert (await reap.expire(connection, pg_settings)).partitions == 0
+    assert (await reaping.expire(connection, pg_settings)).partitions == 0
     # What was moved goes on as if nothing had happened.
     assert await finish_one(connection, session) == alive
-    assert (await control.retry(connection, dead)).status == "queued"
+    assert (await commands.retry(connection, dead)).status == "queued"
 
 
 async def test_what_outlived_its_day_goes_by_itself_when_its_time_has_come(pg_settings, connection, session):
     await old_task(connection)
     finished = await finish_one(connection, session)
     assert await connection.fetchval("select count(*) from seedcore.finished_default") == 1
-    await reap.expire(connection, pg_settings)
+    await reaping.expire(connection, pg_settings)
     assert (await queries.get(connection, finished)).status == "completed"
     await connection.execute("update seedcore.finished set finished_at = now() - interval '8 days'")
-    assert (await reap.expire(connection, pg_settings)).rows > 0
+    assert (await reaping.expire(connection, pg_settings)).rows > 0
     assert await queries.find(connection) == []
 
 
@@ -88,34 +88,34 @@ async def test_dead_letters_are_kept_longer(pg_settings, connection, session):
     dead = await old_task(connection)
     await finish_one(connection, session, Status.FAILED)
     await connection.execute("update seedcore.dead set finished_at = now() - interval '29 days'")
-    await reap.expire(connection, pg_settings)
+    await reaping.expire(connection, pg_settings)
     assert (await queries.get(connection, dead)).status == "failed"
     await connection.execute("update seedcore.dead set finished_at = now() - interval '31 days'")
-    await reap.expire(connection, pg_settings)
+    await reaping.expire(connection, pg_settings)
     assert await queries.find(connection) == []
 
 
 async def test_a_key_is_forgotten_with_its_task(pg_settings, connection, session):
     kept = await old_task(connection, idempotency_key="alive")
     await connection.execute("update seedcore.idempotency set created_at = now() - interval '99 days'")
-    await reap.expire(connection, pg_settings)
+    await reaping.expire(connection, pg_settings)
     assert await old_task(connection, idempotency_key="alive") == kept
     await finish_one(connection, session)
     await connection.execute("update seedcore.finished set finished_at = now() - interval '8 days'")
-    await reap.expire(connection, pg_settings)
-    await reap.expire(connection, pg_settings)
+    await reaping.expire(connection, pg_settings)
+    await reaping.expire(connection, pg_settings)
     assert await old_task(connection, idempotency_key="alive") != kept
 
 
 async def test_a_reader_in_the_way_puts_it_off_and_stops_nobody(pg_settings: Settings, connection, database: Database):
     day = await make_old_day(connection)
-    await reap.expire(connection, pg_settings.model_copy(update={"retention_finished_d": 99}))
+    await reaping.expire(connection, pg_settings.model_copy(update={"retention_finished_d": 99}))
     async with database.connection() as other, other.transaction():
         await other.fetch("select * from seedcore.finished")
-        done = await reap.expire(connection, pg_settings)
+        done = await reaping.expire(connection, pg_settings)
         assert (done.partitions, done.blocked) == (1, 1)
         assert await partitions(connection, day) == {f"tasks_d{day}", f"finished_d{day}"}
-    assert (await reap.expire(connection, pg_settings)).partitions == 1
+    assert (await reaping.expire(connection, pg_settings)).partitions == 1
 
 
 async def test_a_reader_in_the_way_of_the_days_to_come_stops_nobody(
@@ -128,9 +128,9 @@ async def test_a_reader_in_the_way_of_the_days_to_come_stops_nobody(
     async with database.connection() as other, other.transaction():
         await other.fetch("select * from seedcore.finished")
         async with asyncio.timeout(10):
-            assert (await reap.expire(connection, pg_settings)).blocked == 1
+            assert (await reaping.expire(connection, pg_settings)).blocked == 1
         assert await partitions(connection, day) == set()
-    assert (await reap.expire(connection, pg_settings)).blocked == 0
+    assert (await reaping.expire(connection, pg_settings)).blocked == 0
     assert await partitions(connection, day) >= {f"tasks_d{day}", f"finished_d{day}"}
 
 
@@ -140,6 +140,6 @@ async def test_days_to_come_are_made_ahead_and_take_in_what_came_too_early(pg_se
     early = NewTask("echo", "{}", id=id_of(ahead))
     await submit(connection, [early])
     assert await connection.fetchval("select count(*) from seedcore.tasks_default") == 1
-    await reap.expire(connection, pg_settings)
+    await reaping.expire(connection, pg_settings)
     assert await connection.fetchval("select count(*) from seedcore.tasks_default") == 0
     assert (await queries.get(connection, early.id)).status == "queued"

@@ -25,9 +25,11 @@ from seedcore.skills.registry import SkillRegistry
 from seedcore.stores import migrate as migrations
 from seedcore.stores.migrate import migrate, newest
 from seedcore.stores.postgres import ENGINE_SESSION, SCHEMA_VERSION, Database
-from seedcore.tasks import firing, leases, model, reap, schedules, submit
-from seedcore.tasks.intake import Submission
-from seedcore.tasks.schedules import ScheduleIn
+from seedcore.tasks import leases, model, reaping
+from seedcore.tasks.schedules import firing, repository
+from seedcore.tasks.schedules.repository import ScheduleIn
+from seedcore.tasks.submission import submit
+from seedcore.tasks.submission.validate import Submission
 
 from .release_0002 import leases as old_leases
 from .release_0002 import model as old_model
@@ -45,12 +47,12 @@ class Engine(NamedTuple):
     name: str
     leases: ModuleType
     submit: ModuleType
-    reap: ModuleType
+    reaping: ModuleType
     model: ModuleType
 
 
 OLD = Engine("old", old_leases, old_submit, old_reap, old_model)
-NEW = Engine("new", leases, submit, reap, model)
+NEW = Engine("new", leases, submit, reaping, model)
 
 
 class Roll:
@@ -253,7 +255,7 @@ async def a_schedule(settings: Settings) -> None:
     try:
         async with database.connection() as connection:
             given = ScheduleIn(id="s", task={"type": "echo", "params": {"value": 1}, "max_attempts": 100}, every_s=1)
-            await schedules.create(connection, Submission(settings, SkillRegistry.load(settings)), given)
+            await repository.create(connection, Submission(settings, SkillRegistry.load(settings)), given)
     finally:
         await database.aclose()
 

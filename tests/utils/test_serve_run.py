@@ -16,7 +16,7 @@ from seedcore.utils import serve_run
         (["/v/bin/python", "/v/bin/serve", "run", "serve_config/dev.yaml"], True),
         (["serve", "run", "dev.yaml"], True),
         (["/v/bin/python", "/v/bin/serve", "deploy", "dev.yaml"], False),
-        (["/v/bin/python", "-m", "seedcore.cli.serve_child", "run", "dev.yaml"], False),
+        (["/v/bin/python", "-m", "seedcore.cli.launch.serve_child", "run", "dev.yaml"], False),
         (["/v/bin/ray", "start", "--head", "--block"], False),
     ],
 )

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from seedcore.utils.background import stay_cancelled
+from seedcore.utils.background_loop import stay_cancelled
 
 
 async def endless(cancelled: asyncio.Event) -> None:

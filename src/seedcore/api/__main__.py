@@ -5,13 +5,13 @@ import sys
 
 import uvicorn
 
-from seedcore.api.access import FailureLog
+from seedcore.api.access_log import FailureLog
 from seedcore.api.app import build_app
 from seedcore.errors import SettingsError
 from seedcore.settings import Settings, get_settings
-from seedcore.utils import collector
+from seedcore.telemetry.logs import configure_logs, get_logger
+from seedcore.utils import gc_tuning
 from seedcore.utils.exposure import check_exposure
-from seedcore.utils.logs import configure_logs, get_logger
 
 GRACE_S = 5
 
@@ -42,7 +42,7 @@ def main() -> int:
     except SettingsError as error:
         sys.stderr.write(f"{error.detail}\n")
         return 2
-    collector.settle()
+    gc_tuning.settle()
     server.run()
     return 0 if server.started else 1
 

@@ -8,10 +8,10 @@ from fastapi.responses import JSONResponse, RedirectResponse
 
 from seedcore.api.engine_routes import router as engine_router
 from seedcore.api.gateway import Gateway
-from seedcore.api.routes import router
-from seedcore.api.schedules import router as schedule_router
+from seedcore.api.schedule_routes import router as schedule_router
+from seedcore.api.task_routes import router
 from seedcore.settings import Settings
-from seedcore.utils import web
+from seedcore.web.app import create_app, health_response
 
 
 def build_app(settings: Settings) -> FastAPI:
@@ -24,7 +24,7 @@ def build_app(settings: Settings) -> FastAPI:
         yield
         await gateway.aclose()
 
-    app = web.create_app("gateway", settings, gateway.health, lifespan=lifespan)
+    app = create_app("gateway", settings, gateway.health, lifespan=lifespan)
     app.state.gateway = gateway
     app.include_router(router)
     app.include_router(engine_router)
@@ -34,7 +34,7 @@ def build_app(settings: Settings) -> FastAPI:
     @app.get("/readyz", tags=["health"])
     async def get_health() -> JSONResponse:
         """The same as `GET /health`."""
-        return await web.health_response("gateway", gateway.health)
+        return await health_response("gateway", gateway.health)
 
     @app.get("/", include_in_schema=False)
     async def root() -> RedirectResponse:

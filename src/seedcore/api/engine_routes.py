@@ -7,14 +7,14 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Header, Path, Query, Response
 
-from seedcore.api.answers import JSON_OBJECT, json_answer
 from seedcore.api.gateway import TheGateway
-from seedcore.api.schemas import DeadQuery, LimitBody, RequeueIn, parse_uuid
-from seedcore.tasks import dead, limits
-from seedcore.tasks.log import START, Position, check_reached
-from seedcore.tasks.options import LIMIT_KEY
-from seedcore.tasks.records import entry_json, page_json
-from seedcore.utils.web import EventStream
+from seedcore.api.raw_json import JSON_OBJECT, json_answer
+from seedcore.schemas.gateway import DeadQuery, LimitBody, RequeueIn, parse_uuid
+from seedcore.tasks import dead_letters, limits
+from seedcore.tasks.events.event_log import START, Position, check_reached
+from seedcore.tasks.submission.options import LIMIT_KEY
+from seedcore.tasks.task_json import entry_json, page_json
+from seedcore.web.app import EventStream
 
 router = APIRouter(prefix="/api/v1")
 
@@ -55,7 +55,7 @@ async def follow_everything(
 async def list_dead(query: Annotated[DeadQuery, Query()], gateway: TheGateway) -> Response:
     """Tasks that failed for good, each with the errors of all its attempts (`errors`), the newest first."""
     async with gateway.database.connection() as connection:
-        records = await dead.find(
+        records = await dead_letters.find(
             connection,
             task_type=query.type,
             code=query.code,
@@ -69,14 +69,16 @@ async def list_dead(query: Annotated[DeadQuery, Query()], gateway: TheGateway) -
 async def count_dead(gateway: TheGateway) -> dict[str, Any]:
     """How many by type and error code, among the newest 10,000."""
     async with gateway.database.connection() as connection:
-        return {"items": await dead.counts(connection)}
+        return {"items": await dead_letters.counts(connection)}
 
 
 @router.post("/dead/requeue", status_code=202, tags=["dead letters"])
 async def requeue_dead(body: RequeueIn, gateway: TheGateway) -> dict[str, Any]:
     """Let dead letters run again: those named, or the newest of a type or an error code."""
     async with gateway.database.connection() as connection:
-        ids = await dead.requeue(connection, ids=body.ids, task_type=body.type, code=body.code, limit=body.limit)
+        ids = await dead_letters.requeue(
+            connection, ids=body.ids, task_type=body.type, code=body.code, limit=body.limit
+        )
     return {"ids": [str(task_id) for task_id in ids]}
 
 

@@ -9,9 +9,9 @@ from fastapi import Depends, Request
 from seedcore.settings import Settings
 from seedcore.skills.registry import SkillRegistry
 from seedcore.stores.postgres import Database
-from seedcore.tasks.feed import EventFeed
-from seedcore.tasks.intake import Submission
-from seedcore.tasks.publish import Publisher
+from seedcore.tasks.events.task_feed import EventFeed
+from seedcore.tasks.submission.published_settings import Publisher
+from seedcore.tasks.submission.validate import Submission
 
 
 class Gateway:

@@ -53,7 +53,7 @@ def run() -> None:
 
     Exit status: 0 after Ctrl-C or SIGTERM, 1 when a part fails, 2 when a setting is wrong.
     """
-    from seedcore.cli.launcher import Launcher
+    from seedcore.cli.launch.launcher import Launcher
 
     sys.exit(Launcher(load_settings()).run())
 
@@ -139,7 +139,7 @@ def policy_test(
     limit: Annotated[int, typer.Option(min=1, max=100_000, help="Newest ended tasks to try it on.")] = 1_000,
 ) -> None:
     """Check a policy and try it on recorded decisions, as JSON; nothing is changed. Exit status 2: it is wrong."""
-    from seedcore.cli.policy import test_policy
+    from seedcore.cli.policy_test import test_policy
 
     print(test_policy(load_settings(), file, limit))
 
@@ -147,7 +147,7 @@ def policy_test(
 @config_app.command("docs")
 def config_docs() -> None:
     """Print docs/configuration.md, made from the settings class."""
-    from seedcore.cli.docs import configuration_page
+    from seedcore.cli.config_docs import configuration_page
 
     print(configuration_page(), end="")
 

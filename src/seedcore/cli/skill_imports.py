@@ -18,7 +18,7 @@ from typing import IO, Any
 from seedcore.errors import SettingsError
 from seedcore.settings import Settings, get_settings
 from seedcore.skills.registry import SkillRegistry, from_module, module_sources
-from seedcore.utils.logs import mask
+from seedcore.telemetry.logs import mask
 
 SLOW_S = 1.0
 """An import that takes longer is named while it goes on."""

@@ -3,9 +3,9 @@
 It needs httpx, pydantic and orjson alone: neither Ray nor a database driver is imported.
 """
 
-from seedcore.client.aio import AsyncSeedCore
+from seedcore.client.async_client import AsyncSeedCore
 from seedcore.client.errors import SubmitManyError, TaskFailedError, UnexpectedResultError
-from seedcore.client.model import (
+from seedcore.client.models import (
     Decision,
     Event,
     LimitOption,
@@ -19,7 +19,7 @@ from seedcore.client.model import (
     Task,
     TaskError,
 )
-from seedcore.client.sync import SeedCore
+from seedcore.client.sync_client import SeedCore
 
 __all__ = [
     "AsyncSeedCore",

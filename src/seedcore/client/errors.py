@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
-from seedcore.client.model import NewTask, Task
+from seedcore.client.models import NewTask, Task
 from seedcore.errors import FieldError, SeedCoreError
 
 

@@ -8,7 +8,7 @@ from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any, Protocol, Unpack, overload
 from uuid import UUID
 
-from seedcore.client.model import NewTask, Options, Params
+from seedcore.client.models import NewTask, Options, Params
 
 if TYPE_CHECKING:
     import psycopg

@@ -8,14 +8,14 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
 
-from seedcore.cognitive import goals, problem
+from seedcore.cognitive import goals, search_problem
 from seedcore.cognitive.goals import Goal
-from seedcore.cognitive.problem import Problem
+from seedcore.cognitive.search_problem import Problem
 from seedcore.errors import DeadlineError, FieldError, InvalidInputError, NoPlanError
 from seedcore.skills import jsontypes
 from seedcore.skills.jsontypes import JsonType
 from seedcore.skills.signatures import Signature
-from seedcore.tasks.plan import FROM, INPUTS, Plan, Step, reference
+from seedcore.tasks.plans.plan import FROM, INPUTS, Plan, Step, reference
 
 MAX_STATES = 50_000
 _LOOK_EVERY = 256
@@ -64,7 +64,7 @@ def find_plan(
     wanted = goals.parse(goal, inputs, skills, llm)
     earlier = {step_id: skills[name] for step_id, name in (done or {}).items()}
     usable = {name: skill for name, skill in skills.items() if name not in without}
-    task = problem.build(wanted, inputs, usable, earlier.values())
+    task = search_problem.build(wanted, inputs, usable, earlier.values())
     if not task.reached(task.closure()):
         raise _unreachable(wanted, inputs, usable, task)
     if task.reached(task.start) and not earlier:
@@ -142,7 +142,7 @@ def _bound(
     drafts = [_Draft(f"+{i}", skill) for i, skill in enumerate(chosen)]
     sources = _Sources(inputs, earlier)
     for draft in drafts:
-        for name, kind in problem.required(draft.skill):
+        for name, kind in search_problem.required(draft.skill):
             found = sources.find(name, kind)
             assert found is not None, "the search runs no skill whose needs are not met"
             draft.params[name] = found
@@ -159,7 +159,7 @@ def _bound(
             }
     sources = _Sources(inputs, earlier)
     for draft in kept:
-        for name, param in problem.optional(draft.skill):
+        for name, param in search_problem.optional(draft.skill):
             found = sources.find(name, param.type)
             if found is not None:
                 draft.params[name] = found
@@ -220,7 +220,7 @@ def _unreachable(
         if name in seen or name not in actions:
             continue
         seen.add(name)
-        needs = zip(problem.required(skills[name]), actions[name].needs, strict=True)
+        needs = zip(search_problem.required(skills[name]), actions[name].needs, strict=True)
         for field_name, kind in [need for need, bits in needs if not bits & reachable]:
             message = f"{jsontypes.shown(kind)}, needed by {name}"
             if field_name in inputs:

@@ -7,12 +7,12 @@ from typing import Any
 
 from ray import serve
 
-from seedcore.clients.coordinator import CoordinatorClient
-from seedcore.cognitive.choosing import Option, Requirement, choose, report
+from seedcore.cognitive.evidence_reader import Reader, reasoned
+from seedcore.cognitive.expected_loss import Option, Requirement, choose, report
 from seedcore.cognitive.planner import Bounds, find_plan
-from seedcore.cognitive.reading import Reader, reasoned
 from seedcore.cognitive.reasoning import reason
-from seedcore.cognitive.schemas import (
+from seedcore.errors import FieldError, InvalidInputError, OverloadedError
+from seedcore.schemas.cognitive import (
     MakeDecisionRequest,
     MakeDecisionResponse,
     OptionIn,
@@ -22,12 +22,12 @@ from seedcore.cognitive.schemas import (
     ReasonRequest,
     ReasonResponse,
 )
-from seedcore.errors import FieldError, InvalidInputError, OverloadedError
+from seedcore.service_clients.coordinator import CoordinatorClient
 from seedcore.settings import Settings
 from seedcore.skills import SkillRegistry
 from seedcore.skills.signatures import Signature, signatures
-from seedcore.tasks.plan import Plan
-from seedcore.utils.serving import Operation, ServiceBase
+from seedcore.tasks.plans.plan import Plan
+from seedcore.web.service_base import Operation, ServiceBase
 
 COORDINATOR_S = 5.0
 """Longest wait for what a stream's valve says; reasoning goes on without it."""

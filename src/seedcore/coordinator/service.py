@@ -11,17 +11,18 @@ from uuid import UUID
 from fastapi import Body, FastAPI, Request
 from ray import serve
 
-from seedcore.clients.cognitive import CognitiveClient
-from seedcore.clients.ml import MLClient
-from seedcore.clients.organism import OrganismClient
-from seedcore.coordinator.book import EnergyBook
-from seedcore.coordinator.choosing import Choices
-from seedcore.coordinator.decision import decide, decide_columns, records, sent
-from seedcore.coordinator.fleet import Fleet
-from seedcore.coordinator.judgement import Judgement, columns_of
-from seedcore.coordinator.memory import PAGE, rates_of
-from seedcore.coordinator.recipes import recipes
-from seedcore.coordinator.schemas import (
+from seedcore.coordinator.ledger_writer import EnergyBook
+from seedcore.coordinator.policy_runtime import Judgement, columns_of
+from seedcore.coordinator.triage.actions import Act, Tools, load_actions
+from seedcore.coordinator.triage.repository import TriageStore
+from seedcore.coordinator.triage.run_triage import Triage, page, triage_id
+from seedcore.coordinator.triage.webhooks import Webhooks
+from seedcore.decision.agent_selection import Choices
+from seedcore.decision.decide import decide, decide_columns, records, sent
+from seedcore.decision.fleet_table import Fleet
+from seedcore.errors import DeadlineError, SeedCoreError, UnavailableError
+from seedcore.fleet.learned_rates import PAGE, rates_of
+from seedcore.schemas.coordinator import (
     CalibrateRequest,
     DecideBatch,
     DecideColumns,
@@ -32,20 +33,19 @@ from seedcore.coordinator.schemas import (
     Question,
     TaskColumns,
 )
-from seedcore.coordinator.triage.actions import Act, Tools, load_actions
-from seedcore.coordinator.triage.flow import Triage, page, triage_id
-from seedcore.coordinator.triage.schemas import TriageQuery, TriageRequest
-from seedcore.coordinator.triage.store import TriageStore
-from seedcore.coordinator.triage.webhooks import Webhooks
-from seedcore.errors import DeadlineError, SeedCoreError, UnavailableError
+from seedcore.schemas.triage import TriageQuery, TriageRequest
+from seedcore.service_clients.cognitive import CognitiveClient
+from seedcore.service_clients.ml import MLClient
+from seedcore.service_clients.organism import OrganismClient
 from seedcore.skills.registry import SkillRegistry
 from seedcore.stores.postgres import DATABASE_ERRORS, Database
 from seedcore.tasks import queries
-from seedcore.tasks.feed import EventFeed
-from seedcore.tasks.intake import Submission
-from seedcore.tasks.records import task_json
-from seedcore.utils.serving import Operation, ServiceBase
-from seedcore.utils.web import approver_of
+from seedcore.tasks.events.task_feed import EventFeed
+from seedcore.tasks.plans.recipes import recipes
+from seedcore.tasks.submission.validate import Submission
+from seedcore.tasks.task_json import task_json
+from seedcore.web.app import approver_of
+from seedcore.web.service_base import Operation, ServiceBase
 
 FLEET_TTL_S = 1.0
 

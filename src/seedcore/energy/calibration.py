@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from math import sqrt
 
-from seedcore.energy.sums import Sums
+from seedcore.pricing.outcome_sums import Sums
 
 ENOUGH = 30
 """Outcomes on both sides that a comparison needs: means of fewer are not near enough to normal."""

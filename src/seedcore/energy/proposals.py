@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from seedcore.energy.balance import moves, one_more
-from seedcore.energy.schemas import AgentLoad, MoveOut, OrganBalance, StateIn
+from seedcore.energy.rebalancing import moves, one_more
+from seedcore.schemas.energy import AgentLoad, MoveOut, OrganBalance, StateIn
 
 
 def proposals(told: StateIn, organ: str | None, most: int) -> tuple[list[MoveOut], dict[str, OrganBalance]]:

@@ -7,13 +7,15 @@ from typing import Any
 
 from ray import serve
 
-from seedcore.clients.state import StateClient
-from seedcore.energy import schemas
 from seedcore.energy.calibration import calibrated
-from seedcore.energy.facts import Facts, facts_of, named
-from seedcore.energy.potential import Weights, gradient, potential
 from seedcore.energy.proposals import proposals
-from seedcore.energy.schemas import (
+from seedcore.energy.repository import EnergyStore
+from seedcore.energy.state_vectors import Facts, facts_of, named
+from seedcore.errors import SeedCoreError
+from seedcore.pricing.outcome_sums import Sums
+from seedcore.pricing.potential import Weights, gradient, potential
+from seedcore.schemas import energy as schemas
+from seedcore.schemas.energy import (
     ComputeEnergy,
     ComputeGradient,
     EnergyOut,
@@ -22,10 +24,8 @@ from seedcore.energy.schemas import (
     WeightsIn,
     WeightsOut,
 )
-from seedcore.energy.store import EnergyStore
-from seedcore.energy.sums import Sums
-from seedcore.errors import SeedCoreError
-from seedcore.utils.serving import Operation, ServiceBase, parse
+from seedcore.service_clients.state import StateClient
+from seedcore.web.service_base import Operation, ServiceBase, parse
 
 
 class EnergyService(ServiceBase):

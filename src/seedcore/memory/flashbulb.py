@@ -23,7 +23,7 @@ from seedcore.errors import (
 )
 from seedcore.settings import Settings
 from seedcore.stores.mysql import mysql_engine
-from seedcore.utils.logs import mask
+from seedcore.telemetry.logs import mask
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine, Row, Table

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seedcore.errors import FieldError, InvalidInputError, TooLargeError
-from seedcore.ml.schemas import Label, LabelKind
+from seedcore.schemas.ml import Label, LabelKind
 
 FLOAT32_MAX = float(np.finfo(np.float32).max)
 MIN_ROWS = 10

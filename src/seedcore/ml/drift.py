@@ -5,10 +5,10 @@ from base64 import b64decode, b64encode
 import numpy as np
 import numpy.typing as npt
 
-from seedcore.coordinator.features import task_features
-from seedcore.coordinator.valve import Valve
+from seedcore.changepoint import Valve
+from seedcore.changepoint.features import task_features
 from seedcore.errors import InvalidInputError
-from seedcore.ml.schemas import DriftRequest, DriftResponse, DriftTask
+from seedcore.schemas.ml import DriftRequest, DriftResponse, DriftTask
 
 
 def score(request: DriftRequest) -> DriftResponse:

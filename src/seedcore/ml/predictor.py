@@ -11,9 +11,9 @@ import numpy as np
 from seedcore import errors
 from seedcore.errors import FieldError, InvalidInputError
 from seedcore.ml.dataset import Floats, to_number
-from seedcore.ml.registry import Manifest, ModelRegistry, Stamp, damaged
-from seedcore.ml.schemas import Features, RowPrediction
+from seedcore.ml.model_store import Manifest, ModelRegistry, Stamp, damaged
 from seedcore.ml.training import as_probabilities
+from seedcore.schemas.ml import Features, RowPrediction
 
 CACHED_MODELS = 16
 

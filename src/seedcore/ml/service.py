@@ -11,12 +11,13 @@ import numpy as np
 from ray import serve
 
 from seedcore.errors import OverloadedError, UnavailableError
-from seedcore.ml import dataset, detection, drift, files, params, schemas
+from seedcore.ml import anomaly_api, dataset, dataset_files, drift, xgboost_params
+from seedcore.ml.model_store import Manifest, ModelRegistry, now
 from seedcore.ml.predictor import Model, Predictor
-from seedcore.ml.registry import Manifest, ModelRegistry, now
 from seedcore.ml.training import Trained, train
-from seedcore.utils.serving import Operation, ServiceBase
+from seedcore.schemas import ml as schemas
 from seedcore.utils.warming import Warming
+from seedcore.web.service_base import Operation, ServiceBase
 
 Answer = TypeVar("Answer")
 # Training fills a core; a third one at once would only make all three slower.
@@ -92,11 +93,11 @@ class MLService(ServiceBase):
 
     async def detect(self, request: schemas.DetectRequest) -> schemas.DetectResponse:
         """The points that a series' season, level and tail do not explain; without a model, from the series alone."""
-        return await asyncio.to_thread(detection.one, request)
+        return await asyncio.to_thread(anomaly_api.one, request)
 
     async def detect_batch(self, request: schemas.DetectBatchRequest) -> schemas.DetectBatchResponse:
         """One answer a series, in order; one that cannot be judged has an `error` and spoils no other."""
-        return await asyncio.to_thread(detection.many, request)
+        return await asyncio.to_thread(anomaly_api.many, request)
 
     async def train(self, request: schemas.TrainRequest) -> schemas.TrainResponse:
         """Train on the given table; the metrics are measured on a fifth of the rows that training did not see."""
@@ -133,7 +134,7 @@ class MLService(ServiceBase):
     def _fit(self, request: schemas.TrainRequest, stop: threading.Event) -> tuple[Manifest, Trained]:
         import xgboost
 
-        resolved = params.resolve(request.params)
+        resolved = xgboost_params.resolve(request.params)
         table = self._table(request)
         trained = train(table, resolved, stop)
         draft = Manifest(
@@ -161,7 +162,7 @@ class MLService(ServiceBase):
         if request.rows is not None and request.columns is not None:
             return dataset.from_rows(request.columns, request.rows, label, limit)
         assert request.data_source is not None
-        return files.load(self.settings.data_dir / "datasets", request.data_source, label, limit)
+        return dataset_files.load(self.settings.data_dir / "datasets", request.data_source, label, limit)
 
     async def predict(self, request: schemas.PredictRequest) -> schemas.PredictResponse:
         """The prediction for one row; the newest version answers unless one is named."""

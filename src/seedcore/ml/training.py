@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seedcore.errors import DeadlineError
-from seedcore.ml import metrics
+from seedcore.ml import evaluation
 from seedcore.ml.dataset import Floats, Table
-from seedcore.ml.schemas import Task
+from seedcore.schemas.ml import Task
 
 HELD_OUT = 0.2
 # Below this many rows a second thread costs more than it brings.
@@ -45,7 +45,7 @@ def train(table: Table, params: dict[str, float | int], stop: threading.Event) -
     """Learn from `table`.
 
     Args:
-        params: from `seedcore.ml.params.resolve`.
+        params: from `seedcore.ml.xgboost_params.resolve`.
         stop: when set, training ends after the tree that it is at.
 
     Raises:
@@ -87,8 +87,8 @@ def as_probabilities(task: Task, answers: Any) -> Floats:
 
 def _measure(task: Task, targets: Floats, answers: Any) -> dict[str, float]:
     if task == "regression":
-        return metrics.regression(targets, answers)
-    return metrics.classification(targets, as_probabilities(task, answers))
+        return evaluation.regression(targets, answers)
+    return evaluation.classification(targets, as_probabilities(task, answers))
 
 
 _OBJECTIVES: dict[Task, str] = {

@@ -25,16 +25,19 @@ from seedcore.errors import (
     SkillError,
     UnavailableError,
 )
-from seedcore.organism import evolution_store, schemas, views
-from seedcore.organism.changes import Changes
-from seedcore.organism.desired import Organ
-from seedcore.organism.keeper import Keeper
-from seedcore.organism.organ_store import OrganStore
-from seedcore.organism.organs import OrganId, OrganSpec, load_organs
-from seedcore.organism.ray_pool import RayHostPool
-from seedcore.organism.reconcile import Reconciler
-from seedcore.organism.routes import RouteTable
-from seedcore.organism.schemas import (
+from seedcore.fleet.organ_spec import OrganId, OrganSpec, load_organs
+from seedcore.organism import responses
+from seedcore.organism.control.controller import Keeper
+from seedcore.organism.control.ray_host_pool import RayHostPool
+from seedcore.organism.control.reconciler import Reconciler
+from seedcore.organism.desired import evolution_repository
+from seedcore.organism.desired.changes import Changes
+from seedcore.organism.desired.desired_state import Organ
+from seedcore.organism.desired.repository import OrganStore
+from seedcore.organism.routing.routing_table import Skills, agents_of
+from seedcore.organism.routing.type_routes import RouteTable
+from seedcore.schemas import organism as schemas
+from seedcore.schemas.organism import (
     EvolveRequest,
     ExecuteOnOrgan,
     ExecuteResult,
@@ -46,13 +49,12 @@ from seedcore.organism.schemas import (
     Route,
     Routes,
 )
-from seedcore.organism.table import Skills, agents_of
-from seedcore.skills.calls import Call, Completion
+from seedcore.skills.host_protocol import Call, Completion
 from seedcore.skills.registry import SkillRegistry
 from seedcore.stores.postgres import DATABASE_ERRORS, Database
 from seedcore.utils import serve_run
 from seedcore.utils.ray_record import record_ray_address
-from seedcore.utils.serving import Operation, ServiceBase
+from seedcore.web.service_base import Operation, ServiceBase
 
 FIRST_LOOK_S = 5.0
 """A replica that starts looks who lives before it answers, for at most so long."""
@@ -133,7 +135,7 @@ class OrganismService(ServiceBase):
             if_match: Annotated[str | None, Header()] = None,
         ) -> OrganModel:
             """Change what an organ ought to be, the whole of it; 412 when If-Match names another version."""
-            desired, organ, new = await self._changes.put(organ_id, spec, views.version_of(if_match))
+            desired, organ, new = await self._changes.put(organ_id, spec, responses.version_of(if_match))
             await self._noticed(desired)
             response.status_code = 201 if new else 200
             return _tagged(response, self._organ_model(organ))
@@ -141,14 +143,14 @@ class OrganismService(ServiceBase):
         @app.delete("/organs/{organ_id}", status_code=204)
         async def delete_organ(organ_id: str, if_match: Annotated[str | None, Header()] = None) -> None:
             """Want an organ no more; 409 while skills run there."""
-            await self._noticed(await self._changes.remove(organ_id, views.version_of(if_match)))
+            await self._noticed(await self._changes.remove(organ_id, responses.version_of(if_match)))
 
         @app.get("/evolve", response_model=schemas.Evolutions)
         async def get_evolutions(limit: int = 100) -> schemas.Evolutions:
             """The last evolutions, the newest first."""
             async with self._database.connection() as connection:
-                records = await evolution_store.latest(connection, min(max(limit, 1), 1000))
-            return schemas.Evolutions(items=[views.evolution(record) for record in records])
+                records = await evolution_repository.latest(connection, min(max(limit, 1), 1000))
+            return schemas.Evolutions(items=[responses.evolution(record) for record in records])
 
         @app.post("/evolve/{evolution}/undo", response_model=schemas.EvolutionRecord)
         async def undo(evolution: UUID) -> schemas.EvolutionRecord:
@@ -210,7 +212,7 @@ class OrganismService(ServiceBase):
             leads=keeper.leads,
             epoch=keeper.epoch,
             organs={
-                name: views.organ_status(organ, keeper.hosts, skills, self._fingerprint(organ), keeper.running)
+                name: responses.organ_status(organ, keeper.hosts, skills, self._fingerprint(organ), keeper.running)
                 for name, organ in keeper.organs.items()
             },
             missing_organs=sorted(set(skills.values()) - set(keeper.organs)),
@@ -240,7 +242,7 @@ class OrganismService(ServiceBase):
     async def resolve_routes(self, request: ResolveRoutes) -> Routes:
         """The organ of each of many types or domains; what is wrong with one is its own answer."""
         routes = self._get_routes()
-        return Routes(items=[views.route_answer(routes, item) for item in request.items], epoch=routes.epoch)
+        return Routes(items=[responses.route_answer(routes, item) for item in request.items], epoch=routes.epoch)
 
     async def health(self) -> Mapping[str, Any]:
         """Ready when every organ has its minimum. Until this replica has looked who lives, that is unknown: null."""
@@ -349,7 +351,7 @@ class OrganismService(ServiceBase):
         return self._routes
 
     def _organ_model(self, organ: Organ) -> OrganModel:
-        return views.organ_model(organ, self._keeper.skill_organs())
+        return responses.organ_model(organ, self._keeper.skill_organs())
 
     def _fingerprint(self, organ: Organ) -> str:
         """Tells hosts apart that must be made anew: another version of the code, other skills, resources or limits."""
@@ -362,10 +364,10 @@ class OrganismService(ServiceBase):
 
     async def _evolution(self, evolution: UUID) -> schemas.EvolutionRecord:
         async with self._database.connection() as connection:
-            record = await evolution_store.get(connection, evolution)
+            record = await evolution_repository.get(connection, evolution)
         if record is None:
             raise NotFoundError(f"There is no evolution {evolution}; GET /organism/evolve lists them.")
-        return views.evolution(record)
+        return responses.evolution(record)
 
     def _hand_back_before_the_end(self) -> None:
         """Ctrl-C of a `serve run` by hand: the dispatchers are killed with their Ray, and must give back first."""

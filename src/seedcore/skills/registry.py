@@ -14,6 +14,8 @@ from seedcore.settings import Settings
 from seedcore.skills.sdk import MARK, SkillSpec
 
 ENTRY_POINT_GROUP = "seedcore.skills"
+OWN_MODULES = "seedcore."
+"""Entry points of SeedCore's own rooms name modules under this package."""
 
 
 class SkillRegistry(Mapping[str, SkillSpec]):
@@ -91,12 +93,15 @@ def _builtin() -> Iterator[SkillSpec]:
     package = importlib.import_module("seedcore.skills.builtin")
     for info in pkgutil.iter_modules(package.__path__, package.__name__ + "."):
         yield from specs_of(importlib.import_module(info.name))
+    for point in entry_points(group=ENTRY_POINT_GROUP):
+        if point.module.startswith(OWN_MODULES):
+            yield from specs_of(importlib.import_module(point.module))
 
 
 def module_sources(settings: Settings) -> list[tuple[str, str]]:
     """Modules of users that may define skills, each with where it is named."""
     named = [(name, "SEEDCORE_SKILLS") for name in settings.skill_modules]
-    points = entry_points(group=ENTRY_POINT_GROUP)
+    points = [p for p in entry_points(group=ENTRY_POINT_GROUP) if not p.module.startswith(OWN_MODULES)]
     return named + [(point.module, f"entry point {point.name!r} of {ENTRY_POINT_GROUP}") for point in points]
 
 

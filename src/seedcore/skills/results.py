@@ -7,7 +7,7 @@ from typing import Any
 
 from seedcore.errors import SkillError
 from seedcore.skills.sdk import SkillSpec
-from seedcore.utils.jsontext import unfit
+from seedcore.utils.pg_json import unfit
 
 
 def encode(spec: SkillSpec, result: Any, limit: int) -> str:

@@ -7,15 +7,15 @@ from typing import Annotated, Any
 from fastapi import FastAPI, Header, Query, Response
 from ray import serve
 
-from seedcore.state.history import Sampler, history
-from seedcore.state.part import Part
-from seedcore.state.schemas import History, HistoryRequest, StateRequest, StreamRequest, UnifiedState
-from seedcore.state.snapshot import Snapshot
+from seedcore.schemas.state import History, HistoryRequest, StateRequest, StreamRequest, UnifiedState
+from seedcore.state.cached_read import Part
+from seedcore.state.samples import Sampler, history
 from seedcore.state.sources import Sources
-from seedcore.state.stream import Pulse
-from seedcore.state.unified import Unified
-from seedcore.utils.serving import Operation, ServiceBase
-from seedcore.utils.web import EventStream
+from seedcore.state.state_stream import Pulse
+from seedcore.state.unified_state import Unified
+from seedcore.stores.pg_snapshot import Snapshot
+from seedcore.web.app import EventStream
+from seedcore.web.service_base import Operation, ServiceBase
 
 _STREAM: dict[int | str, dict[str, Any]] = {
     200: {"description": "Server-sent events: `snapshot`, then `delta`s", "content": {"text/event-stream": {}}}

@@ -5,11 +5,11 @@ from dataclasses import asdict
 from typing import Any
 
 from seedcore.memory.flashbulb import FlashbulbStore
-from seedcore.memory.working import working_memory
+from seedcore.memory.working_memory import working_memory
 from seedcore.settings import Settings
-from seedcore.state.part import Part
-from seedcore.state.snapshot import Snapshot
-from seedcore.state.view import SESSION, WAIT_S, AgentView
+from seedcore.state.agent_view import SESSION, WAIT_S, AgentView
+from seedcore.state.cached_read import Part
+from seedcore.stores.pg_snapshot import Snapshot
 from seedcore.stores.postgres import Database
 from seedcore.tasks import queries
 

@@ -20,7 +20,7 @@ from seedcore.errors import ConflictError, InvalidInputError, UnavailableError
 from seedcore.settings import Settings
 from seedcore.stores.migrate import newest
 from seedcore.stores.postgres import resolve_dsn
-from seedcore.utils.logs import mask
+from seedcore.telemetry.logs import mask
 
 if TYPE_CHECKING:
     from psycopg import Connection
@@ -246,7 +246,7 @@ def _environment(connection: "Connection[tuple[object, ...]]") -> dict[str, str]
 def _program(tool: str, server_major: int) -> str:
     """The embedded server's own, or the system's where the server is newer: neither reads a newer one."""
     from seedcore.stores.embedded import postgres_programs
-    from seedcore.stores.embedded.postgres import MAJOR
+    from seedcore.stores.embedded.postgres_server import MAJOR
 
     found = shutil.which(tool)
     if server_major > MAJOR and found is not None:

@@ -6,8 +6,8 @@ import sys
 from pathlib import Path
 
 from seedcore.errors import SettingsError
-from seedcore.stores.embedded.files import open_lock, try_lock
-from seedcore.stores.embedded.processes import CLEAN_PATH
+from seedcore.stores.embedded.lock_files import open_lock, try_lock
+from seedcore.stores.embedded.os_processes import CLEAN_PATH
 
 
 class DataDirLock:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal
 from seedcore.errors import ConflictError, UnavailableError
 from seedcore.settings import Settings
 from seedcore.stores.postgres import SCHEMA_VERSION, resolve_dsn
-from seedcore.utils.logs import get_logger, mask
+from seedcore.telemetry.logs import get_logger, mask
 
 if TYPE_CHECKING:
     from alembic.script import Script

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from seedcore.errors import NotConfiguredError, SeedCoreError, UnavailableError
 from seedcore.settings import Settings
-from seedcore.utils.logs import mask
+from seedcore.telemetry.logs import mask
 
 if TYPE_CHECKING:
     from neo4j import AsyncDriver
@@ -39,7 +39,7 @@ def graph_database(settings: Settings) -> str | None:
     """The database to use; None is the server's own default."""
     if settings.neo4j_uri is not None:
         return None
-    from seedcore.stores.embedded.bolt import DATABASE
+    from seedcore.stores.embedded.bolt_server import DATABASE
 
     return DATABASE
 
@@ -60,7 +60,7 @@ def bolt_address(settings: Settings) -> tuple[str, tuple[str, str]]:
     if settings.neo4j_uri is not None:
         return settings.neo4j_uri.get_secret_value(), (settings.neo4j_user, settings.neo4j_password.get_secret_value())
     from seedcore.stores.embedded import embedded_bolt
-    from seedcore.stores.embedded.bolt import USER, password_file
+    from seedcore.stores.embedded.bolt_server import USER, password_file
 
     uri = embedded_bolt(settings).acquire()
     return uri, (USER, password_file(settings.data_dir).read_text())

@@ -21,7 +21,7 @@ from seedcore.errors import (
 )
 from seedcore.settings import Settings
 from seedcore.stores import sqlstates
-from seedcore.utils.logs import get_logger
+from seedcore.telemetry.logs import get_logger
 
 SCHEMA_VERSION = "0012"
 """The schema that this code needs: the newest revision of phase `before` in `migrations/versions`."""

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from seedcore.errors import NotConfiguredError, UnavailableError
 from seedcore.settings import Settings
-from seedcore.utils.logs import mask
+from seedcore.telemetry.logs import mask
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis

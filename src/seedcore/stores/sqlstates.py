@@ -5,7 +5,7 @@ from typing import NamedTuple
 import asyncpg
 
 from seedcore import errors
-from seedcore.utils.logs import mask
+from seedcore.telemetry.logs import mask
 
 ERRORS = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 """What a statement or a connection attempt may raise."""

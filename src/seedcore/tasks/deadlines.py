@@ -7,8 +7,8 @@ import asyncpg
 
 from seedcore.stores.sqlstates import is_row_error
 from seedcore.tasks import sql
+from seedcore.telemetry.logs import get_logger
 from seedcore.utils.isolation import split_refused
-from seedcore.utils.logs import get_logger
 
 PAGE = 1000
 

@@ -10,9 +10,9 @@ import asyncpg
 
 from seedcore.stores.postgres import SCHEMA_VERSION
 from seedcore.tasks import sql
+from seedcore.tasks.claim_cursor import WHOLE, Scan
 from seedcore.tasks.deadlines import close_late
 from seedcore.tasks.model import Before, DoneStep, Lease, Outcome, Retry, Step, Terms
-from seedcore.tasks.scan import WHOLE, Scan
 
 
 async def open_session(

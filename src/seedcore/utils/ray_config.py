@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 
 from seedcore.settings import Settings, get_settings
+from seedcore.telemetry.logs import get_logger
 from seedcore.utils import ray_address, ray_utils
-from seedcore.utils.logs import get_logger
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,8 +13,8 @@ import psutil
 
 from seedcore.errors import RayConnectionError
 from seedcore.settings import Settings
+from seedcore.telemetry.logs import get_logger
 from seedcore.utils import ray_address
-from seedcore.utils.logs import get_logger
 
 _ANSWER_S = 1.0
 # A process's start time is read from the kernel's clock ticks; the same process may differ in the last digits.

@@ -16,8 +16,8 @@ from typing import Any, Literal
 
 from seedcore.errors import RayConnectionError, SeedCoreError, SettingsError
 from seedcore.settings import Settings, get_settings
+from seedcore.telemetry.logs import get_logger
 from seedcore.utils import ray_address as addresses
-from seedcore.utils.logs import get_logger
 from seedcore.utils.ray_address import Endpoint, Resolution, detect_role, resolve_address
 from seedcore.utils.ray_probe import Answer, Verdict, probe, use_saved_token
 from seedcore.utils.ray_record import forget_ray_address, record_ray_address, recorded_ray_address

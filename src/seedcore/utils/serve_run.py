@@ -9,7 +9,7 @@ from typing import Any
 import psutil
 
 from seedcore.settings import Settings
-from seedcore.utils.logs import get_logger
+from seedcore.telemetry.logs import get_logger
 
 HAND_BACK_S = 2.0
 _DISPATCHER = re.compile(r"seedcore-(\w+-)?dispatcher-\d+")

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 
-from seedcore.energy.rates import DEFAULT_SECONDS, RateEstimate
+from seedcore.pricing.rates import DEFAULT_SECONDS, RateEstimate
 
 
 @dataclass(slots=True)

@@ -2,7 +2,7 @@
 
 import json
 
-from seedcore.energy.rates import RateEstimate
+from seedcore.pricing.rates import RateEstimate
 from seedcore.stores.postgres import Database, loads
 
 from .agents import AgentBook

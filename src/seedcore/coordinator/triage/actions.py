@@ -7,14 +7,14 @@ from types import ModuleType
 from typing import Any, TypeVar
 from uuid import UUID
 
-from seedcore.coordinator.holds import Holds
-from seedcore.coordinator.tending import Tending
-from seedcore.coordinator.triage.policy import NONE, ActionPolicy
+from seedcore.coordinator.monitors.maintenance import Tending
+from seedcore.coordinator.monitors.stream_holds import Holds
 from seedcore.coordinator.triage.webhooks import Webhooks
+from seedcore.decision.triage_policy import NONE, ActionPolicy
 from seedcore.errors import SettingsError
 from seedcore.settings import Settings
 from seedcore.stores.postgres import Database
-from seedcore.tasks.intake import Submission
+from seedcore.tasks.submission.validate import Submission
 
 _MARK = "__seedcore_triage_action__"
 
@@ -75,7 +75,7 @@ def load_actions(settings: Settings) -> dict[str, Act]:
         SettingsError: a module cannot be imported or defines none, or two actions share a name.
     """
     found: dict[str, Act] = {}
-    for module_name in ("seedcore.coordinator.triage.builtin", *settings.triage_action_modules):
+    for module_name in ("seedcore.coordinator.triage.builtin_actions", *settings.triage_action_modules):
         try:
             module = importlib.import_module(module_name)
         except (Exception, SystemExit) as error:

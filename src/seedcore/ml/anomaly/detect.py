@@ -7,10 +7,10 @@ import numpy as np
 import numpy.typing as npt
 
 from seedcore.errors import InvalidInputError
-from seedcore.ml.anomaly import few, season, tail
-from seedcore.ml.anomaly.level import Floats, around, spread
+from seedcore.ml.anomaly import pareto_tail, season, small_samples
+from seedcore.ml.anomaly.local_level import Floats, around, spread
 
-MIN_LENGTH, MAX_LENGTH = few.FEWEST, 20_000
+MIN_LENGTH, MAX_LENGTH = small_samples.FEWEST, 20_000
 LARGEST = 1e100
 """Values beyond would leave no room for their squares."""
 
@@ -84,7 +84,7 @@ def detect(data: npt.ArrayLike, false_alarm: float = 0.05) -> Found:
     # Powers of two change no digit.
     unit = 2.0 ** np.frexp(np.abs(given).max() or 1.0)[1]
     values = (given - np.median(given)) / unit
-    usual = _one_level(values) if len(values) < few.MANY else _surroundings(values)
+    usual = _one_level(values) if len(values) < small_samples.MANY else _surroundings(values)
     rest = values - usual.expected
     rest[np.abs(rest) <= _ROUNDING * float(np.abs(given).max()) / unit] = 0.0
     judged = _judge(rest, false_alarm, _grain(values))
@@ -129,7 +129,7 @@ def _surroundings(values: Floats) -> _Usual:
 
 def _one_level(values: Floats) -> _Usual:
     level = np.full(len(values), np.median(values))
-    note = f"fewer than {few.MANY} points: one level, no trend, no season, and noise that is taken for normal"
+    note = f"fewer than {small_samples.MANY} points: one level, no trend, no season, and noise that is taken for normal"
     return _Usual(level, level, len(values) - 1, None, (note,))
 
 
@@ -155,15 +155,15 @@ def _judge(rest: Floats, false_alarm: float, grain: float) -> _Judged:
     if len(away) < LEAST_SIDE:
         note = f"{len(away)} points depart from an otherwise constant series: too few to tell which are anomalies"
         return _Judged(none, "departures", scale, None, None, notes=(note,))
-    if len(rest) < few.MANY:
+    if len(rest) < small_samples.MANY:
         scores = np.abs(rest) / scale
-        most = few.limit(len(rest), false_alarm)
-        return _Judged(scores > most, "few", scale, most, most, few.chance(len(rest), scores))
+        most = small_samples.limit(len(rest), false_alarm)
+        return _Judged(scores > most, "few", scale, most, most, small_samples.chance(len(rest), scores))
     limits, chance = [], np.ones(len(rest))
     for sign in (1.0, -1.0):
         towards = sign * rest
         own = towards > 0
-        side = tail.fit(towards[own] if own.sum() >= LEAST_SIDE else away, grain)
+        side = pareto_tail.fit(towards[own] if own.sum() >= LEAST_SIDE else away, grain)
         limits.append(side.limit(false_alarm / 2))
         chance[own] = side.chance(towards[own])
     above, below = limits

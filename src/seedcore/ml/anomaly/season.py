@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from seedcore.ml.anomaly.level import Floats, around, error_beside, spread
+from seedcore.ml.anomaly.local_level import Floats, around, error_beside, spread
 
 CYCLES = 4
 """Whole cycles that a season must be seen for."""

@@ -1,4 +1,4 @@
-"""The process that owns one embedded server. Started by `seedcore.stores.embedded.lease`, never by hand.
+"""The process that owns one embedded server. Started by `seedcore.stores.embedded.server_lease`, never by hand.
 
 It imports little, because it stays for as long as SeedCore runs.
 """
@@ -14,16 +14,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from seedcore.errors import SeedCoreError, UnavailableError, problem
-from seedcore.stores.embedded.files import (
-    ServerFiles,
-    keep_bounded,
-    open_lock,
-    same_file,
-    tail,
-    try_lock,
-    unlock,
-)
-from seedcore.stores.embedded.processes import alive, wait_until
+from seedcore.stores.embedded.lock_files import ServerFiles, keep_bounded, open_lock, same_file, tail, try_lock, unlock
+from seedcore.stores.embedded.os_processes import alive, wait_until
 
 TICK_S = 0.1
 CHECK_S = 1.0
@@ -209,11 +201,11 @@ def make_normal() -> None:
 def make_server(kind: str, files: ServerFiles, options: dict[str, Any]) -> Server:
     """The server of that kind."""
     if kind == "postgres":
-        from seedcore.stores.embedded.postgres import PostgresServer
+        from seedcore.stores.embedded.postgres_server import PostgresServer
 
         return PostgresServer(files, Path(options["socket_dir"]), Path(options["package_dir"]))
     if kind == "bolt":
-        from seedcore.stores.embedded.bolt import BoltServer
+        from seedcore.stores.embedded.bolt_server import BoltServer
 
         return BoltServer(files, int(options["heap_mb"]), Path(options["package_dir"]))
     raise ValueError(f"unknown kind of embedded server: {kind}")

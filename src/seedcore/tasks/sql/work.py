@@ -86,7 +86,7 @@ join seedcore.tasks t on t.id = i.task_id
 
 # -- lease -------------------------------------------------------------------------------------------------
 
-# Index ready_order gives the order, from the places that `tasks.scan` has come to; the delete is a TID scan; sessions by
+# Index ready_order gives the order, from the places that `tasks.claim_cursor` has come to; the delete is a TID scan; sessions by
 # primary key: a dispatcher whose session was reaped while it slept gets nothing. Placeholders: {0} queue, {1} session,
 # {2} most, {3} lane, {4} to {6} places.
 _CLAIM = """

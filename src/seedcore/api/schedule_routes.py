@@ -1,0 +1,101 @@
+"""The routes of /api/v1/schedules."""
+
+from datetime import datetime
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Path, Query, Response
+
+from seedcore.api.gateway import TheGateway
+from seedcore.api.headers import IdempotencyKey
+from seedcore.api.raw_json import JSON_OBJECT, json_answer
+from seedcore.tasks import queries
+from seedcore.tasks.schedules import repository
+from seedcore.tasks.schedules.repository import Schedule, ScheduleBody, ScheduleIn
+from seedcore.tasks.task_json import task_json
+
+router = APIRouter(prefix="/api/v1/schedules", tags=["schedules"])
+
+NEXT_TICKS = 5
+ScheduleId = Annotated[str, Path(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
+
+
+@router.post("", status_code=201)
+async def create_schedule(body: ScheduleIn, response: Response, gateway: TheGateway) -> dict[str, Any]:
+    """Make a schedule; 409 when there is one of that id."""
+    async with gateway.database.connection() as connection:
+        made = await repository.create(connection, gateway.submission, body)
+    response.headers["Location"] = f"/api/v1/schedules/{made.id}"
+    return _whole(made)
+
+
+@router.get("")
+async def list_schedules(
+    gateway: TheGateway,
+    cursor: Annotated[str | None, Query(max_length=100, pattern=r"^[^\x00]*$")] = None,
+    limit: Annotated[int, Query(ge=1, le=500)] = 50,
+) -> dict[str, Any]:
+    """Schedules by id; `next_cursor` is null on the last page."""
+    async with gateway.database.connection() as connection:
+        found = await repository.find(connection, cursor, limit + 1)
+    page = found[:limit]
+    return {"items": [item.json() for item in page], "next_cursor": page[-1].id if len(found) > limit else None}
+
+
+@router.get("/{schedule_id}")
+async def get_schedule(schedule_id: ScheduleId, gateway: TheGateway) -> dict[str, Any]:
+    """One schedule, with its next five ticks (`next_ticks`)."""
+    async with gateway.database.connection() as connection:
+        return _whole(await repository.get(connection, schedule_id))
+
+
+@router.put("/{schedule_id}")
+async def put_schedule(
+    schedule_id: ScheduleId, body: ScheduleBody, response: Response, gateway: TheGateway
+) -> dict[str, Any]:
+    """Define a schedule, whole: 201 when it is new. It stays paused if it was."""
+    async with gateway.database.connection() as connection:
+        defined, new = await repository.put(connection, gateway.submission, schedule_id, body)
+    if new:
+        response.status_code = 201
+        response.headers["Location"] = f"/api/v1/schedules/{schedule_id}"
+    return _whole(defined)
+
+
+@router.delete("/{schedule_id}", status_code=204)
+async def delete_schedule(schedule_id: ScheduleId, gateway: TheGateway) -> None:
+    """Forget a schedule; the tasks that it submitted stay."""
+    async with gateway.database.connection() as connection:
+        await repository.remove(connection, schedule_id)
+
+
+@router.post("/{schedule_id}/pause")
+async def pause_schedule(schedule_id: ScheduleId, gateway: TheGateway) -> dict[str, Any]:
+    """Let it fire no more until it is resumed; the ticks until then are not made up for."""
+    async with gateway.database.connection() as connection:
+        return _whole(await repository.pause(connection, schedule_id))
+
+
+@router.post("/{schedule_id}/resume")
+async def resume_schedule(schedule_id: ScheduleId, gateway: TheGateway) -> dict[str, Any]:
+    """Let it go on with its next tick; 409 when it has ended."""
+    async with gateway.database.connection() as connection:
+        return _whole(await repository.resume(connection, schedule_id))
+
+
+@router.post("/{schedule_id}/fire", status_code=201, response_model=JSON_OBJECT)
+async def fire_schedule(
+    schedule_id: ScheduleId,
+    gateway: TheGateway,
+    idempotency_key: IdempotencyKey = None,
+) -> Response:
+    """Submit its task now, once, beside its ticks: 201 and the task; with a used key 200 and the first task."""
+    async with gateway.database.connection() as connection:
+        submitted = await repository.fire_now(connection, schedule_id, idempotency_key)
+        record = await queries.get(connection, submitted.id)
+    status = 201 if submitted.created else 200
+    return json_answer(task_json(record), status, Location=f"/api/v1/tasks/{submitted.id}")
+
+
+def _whole(schedule: Schedule) -> dict[str, Any]:
+    ticks: list[datetime] = schedule.upcoming(NEXT_TICKS)
+    return {**schedule.json(), "next_ticks": [tick.isoformat() for tick in ticks]}

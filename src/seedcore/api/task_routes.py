@@ -1,0 +1,177 @@
+"""The routes of /api/v1."""
+
+import contextlib
+from collections.abc import AsyncIterator
+from typing import Annotated, Any
+from uuid import UUID
+
+from fastapi import APIRouter, Path, Query, Request, Response
+
+from seedcore.api.gateway import TheGateway
+from seedcore.api.headers import IdempotencyKey, LastEventId
+from seedcore.api.raw_json import JSON_OBJECT, json_answer
+from seedcore.errors import FieldError, InvalidInputError
+from seedcore.schemas.gateway import BatchIn, BatchOut, RejectIn, TaskQuery, parse_uuid
+from seedcore.tasks import commands, queries
+from seedcore.tasks.model import Status
+from seedcore.tasks.submission.task_request import QUEUE_NAME
+from seedcore.tasks.task_json import event_json, page_json, plan_json, task_json
+from seedcore.web.app import EventStream, approver_of
+
+router = APIRouter(prefix="/api/v1")
+QueueName = Annotated[str, Path(pattern=QUEUE_NAME)]
+
+EVENT_STREAM: dict[int | str, dict[str, Any]] = {
+    200: {"description": "Server-sent events", "content": {"text/event-stream": {}}},
+    204: {"description": "The task has ended, and its last event was sent"},
+}
+
+
+@router.post("/tasks", status_code=201, tags=["tasks"], response_model=JSON_OBJECT)
+async def submit_task(
+    body: dict[str, Any],
+    gateway: TheGateway,
+    idempotency_key: IdempotencyKey = None,
+) -> Response:
+    """Submit a task: 201 and the task; with a key that was used before 200 and the first task."""
+    if idempotency_key is not None:
+        if body.get("idempotency_key", idempotency_key) != idempotency_key:
+            message = "differs from the header Idempotency-Key"
+            raise InvalidInputError(f"idempotency_key {message}.", errors=[FieldError("idempotency_key", message)])
+        body = {**body, "idempotency_key": idempotency_key}
+    async with gateway.database.connection() as connection:
+        task, submitted = await gateway.submission.one(connection, body)
+        location = f"/api/v1/tasks/{submitted.id}"
+        if submitted.created_at is not None:
+            return json_answer(task_json(queries.just_submitted(task, submitted.created_at)), 201, Location=location)
+        return json_answer(task_json(await queries.get(connection, submitted.id)), Location=location)
+
+
+@router.post("/tasks/batch", status_code=201, tags=["tasks"])
+async def submit_batch(body: BatchIn, gateway: TheGateway) -> BatchOut:
+    """Submit many tasks, all or none; the ids come back in the same order."""
+    async with gateway.database.connection() as connection:
+        submitted = await gateway.submission.many(connection, body.tasks)
+    return BatchOut(ids=[str(item.id) for item in submitted])
+
+
+@router.get("/tasks", tags=["tasks"], response_model=JSON_OBJECT)
+async def list_tasks(query: Annotated[TaskQuery, Query()], gateway: TheGateway) -> Response:
+    """Tasks, the newest first; `next_cursor` is null on the last page."""
+    async with gateway.database.connection() as connection:
+        records = await queries.find(
+            connection,
+            status=_status(query.status),
+            task_type=query.type,
+            queue=query.queue,
+            domain=query.domain,
+            parent_id=parse_uuid(query.parent_id, "parent_id"),
+            before=parse_uuid(query.cursor, "cursor"),
+            limit=query.limit + 1,
+        )
+    return json_answer(page_json(records, query.limit))
+
+
+@router.get("/tasks/{task_id}", tags=["tasks"], response_model=JSON_OBJECT)
+async def get_task(task_id: UUID, gateway: TheGateway) -> Response:
+    """One task."""
+    async with gateway.database.connection() as connection:
+        return json_answer(task_json(await queries.get(connection, task_id)))
+
+
+@router.get("/tasks/{task_id}/events", tags=["tasks"], responses=EVENT_STREAM)
+async def follow_task(
+    task_id: UUID,
+    gateway: TheGateway,
+    last_event_id: LastEventId = 0,
+) -> Response:
+    """A task's events as they happen, from the one after Last-Event-ID to its last one; 204 when it has passed."""
+    async with gateway.database.connection() as connection:
+        record = await queries.get(connection, task_id)
+        await queries.check_reached(connection, last_event_id)
+        if record.status.ended and not await queries.events_of(connection, task_id, last_event_id):
+            # An EventSource that has seen the end comes back for more; 204 tells it that there is none.
+            return Response(status_code=204)
+
+    async def stream() -> AsyncIterator[dict[str, Any]]:
+        async with contextlib.aclosing(gateway.feed.follow(task_id, last_event_id)) as events:
+            async for event in events:
+                yield event_json(event)
+
+    return EventStream(stream())
+
+
+@router.get("/tasks/{task_id}/plan", tags=["tasks"], response_model=JSON_OBJECT)
+async def get_plan(task_id: UUID, gateway: TheGateway) -> Response:
+    """The steps that a task was planned into, each a task, its budget, and what it spent; none when it was not."""
+    async with gateway.database.connection() as connection:
+        await queries.get(connection, task_id)
+        steps = await queries.children(connection, task_id)
+        return json_answer(plan_json(task_id, steps, await queries.plan_of(connection, task_id)))
+
+
+@router.post("/tasks/{task_id}/cancel", status_code=202, tags=["tasks"], response_model=JSON_OBJECT)
+async def cancel_task(task_id: UUID, gateway: TheGateway) -> Response:
+    """End a task before its time; 409 when it has ended."""
+    async with gateway.database.connection() as connection:
+        return json_answer(task_json(await commands.cancel(connection, task_id)), 202)
+
+
+@router.post("/tasks/{task_id}/retry", status_code=202, tags=["tasks"], response_model=JSON_OBJECT)
+async def retry_task(task_id: UUID, gateway: TheGateway) -> Response:
+    """Run a failed or cancelled task again."""
+    async with gateway.database.connection() as connection:
+        return json_answer(task_json(await commands.retry(connection, task_id)), 202)
+
+
+@router.post("/tasks/{task_id}/approve", status_code=202, tags=["tasks"], response_model=JSON_OBJECT)
+async def approve_task(task_id: UUID, gateway: TheGateway, request: Request) -> Response:
+    """Release a task that waits for a person; 403 when there are approvers, and the key is none of theirs."""
+    by = approver_of(request, gateway.approvers)
+    async with gateway.database.connection() as connection:
+        return json_answer(task_json(await commands.approve(connection, task_id, by)), 202)
+
+
+@router.post("/tasks/{task_id}/reject", status_code=202, tags=["tasks"], response_model=JSON_OBJECT)
+async def reject_task(task_id: UUID, gateway: TheGateway, request: Request, body: RejectIn | None = None) -> Response:
+    """Refuse a task that waits for a person; 403 when there are approvers, and the key is none of theirs."""
+    by = approver_of(request, gateway.approvers)
+    async with gateway.database.connection() as connection:
+        return json_answer(task_json(await commands.reject(connection, task_id, (body or RejectIn()).reason, by)), 202)
+
+
+@router.get("/queue", tags=["queue"])
+async def queue_state(gateway: TheGateway) -> dict[str, Any]:
+    """How much waits, for how long, and whether dispatchers make progress."""
+    async with gateway.database.connection() as connection:
+        return await queries.queue_state(connection)
+
+
+@router.post("/queue/{queue}/pause", tags=["queue"])
+async def pause_queue(queue: QueueName, gateway: TheGateway) -> dict[str, Any]:
+    """Claim nothing more from a queue; what runs goes on, and tasks can still be submitted."""
+    async with gateway.database.connection() as connection:
+        await commands.pause(connection, queue)
+    return {"queue": queue, "paused": True}
+
+
+@router.post("/queue/{queue}/resume", tags=["queue"])
+async def resume_queue(queue: QueueName, gateway: TheGateway) -> dict[str, Any]:
+    """Claim from a queue again."""
+    async with gateway.database.connection() as connection:
+        at = await commands.resume(connection, queue)
+    return {"queue": queue, "paused": False, "at": at.isoformat()}
+
+
+@router.get("/skills", tags=["skills"])
+async def list_skills(gateway: TheGateway) -> dict[str, Any]:
+    """Every skill, with the JSON schemas of what it takes and gives."""
+    return {"items": gateway.skill_list}
+
+
+def _status(value: str | None) -> Status | None:
+    try:
+        return None if value is None else Status(value)
+    except ValueError:
+        message = f"one of {', '.join(Status)}"
+        raise InvalidInputError(f"status: {message}.", errors=[FieldError("status", message)]) from None

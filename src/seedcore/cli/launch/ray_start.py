@@ -1,0 +1,72 @@
+"""What lets Ray and Serve start on a busy machine: their bounds are for idle ones, and some cannot be set."""
+
+import functools
+import hashlib
+from collections.abc import Mapping
+from typing import Any
+
+from seedcore.cli.launch.free_ports import free_block
+from seedcore.errors import SettingsError
+from seedcore.settings import Settings
+
+PARTS = 5
+"""A single part may take this share of the whole start, SEEDCORE_BOOTSTRAP_TIMEOUT_S."""
+
+AGENT_PORTS = ("metrics_agent_port", "runtime_env_agent_port", "dashboard_agent_listen_port", "metrics_export_port")
+# Below the ports that the kernel gives to connections, above those of replicas and HAProxy.
+AGENT_PORT_BLOCKS = range(32_100, 32_700, len(AGENT_PORTS))
+
+
+def bounds(settings: Settings, inherited: Mapping[str, str]) -> dict[str, str]:
+    """How long Ray's and Serve's parts may take to start; what the user has set holds."""
+    seconds = max(1, int(settings.bootstrap_timeout_s / PARTS))
+    wanted = {
+        # The GCS's port file (30 s), its first answer (30 s), the raylet's entry there (10 s), the raylet's agents
+        # (30 s) and a worker's first call (60 s).
+        "RAY_gcs_server_port_wait_time_s": seconds,
+        "RAY_py_gcs_connect_timeout_s": seconds,
+        "RAY_raylet_start_wait_time_s": seconds,
+        "RAY_agent_register_timeout_ms": seconds * 1000,
+        "RAY_worker_register_timeout_seconds": seconds,
+        # Serve kills a proxy that is not ready in time (5 s), and `serve run` ends with it.
+        "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": seconds,
+        "RAY_SERVE_HAPROXY_STARTUP_TIMEOUT_S": seconds,
+        "SEEDCORE_RAY_CONNECT_TIMEOUT_S": seconds,
+    }
+    return {name: inherited.get(name, str(value)) for name, value in wanted.items()}
+
+
+def agent_ports(settings: Settings) -> dict[str, int]:
+    """Free ports for the agents beside the raylet.
+
+    Left to choose their own, they write them to files that the raylet waits for, 15 s and no longer: with ports that
+    are known it does not wait.
+
+    Raises:
+        SettingsError: there are none.
+    """
+    seed = int.from_bytes(hashlib.sha256(str(settings.data_dir).encode()).digest()[:2])
+    first = free_block(AGENT_PORT_BLOCKS, len(AGENT_PORTS), seed)
+    if first is None:
+        span = f"{AGENT_PORT_BLOCKS.start} and {AGENT_PORT_BLOCKS.stop}"
+        raise SettingsError(f"No {len(AGENT_PORTS)} free ports in a row between {span} for Ray's agents: free some.")
+    return {name: first + n for n, name in enumerate(AGENT_PORTS)}
+
+
+def name_agent_ports(ray: Any, ports: Mapping[str, int]) -> None:
+    """Let the Ray that `ray.init` starts in this process use the ports; `ray` is the package.
+
+    `ray.init` takes one of them, Ray's own parameters the others, and the raylet must be shown the last one: Ray leaves
+    that flag of it out.
+    """
+    parameter, services = ray._private.parameter, ray._private.services
+    start, exported, listen = services.start_ray_process, "metrics_export_port", "dashboard_agent_listen_port"
+
+    def start_process(command: list[str], process_type: str, *rest: Any, **more: Any) -> Any:
+        flags = [f"--{listen}={ports[listen]}"] if process_type == "raylet" else []
+        return start([*command, *flags], process_type, *rest, **more)
+
+    services.start_ray_process = start_process
+    others = {name: port for name, port in ports.items() if name != exported}
+    parameter.RayParams = functools.partial(parameter.RayParams, **others)
+    ray.init = functools.partial(ray.init, _metrics_export_port=ports[exported])

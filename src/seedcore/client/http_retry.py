@@ -1,0 +1,104 @@
+"""When to try again, and for how long."""
+
+import math
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from seedcore.client.protocol import Failure, Flow, Pause, Reply, Request, Send, Trouble, refused, unreachable
+from seedcore.errors import UnavailableError
+
+M = TypeVar("M", bound=BaseModel)
+
+SHORTEST_TIMEOUT_S = 0.05
+
+
+def _jitter() -> float:
+    return random.uniform(0.5, 1.0)  # noqa: S311 - spreads retries, guards nothing
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """How patient a client is; all times in seconds.
+
+    Attributes:
+        timeout_s: for connecting, and for every read and write of a request.
+        retry_for_s: no attempt begins later than this after the first one.
+        first_pause_s: the pause before the second attempt; it doubles up to `longest_pause_s`, and each is shortened
+            at random to between half and all of it.
+        idle_s: an event stream that is silent for so long is broken: SeedCore sends a comment every 15 s.
+    """
+
+    base_url: str
+    timeout_s: float = 30.0
+    retry_for_s: float = 30.0
+    first_pause_s: float = 0.1
+    longest_pause_s: float = 5.0
+    idle_s: float = 40.0
+    now: Callable[[], float] = time.monotonic
+    jitter: Callable[[], float] = _jitter
+
+    def timeout(self, until: float | None) -> float:
+        """The timeout of a request that must end by `until`."""
+        left = math.inf if until is None else until - self.now()
+        return max(SHORTEST_TIMEOUT_S, min(self.timeout_s, left))
+
+
+class Retries:
+    """The attempts at one thing: pauses between them, and an end."""
+
+    def __init__(self, policy: Policy, until: float | None = None) -> None:
+        self._policy = policy
+        self._end = policy.now() + policy.retry_for_s if until is None else until
+        self._pause = policy.first_pause_s
+
+    def pause(self, trouble: Trouble) -> Flow[None]:
+        """Wait before the next attempt; raises the trouble's error when there is no time for one."""
+        policy = self._policy
+        # Everybody is told the same moment to come back: the jitter goes on top of it.
+        wait = (trouble.error.retry_after_s or 0.0) + self._pause * policy.jitter()
+        if policy.now() + wait >= self._end:
+            raise trouble.error
+        self._pause = min(2 * self._pause, policy.longest_pause_s)
+        yield Pause(wait)
+
+
+def call(policy: Policy, request: Request, answer: type[M], until: float | None = None) -> Flow[M]:
+    """Send until there is a good answer; `until` replaces the policy's own bound.
+
+    Raises:
+        SeedCoreError: what SeedCore answered, or UnavailableError when nothing did.
+    """
+    retries = Retries(policy, until)
+    while True:
+        got: Reply | Failure = yield Send(request, policy.timeout(until))
+        if isinstance(got, Failure):
+            trouble = unreachable(policy.base_url, got)
+        elif 200 <= got.status < 300:
+            return parse(policy, answer, got.body)
+        else:
+            trouble = refused(policy.base_url, got)
+        if not trouble.again or not (request.repeatable or trouble.untouched):
+            raise trouble.error
+        yield from retries.pause(trouble)
+
+
+def parse(policy: Policy, answer: type[M], body: bytes) -> M:
+    """A good answer's body.
+
+    Raises:
+        UnavailableError: it is not what SeedCore sends.
+    """
+    try:
+        return answer.model_validate_json(body)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(map(str, first["loc"])) or "the body"
+        raise UnavailableError(
+            f"{policy.base_url} answered, but not as SeedCore does ({where}: {first['msg']}). "
+            "Check the base URL, and that client and server are of one major version."
+        ) from None

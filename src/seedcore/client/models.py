@@ -1,0 +1,258 @@
+"""What goes to SeedCore and what comes back, typed."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Annotated, Any, Required, TypedDict
+from uuid import UUID
+
+import orjson
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic_core import to_jsonable_python
+
+from seedcore.errors import FieldError, InvalidInputError, wrong_fields
+from seedcore.tasks.model import Status
+from seedcore.tasks.submission.task_request import TaskIn
+
+__all__ = [
+    "Decision",
+    "Event",
+    "LimitOption",
+    "NewTask",
+    "Options",
+    "Params",
+    "QueueDepth",
+    "QueueState",
+    "RunOptions",
+    "Skill",
+    "Status",
+    "Task",
+    "TaskError",
+]
+
+Params = Mapping[str, Any] | BaseModel
+"""What a skill is given: named JSON values, or a pydantic model."""
+
+
+class LimitOption(TypedDict, total=False):
+    """How many tasks of a key run at once, how many start in a second; what is not said stays as the key has it."""
+
+    key: Required[str]
+    max_running: int
+    rate_per_s: float
+    burst: int
+
+
+class RunOptions(TypedDict, total=False):
+    """The options of `run`. `NewTask`, and so the API's own model, decides what is allowed; this names the types."""
+
+    queue: str
+    domain: str | None
+    priority: int
+    max_attempts: int | None
+    run_after: datetime | None
+    deadline: datetime | None
+    idempotency_key: str | None
+    idempotency_period_s: float | None
+    limit: LimitOption | None
+
+
+class Options(RunOptions, total=False):
+    """The options of `submit`: those of `run`, where `timeout_s` is how long to wait, and a time limit for attempts."""
+
+    timeout_s: float | None
+
+
+def _object(value: Any) -> dict[str, Any]:
+    if isinstance(value, BaseModel):
+        return value.model_dump(mode="json", by_alias=True)
+    if isinstance(value, Mapping) and all(isinstance(key, str) for key in value):
+        return dict(value)
+    raise ValueError("a mapping with text keys, or a pydantic model")
+
+
+class NewTask(TaskIn):
+    """A task to submit: `type`, `params` (a mapping or a pydantic model) and the options of `Options`.
+
+    Raises:
+        pydantic.ValidationError: a field is not allowed.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    params: Annotated[Any, BeforeValidator(_object)] = Field(default_factory=dict)
+
+    @classmethod
+    def of(cls, task_type: str, params: Params | None, options: Mapping[str, Any]) -> "NewTask":
+        """The task that `submit` was asked for.
+
+        Raises:
+            InvalidInputError: names the field and what is allowed.
+        """
+        try:
+            return cls.model_validate({"type": task_type, "params": {} if params is None else params, **options})
+        except ValidationError as error:
+            wrong = wrong_fields(error.errors(include_url=False, include_input=False))
+            raise InvalidInputError("; ".join(f"{e.field}: {e.message}" for e in wrong[:5]), errors=wrong) from None
+
+    def keyed(self, key: str) -> "NewTask":
+        """The same task under `key`, unless it has a key."""
+        return self if self.idempotency_key is not None else self.model_copy(update={"idempotency_key": key})
+
+    def encode_params(self) -> str:
+        """JSON of the params alone.
+
+        Raises:
+            InvalidInputError: they cannot be written as JSON.
+        """
+        return to_json(self.params, "params").decode()
+
+    def encode(self, *, without: frozenset[str] = frozenset()) -> bytes:
+        """JSON of the fields that were set, but those in `without`.
+
+        Raises:
+            InvalidInputError: the params cannot be written as JSON.
+        """
+        return to_json({name: getattr(self, name) for name in sorted(self.model_fields_set - without)}, "params")
+
+
+def to_json(value: Any, field: str) -> bytes:
+    """`value` as JSON: models, dates, UUIDs and enumerations become what JSON has.
+
+    Raises:
+        InvalidInputError: it cannot be written; names `field`.
+    """
+    try:
+        plain = to_jsonable_python(value, by_alias=True, inf_nan_mode="constants")
+        text = orjson.dumps(plain)
+        if b"null" in text:
+            # orjson writes NaN and infinities as null: another value than the caller gave.
+            _FINITE.encode(plain)
+    except (TypeError, ValueError, RecursionError) as error:
+        message = f"cannot be written as JSON: {error}"
+        raise InvalidInputError(f"{field} {message}", errors=[FieldError(field, message)]) from None
+    return text
+
+
+_FINITE = json.JSONEncoder(allow_nan=False, check_circular=False)
+
+
+class _Answer(BaseModel):
+    # A newer SeedCore may say more: that is kept, in `model_extra`.
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+
+class TaskError(_Answer):
+    """Why a task failed: a stable `code`, and a `message` for people."""
+
+    code: str
+    message: str | None = None
+
+
+class Decision(_Answer):
+    """What was decided about a task and why; `delta_energy` in the units of DESIGN's energy, `evidence` of 0 to 1."""
+
+    route: str | None = None
+    rule: str | None = None
+    reason: str | None = None
+    agent: str | None = None
+    delta_energy: float | None = None
+    evidence: float | None = None
+
+
+class Task(_Answer):
+    """A task as SeedCore shows it; times are aware, `timeout_s` in seconds.
+
+    `unreadable` says why a value (`params`, `result`) is None that JSON readers could not read.
+    """
+
+    id: UUID
+    type: str
+    params: Any
+    status: Status
+    domain: str | None
+    priority: int
+    queue: str
+    idempotency_key: str | None
+    attempts: int
+    max_attempts: int
+    run_after: datetime | None
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    result: Any
+    error: TaskError | None
+    decision: Decision | None
+    parent_id: UUID | None
+    timeout_s: float | None = None
+    step: str | None = None
+    deadline: datetime | None = None
+    limit_key: str | None = None
+    errors: list[dict[str, Any]] = Field(default_factory=list, description="of a failed task's attempts")
+    unreadable: dict[str, str] = Field(default_factory=dict)
+
+    @property
+    def ended(self) -> bool:
+        """Whether it is completed, failed or cancelled."""
+        return self.status.ended
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One line of a task's history; `id` grows along it, `data` holds `task_id`, `at` and what belongs to the event."""
+
+    id: int
+    event: str
+    data: dict[str, Any]
+
+
+class QueueDepth(_Answer):
+    """How much waits in one queue; `oldest_ready_s` in seconds."""
+
+    ready: int
+    deferred: int
+    oldest_ready_s: float | None = None
+
+
+class QueueState(_Answer):
+    """Depths by queue, and the living dispatchers with their progress; totals are in `model_extra`."""
+
+    queues: dict[str, QueueDepth]
+    dispatchers: list[dict[str, Any]]
+
+
+class Skill(_Answer):
+    """A skill, with the JSON schemas of what it takes and gives; `timeout_s` in seconds."""
+
+    name: str
+    organ: str
+    timeout_s: float
+    description: str | None = None
+    params_schema: dict[str, Any]
+    result_schema: dict[str, Any]
+
+
+class Page(_Answer):
+    """One page of `GET /tasks`."""
+
+    items: list[Task]
+    next_cursor: str | None
+
+
+class Plan(_Answer):
+    """The answer of `GET /tasks/{id}/plan`."""
+
+    steps: list[Task]
+
+
+class Ids(_Answer):
+    """The answer of `POST /tasks/batch`."""
+
+    ids: list[UUID]
+
+
+class Skills(_Answer):
+    """The answer of `GET /skills`."""
+
+    items: list[Skill]

@@ -1,0 +1,156 @@
+"""What waits at the agents: as each dispatcher last told, and what was decided for it since.
+
+Dispatchers tell the whole of what they wait for, not changes of it: a lost report heals with the next. What was decided
+for a dispatcher counts until its next report, which holds it; but for the questions that this report calls undecided:
+their answers had not come yet. So a batch does not see an empty agent where the one before it has just been sent.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from seedcore.pricing.potential import Floats, Places
+from seedcore.pricing.routers import Load
+
+REPORT_TTL_S = 10.0
+"""A dispatcher that has not asked for this long does not wait for anything any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Team:
+    """The living agents of one organ by column, in a fixed order.
+
+    Attributes:
+        organ: the organ.
+        ids: their ids.
+        hosts: names of the organ's hosts.
+        host: for each agent the place of its host in `hosts`.
+        nodes: for each host the node that it lives on; None: nobody told.
+        employed: places of the agents that have proved themselves, or whose lifecycle nobody told.
+        scouts: places of those that must prove themselves yet.
+        archived: places of those that failed too often.
+        place: the place of each id.
+    """
+
+    organ: str
+    ids: Sequence[str]
+    hosts: Sequence[str]
+    host: Sequence[int]
+    nodes: Sequence[str | None]
+    employed: Places
+    scouts: Places
+    archived: Places
+    place: dict[str, int]
+
+    @classmethod
+    def of(cls, organ: str, columns: Mapping[str, Any]) -> "Team":
+        """The team that an organ's part of the table tells."""
+        ids = list(columns["agents"])
+        scouts = np.array(columns["scouts"], dtype=np.int64)
+        archived = np.array(columns["archived"], dtype=np.int64)
+        employed = np.ones(len(ids), dtype=bool)
+        employed[scouts] = employed[archived] = False
+        place = {agent: n for n, agent in enumerate(ids)}
+        # An Organism of the release before does not tell nodes.
+        nodes = columns.get("nodes") or [None] * len(columns["hosts"])
+        return cls(
+            organ, ids, columns["hosts"], columns["host"], nodes, np.flatnonzero(employed), scouts, archived, place
+        )
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def away(self, place: str) -> Places:
+        """1 for each agent that is not at `place` (an agent, a host or a node), 0 for those that are; shape (n,)."""
+        here = np.array([place in (host, node) for host, node in zip(self.hosts, self.nodes, strict=True)])
+        found: Places = 1 - here[np.array(self.host)].astype(np.int64)
+        if (row := self.place.get(place)) is not None:
+            found[row] = 0
+        return found
+
+
+@dataclass(slots=True)
+class _Report:
+    """`rows`: for each organ, and the team that they are rows of, rows and counts by type."""
+
+    at: float
+    outstanding: Sequence[tuple[str, str, int]]
+    rows: dict[str, tuple[Team, dict[str, tuple[Places, Floats]]]] = field(default_factory=dict)
+
+    def of(self, team: Team) -> dict[str, tuple[Places, Floats]]:
+        """Rows and counts by type, of the team's agents alone."""
+        known = self.rows.get(team.organ)
+        if known is not None and known[0] is team:
+            return known[1]
+        lists: dict[str, tuple[list[int], list[int]]] = {}
+        for agent, task_type, count in self.outstanding:
+            row = team.place.get(agent)
+            if row is not None:
+                rows, counts = lists.setdefault(task_type, ([], []))
+                rows.append(row)
+                counts.append(count)
+        found = {t: (np.array(r), np.array(c, dtype=np.float64)) for t, (r, c) in lists.items()}
+        self.rows[team.organ] = (team, found)
+        return found
+
+
+@dataclass(slots=True)
+class Decided:
+    """Tasks that one answer sent to agents: for each agent how many, and their expected seconds."""
+
+    agents: list[str]
+    tasks: list[int]
+    seconds: list[float]
+
+
+SecondsOf = Callable[[Team, str], Floats]
+"""Expected seconds of a type at each of a team's n agents, shape (n,)."""
+
+
+class Waiting:
+    """Reports and decisions by who asked."""
+
+    def __init__(self) -> None:
+        self._reports: dict[str, _Report] = {}
+        self._decided: dict[str, dict[int, Decided]] = {}
+
+    def report(
+        self, asker: str, outstanding: Iterable[tuple[str, str, int]], undecided: Iterable[int], now: float
+    ) -> None:
+        """What `asker` waits for now: (agent, type, count); without what the questions `undecided` will send."""
+        self._reports[asker] = _Report(now, list(outstanding))
+        known = self._decided.get(asker)
+        if known:
+            self._decided[asker] = {question: known[question] for question in undecided if question in known}
+
+    def decided(self, asker: str, question: int, sent: Decided) -> None:
+        """What this question's answer sends to agents."""
+        self._decided.setdefault(asker, {})[question] = sent
+
+    def load(self, team: Team, seconds_of: SecondsOf, now: float) -> Load:
+        """What waits at each of a team's n agents."""
+        for asker in [asker for asker, report in self._reports.items() if report.at < now - REPORT_TTL_S]:
+            del self._reports[asker]
+            self._decided.pop(asker, None)
+        n, by_type = len(team), dict[str, Floats]()
+        for report in self._reports.values():
+            for task_type, (rows, counts) in report.of(team).items():
+                counted = np.bincount(rows, counts, n).astype(np.float64)
+                by_type[task_type] = by_type[task_type] + counted if task_type in by_type else counted
+        load = Load(np.zeros(n), np.zeros(n))
+        for task_type, counted in by_type.items():
+            load.tasks[:] += counted
+            load.queued_s[:] += counted * seconds_of(team, task_type)
+        self._add_decided(team, load)
+        return load
+
+    def _add_decided(self, team: Team, load: Load) -> None:
+        place = team.place
+        for questions in self._decided.values():
+            for sent in questions.values():
+                for agent, tasks, seconds in zip(sent.agents, sent.tasks, sent.seconds, strict=True):
+                    if (row := place.get(agent)) is not None:
+                        load.tasks[row] += tasks
+                        load.queued_s[row] += seconds

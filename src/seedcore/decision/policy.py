@@ -1,0 +1,172 @@
+"""The policy: rules in YAML, compiled once, that say which way a task goes before agents are chosen."""
+
+import hashlib
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from importlib.resources import files
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from seedcore.decision.cel_rules import Route, Rule
+from seedcore.decision.triage_policy import NONE, TriagePolicy
+from seedcore.errors import InvalidInputError, wrong_fields
+from seedcore.utils.yaml_files import read_yaml
+
+MAX_RULES, MAX_BYTES, MAX_MEMO = 100, 256 * 1024, 10_000
+
+Facts = dict[str, dict[str, Any]]
+
+
+class Ruling(NamedTuple):
+    """What a rule says about a task.
+
+    `failed`: it could not be computed, so the task is held. `hold_s`: how long it waits; None: as the setting says.
+    """
+
+    route: Route
+    rule: str
+    reason: str
+    failed: bool = False
+    hold_s: float | None = None
+
+
+class _RuleModel(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+    when: str = Field(min_length=1)
+    route: Route
+    priority: int = Field(0, ge=-1_000, le=1_000)
+    reason: str = Field("", max_length=500)
+    wait_s: float | None = Field(None, ge=1, le=31_536_000, allow_inf_nan=False, strict=True)
+
+    @model_validator(mode="after")
+    def _waits_when_held(self) -> Self:
+        if self.wait_s is not None and self.route != "hold":
+            raise ValueError("wait_s is of rules whose route is hold")
+        return self
+
+
+class _PolicyModel(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    rules: list[_RuleModel] = Field(default_factory=list, max_length=MAX_RULES)
+    triage: TriagePolicy = TriagePolicy()
+
+
+@dataclass(slots=True)
+class Policy:
+    """Rules from the first to be tried to the last.
+
+    Attributes:
+        source: where they are from.
+        version: a hash of the file's bytes: the same rules have the same version everywhere.
+        failures: by rule, how often it could not be computed.
+        triage: what a triage may do.
+        aware: rules that ask whether the stream is held: they decide for its tasks, too.
+    """
+
+    source: str
+    version: str
+    rules: list[Rule]
+    failures: dict[str, int] = field(default_factory=dict)
+    triage: TriagePolicy = field(default_factory=TriagePolicy)
+    aware: frozenset[str] = field(init=False)
+    _fields: list[tuple[str, str]] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._fields = sorted(set().union(*(rule.fields for rule in self.rules)))
+        self.aware = frozenset(rule.name for rule in self.rules if ("valve", "held") in rule.fields)
+
+    def asks(self, group: str) -> list[str]:
+        """Facts of a group that rules ask about."""
+        return [name for other, name in self._fields if other == group]
+
+    def decide(self, facts: Facts, memo: dict[Any, Ruling | None], *, direct: bool = False) -> Ruling | None:
+        """The first rule that holds; None: there is none, and what always holds decides.
+
+        A rule that cannot be computed holds the task and says so; it never lets it pass. `memo` serves one batch: tasks
+        that are alike in what rules ask about are decided once. Rules that plan do not hold for what runs `direct`.
+        """
+        if not self.rules:
+            return None
+        key = (direct, *(facts[group][name] for group, name in self._fields))
+        if key in memo:
+            return memo[key]
+        # Every fact that goes to CEL is translated for every rule: none goes that nobody asks for.
+        asked: Facts = {}
+        for (group, name), value in zip(self._fields, key[1:], strict=True):
+            asked.setdefault(group, {})[name] = value
+        ruling = self._decide(asked, direct)
+        if len(memo) < MAX_MEMO:
+            memo[key] = ruling
+        return ruling
+
+    def _decide(self, facts: Facts, direct: bool) -> Ruling | None:
+        for rule in self.rules:
+            if direct and rule.route == "plan":
+                continue
+            try:
+                if rule.holds(facts):
+                    return Ruling(rule.route, rule.name, rule.reason or f"policy rule {rule.name}", hold_s=rule.wait_s)
+            except Exception as error:  # noqa: BLE001 - whatever CEL raises, the task must not pass
+                self.failures[rule.name] = self.failures.get(rule.name, 0) + 1
+                return Ruling("hold", rule.name, f"policy rule {rule.name} failed: {str(error)[:200]}", failed=True)
+        return None
+
+    def report(self) -> dict[str, Any]:
+        """What is to be known about it."""
+        names = ("name", "when", "route", "priority", "reason", "wait_s")
+        rules = [{name: getattr(rule, name) for name in names} for rule in self.rules]
+        triage = self.triage.model_dump(mode="json", exclude_none=True)
+        return {
+            "source": self.source,
+            "version": self.version,
+            "rules": rules,
+            "failures": dict(self.failures),
+            "triage": triage,
+        }
+
+
+def load_policy(path: Path | None, actions: Collection[str] = ()) -> Policy:
+    """The policy in a file, or the package's own; `actions` are those that a triage has.
+
+    Raises:
+        InvalidInputError: the file cannot be read, a field is wrong, or a rule does not compile; all say which.
+    """
+    if path is None:
+        return parse_policy(files("seedcore.decision").joinpath("default_policy.yaml").read_bytes(), "default", actions)
+    try:
+        with path.open("rb") as file:
+            text = file.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise InvalidInputError(f"The policy {path} cannot be read: {error.strerror}.") from error
+    return parse_policy(text, str(path), actions)
+
+
+def parse_policy(text: bytes, source: str, actions: Collection[str] = ()) -> Policy:
+    """The policy that `text` (YAML) says; see `load_policy`."""
+    if len(text) > MAX_BYTES:
+        raise InvalidInputError(f"The policy {source} is larger than {MAX_BYTES} bytes.")
+    try:
+        given = read_yaml(text)
+        model = _PolicyModel.model_validate({} if given is None else given)
+    except yaml.YAMLError as error:
+        raise InvalidInputError(f"The policy {source} is no YAML: {error}") from error
+    except ValidationError as error:
+        wrong = wrong_fields(error.errors())
+        told = "; ".join(f"{e.field}: {e.message}" for e in wrong[:5])
+        raise InvalidInputError(f"The policy {source}: {told}", errors=wrong) from None
+    names = [rule.name for rule in model.rules]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise InvalidInputError(f"The policy {source} has two rules called {', '.join(twice)}.")
+    if actions and (unknown := sorted(model.triage.actions.keys() - {NONE, *actions})):
+        known = ", ".join(sorted(actions))
+        raise InvalidInputError(f"The policy {source}: triage.actions.{unknown[0]}: no such action; known: {known}.")
+    rules = [Rule(**rule.model_dump()) for rule in model.rules]
+    rules.sort(key=lambda rule: -rule.priority)
+    return Policy(source, hashlib.sha256(text).hexdigest()[:12], rules, triage=model.triage)

@@ -1,0 +1,90 @@
+"""The part of the policy that says what a triage may do, and what each action costs and spares."""
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from seedcore.tasks.submission.task_request import TaskIn
+
+NONE = "none"
+MAX_ACTIONS = 50
+
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+Loss = Annotated[float, Field(ge=-1e9, le=1e9, allow_inf_nan=False)]
+
+# In units of one needless message to a person. Nothing done, a cause goes on doing harm; a person who is told mends
+# most of it; a held stream does none, and all its tasks wait, needlessly where the cause lies elsewhere; a valve that
+# learns what is normal now ends alarms about work that changed, and hides every other cause.
+COSTS: dict[str, float] = {NONE: 0.0, "notify": 1.0, "hold": 4.0, "recalibrate": 0.5}
+LOSSES: dict[str, dict[str, float]] = {
+    NONE: {"input": 1, "agent": 5, "host": 8, "change": 8, "environment": 8, "work_changed": 4, "incident": 3},
+    "notify": {"input": 0.2, "agent": 1, "host": 2, "change": 2, "environment": 2, "work_changed": 1, "incident": 0.5},
+    "hold": {"chance": 8, "input": 8, "agent": 4, "host": 4, "environment": 2, "incident": 2},
+    "recalibrate": {"chance": 1, "input": 3, "agent": 8, "host": 10, "change": 12, "environment": 10, "incident": 4},
+}
+_OWN_FIELDS = {"hold": {"hold_s", "wait_s"}, "notify": {"webhook"}, "submit": {"task"}, "recalibrate": set()}
+
+
+class Requires(BaseModel):
+    """A fact of the triage must compare so; see docs/triage.md for the facts."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    fact: str = Field(min_length=1, max_length=100)
+    op: Literal["==", "!=", "<", "<=", ">", ">="]
+    value: bool | int | float | str
+
+
+class ActionPolicy(BaseModel):
+    """One allowed action: what decides for it, and how it is done.
+
+    Attributes:
+        cost: whatever is true.
+        losses: besides, when a hypothesis is, by kind or name; `otherwise` of those that it does not name.
+        hold_s, wait_s: how long the stream is held, and how long each of its tasks waits for a person.
+        webhook: the name of one of SEEDCORE_WEBHOOKS.
+        task: what to submit.
+        options: what an action of one's own is given.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    cost: Loss | None = None
+    losses: dict[str, Loss] | None = Field(None, max_length=100)
+    otherwise: Loss = 0.0
+    requires: list[Requires] = Field(default_factory=list, max_length=20)
+    hold_s: float = Field(3600.0, ge=1, le=2_592_000, allow_inf_nan=False)
+    wait_s: float | None = Field(None, ge=1, le=31_536_000, allow_inf_nan=False)
+    webhook: Name | None = None
+    task: TaskIn | None = None
+    options: dict[str, Any] = Field(default_factory=dict, max_length=100)
+
+
+class TriagePolicy(BaseModel):
+    """What a triage may do; `none` always. `default` is done when nothing stands out."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    default: Name = NONE
+    actions: dict[Name, ActionPolicy] = Field(
+        default_factory=lambda: {"notify": ActionPolicy()}, max_length=MAX_ACTIONS
+    )
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.default != NONE and self.default not in self.actions:
+            raise ValueError(f"default is {self.default!r}, which is not among actions")
+        special = set().union(*_OWN_FIELDS.values()) | {"options"}
+        for name, given in self.actions.items():
+            wrong = sorted((given.model_fields_set & special) - _OWN_FIELDS.get(name, {"options"}))
+            if name != NONE and wrong:
+                raise ValueError(f"actions.{name} knows no {', '.join(wrong)}")
+        return self
+
+    def option(self, name: str) -> dict[str, Any]:
+        """The action as an option of a decision: cost and losses."""
+        given = self.actions.get(name, ActionPolicy())
+        cost = COSTS.get(name, 1.0) if given.cost is None else given.cost
+        # Nobody knows what an action without losses spares: as much as nothing done.
+        losses = LOSSES.get(name, LOSSES[NONE]) if given.losses is None else given.losses
+        return {"name": name, "cost": cost, "losses": losses, "otherwise": given.otherwise}

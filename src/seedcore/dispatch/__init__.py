@@ -1,1 +1,0 @@
-"""Dispatchers and the reaper."""

@@ -1,0 +1,20 @@
+"""What agents had learned before the Coordinator knew them, from the rows that their hosts write."""
+
+from collections.abc import Sequence
+
+from seedcore.pricing.rates import RateEstimate
+from seedcore.stores.postgres import Database, loads
+
+# Primary key agents (id).
+_RATES = "select id, rates from seedcore.agents where id = any($1::text[]) and rates <> '{}'"
+PAGE = 2000
+
+
+async def rates_of(database: Database, agents: Sequence[str]) -> dict[str, dict[str, RateEstimate]]:
+    """Rates by agent and type, of those of at most PAGE `agents` that have learned anything."""
+    async with database.connection() as connection:
+        rows = await connection.fetch(_RATES, list(agents))
+    return {
+        row["id"]: {task_type: RateEstimate(**values) for task_type, values in loads(row["rates"]).items()}
+        for row in rows
+    }

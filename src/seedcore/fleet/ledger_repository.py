@@ -1,0 +1,80 @@
+"""The ledger: what decisions were expected to change and what they changed, by scope; read here, written in batches.
+
+A row holds sums over outcomes. Its rows are never changed; retention alone removes them.
+"""
+
+from collections.abc import Sequence
+from dataclasses import astuple, dataclass
+from datetime import datetime
+from typing import Any
+
+import asyncpg
+
+from seedcore.pricing.outcome_sums import Sums
+
+_SUMS = (
+    "outcomes, expected_s, realised_s, expected_failures, failures, expected_delta, realised_delta, "
+    "realised_squares, squared_error"
+)
+_TOTALS = ", ".join(f"coalesce(sum({name}), 0)::float8 as {name}" for name in _SUMS.split(", "))
+_APPEND = f"""
+insert into seedcore.energy_ledger (scope, router, v, {_SUMS})
+select * from unnest($1::text[], $2::text[], $3::float8[], $4::bigint[], $5::float8[], $6::float8[], $7::float8[],
+                     $8::bigint[], $9::float8[], $10::float8[], $11::float8[], $12::float8[])
+"""  # noqa: S608 - constants of this file
+# Primary key (all scopes), index energy_ledger_scope (one).
+_PAGE = f"""
+select id, at, scope, router, v, {_SUMS} from seedcore.energy_ledger
+where ($1::text is null or scope = $1) and ($2::bigint is null or id < $2) order by id desc limit $3
+"""  # noqa: S608
+# Index energy_ledger_at.
+_CALIBRATION = f"""
+select scope, {_TOTALS} from seedcore.energy_ledger where at >= now() - make_interval(secs => $1)
+group by scope order by scope limit 10000
+"""  # noqa: S608
+_BETWEEN = f"""
+select {_TOTALS} from seedcore.energy_ledger
+where at >= $1 and at < $2 and ($3::text is null or scope = $3)
+"""  # noqa: S608
+_FORGET = """
+delete from seedcore.energy_ledger where id in (
+  select id from seedcore.energy_ledger where at < now() - make_interval(secs => $1) order by at limit 20000)
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """Sums of one scope under one router and V, to append."""
+
+    scope: str
+    router: str
+    v: float
+    sums: Sums
+
+
+async def append(connection: asyncpg.Connection, entries: Sequence[Entry]) -> None:
+    """Write entries, one statement for all."""
+    columns = list(zip(*[(e.scope, e.router, e.v, *astuple(e.sums)) for e in entries], strict=True))
+    await connection.execute(_APPEND, *[list(column) for column in columns])
+
+
+async def forget(connection: asyncpg.Connection, kept_s: float) -> None:
+    """Remove entries older than `kept_s` seconds, at most 20,000 at once."""
+    await connection.execute(_FORGET, kept_s)
+
+
+async def page(
+    connection: asyncpg.Connection, scope: str | None, before: int | None, limit: int
+) -> list[dict[str, Any]]:
+    """Entries, the newest first, from before the id `before`."""
+    return [dict(row) for row in await connection.fetch(_PAGE, scope, before, limit)]
+
+
+async def by_scope(connection: asyncpg.Connection, window_s: float) -> dict[str, Sums]:
+    """Sums of the last `window_s` seconds."""
+    return {row["scope"]: Sums.of(row) for row in await connection.fetch(_CALIBRATION, window_s)}
+
+
+async def between(connection: asyncpg.Connection, since: datetime, until: datetime, scope: str | None) -> Sums:
+    """Sums of a stretch of time."""
+    return Sums.of(await connection.fetchrow(_BETWEEN, since, until, scope))

@@ -1,0 +1,167 @@
+"""Organs as the user writes them: a validated YAML, and what it asks for."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from seedcore.errors import FieldError, InvalidInputError, SettingsError, wrong_fields
+from seedcore.fleet.host_limits import HostLimits
+from seedcore.settings import Settings
+from seedcore.skills.sdk import ORGAN
+from seedcore.utils.yaml_files import read_yaml
+
+OrganId = Annotated[str, Field(pattern=f"^{ORGAN.pattern}$")]
+Name = Annotated[str, Field(min_length=1, max_length=200)]
+Weight = Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False)]
+
+
+class HostRange(BaseModel):
+    """How many hosts: never fewer than `min`, as many as the measured load needs, at most `max`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    min: int = Field(ge=1, le=1000)
+    max: int = Field(ge=1, le=1000)
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.max < self.min:
+            raise ValueError(f"max ({self.max}) must be at least min ({self.min})")
+        return self
+
+
+class OrganSpec(BaseModel):
+    """A named pool of agents with the same skills, as it ought to be."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    description: str = Field("", max_length=2000)
+    skills: list[Name] = Field(
+        default_factory=list, max_length=10_000, description="skills that run here, whatever organ they name themselves"
+    )
+    domains: list[Name] = Field(default_factory=list, max_length=10_000, description="domains that this organ serves")
+    agents: int = Field(4, ge=1, le=100_000, description="desired agents")
+    hosts: HostRange = Field(
+        HostRange(min=1, max=1), description="hosts that they are spread over: a number or a range"
+    )
+    num_cpus: float = Field(0.0, ge=0, le=1024, allow_inf_nan=False, description="CPUs that Ray reserves for each host")
+    num_gpus: float = Field(0.0, ge=0, le=64, allow_inf_nan=False, description="GPUs that Ray reserves for each host")
+    resources: dict[Name, Annotated[float, Field(ge=0, allow_inf_nan=False)]] = Field(
+        default_factory=dict, max_length=100, description="custom Ray resources of each host"
+    )
+    roles: dict[Name, Weight] = Field(default_factory=dict, max_length=100, description="roles and their weights")
+    limits: HostLimits = HostLimits()
+
+    @field_validator("hosts", mode="before")
+    @classmethod
+    def _number_is_range(cls, value: Any) -> Any:
+        return {"min": value, "max": value} if isinstance(value, int) and not isinstance(value, bool) else value
+
+    @field_validator("skills", "domains")
+    @classmethod
+    def _each_once(cls, value: list[str]) -> list[str]:
+        twice = sorted({name for name in value if value.count(name) > 1}) if len(set(value)) < len(value) else []
+        if twice:
+            raise ValueError(f"{', '.join(twice)} comes twice")
+        return value
+
+    @property
+    def least_hosts(self) -> int:
+        """Hosts that there must be: a host without agents would be of no use."""
+        return min(self.hosts.min, self.agents)
+
+    @property
+    def most_hosts(self) -> int:
+        """Hosts that there may be."""
+        return min(self.hosts.max, self.agents)
+
+
+class OrgansFile(BaseModel):
+    """The whole file."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    organs: dict[OrganId, OrganSpec] = Field(min_length=1)
+
+
+@dataclass(frozen=True, slots=True)
+class HostPlan:
+    """One host that ought to be there. Which agents live on it, the table says: they come on first use."""
+
+    name: str
+    organ: str
+    spec: OrganSpec
+
+
+def load_organs(settings: Settings) -> dict[str, OrganSpec]:
+    """Read SEEDCORE_ORGANS_PATH, or the organs in the package.
+
+    Raises:
+        SettingsError: the file is missing, empty or wrong; the detail names file and field.
+    """
+    path = settings.organs_path
+    source = str(path) if path else "the package's default_organs.yaml"
+    try:
+        text = path.read_text("utf-8") if path else _default().read_text("utf-8")
+        return parse_organs(read_yaml(text), source)
+    except OSError as error:
+        raise SettingsError(f"SEEDCORE_ORGANS_PATH={source}: {error.strerror or error}.") from None
+    except UnicodeDecodeError as error:
+        raise SettingsError(f"SEEDCORE_ORGANS_PATH={source} is not UTF-8 text: {error.reason}.") from None
+    except yaml.YAMLError as error:
+        raise SettingsError(f"SEEDCORE_ORGANS_PATH={source} is not YAML: {error}.") from None
+
+
+def parse_organs(document: object, source: str) -> dict[str, OrganSpec]:
+    """Validate the content of an organs file.
+
+    Raises:
+        SettingsError: names the field and what is allowed.
+    """
+    if document is None:
+        raise SettingsError(f"SEEDCORE_ORGANS_PATH={source} is empty; it needs at least one organ under `organs:`.")
+    try:
+        return dict(OrgansFile.model_validate(document).organs)
+    except ValidationError as error:
+        wrong = wrong_fields(error.errors(include_url=False))
+        detail = "; ".join(f"{e.field}: {e.message}" for e in wrong)
+        raise SettingsError(f"SEEDCORE_ORGANS_PATH={source}: {detail}.", errors=wrong) from None
+
+
+def organ_of_skills(organs: Mapping[str, OrganSpec], declared: Mapping[str, str]) -> dict[str, str]:
+    """The organ that runs each skill: the one that lists it, else the one that the skill itself declares.
+
+    Args:
+        organs: the desired organs.
+        declared: the organ that each known skill declares.
+
+    Raises:
+        InvalidInputError: an organ lists a skill that nobody knows, or two organs claim the same skill or domain.
+    """
+    wrong: list[FieldError] = []
+    placed: dict[str, str] = {}
+    domains: dict[str, str] = {}
+    for organ, spec in organs.items():
+        for name in spec.skills:
+            if name not in declared:
+                wrong.append(FieldError(f"organs.{organ}.skills", f"there is no skill {name!r}"))
+            elif placed.setdefault(name, organ) != organ:
+                wrong.append(
+                    FieldError(f"organs.{organ}.skills", f"organ {placed[name]!r} has the skill {name!r}, too")
+                )
+        for name in spec.domains:
+            if domains.setdefault(name, organ) != organ:
+                other = domains[name]
+                wrong.append(FieldError(f"organs.{organ}.domains", f"organ {other!r} has the domain {name!r}, too"))
+    if wrong:
+        raise InvalidInputError("; ".join(f"{e.field}: {e.message}" for e in wrong[:10]), errors=wrong)
+    return {**declared, **placed}
+
+
+def _default() -> Path:
+    return Path(str(files("seedcore.fleet") / "default_organs.yaml"))

@@ -1,0 +1,122 @@
+"""How far clean values go on one side: a generalised Pareto tail, fitted to what no gap sets apart from the rest."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from seedcore.ml.anomaly.local_level import Floats
+
+BODY = 0.5
+"""Share of a side's values that are body: the tail is fitted to those beyond."""
+
+MOST = 150
+"""Values of the tail that count: of longer series only the outermost."""
+
+MOST_UNITS, _STEPS = 1e9, 30
+"""No limit is further than that; it is found to a billionth of the last doubling."""
+
+SUSPECT = 0.01
+"""Probability of a gap under which what lies beyond has no part in the fit; that alone makes nothing an anomaly."""
+
+# Shapes, and scales in means of the inner half, over which fits are averaged; and what is believed of the shape
+# beforehand: an exponential tail. Beyond their median, half of normal noise has about -0.2, of Student's t with 3
+# degrees of freedom 0.25.
+_SHAPES = np.linspace(-0.25, 0.75, 21)
+_SCALES = np.geomspace(0.4, 2.5, 25) / (1.0 - np.log(2.0))
+PRIOR_MEAN, PRIOR_SD = 0.0, 0.2
+
+_SHAPE, _SCALE = (axis.ravel()[:, None] for axis in np.meshgrid(_SHAPES, _SCALES, indexing="ij"))
+_PRIOR = -0.5 * ((_SHAPE - PRIOR_MEAN) / PRIOR_SD) ** 2
+_STRAIGHT = np.abs(_SHAPE) < 1e-9
+_DIVISOR = np.where(_STRAIGHT, 1.0, _SHAPE)
+
+
+@dataclass(frozen=True, slots=True)
+class Tail:
+    """The fitted tail of one side: `count` values beyond `start`, in units of `scale`."""
+
+    start: float
+    scale: float
+    count: int
+    grain: float
+    weights: Floats
+
+    def chance(self, distances: Floats) -> Floats:
+        """Probability that the largest of as many clean values gets as far, shape (k,)."""
+        excess = np.maximum(distances - self.grain / 2 - self.start, 0.0) / self.scale
+        return np.minimum(self.count * (self.weights @ np.exp(_log_survival(excess))), 1.0)
+
+    def limit(self, level: float) -> float:
+        """The distance whose chance is `level`."""
+        low, high = 0.0, 1.0
+        while self._passed(high) > level and high < MOST_UNITS:
+            low, high = high, 2 * high
+        for _ in range(_STEPS):
+            middle = 0.5 * (low + high)
+            low, high = (middle, high) if self._passed(middle) > level else (low, middle)
+        return self.start + self.scale * high + self.grain / 2
+
+    def _passed(self, excess: float) -> float:
+        return self.count * float(self.weights @ np.exp(_log_survival(np.array([excess]))[:, 0]))
+
+
+def fit(distances: Floats, grain: float = 0.0) -> Tail:
+    """The tail of clean values among these.
+
+    From the inside outwards: a gap between neighbours that is too wide for the tail fitted to all inside it sets apart
+    what lies beyond, which then has no part in the fit.
+
+    Args:
+        distances: shape (k,), of one side's values, at least 5, all over 0.
+        grain: the step of the lattice that the series lies on; 0: it lies on none.
+    """
+    ordered = np.sort(_smeared(distances, grain))[::-1]
+    count = int(np.clip(round((1 - BODY) * len(ordered)), 4, min(MOST, len(ordered) - 1)))
+    start = float(ordered[count])
+    excess = ordered[:count] - start
+    scale = float(np.mean(excess[count // 2 :])) or float(np.mean(excess)) or start
+    survival = _log_survival(excess / scale)
+    density = (1.0 + _SHAPE) * survival - np.log(_SCALE)
+    apart = _set_apart(density, survival)
+    weights = _weights(density[:, apart:].sum(axis=1, keepdims=True))[:, 0]
+    return Tail(start, scale, count - apart, grain, weights)
+
+
+def _smeared(distances: Floats, grain: float) -> Floats:
+    """Equal values spread evenly over their step of the lattice: laws with a density know no ties."""
+    if grain == 0.0:
+        return distances
+    ordered = np.sort(distances)
+    _, first, counts = np.unique(ordered, return_index=True, return_counts=True)
+    place = np.arange(len(ordered)) - np.repeat(first, counts)
+    return np.maximum(ordered + grain * ((place + 0.5) / np.repeat(counts, counts) - 0.5), 0.0)
+
+
+def _log_survival(excess: Floats) -> Floats:
+    """Of every law at every value, shape (laws, values)."""
+    ratio = excess / _SCALE
+    with np.errstate(divide="ignore"):
+        logs: Floats = np.where(_STRAIGHT, -ratio, -np.log(np.maximum(1.0 + _SHAPE * ratio, 0.0)) / _DIVISOR)
+    return logs
+
+
+def _weights(likelihood: Floats) -> Floats:
+    """Of the laws, from log likelihoods, shape (laws, cases)."""
+    belief = likelihood + _PRIOR
+    weights: Floats = np.exp(belief - belief.max(axis=0))
+    weights /= weights.sum(axis=0)
+    return weights
+
+
+def _set_apart(density: Floats, survival: Floats) -> int:
+    """How many of the outermost values a gap sets apart."""
+    ranks = np.arange(1, density.shape[1] // 2 + 1)
+    inner = density[:, ::-1].cumsum(axis=1)[:, ::-1]
+    # With the outermost m known only to lie beyond the next one.
+    with np.errstate(invalid="ignore"):
+        weights = _weights(inner[:, ranks] + ranks * survival[:, ranks])
+        # Where both are impossible their law has no weight.
+        gap = np.nan_to_num(ranks * (survival[:, ranks - 1] - survival[:, ranks]), nan=0.0, neginf=-np.inf)
+    chance = (weights * np.exp(gap)).sum(axis=0)
+    wide = np.flatnonzero(chance < SUSPECT / ranks**2)
+    return int(ranks[wide[-1]]) if len(wide) else 0

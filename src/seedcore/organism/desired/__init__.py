@@ -1,0 +1,1 @@
+"""The desired state: organs, hosts and evolutions, by version."""

@@ -1,0 +1,209 @@
+"""What the organism keeps in PostgreSQL: desired organs, planned hosts, and who leads. Each is one statement or one
+transaction; what a leader writes holds only while it leads."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+from pydantic import ValidationError
+
+from seedcore.fleet.organ_spec import OrganSpec
+from seedcore.organism.agents.roster import Roster
+from seedcore.organism.control.host import Host
+from seedcore.organism.desired.desired_state import Organ
+from seedcore.stores.postgres import Database, loads
+from seedcore.telemetry.logs import get_logger
+
+# All by primary key, but for _CHANGED (index agents_seq); organs and hosts are hundreds at most.
+_LEAD = """
+with led as (
+  update seedcore.organism set leader = $1, leads_until = now() + make_interval(secs => $2)
+   where leader = $1 or leads_until < now() or leader is null
+  returning id)
+select epoch, desired, stopped, exists (select from led) as leads from seedcore.organism
+"""
+_RESIGN = "update seedcore.organism set leader = null, leads_until = '-infinity' where leader = $1"
+_DESIRED = "select desired, stopped from seedcore.organism"
+_ORGANS = "select id, spec, roster, version, file_hash, removed from seedcore.organs order by id"
+_LOCK = "select desired, stopped from seedcore.organism for update"
+_CHANGE = "update seedcore.organism set desired = desired + 1, stopped = $1 returning desired"
+_SAVE_ORGANS = """
+insert into seedcore.organs (id, spec, roster, version, file_hash, removed)
+select * from unnest($1::text[], $2::jsonb[], $3::jsonb[], $4::bigint[], $5::text[], $6::bool[])
+on conflict (id) do update set spec = excluded.spec, roster = excluded.roster, version = excluded.version,
+  file_hash = excluded.file_hash, removed = excluded.removed, updated = now()
+"""
+_HOSTS = """
+select name, organ, fingerprint, alive, reason, node, drain_reason,
+       extract(epoch from now() - draining_since)::float8 as draining_s
+from seedcore.host_plans order by name
+"""
+_FENCE = """
+update seedcore.organism set epoch = epoch + $2, host_number = host_number + $3
+where leader = $1 returning epoch, host_number
+"""
+_SAVE_HOSTS = """
+insert into seedcore.host_plans (name, organ, fingerprint, alive, reason, node, drain_reason, draining_since)
+select h.name, h.organ, h.fingerprint, h.alive, h.reason, h.node, h.drain_reason,
+       case when h.drain_reason is not null then now() end
+from unnest($1::text[], $2::text[], $3::text[], $4::bool[], $5::text[], $6::text[], $7::text[])
+  as h(name, organ, fingerprint, alive, reason, node, drain_reason)
+on conflict (name) do update set organ = excluded.organ, fingerprint = excluded.fingerprint, alive = excluded.alive,
+  reason = excluded.reason, node = excluded.node, drain_reason = excluded.drain_reason,
+  draining_since = coalesce(host_plans.draining_since, excluded.draining_since)
+"""
+_DROP_HOSTS = "delete from seedcore.host_plans where name = any($1::text[])"
+_CHANGED = "select id, host, running, lifecycle, seq from seedcore.agents where seq > $1 order by seq limit 20000"
+_SLEEP = """
+update seedcore.agents set host = '', running = 0, queued_s = 0, seq = nextval('seedcore.agent_change')
+where id = any($1::text[]) and running = 0
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """The organism's row, and whether the asker leads."""
+
+    epoch: int
+    desired: int
+    stopped: bool
+    leads: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What is wanted.
+
+    Attributes:
+        desired: the number of the last change.
+        stopped: no host is wanted.
+        organs: every organ, removed ones included.
+        unreadable: organs that another version wrote, and this one cannot read.
+    """
+
+    desired: int
+    stopped: bool
+    organs: dict[str, Organ]
+    unreadable: frozenset[str]
+
+
+class LeadLostError(Exception):
+    """Somebody else leads now: nothing was written."""
+
+
+class OrganStore:
+    """Reads and writes the organism's rows."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+
+    async def lead(self, owner: UUID, lead_s: float) -> Standing:
+        """Become or stay the leader for `lead_s` seconds, unless another one is."""
+        async with self.database.connection() as connection:
+            return Standing(**dict(await connection.fetchrow(_LEAD, owner, lead_s)))
+
+    async def resign(self, owner: UUID) -> None:
+        """Let another one lead at once."""
+        async with self.database.connection() as connection:
+            await connection.execute(_RESIGN, owner)
+
+    async def organs(self) -> "Wanted":
+        """All that is wanted now."""
+        async with self.database.transaction() as connection:
+            row = await connection.fetchrow(_DESIRED)
+            return Wanted(row["desired"], row["stopped"], *await _read_organs(connection))
+
+    async def hosts(self) -> dict[str, Host]:
+        """The planned hosts as the leader last saw them."""
+        async with self.database.connection() as connection:
+            rows = await connection.fetch(_HOSTS)
+        return {row["name"]: Host(**dict(row)) for row in rows}
+
+    async def number_hosts(self, owner: UUID, count: int) -> int:
+        """The last of `count` numbers for new hosts.
+
+        Raises:
+            LeadLostError: `owner` does not lead.
+        """
+        async with self.database.connection() as connection:
+            return int((await self._fence(connection, owner, 0, count))["host_number"])
+
+    async def save_hosts(self, owner: UUID, changed: Sequence[Host], gone: Sequence[str], *, new_epoch: bool) -> int:
+        """Write what the leader saw and plans; returns the epoch, a new one when the routing table has changed.
+
+        Raises:
+            LeadLostError: `owner` does not lead; nothing is written.
+        """
+        async with self.database.transaction() as connection:
+            epoch = (await self._fence(connection, owner, int(new_epoch), 0))["epoch"]
+            if gone:
+                await connection.execute(_DROP_HOSTS, list(gone))
+            names = ("name", "organ", "fingerprint", "alive", "reason", "node", "drain_reason")
+            if changed:
+                await connection.execute(_SAVE_HOSTS, *[[getattr(host, n) for host in changed] for n in names])
+            return int(epoch)
+
+    async def _fence(self, connection: asyncpg.Connection, owner: UUID, epochs: int, hosts: int) -> Mapping[str, int]:
+        row = await connection.fetchrow(_FENCE, owner, epochs, hosts)
+        if row is None:
+            raise LeadLostError
+        return dict(row)
+
+    async def changed_agents(self, seq: int) -> list[Mapping[str, Any]]:
+        """Agents that were written after the change `seq`: id, host, running, lifecycle and seq; 20,000 at most."""
+        async with self.database.connection() as connection:
+            return list(await connection.fetch(_CHANGED, seq))
+
+    async def put_to_sleep(self, agents: Iterable[str]) -> None:
+        """These live nowhere any more; what they have learned stays."""
+        async with self.database.connection() as connection:
+            await connection.execute(_SLEEP, list(agents))
+
+
+async def lock_desired(connection: asyncpg.Connection) -> tuple[int, bool]:
+    """Begin a change of what is wanted: others wait until this transaction ends. The last change's number, and whether
+    the organism is stopped."""
+    return tuple(await connection.fetchrow(_LOCK))
+
+
+async def count_change(connection: asyncpg.Connection, *, stopped: bool) -> int:
+    """Something else is wanted now; returns the change's number."""
+    return int(await connection.fetchval(_CHANGE, stopped))
+
+
+async def read_organs(connection: asyncpg.Connection) -> dict[str, Organ]:
+    """Every organ, removed ones included; those that another version wrote and this one cannot read are left out: who
+    writes one anew replaces it."""
+    return (await _read_organs(connection))[0]
+
+
+async def _read_organs(connection: asyncpg.Connection) -> tuple[dict[str, Organ], frozenset[str]]:
+    organs, unreadable = {}, set()
+    for row in await connection.fetch(_ORGANS):
+        try:
+            spec = OrganSpec.model_validate(loads(row["spec"]))
+            roster = Roster.model_validate(loads(row["roster"]))
+        except ValidationError as error:
+            get_logger("seedcore.organism").error(
+                "a stored organ does not fit this version", organ=row["id"], reason=str(error)
+            )
+            unreadable.add(row["id"])
+            continue
+        organs[row["id"]] = Organ(row["id"], spec, roster, row["version"], row["file_hash"], row["removed"])
+    return organs, frozenset(unreadable)
+
+
+async def write_organs(connection: asyncpg.Connection, organs: Sequence[Organ]) -> None:
+    """Store organs as they are given, versions included."""
+    await connection.execute(
+        _SAVE_ORGANS,
+        [organ.id for organ in organs],
+        [json.dumps(organ.spec.model_dump(mode="json")) for organ in organs],
+        [json.dumps(organ.roster.model_dump(mode="json")) for organ in organs],
+        [organ.version for organ in organs],
+        [organ.file_hash for organ in organs],
+        [organ.removed for organ in organs],
+    )

@@ -1,0 +1,1 @@
+"""Which organ runs a task type, and which host has an agent."""

@@ -1,0 +1,254 @@
+"""Routers: which agent gets each task of a batch, each assignment counted before the next is made. Pure.
+
+`energy` takes the smallest ΔE plus penalties. The others are what users would pick instead, so that they can compare:
+`join_shortest_queue` the fewest tasks in hand, `power_of_two` the fewer tasks of two agents drawn at random,
+`least_expected_delay` the earliest expected end, `round_robin` one after the other, `random` any.
+"""
+
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from heapq import heapify, heapreplace
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from seedcore.pricing.potential import Floats, delta
+
+
+class Placement(NamedTuple):
+    """Where one task goes: the agent's row, and the energy that it adds there (seconds²)."""
+
+    agent: int
+    delta_energy: float
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What waits at each of n agents: expected seconds and tasks, both of shape (n,). Routers count on in them."""
+
+    queued_s: Floats
+    tasks: Floats
+
+
+@dataclass(frozen=True, slots=True)
+class Prices:
+    """What k task types cost at n agents.
+
+    Attributes:
+        service_s: shape (n, k), expected seconds of each type at each agent.
+        cost: shape (n, k), cost that is not time, such as expected failure.
+        v: seconds² that one unit of cost weighs.
+    """
+
+    service_s: Floats
+    cost: Floats
+    v: float
+
+
+Router = Callable[[Load, Prices, Sequence[int]], list[Placement]]
+"""Places tasks, given each one's type by its column, one after the other; the load is updated in place."""
+
+
+DELAY = 1.0
+"""What a second of expected delay weighs for `by_energy` while every agent is idle, in seconds: this share of the
+type's mean service time, and so much less as fewer are.
+
+The drift alone guards capacity, and so lets tasks wait for fast agents when slower ones are idle. Near capacity, where
+hardly anybody is, the penalty would cost some of it (decision 0010).
+"""
+
+
+def route(
+    queued_s: Floats, service_s: Floats, cost: Floats, columns: Sequence[int], *, v: float, delay: float = 0.0
+) -> list[Placement]:
+    """Place tasks one after the other on the agent that adds the least energy; `queued_s` is updated in place.
+
+    Args:
+        queued_s: shape (n,), seconds of work queued at each agent.
+        service_s: shape (n, k), expected seconds of each of k task types at each agent.
+        cost: shape (n, k), cost that is not time, such as expected failure.
+        columns: for each task its type's column.
+        v: weight of the cost.
+        delay: penalty beside the energy, for each second until the task's expected end: this share of the type's mean
+            service time over the agents. The placement's energy is without it.
+    """
+    if len(columns) == 1:
+        # A trickle: one look at everybody costs less than an order of them.
+        k = columns[0]
+        seconds = service_s[:, k]
+        added = delta(queued_s, seconds, cost[:, k], v=v)
+        weighed = added + delay * seconds.mean() * (queued_s + seconds) if delay else added
+        agent = int(weighed.argmin())
+        queued_s[agent] += seconds[agent]
+        return [Placement(agent, float(added[agent]))]
+    waits = queued_s.tolist()
+    types: dict[int, _Type] = {}
+    for k in set(columns):
+        seconds, price = service_s[:, k], v * cost[:, k]
+        weight = delay * float(seconds.mean())
+        # Without a delay the same terms, in the same order, as `delta` has: the sums are equal to the last bit.
+        slope, own = (seconds + weight, 0.5 * seconds**2 + weight * seconds) if delay else (seconds, 0.5 * seconds**2)
+        types[k] = _Type(queued_s * slope + own + price, slope, own, price, seconds, len(columns))
+    agents, waited = [], []
+    for k in columns:
+        agent, before = types[k].place(waits)
+        agents.append(agent)
+        waited.append(before)
+    queued_s[:] = waits
+    seconds = service_s[agents, columns]
+    added = delta(np.array(waited), seconds, cost[agents, columns], v=v)
+    return list(map(Placement, agents, added.tolist()))
+
+
+def by_energy(load: Load, prices: Prices, columns: Sequence[int]) -> list[Placement]:
+    """The smallest ΔE, and a penalty of DELAY times the share of idle agents; see `route`."""
+    delay = DELAY * float((load.tasks < 0.5).mean())
+    placements = route(load.queued_s, prices.service_s, prices.cost, columns, v=prices.v, delay=delay)
+    load.tasks[:] += np.bincount([placement.agent for placement in placements], minlength=len(load.tasks))
+    return placements
+
+
+def least_expected_delay(load: Load, prices: Prices, columns: Sequence[int]) -> list[Placement]:
+    """The agent where what waits and the task itself take the least time together."""
+    waits = load.queued_s.tolist()
+    one, none = np.ones(len(waits)), np.zeros(len(waits))
+    types: dict[int, _Type] = {}
+    for k in set(columns):
+        seconds = prices.service_s[:, k]
+        types[k] = _Type(load.queued_s + seconds, one, seconds, none, seconds, len(columns))
+    return _priced(load, prices, columns, [types[k].place(waits)[0] for k in columns])
+
+
+class JoinShortestQueue:
+    """The agent with the fewest tasks in hand; one of those drawn at random, where several have as few."""
+
+    def __init__(self, draw: random.Random) -> None:
+        self._draw = np.random.default_rng(draw.getrandbits(64))
+
+    def __call__(self, load: Load, prices: Prices, columns: Sequence[int]) -> list[Placement]:
+        """Place tasks; see `Router`."""
+        one, none = np.ones(len(load.tasks)), np.zeros(len(load.tasks))
+        # Less than a task: it orders those that are equal, and only those.
+        tie = self._draw.random(len(one)) / 2
+        queue = _Type(load.tasks + tie, one, tie, none, one, len(columns))
+        waits = load.tasks.tolist()
+        return _priced(load, prices, columns, [queue.place(waits)[0] for _ in columns])
+
+
+class PowerOfTwo:
+    """The one with fewer tasks in hand of two agents drawn at random (Mitzenmacher, 2001)."""
+
+    def __init__(self, draw: random.Random) -> None:
+        self._draw = draw
+
+    def __call__(self, load: Load, prices: Prices, columns: Sequence[int]) -> list[Placement]:
+        """Place tasks; see `Router`."""
+        tasks = load.tasks.tolist()
+        agents, n = [], len(tasks)
+        for _ in columns:
+            one = int(self._draw.random() * n)
+            other = (one + 1 + int(self._draw.random() * (n - 1))) % n
+            chosen = one if tasks[one] <= tasks[other] else other
+            tasks[chosen] += 1
+            agents.append(chosen)
+        return _priced(load, prices, columns, agents)
+
+
+class RoundRobin:
+    """One agent after the other, over batches."""
+
+    def __init__(self, draw: random.Random) -> None:
+        self._next = draw.getrandbits(16)
+
+    def __call__(self, load: Load, prices: Prices, columns: Sequence[int]) -> list[Placement]:
+        """Place tasks; see `Router`."""
+        first, self._next = self._next, self._next + len(columns)
+        return _priced(load, prices, columns, [(first + n) % len(load.tasks) for n in range(len(columns))])
+
+
+class AtRandom:
+    """Any agent."""
+
+    def __init__(self, draw: random.Random) -> None:
+        self._draw = draw
+
+    def __call__(self, load: Load, prices: Prices, columns: Sequence[int]) -> list[Placement]:
+        """Place tasks; see `Router`."""
+        n = len(load.tasks)
+        return _priced(load, prices, columns, [int(self._draw.random() * n) for _ in columns])
+
+
+_MAKE: dict[str, Callable[[random.Random], Router]] = {
+    "energy": lambda _: by_energy,
+    "join_shortest_queue": JoinShortestQueue,
+    "power_of_two": PowerOfTwo,
+    "least_expected_delay": lambda _: least_expected_delay,
+    "round_robin": RoundRobin,
+    "random": AtRandom,
+}
+ROUTERS = tuple(_MAKE)
+
+
+def make_router(name: str, seed: int | None = None) -> Router:
+    """The router of that name (see `ROUTERS`), for one pool of agents; what it draws is fixed by `seed`."""
+    return _MAKE[name](random.Random(seed))  # noqa: S311 - it spreads work
+
+
+def _priced(load: Load, prices: Prices, columns: Sequence[int], agents: Sequence[int]) -> list[Placement]:
+    """Placements chosen by something else than energy, with the energy that they add; counted in `load`."""
+    queued, tasks = load.queued_s.tolist(), load.tasks.tolist()
+    seconds = {k: prices.service_s[:, k].tolist() for k in set(columns)}
+    price = {k: (prices.v * prices.cost[:, k]).tolist() for k in set(columns)}
+    placements = []
+    for k, agent in zip(columns, agents, strict=True):
+        e = seconds[k][agent]
+        placements.append(Placement(agent, queued[agent] * e + 0.5 * e * e + price[k][agent]))
+        queued[agent] += e
+        tasks[agent] += 1
+    load.queued_s[:], load.tasks[:] = queued, tasks
+    return placements
+
+
+class _Type:
+    """Agents by what one task of a type adds there: `waits · slope + own + other`.
+
+    What it adds only grows as tasks are placed. So an entry of the heap is never too high, and the first one that
+    is still true is the least of all: a few comparisons a task, where looking at every agent takes n.
+    """
+
+    __slots__ = ("_heap", "_other", "_own", "_slope", "_step")
+
+    def __init__(self, added: Floats, slope: Floats, own: Floats, other: Floats, step: Floats, tasks: int) -> None:
+        self._slope: list[float] = slope.tolist()
+        self._own: list[float] = own.tolist()
+        self._other: list[float] = other.tolist()
+        self._step: list[float] = self._slope if step is slope else step.tolist()
+        least = _least(added, tasks)
+        self._heap = list(zip(added[least].tolist(), least.tolist(), strict=True))
+        heapify(self._heap)
+
+    def place(self, waits: list[float]) -> tuple[int, float]:
+        """The agent where it adds the least, the first of equal ones, and what waited there; counted in `waits`."""
+        heap, slope, own, other = self._heap, self._slope, self._own, self._other
+        while True:
+            added, agent = heap[0]
+            waited = waits[agent]
+            now = waited * slope[agent] + own[agent] + other[agent]
+            if now <= added:
+                waits[agent] = waited + self._step[agent]
+                return agent, waited
+            heapreplace(heap, (now, agent))
+
+
+def _least(added: Floats, count: int) -> npt.NDArray[np.int64]:
+    """Places of the `count` least values, the first of equal ones.
+
+    Placing so many tasks raises fewer agents than these before the last is placed: the least of all is always here.
+    """
+    if count >= len(added):
+        return np.arange(len(added))
+    limit = np.partition(added, count - 1)[count - 1]
+    below = np.flatnonzero(added < limit)
+    return np.concatenate([below, np.flatnonzero(added == limit)[: count - len(below)]])

@@ -1,0 +1,94 @@
+"""What the gateway takes."""
+
+from typing import Annotated, Any, Self
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from seedcore.errors import FieldError, InvalidInputError
+from seedcore.tasks.submission import options
+from seedcore.tasks.submission.options import Text
+
+
+class BatchIn(BaseModel):
+    """Tasks to submit together: all or none."""
+
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+
+    tasks: list[dict[str, Any]] = Field(min_length=1)
+
+
+class BatchOut(BaseModel):
+    """The ids of a batch, in its order."""
+
+    ids: list[str]
+
+
+class RejectIn(BaseModel):
+    """Why a person refuses a task."""
+
+    reason: str = Field("rejected by a person", min_length=1, max_length=2000, pattern=r"^[^\x00]*$")
+
+
+class TaskQuery(BaseModel):
+    """Filters of `GET /tasks`."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    status: str | None = None
+    type: Text | None = None
+    queue: Text | None = None
+    domain: Text | None = None
+    parent_id: str | None = None
+    cursor: str | None = Field(None, description="`next_cursor` of the page before")
+    limit: int = Field(50, ge=1, le=500)
+
+
+class DeadQuery(BaseModel):
+    """Filters of `GET /dead`."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    type: Text | None = None
+    code: Text | None = Field(None, description="the error code")
+    cursor: str | None = Field(None, description="`next_cursor` of the page before")
+    limit: int = Field(50, ge=1, le=500)
+
+
+class RequeueIn(BaseModel):
+    """Which dead letters run again: those named, or the newest of a type, an error code, or both."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    ids: list[UUID] | None = Field(None, min_length=1, max_length=1000)
+    type: Text | None = None
+    code: Text | None = None
+    limit: int = Field(1000, ge=1, le=1000)
+
+    @model_validator(mode="after")
+    def _says_which(self) -> Self:
+        if (self.ids is None) == (self.type is None and self.code is None):
+            raise ValueError("name either `ids`, or `type` or `code`")
+        return self
+
+
+class LimitBody(BaseModel):
+    """What a key allows; null takes a bound away."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    max_running: Annotated[int, options.MAX_RUNNING.field, options.NUMBER] | None = None
+    rate_per_s: Annotated[float, options.RATE_PER_S.field, options.NUMBER] | None = None
+    burst: Annotated[int, options.BURST.field, options.NUMBER] = 1
+
+
+def parse_uuid(value: str | None, field: str) -> UUID | None:
+    """A task's id from a query.
+
+    Raises:
+        InvalidInputError: it is none.
+    """
+    try:
+        return None if value is None else UUID(value)
+    except ValueError:
+        raise InvalidInputError(f"{field}: not a task id.", errors=[FieldError(field, "not a task id")]) from None

@@ -1,0 +1,225 @@
+"""What goes over the wire to and from the Organism."""
+
+from datetime import datetime
+from typing import Annotated, Any, Literal, Self
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, Field, RootModel, model_validator
+
+from seedcore.fleet.organ_spec import HostRange, OrganId, OrganSpec
+
+
+class OrganTask(BaseModel):
+    """A task for one agent of an organ, past the queue."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    type: str = Field(min_length=1, max_length=200)
+    params: dict[str, Any] = Field(default_factory=dict)
+    id: str | None = Field(None, description="a task id to show in logs; made when not given")
+    idempotency_key: str | None = Field(None, max_length=500)
+
+
+class ExecuteOnOrgan(BaseModel):
+    """Run one task on an organ now."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    organ_id: str = Field(min_length=1, max_length=63)
+    task: OrganTask
+    organ_timeout_s: float = Field(30.0, gt=0, le=3600)
+
+
+class ExecuteResult(BaseModel):
+    """What the agent gave back."""
+
+    organ_id: str
+    agent: str
+    host: str
+    task_id: str
+    result: Any
+    seconds: float
+
+
+class ResolveRoute(BaseModel):
+    """Which organ runs this type, or serves this domain; a type counts more than a domain."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    type: str | None = Field(None, min_length=1, max_length=200)
+    domain: str | None = Field(None, min_length=1, max_length=200)
+
+    @model_validator(mode="after")
+    def _something(self) -> Self:
+        if self.type is None and self.domain is None:
+            raise ValueError("give a type, a domain or both")
+        return self
+
+
+class Route(BaseModel):
+    """An organ, and what told it."""
+
+    organ_id: str
+    resolved_from: Literal["type", "domain"]
+    epoch: int
+
+
+class ResolveRoutes(BaseModel):
+    """Many questions at once; each is answered for itself."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    items: list[dict[str, Any]] = Field(max_length=10_000, description="of each what `/resolve-route` takes")
+
+
+class RouteAnswer(BaseModel):
+    """The answer to one of many: an organ, or why there is none."""
+
+    organ_id: str | None = None
+    resolved_from: Literal["type", "domain"] | None = None
+    error: dict[str, Any] | None = Field(None, description="code and detail, as a problem document has them")
+
+
+class Routes(BaseModel):
+    """One answer for each question, in order; all of one epoch."""
+
+    items: list[RouteAnswer]
+    epoch: int
+
+
+class FleetRequest(BaseModel):
+    """Who asks, with the epoch of the table that it has."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    epoch: int | None = Field(
+        None, description="of the table that the asker has; the answer is short when it still holds"
+    )
+
+
+class HostStatus(BaseModel):
+    """One host: whether it answers, or why not."""
+
+    name: str
+    organ: str
+    alive: bool
+    reason: str | None = None
+    node: str | None = Field(None, description="the Ray node that it lives on")
+    draining: str | None = Field(None, description="why it gets no tasks any more and will be stopped")
+    outdated: bool = Field(description="made with other code, skills, resources or limits than a new one would be")
+    running: int | None = Field(None, description="tasks in hand; absent where only another replica knows")
+
+
+class OrganStatus(BaseModel):
+    """One organ: what is desired and what is there."""
+
+    version: int
+    desired_agents: int
+    living_agents: int
+    desired_hosts: HostRange
+    living_hosts: int
+    skills: list[str]
+    hosts: list[HostStatus]
+
+
+class OrganismStatus(BaseModel):
+    """The whole organism."""
+
+    organism_initialized: bool
+    stopped: bool
+    leads: bool = Field(description="whether the replica that answers is the one that makes it so")
+    epoch: int
+    organs: dict[str, OrganStatus]
+    missing_organs: list[str] = Field(description="organs that skills name and nobody wants")
+
+
+class OrganModel(BaseModel):
+    """An organ as it ought to be; `version` is the one that If-Match names."""
+
+    id: str
+    version: int
+    from_file: bool = Field(
+        description="whether it came from the organs file, which takes it over when it changes there"
+    )
+    spec: OrganSpec
+    skills: list[str] = Field(description="all that run here, those that name the organ themselves included")
+
+
+class Split(BaseModel):
+    """Some skills of an organ, and some of its agents, become an organ of their own."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    operation: Literal["split"]
+    organ_id: OrganId
+    into: OrganId
+    skills: list[str] = Field(min_length=1, max_length=10_000)
+    agents: int | None = Field(None, ge=1, le=100_000, description="agents that go along; half of them when not given")
+    hosts: HostRange | None = Field(None, description="of the new organ; those of the old one when not given")
+    wait_s: float = Field(20.0, ge=0, le=50, description="longest wait until it has taken effect and was measured")
+
+
+class Merge(BaseModel):
+    """An organ's skills, domains and agents go over to another, and it is removed."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    operation: Literal["merge"]
+    organ_id: OrganId
+    into: OrganId
+    wait_s: float = Field(20.0, ge=0, le=50, description="longest wait until it has taken effect and was measured")
+
+
+class Clone(BaseModel):
+    """New agents that begin with what another has learned."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    operation: Literal["clone"]
+    agent: str = Field(min_length=1, max_length=200)
+    count: int = Field(1, ge=1, le=1000)
+    wait_s: float = Field(20.0, ge=0, le=50, description="longest wait until it has taken effect and was measured")
+
+
+class Retire(BaseModel):
+    """Agents that get no work any more; what they have learned is kept."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    operation: Literal["retire"]
+    agents: list[str] = Field(min_length=1, max_length=10_000)
+    wait_s: float = Field(20.0, ge=0, le=50, description="longest wait until it has taken effect and was measured")
+
+
+Evolution = Split | Merge | Clone | Retire
+
+
+class EvolveRequest(RootModel[Annotated[Evolution, Field(discriminator="operation")]]):
+    """One evolution."""
+
+
+class EnergyMeasured(BaseModel):
+    """Energy of some agents, from the work that their hosts told of."""
+
+    energy: float = Field(description="seconds²")
+    breakdown: dict[str, float]
+    agents: int = Field(description="agents that a living host has told of; the others have nothing in hand")
+    measured_at: datetime
+
+
+class EvolutionRecord(BaseModel):
+    """An evolution: what was asked, its measured energy, and whether it was undone."""
+
+    id: UUID
+    request: dict[str, Any]
+    organs: dict[str, int] = Field(description="version of each organ right after it")
+    energy_before: EnergyMeasured
+    energy_after: EnergyMeasured | None = Field(None, description="absent until it has taken effect and was measured")
+    created_at: datetime
+    undone_at: datetime | None = None
+
+
+class Evolutions(BaseModel):
+    """The last evolutions, the newest first."""
+
+    items: list[EvolutionRecord]

@@ -1,0 +1,18 @@
+"""All clients of a process, each made when it is first asked for."""
+
+from functools import cached_property
+
+from seedcore.service_clients.ml import MLClient
+from seedcore.settings import Settings
+
+
+class Clients:
+    """What a skill reaches through `context.clients`."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+
+    @cached_property
+    def ml(self) -> MLClient:
+        """Client of the ML service."""
+        return MLClient(self._settings)

@@ -1,0 +1,1 @@
+"""Events of tasks: notifications, feeds of single tasks, and the log of all."""

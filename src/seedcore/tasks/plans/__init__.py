@@ -1,0 +1,1 @@
+"""Plans: what makes one valid, its options, and recipes."""

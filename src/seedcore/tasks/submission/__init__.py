@@ -1,0 +1,1 @@
+"""Submitting tasks: validated whole, then stored in one statement."""

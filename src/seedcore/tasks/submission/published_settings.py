@@ -1,0 +1,68 @@
+"""Letting SQL know what a submit over HTTP knows: the settings' bounds, and what skills declare about their tasks."""
+
+import asyncio
+from collections.abc import Mapping
+
+import asyncpg
+
+from seedcore.settings import Settings
+from seedcore.skills.sdk import SkillSpec
+from seedcore.stores.postgres import DATABASE_ERRORS, Database
+from seedcore.telemetry.logs import get_logger
+from seedcore.utils.background_loop import stay_cancelled
+
+RETRY_S = 0.5
+
+# In the order of the keys, so that two gateways that start together never wait for each other in a circle.
+_SETTINGS = """
+insert into seedcore.settings as s (name, value)
+select name, value from unnest($1::text[], $2::bigint[]) g(name, value) order by name
+on conflict (name) do update set value = excluded.value where s.value <> excluded.value
+"""
+_SKILLS = """
+insert into seedcore.skills as s (name, slow, max_attempts)
+select name, slow, max_attempts from unnest($1::text[], $2::bool[], $3::smallint[]) g(name, slow, max_attempts)
+order by name
+on conflict (name) do update set slow = excluded.slow, max_attempts = excluded.max_attempts
+where (s.slow, s.max_attempts) is distinct from (excluded.slow, excluded.max_attempts)
+"""
+
+
+async def publish(connection: asyncpg.Connection, settings: Settings, skills: Mapping[str, SkillSpec]) -> None:
+    """Write what `seedcore.enqueue` resolves options by. A skill that is gone stays: its tasks cannot run anyway."""
+    known = {"max_attempts": settings.max_attempts, "max_params_bytes": settings.max_params_bytes}
+    specs = list(skills.values())
+    async with connection.transaction():
+        await connection.execute(_SETTINGS, list(known), list(known.values()))
+        await connection.execute(
+            _SKILLS, [s.name for s in specs], [s.slow for s in specs], [s.retry.max_attempts for s in specs]
+        )
+
+
+class Publisher:
+    """Publishes once, as soon as the database answers and has this version's schema."""
+
+    def __init__(self, database: Database, skills: Mapping[str, SkillSpec]) -> None:
+        self._database, self._skills = database, skills
+        self._lock = asyncio.Lock()
+        self._published = False
+        self._log = get_logger("seedcore.tasks.submission.published_settings")
+
+    async def attempt(self) -> bool:
+        """Publish, unless that was done; False while the database is away, behind, or cannot keep it."""
+        async with self._lock:
+            if not self._published:
+                try:
+                    async with self._database.connection() as connection:
+                        await publish(connection, self._database.settings, self._skills)
+                except DATABASE_ERRORS as error:
+                    stay_cancelled(error)
+                    self._log.info("SQL does not know the skills yet", reason=f"{type(error).__name__}: {error}")
+                    return False
+                self._published = True
+            return True
+
+    async def run(self) -> None:
+        """Try until it is done."""
+        while not await self.attempt():  # noqa: ASYNC110 - nothing announces that a database is migrated
+            await asyncio.sleep(RETRY_S)

@@ -1,0 +1,44 @@
+"""A task as clients write it."""
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from seedcore.tasks.submission import options
+from seedcore.tasks.submission.options import NUMBER, QUEUE_NAME, Key, Moment, Text
+
+__all__ = ["QUEUE_NAME", "Key", "LimitIn", "TaskIn", "Text"]
+
+
+class LimitIn(BaseModel):
+    """How many tasks of a key run at once, how many start in a second; what is not said stays as the key has it."""
+
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+
+    key: Annotated[str, options.LIMIT_KEY.field]
+    max_running: Annotated[int, options.MAX_RUNNING.field, NUMBER] | None = None
+    rate_per_s: Annotated[float, options.RATE_PER_S.field, NUMBER] | None = None
+    burst: Annotated[int, options.BURST.field, NUMBER] | None = None
+
+
+class TaskIn(BaseModel):
+    """A task to submit; null stands for an option that is not given."""
+
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+
+    type: Annotated[str, options.TYPE.field] = Field(description="a skill's name, or `goal`")
+    params: dict[str, Any] = Field(default_factory=dict)
+    queue: Annotated[str, Field(pattern=QUEUE_NAME)] | None = "default"
+    domain: Text | None = None
+    priority: Annotated[int, options.PRIORITY.field, NUMBER] | None = Field(0, description="the higher runs first")
+    max_attempts: Annotated[int, options.MAX_ATTEMPTS.field, NUMBER] | None = None
+    timeout_s: Annotated[float, options.TIMEOUT_S.field, NUMBER] | None = None
+    run_after: Moment | None = None
+    deadline: Moment | None = Field(
+        None, description="when it ends as failed (`deadline_exceeded`) if it has not ended before"
+    )
+    idempotency_key: Key | None = None
+    idempotency_period_s: Annotated[float, options.PERIOD_S.field, NUMBER] | None = Field(
+        None, description="seconds after which the key is free again"
+    )
+    limit: LimitIn | None = None

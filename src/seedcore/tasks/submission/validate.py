@@ -1,0 +1,124 @@
+"""From what a client sent to tasks in the database: validated whole before anything is written."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import asyncpg
+import orjson
+from pydantic import ValidationError
+
+from seedcore.errors import FieldError, InvalidInputError, TooLargeError, wrong_fields
+from seedcore.settings import Settings
+from seedcore.skills.registry import SkillRegistry
+from seedcore.tasks.model import DEFAULT_QUEUE, GOAL, Limit, NewTask, Submitted
+from seedcore.tasks.plans.plan_options import OTHERS, read_goal
+from seedcore.tasks.submission.submit import submit
+from seedcore.tasks.submission.task_request import TaskIn
+from seedcore.utils.pg_json import unfit
+
+MAX_REPORTED = 100
+
+
+class Submission:
+    """Checks tasks against the skills and the limits, then stores them."""
+
+    def __init__(self, settings: Settings, skills: SkillRegistry) -> None:
+        self._settings = settings
+        self._skills = skills
+
+    async def one(self, connection: asyncpg.Connection, fields: Mapping[str, Any]) -> tuple[NewTask, Submitted]:
+        """Submit one task; returns it as it was checked, and what became of it.
+
+        Raises:
+            InvalidInputError: names the field and what is allowed.
+            TooLargeError: its params are over the limit.
+            ConflictError: its key was used with other params.
+        """
+        task = self.check(fields)
+        return task, (await submit(connection, [task]))[0]
+
+    async def many(self, connection: asyncpg.Connection, items: Sequence[Mapping[str, Any]]) -> list[Submitted]:
+        """Submit a batch, all or none; errors name `tasks.N.field`."""
+        if len(items) > self._settings.max_batch_tasks:
+            limit = self._settings.max_batch_tasks
+            message = f"at most {limit} tasks in a batch (SEEDCORE_MAX_BATCH_TASKS), got {len(items)}"
+            raise TooLargeError(message, errors=[FieldError("tasks", message)], limit=limit)
+        tasks: list[NewTask] = []
+        wrong: list[FieldError] = []
+        for n, item in enumerate(items):
+            try:
+                tasks.append(self.check(item))
+            except InvalidInputError as error:
+                wrong += _below(n, error.errors)
+            except TooLargeError as error:
+                found = _below(n, error.errors)
+                raise TooLargeError(f"tasks.{n}.{error.detail}", errors=found, **error.extra) from None
+        if wrong:
+            detail = f"{len(wrong)} fields are wrong, first {wrong[0].field}: {wrong[0].message}. Nothing was stored."
+            raise InvalidInputError(detail, errors=wrong[:MAX_REPORTED])
+        return await submit(connection, tasks)
+
+    def check(self, fields: Mapping[str, Any]) -> NewTask:
+        """Hold one task against model, skill and limits; see `one` for what it raises."""
+        try:
+            given = TaskIn.model_validate(fields)
+        except ValidationError as error:
+            wrong = wrong_fields(error.errors(include_url=False, include_input=False))
+            raise InvalidInputError("; ".join(f"{e.field}: {e.message}" for e in wrong[:5]), errors=wrong) from None
+        params = self._encode(given.params)
+        slow, max_attempts = True, None
+        if given.type == GOAL:
+            self._check_goal(given.params)
+        else:
+            spec = self._skills.check(given.type, given.params)
+            slow, max_attempts = spec.slow, spec.retry.max_attempts
+        return NewTask(
+            type=given.type,
+            params=params,
+            queue=given.queue or DEFAULT_QUEUE,
+            domain=given.domain,
+            priority=given.priority or 0,
+            max_attempts=given.max_attempts or max_attempts or self._settings.max_attempts,
+            timeout_s=given.timeout_s,
+            run_after=given.run_after,
+            idempotency_key=given.idempotency_key,
+            idempotency_period_s=given.idempotency_period_s,
+            slow=slow,
+            deadline=given.deadline,
+            limit=None if given.limit is None else Limit(**given.limit.model_dump()),
+        )
+
+    def _check_goal(self, params: Mapping[str, Any]) -> None:
+        policy, _ = read_goal(params, self._settings)
+        if unknown := sorted(policy.keys() - self._skills.keys() - {OTHERS}):
+            field = FieldError(f"params.on_failure.{unknown[0]}", "no such skill")
+            raise InvalidInputError(f"{field.field}: {field.message}", errors=[field])
+
+    def _encode(self, params: dict[str, Any]) -> str:
+        try:
+            text = orjson.dumps(params)
+            if b"null" in text:
+                # orjson writes NaN and infinities as null: that would change what the client sent.
+                _FINITE.encode(params)
+        except (TypeError, ValueError, RecursionError) as error:
+            raise _unfit(f"cannot be written as JSON: {error}") from None
+        limit = self._settings.max_params_bytes
+        if len(text) > limit:
+            message = f"{len(text)} bytes, at most {limit} are allowed (SEEDCORE_MAX_PARAMS_BYTES)"
+            raise TooLargeError(f"params: {message}", errors=[FieldError("params", message)], limit=limit)
+        decoded = text.decode()
+        if (reason := unfit(decoded)) is not None:
+            raise _unfit(reason)
+        return decoded
+
+
+_FINITE = json.JSONEncoder(allow_nan=False, ensure_ascii=False, check_circular=False)
+
+
+def _unfit(message: str) -> InvalidInputError:
+    return InvalidInputError(f"params {message}", errors=[FieldError("params", message)])
+
+
+def _below(n: int, found: Sequence[FieldError]) -> list[FieldError]:
+    return [FieldError(f"tasks.{n}.{e.field}", e.message) for e in found]

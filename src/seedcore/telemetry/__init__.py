@@ -1,0 +1,1 @@
+"""Logs, and the seams for metrics and traces."""

@@ -1,0 +1,1 @@
+"""The process that claims tasks, decides where each goes, and runs them."""

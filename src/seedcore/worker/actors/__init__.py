@@ -1,0 +1,1 @@
+"""The worker's Ray side: its actors, and its ports over Ray."""

@@ -1,0 +1,98 @@
+"""Dispatchers and the reaper as detached Ray actors. Each starts its loop when it is constructed."""
+
+import asyncio
+import contextlib
+import sys
+from typing import Any
+
+import ray
+
+from seedcore import __version__
+from seedcore.settings import Settings, get_settings
+from seedcore.stores.postgres import DATABASE_ERRORS, ENGINE_SESSION, Database
+from seedcore.tasks.events.notifications import Bell
+from seedcore.telemetry.logs import configure_logs
+from seedcore.utils import gc_tuning
+from seedcore.utils.background_loop import BackgroundLoop
+from seedcore.utils.ray_utils import refuse_embedded_on_many_nodes
+from seedcore.utils.warming import Warming
+from seedcore.worker.actors.ray_adapters import RayCluster, RayHosts, ServiceBrain
+from seedcore.worker.dispatcher import Dispatcher
+from seedcore.worker.reaper import LATER_CHANNEL, Reaper
+
+REAPER = "seedcore-reaper"
+RELISTEN_S = 0.5
+
+
+def dispatcher_name(queue: str, number: int) -> str:
+    """The actor's name: `seedcore-dispatcher-0`, `seedcore-graph-dispatcher-0`."""
+    return f"seedcore-dispatcher-{number}" if queue == "default" else f"seedcore-{queue}-dispatcher-{number}"
+
+
+def _logs(settings: Settings) -> None:
+    configure_logs(settings, stream=sys.stdout if settings.dispatcher_log_to_stdout else sys.stderr)
+
+
+class DispatcherActor:
+    """A dispatcher in a process of its own; Ray restarts it for ever, and every start claims afresh."""
+
+    def __init__(self, name: str, queue: str) -> None:
+        settings = get_settings()
+        _logs(settings)
+        refuse_embedded_on_many_nodes(settings)
+        self._settings = settings
+        self._background = BackgroundLoop(name)
+        database = Database(settings, size=3, session=ENGINE_SESSION, name=name)
+        self._brain = ServiceBrain(settings, name)
+        ray_context = ray.get_runtime_context()
+        actor, hosts = ray_context.get_actor_id(), RayHosts(settings)
+        cluster = RayCluster(ray_context.gcs_address, ray_context.get_node_id())
+        self._dispatcher = Dispatcher(settings, name, queue, database, self._brain, hosts, actor, cluster)
+        gc_tuning.settle()
+        self._run = self._background.start(self._dispatcher.run())
+        steps = {"coordinator": self._brain.coordinator.reach, "cognitive": self._brain.cognitive.reach}
+        self._warming = Warming(steps)
+        self._background.start(self._warming.run())
+
+    def status(self) -> dict[str, Any]:
+        """Progress (not a ping): what it holds, when it last claimed, what it has done; `cold` is not reached yet."""
+        facts: dict[str, Any] = {"version": __version__, "http_fallbacks": self._brain.fallbacks()}
+        if self._warming.cold:
+            facts["cold"] = dict(self._warming.cold)
+        if self._run.done():
+            error = None if self._run.cancelled() else self._run.exception()
+            return {**self._dispatcher.status(), **facts, "running": False, "reason": repr(error)}
+        return {**self._dispatcher.status(), **facts, "running": True}
+
+    def stop(self, grace_s: float) -> None:
+        """Claim no more; finish within `grace_s` seconds or hand back."""
+        self._background.call(self._dispatcher.stop(grace_s), grace_s + 15)
+
+
+class ReaperActor:
+    """The reaper in a process of its own; a dispatcher stands in for it while it is away."""
+
+    def __init__(self) -> None:
+        settings = get_settings()
+        _logs(settings)
+        refuse_embedded_on_many_nodes(settings)
+        database = Database(settings, size=1, session=ENGINE_SESSION, name=REAPER)
+        self._reaper = Reaper(settings, database, REAPER)
+        self._bell = Bell(database, {LATER_CHANNEL: self._reaper.on_later})
+        self._background = BackgroundLoop(REAPER)
+        self._run = self._background.start(self._reaper.run())
+        self._listening = self._background.start(self._listen())
+
+    def status(self) -> dict[str, Any]:
+        """Progress: whether it leads, when the last round ended and what all rounds did."""
+        return {"name": REAPER, "version": __version__, **self._reaper.status()}
+
+    async def _listen(self) -> None:
+        while True:
+            with contextlib.suppress(*DATABASE_ERRORS):
+                await self._bell.listen(on_ready=self._on_listening)
+            await asyncio.sleep(RELISTEN_S)
+
+    async def _on_listening(self) -> None:
+        """What was said before that, nobody heard: look again what is due."""
+        self._reaper.rouse()

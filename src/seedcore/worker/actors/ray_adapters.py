@@ -1,0 +1,159 @@
+"""The dispatcher's ports over Ray: services by their clients, hosts as named actors."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import ray
+from ray.exceptions import RayError, RayTaskError
+
+from seedcore.service_clients.cognitive import CognitiveClient
+from seedcore.service_clients.coordinator import CoordinatorClient
+from seedcore.settings import Settings
+from seedcore.skills.host_protocol import HANDED_BACK, Call, Completion, completions_of, to_columns
+from seedcore.tasks.model import Lease
+from seedcore.utils.ray_address import parse_address
+from seedcore.utils.ray_probe import Answer, probe
+from seedcore.worker import stream_samples
+from seedcore.worker.data_locality import data_of
+from seedcore.worker.ports import Decision, Feedback, HostLostError, HostUnavailableError, PlanAsk
+
+PING_S = 5.0
+GCS_ANSWERS_S = 5.0
+"""A GCS that is dead refuses at once; one that is busy gets this long before nothing more is claimed."""
+
+
+class ServiceBrain:
+    """Asks the Coordinator for decisions and the Cognitive service for plans."""
+
+    def __init__(self, settings: Settings, asker: str) -> None:
+        self._asker = asker
+        self.coordinator = CoordinatorClient(settings, timeout_s=10)
+        self.cognitive = CognitiveClient(settings, timeout_s=settings.cognitive_timeout_s + 5)
+
+    async def decide(self, tasks: Sequence[Lease], feedback: Feedback) -> list[Decision]:
+        """One decision for each task, in order; one call for all."""
+        told = {
+            "question": feedback.question,
+            "unplanned": feedback.unplanned,
+            "dropped": feedback.dropped,
+            "streams": stream_samples.told(tasks, feedback.watched),
+            "undecided": feedback.undecided,
+            "energy": [{"type": t, **asdict(sums)} for t, sums in feedback.energy.items() if sums.outcomes],
+            "spent": [{"agent": a, "type": t, "count": n, "money": m} for (a, t), (n, m) in feedback.spent.items()],
+            "outstanding": [{"agent": a, "type": t, "count": n} for (a, t), n in feedback.outstanding.items()],
+            "outcomes": [
+                {"agent": a, "type": t, "count": n, "seconds": s, "successes": g}
+                for (a, t), (n, s, g) in feedback.outcomes.items()
+            ],
+        }
+        columns: dict[str, Sequence[Any]] = {
+            "type": [task.type for task in tasks],
+            "domain": [task.domain for task in tasks],
+            "priority": [task.priority for task in tasks],
+            "attempt": [task.attempt for task in tasks],
+            "size": [len(task.params) for task in tasks],
+            "approved": [task.approved for task in tasks],
+            "direct": [task.direct for task in tasks],
+        }
+        if any(data := [data_of(task) for task in tasks]):
+            columns["data"] = data
+        answer = await self.coordinator.decide_columns(self._asker, columns, told)
+        verdicts, v = answer["verdicts"], answer.get("v")
+        # A Coordinator of the release before tells neither.
+        fails = answer.get("expected_failure") or [None] * len(tasks)
+        return [
+            Decision(delta_energy=added, expected_failure=failure, v=v, **verdicts[n])
+            for n, added, failure in zip(answer["verdict"], answer["delta_energy"], fails, strict=True)
+        ]
+
+    async def plan(self, ask: PlanAsk) -> dict[str, Any]:
+        """A plan, as JSON."""
+        plan = await self.cognitive.plan_task(ask.goal, ask.inputs, ask.max_steps, without=ask.without, done=ask.done)
+        return plan if isinstance(plan, dict) else plan.model_dump(mode="json", by_alias=True)
+
+    def fallbacks(self) -> dict[str, int]:
+        """Calls that went over HTTP because there was no Serve handle."""
+        return {"coordinator": self.coordinator.counts.fallbacks, "cognitive": self.cognitive.counts.fallbacks}
+
+
+class RayHosts:
+    """Runs calls on hosts, found by name in SeedCore's namespace."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._namespace = settings.namespace
+        self._handles: dict[str, Any] = {}
+        self._suspects: set[str] = set()
+
+    async def run(self, host: str, calls: Sequence[Call]) -> AsyncIterator[list[Completion]]:
+        """Run `calls`, yielding completions as they happen; see `ports.Hosts`."""
+        try:
+            handle = self._handle(host)
+            if host in self._suspects:
+                await self._answers(host, handle)
+            if len(calls) == 1:
+                # Nothing to stream: one answer costs half of what a stream of one does.
+                yield self._seen(host, [await handle.execute.remote(calls[0])])
+                return
+            generator = handle.run.options(num_returns="streaming").remote(to_columns(calls))
+            async for reference in generator:
+                yield self._seen(host, completions_of(await reference))
+        except RayTaskError as error:
+            raise HostLostError(f"{type(error.cause).__name__}: {error.cause}") from error
+        except RayError as error:
+            # Ray cannot say whether the calls had begun, so they had: else a task that kills its host would never use
+            # an attempt up. That host gets no more calls before it has answered.
+            self._handles.pop(host, None)
+            self._suspects.add(host)
+            raise HostLostError(f"{type(error).__name__}: {str(error)[:200]}") from error
+
+    async def cancel(self, host: str, task_ids: Sequence[str]) -> None:
+        """Cancel running calls; a host that is gone has none."""
+        try:
+            await self._handle(host).cancel.remote(list(task_ids))
+        except (RayError, HostUnavailableError):
+            self._handles.pop(host, None)
+
+    def _seen(self, host: str, chunk: list[Completion]) -> list[Completion]:
+        """A host that hands calls back is about to end: it gets no more before it has answered."""
+        if any(completion.error_code == HANDED_BACK for completion in chunk):
+            self._suspects.add(host)
+        return chunk
+
+    async def _answers(self, host: str, handle: Any) -> None:
+        """Make sure that a host that was lost is there again, while nothing has begun."""
+        try:
+            async with asyncio.timeout(PING_S):
+                status = await handle.status.remote()
+        except (RayError, TimeoutError) as error:
+            self._handles.pop(host, None)
+            raise HostUnavailableError(f"{type(error).__name__}: {str(error)[:200]}") from error
+        if status.get("closed"):
+            raise HostUnavailableError(str(status["closed"]))
+        self._suspects.discard(host)
+
+    def _handle(self, host: str) -> Any:
+        if host not in self._handles:
+            try:
+                self._handles[host] = ray.get_actor(host, namespace=self._namespace)
+            except ValueError as error:
+                raise HostUnavailableError(f"there is no host {host}") from error
+        return self._handles[host]
+
+
+class RayCluster:
+    """The Ray that this process belongs to. A process outlives its head by a minute: until then nothing else says so.
+
+    Args:
+        gcs: address of the GCS.
+        node: id of the node that this process runs on, which a living GCS knows.
+    """
+
+    def __init__(self, gcs: str, node: str | None) -> None:
+        self._endpoint, self._node = parse_address(gcs), node
+
+    async def silence(self) -> str | None:
+        """Why the GCS does not answer, or is another cluster's; see `ports.Cluster`."""
+        verdict = await asyncio.to_thread(probe, self._endpoint, GCS_ANSWERS_S, self._node)
+        return None if verdict.answer is Answer.READY else f"{self._endpoint} is {verdict.answer}: {verdict.detail}"

@@ -1,0 +1,1 @@
+"""Running skills inside a worker: executor, pools, watchdog."""

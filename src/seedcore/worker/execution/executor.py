@@ -1,0 +1,279 @@
+"""Running skills: validate, bound by time and size, and turn every ending into a Completion."""
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, Callable, Sequence
+from typing import Any
+
+from seedcore.fleet.agent_registry import AgentBook
+from seedcore.settings import Settings
+from seedcore.skills.context import CancelFlag, SkillClients, SkillContext, SkillMemory
+from seedcore.skills.host_protocol import Call, Completion
+from seedcore.skills.registry import SkillRegistry
+from seedcore.skills.results import encode
+from seedcore.skills.sdk import Kind, SkillSpec
+from seedcore.telemetry.logs import get_logger
+from seedcore.worker.execution.attempt_codec import Failure, attempt, clean, failure_of, read_params
+from seedcore.worker.execution.fair_queue import Gate
+from seedcore.worker.execution.process_pool import START_S, Processes
+from seedcore.worker.execution.task_pool import Job, Strands
+from seedcore.worker.execution.thread_pool import Threads
+
+_CANCELLED_ITSELF = "the skill raised CancelledError although its task was not cancelled"
+
+
+class _SkillLogger:
+    """A skill's logger, bound to its task when used: most skills log nothing, and binding is dearer than they."""
+
+    __slots__ = ("_call", "_log")
+
+    def __init__(self, log: Any, call: Call) -> None:
+        self._log, self._call = log, call
+
+    def __getattr__(self, name: str) -> Any:
+        bound = self._log.bind(skill=self._call.skill, task=self._call.task_id, attempt=self._call.attempt)
+        return getattr(bound, name)
+
+
+class SkillExecutor:
+    """Runs calls for the agents of one host, each kind of skill within its own limit, in one event loop.
+
+    Args:
+        registry: the skills.
+        settings: limits of time, size and number.
+        agents: learn from what happens.
+        clients: what skills may call.
+        memory: makes the private memory of an agent.
+    """
+
+    def __init__(
+        self,
+        registry: SkillRegistry,
+        settings: Settings,
+        agents: AgentBook,
+        clients: SkillClients | None = None,
+        memory: Callable[[str], SkillMemory] | None = None,
+    ) -> None:
+        self._registry = registry
+        self._settings = settings
+        self._agents = agents
+        self._clients = clients
+        self._memory = memory
+        self._gate: Gate[Job] = Gate(settings.agent_concurrency)
+        most = {
+            Kind.ASYNC: settings.host_concurrency,
+            Kind.THREAD: settings.host_threads,
+            Kind.PROCESS: settings.host_processes,
+        }
+        self._lanes = {kind: Strands(self._attempt, self._ended, self._given_up, n) for kind, n in most.items()}
+        self._threads = Threads(settings.host_threads, self._lanes[Kind.THREAD].allow)
+        self._processes = Processes()
+        # A task's earlier attempt may still run here when the next one comes: its lease was lost.
+        self._running: dict[str, list[Job]] = {}
+        self._log = get_logger("seedcore.organism.host")
+
+    # -- in and out ----------------------------------------------------------------------------------------
+
+    def submit(self, calls: Sequence[Call], done: Callable[[Completion], None]) -> list[Job]:
+        """Run `calls` side by side; each ends with one call of `done`."""
+        specs = {name: self._registry.get(name) for name in {call.skill for call in calls}}
+        jobs = [Job(call, specs[call.skill], done) for call in calls]
+        self._agents.accept((call.agent, call.skill) for call in calls)
+        for job in jobs:
+            self._running.setdefault(job.call.task_id, []).append(job)
+        free = self._gate.enter(jobs)
+        kinds = {_kind(spec) for spec in specs.values()}
+        for kind in kinds:
+            self._lanes[kind].add(free if len(kinds) == 1 else [job for job in free if _kind(job.spec) is kind])
+        return jobs
+
+    def withdraw(self, jobs: Sequence[Job]) -> None:
+        """Cancel those of `jobs` that have not ended: nobody wants their results."""
+        for job in jobs:
+            if not job.ended:
+                self._lanes[_kind(job.spec)].cancel(job)
+
+    async def run(self, calls: Sequence[Call]) -> AsyncGenerator[list[Completion]]:
+        """Run `calls` side by side; yields completions as they happen, those of one moment together."""
+        done: list[Completion] = []
+        some = asyncio.Event()
+
+        def ended(completion: Completion) -> None:
+            done.append(completion)
+            some.set()
+
+        jobs = self.submit(calls, ended)
+        left = len(jobs)
+        try:
+            while left:
+                await some.wait()
+                await asyncio.sleep(0)
+                some.clear()
+                chunk, done = done, []
+                left -= len(chunk)
+                yield chunk
+        finally:
+            # The reader has gone (its dispatcher died or lost the leases): nobody wants these results.
+            self.withdraw(jobs)
+
+    def cancel(self, task_ids: Sequence[str]) -> int:
+        """Cancel running calls; an async skill sees `asyncio.CancelledError`. Returns how many were running."""
+        found = [job for task_id in task_ids for job in self._running.get(task_id, ())]
+        self.withdraw(found)
+        return len(found)
+
+    def close(self) -> None:
+        """End the processes that wait for calls."""
+        self._processes.close()
+
+    # -- what it does now ----------------------------------------------------------------------------------
+
+    @property
+    def running(self) -> int:
+        """Calls that have begun or wait for a slot."""
+        return sum(map(len, list(self._running.values())))
+
+    def status(self) -> dict[str, int]:
+        """Calls in hand, slots lost to skills that do not end when they are told to, and processes."""
+        return {
+            "running": self.running,
+            "lost_slots": self._lanes[Kind.ASYNC].lost,
+            "lost_threads": self._threads.lost,
+            "processes": self._processes.alive,
+        }
+
+    @property
+    def exhausted(self) -> str | None:
+        """Why no skill of some kind can run any more; None while all can."""
+        if self._threads.lost >= self._threads.size:
+            return f"all {self._threads.size} threads are lost to skills that go on after they were told to end"
+        if self._lanes[Kind.ASYNC].lost >= self._settings.host_concurrency:
+            return "all slots are lost to async skills that go on after they were cancelled"
+        return None
+
+    def jobs(self) -> list[Job]:
+        """Calls in hand; callable from another thread."""
+        return [job for jobs in list(self._running.values()) for job in list(jobs)]
+
+    # -- one call ------------------------------------------------------------------------------------------
+
+    def _ended(self, job: Job, completion: Completion | None) -> None:
+        call = job.call
+        jobs = self._running[call.task_id]
+        jobs.remove(job)
+        if not jobs:
+            del self._running[call.task_id]
+        if completion is None and not job.cancelled:
+            completion = failed(call, 0.0, "skill_failed", "the event loop of the skill was closed", retryable=True)
+        if completion is None:
+            self._agents.left(call.agent, call.skill)
+            completion = failed(call, 0.0, "cancelled", "cancelled on request", retryable=False)
+        else:
+            role = None if job.spec is None else job.spec.role
+            self._agents.ended(call.agent, call.skill, completion.seconds, ok=completion.ok, role=role)
+        job.done(completion if job.usage is None else completion._replace(usage=job.usage))
+        if (following := self._gate.leave(job)) is not None:
+            self._lanes[_kind(following.spec)].add([following])
+
+    async def _attempt(self, job: Job) -> Completion | None:
+        """None when it was cancelled on request."""
+        call = job.call
+        job.began = time.perf_counter()
+        try:
+            ending = await self._result(job)
+        except asyncio.CancelledError:
+            if job.cancelled:
+                return None
+            ending = _too_slow(job) if job.late else Failure("skill_failed", _CANCELLED_ITSELF)
+        except BaseException as error:
+            # A user's skill may raise anything: SystemExit would end the loop, GeneratorExit look like its close.
+            if issubclass(type(error), GeneratorExit) and _is_closed(job):
+                raise
+            late = job.late and issubclass(type(error), TimeoutError)
+            ending = _too_slow(job) if late else failure_of(error, _SkillLogger(self._log, call))
+        seconds = time.perf_counter() - job.began
+        if isinstance(ending, Failure):
+            return self._failed(job, seconds, ending)
+        return Completion(call.task_id, call.token, call.agent, call.skill, True, seconds, ending)
+
+    def _given_up(self, job: Job) -> Completion | None:
+        """The ending of a call whose skill ignores that it was cancelled; None when that was on request."""
+        self._log.warning("skill goes on after it was cancelled", skill=job.call.skill, task=job.call.task_id)
+        if job.cancelled:
+            return None
+        return self._failed(job, time.perf_counter() - job.began, _too_slow(job))
+
+    def _failed(self, job: Job, seconds: float, failure: Failure) -> Completion:
+        completion = failed(job.call, seconds, failure.code, failure.message, retryable=failure.retryable)
+        return self._with_policy(job.call, job.spec, completion)
+
+    def _with_policy(self, call: Call, spec: SkillSpec | None, failure: Completion) -> Completion:
+        """When to try again, where the skill says something about that."""
+        if spec is None or not failure.retryable or (spec.retry.base_s is None and spec.retry.max_s is None):
+            return failure
+        base_s = spec.retry.base_s or self._settings.retry_base_s
+        longest = min(spec.retry.max_s or self._settings.retry_max_s, base_s * 2 ** (call.attempt - 1))
+        return failure._replace(retry_within_s=longest)
+
+    async def _result(self, job: Job) -> str | Failure:
+        call, limit = job.call, self._settings.max_result_bytes
+        spec = job.spec or self._registry.find(call.skill)
+        job.limit_s = call.timeout_s or spec.timeout_s or self._settings.skill_timeout_s
+        if spec.kind is Kind.ASYNC:
+            return encode(spec, await spec.function(read_params(spec, call.params), self._context(job)), limit)
+        if spec.kind is Kind.THREAD:
+            flag = CancelFlag()
+            context = self._context(job, flag, asyncio.get_running_loop())
+            return await self._threads.run(flag, attempt, spec, call.params, context, limit)
+        return await self._in_process(spec, job)
+
+    async def _in_process(self, spec: SkillSpec, job: Job) -> str | Failure:
+        # The start of a process is no time of the skill's.
+        limit_s, job.limit_s = job.limit_s, job.limit_s + START_S
+        child = await self._processes.get()
+        job.limit_s = limit_s
+        self._lanes[Kind.PROCESS].restart_clock(job)
+        return await self._processes.call(child, spec, job)
+
+    def _context(
+        self, job: Job, flag: CancelFlag | None = None, loop: asyncio.AbstractEventLoop | None = None
+    ) -> SkillContext:
+        call = job.call
+        logger = _SkillLogger(self._log, call)
+        memory = None if self._memory is None else self._memory(call.agent)
+        key = call.idempotency_key
+        return SkillContext(
+            call.task_id, call.attempt, call.token, key, logger, self._clients, call.agent, memory, flag, loop, job
+        )
+
+
+def _kind(spec: SkillSpec | None) -> Kind:
+    # A call of an unknown skill fails where it costs least.
+    return Kind.ASYNC if spec is None else spec.kind
+
+
+def _too_slow(job: Job) -> Failure:
+    return Failure("skill_timeout", f"the skill took longer than {job.limit_s:g} s")
+
+
+def _is_closed(job: Job) -> bool:
+    """Whether the coroutine of this call is being closed: then no event loop runs it."""
+    try:
+        return asyncio.current_task() is not job.task
+    except RuntimeError:
+        return True
+
+
+def failed(call: Call, seconds: float, code: str, message: str, *, retryable: bool) -> Completion:
+    """The completion of a call that failed."""
+    return Completion(
+        call.task_id,
+        call.token,
+        call.agent,
+        call.skill,
+        False,
+        seconds,
+        error_code=code,
+        error_message=clean(message),
+        retryable=retryable,
+    )

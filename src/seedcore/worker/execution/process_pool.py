@@ -1,0 +1,167 @@
+"""CPU-heavy skills: each runs in a process that is killed when its time is over, and made anew when it dies."""
+
+import asyncio
+import os
+import socket
+import struct
+import subprocess
+import sys
+from dataclasses import dataclass
+
+import orjson
+
+from seedcore.errors import SkillError, UnavailableError
+from seedcore.skills.sdk import SkillSpec
+from seedcore.worker.execution.attempt_codec import Failure
+from seedcore.worker.execution.task_pool import Job
+
+WORKER_MODULE = "seedcore.worker.execution.process_worker"
+LENGTH = struct.Struct("!I")
+START_S = 60.0
+"""Longest start of a process: it imports SeedCore and the skill's module."""
+
+CALLS_A_PROCESS = 1000
+"""Calls after which a process is replaced: what a skill leaks goes with it."""
+
+
+class ProcessDiedError(SkillError):
+    """The process ended during the call: os._exit, a signal, out of memory."""
+
+    code = "skill_process_died"
+
+
+@dataclass(slots=True)
+class Child:
+    """One process, and the socket to it."""
+
+    process: "subprocess.Popen[bytes]"
+    reader: asyncio.StreamReader
+    writer: asyncio.StreamWriter
+    calls: int = 0
+
+    def kill(self) -> None:
+        """End it now."""
+        self.writer.close()
+        self.process.kill()
+        # SIGKILL cannot be refused: this ends at once, and leaves no zombie.
+        self.process.wait()
+
+    async def ask(self, call: dict[str, object]) -> dict[str, object]:
+        """Send a call and read its answer.
+
+        Raises:
+            ProcessDiedError: it ended before it answered.
+        """
+        frame = orjson.dumps(call)
+        try:
+            self.writer.write(LENGTH.pack(len(frame)) + frame)
+            await self.writer.drain()
+            head = await self.reader.readexactly(LENGTH.size)
+            answer: dict[str, object] = orjson.loads(await self.reader.readexactly(LENGTH.unpack(head)[0]))
+        except (asyncio.IncompleteReadError, OSError):
+            raise ProcessDiedError(f"the skill's process ended with {await self._ending()}") from None
+        return answer
+
+    async def _ending(self) -> str:
+        for _ in range(100):
+            if (code := self.process.poll()) is not None:
+                return f"signal {-code}" if code < 0 else f"exit status {code}"
+            await asyncio.sleep(0.01)
+        return "its socket closed"
+
+
+class Processes:
+    """Processes that are made on first use and kept; none is ever forked from this one without an exec."""
+
+    def __init__(self) -> None:
+        self._idle: list[Child] = []
+        self.alive = 0
+
+    async def get(self) -> Child:
+        """A process that waits for a call; whoever got it gives it back by `call`.
+
+        Raises:
+            UnavailableError: none could be started.
+        """
+        while self._idle:
+            child = self._idle.pop()
+            if child.process.poll() is None:
+                return child
+            self._drop(child)
+        return await self._start()
+
+    async def call(self, child: Child, spec: SkillSpec, job: Job) -> str | Failure:
+        """Run a skill in `child`; the result is JSON text. Cancelled, the process is killed.
+
+        Raises:
+            ProcessDiedError: the process ended in between.
+        """
+        call = job.call
+        asked = {
+            "module": spec.function.__module__,
+            "function": spec.function.__name__,
+            "skill": call.skill,
+            "params": call.params,
+            "task_id": call.task_id,
+            "attempt": call.attempt,
+            "token": call.token,
+            "idempotency_key": call.idempotency_key,
+            "agent": call.agent,
+        }
+        try:
+            answer = await child.ask(asked)
+        except BaseException:
+            self._drop(child)
+            raise
+        child.calls += 1
+        if child.calls < CALLS_A_PROCESS:
+            self._idle.append(child)
+        else:
+            self._drop(child)
+        if isinstance(spent := answer.get("usage"), list):
+            job.usage = (spent[0], spent[1])
+        if "result" in answer:
+            return str(answer["result"])
+        return Failure(str(answer["code"]), str(answer["message"]), bool(answer["retryable"]))
+
+    def close(self) -> None:
+        """End the processes that wait for calls."""
+        while self._idle:
+            self._drop(self._idle.pop())
+
+    def _drop(self, child: Child) -> None:
+        self.alive -= 1
+        child.kill()
+
+    async def _start(self) -> Child:
+        ours, theirs = socket.socketpair()
+        with theirs:
+            command = [
+                sys.executable,
+                "-m",
+                WORKER_MODULE,
+                str(theirs.fileno()),
+                str(os.getpid()),
+            ]
+            # What this process can import, its children can: Ray puts folders on the path that they would not know of.
+            environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+            try:
+                process = subprocess.Popen(  # noqa: ASYNC220 - a vfork and an exec: some milliseconds
+                    command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, env=environment
+                )
+            except OSError as error:
+                ours.close()
+                raise UnavailableError(f"no process for the skill: {error}", retry_after_s=1) from error
+        ours.setblocking(False)
+        reader, writer = await asyncio.open_connection(sock=ours, limit=1 << 26)
+        child = Child(process, reader, writer)
+        self.alive += 1
+        try:
+            async with asyncio.timeout(START_S):
+                await child.ask({"ping": True})
+        except BaseException as error:
+            self._drop(child)
+            if isinstance(error, TimeoutError):
+                raise UnavailableError(f"the skill's process did not start within {START_S:g} s") from None
+            raise
+        return child

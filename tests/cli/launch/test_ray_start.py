@@ -1,0 +1,74 @@
+"""Ray gets the time that a start may take, and its agents the ports that its raylet need not wait for."""
+
+import socket
+from pathlib import Path
+
+import pytest
+
+from seedcore.cli.launch.ray_processes import last_words
+from seedcore.cli.launch.ray_start import AGENT_PORTS, agent_ports, bounds, name_agent_ports
+from seedcore.settings import load_settings
+
+
+def test_each_part_of_ray_may_take_a_fifth_of_the_start() -> None:
+    chosen = bounds(load_settings(bootstrap_timeout_s=300), {})
+    assert chosen["RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S"] == "60"
+    assert chosen["RAY_raylet_start_wait_time_s"] == "60"
+    assert chosen["RAY_agent_register_timeout_ms"] == "60000"
+
+
+def test_a_bound_that_the_user_has_set_holds() -> None:
+    mine = {"RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "7"}
+    assert bounds(load_settings(), mine)["RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S"] == "7"
+
+
+def test_two_instances_give_their_agents_other_ports(tmp_path: Path) -> None:
+    one = agent_ports(load_settings(data_dir=tmp_path / "one"))
+    assert len(set(one.values())) == len(AGENT_PORTS)
+    with socket.create_server(("127.0.0.1", one["metrics_agent_port"])):
+        again = agent_ports(load_settings(data_dir=tmp_path / "one"))
+    assert not set(one.values()) & set(again.values())
+
+
+def test_ray_and_its_raylet_are_shown_the_ports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Against the Ray that is installed: these are names of its insides."""
+    import ray
+    from ray._private import node, parameter, services
+
+    begun: list[list[str]] = []
+    monkeypatch.setattr(services, "start_ray_process", lambda command, *_rest, **_more: begun.append(command))
+    monkeypatch.setattr(parameter, "RayParams", parameter.RayParams)
+    monkeypatch.setattr(
+        ray, "init", lambda **given: parameter.RayParams(metrics_export_port=given["_metrics_export_port"])
+    )
+    ports = agent_ports(load_settings(data_dir=tmp_path))
+    name_agent_ports(ray, ports)
+    params = ray.init()
+    assert {name: getattr(params, name) for name in AGENT_PORTS} == ports
+    for kind in (node.ray_constants.PROCESS_TYPE_RAYLET, node.ray_constants.PROCESS_TYPE_GCS_SERVER):
+        services.start_ray_process(["program"], kind)
+    assert begun == [["program", f"--dashboard_agent_listen_port={ports['dashboard_agent_listen_port']}"], ["program"]]
+    raylet = (Path(ray.__file__).parent / "core/src/ray/raylet/raylet").read_bytes()
+    assert b"dashboard_agent_listen_port" in raylet
+
+
+def test_why_a_raylet_ended_is_read_from_its_log(tmp_path: Path) -> None:
+    logs = tmp_path / "ray" / "session_latest" / "logs"
+    logs.mkdir(parents=True)
+    (logs / "raylet.out").write_text(
+        "[2026-11-29 18:50:13,019 E 32238 32238] (raylet) worker_pool.cc:12: a first error\n"
+        "[2026-11-29 18:50:14,019 C 32238 32238] (raylet) node_manager.cc:3340:  An unexpected system state has "
+        "occurred. Timed out waiting for file /x/metrics_agent_port_1.\n"
+        "*** StackTrace Information ***\n"
+    )
+    said = last_words(tmp_path, "raylet")
+    assert said is not None
+    assert said.endswith("Timed out waiting for file /x/metrics_agent_port_1")
+
+
+def test_a_process_of_ray_that_was_ended_has_no_last_words(tmp_path: Path) -> None:
+    logs = tmp_path / "ray" / "session_latest" / "logs"
+    logs.mkdir(parents=True)
+    (logs / "raylet.out").write_text("[2026-11-29 18:50:13,019 I 3 3] (raylet) main.cc:12: Raylet shut down.\n")
+    assert last_words(tmp_path, "raylet") is None
+    assert last_words(tmp_path, "gcs_server") is None

@@ -1,0 +1,275 @@
+"""Live valves: learning, alarms with hysteresis, what goes unseen, and what outlives the process."""
+
+import asyncio
+import time
+
+import numpy as np
+import pytest
+
+from seedcore.changepoint.features import OUTCOME_COLUMNS, TASK_COLUMNS
+from seedcore.coordinator.monitors.maintenance import ADOPTING, Tending
+from seedcore.coordinator.monitors.stream_monitor import CALM, RECENT, REFERENCE, Watch
+from seedcore.coordinator.monitors.stream_monitors import MAX_STREAMS, Streams
+from seedcore.coordinator.valve import Valve
+from seedcore.errors import ConflictError, NotFoundError
+from seedcore.fleet.monitor_repository import load, save
+from seedcore.schemas.coordinator import StreamRows
+from seedcore.stores.postgres import Database
+from seedcore.tasks.plans.recipes import in_force
+
+
+def rows(seed, count, columns=3, shift=0.0):
+    return (np.random.default_rng(seed).standard_normal((count, columns)) + shift).astype(np.float32)
+
+
+def told(count, seed=0, shift=0.0, domain=None, seen=None):
+    return StreamRows(
+        domain=domain,
+        type="echo",
+        seen=count if seen is None else seen,
+        tasks=rows(seed, count, TASK_COLUMNS, shift).tolist(),
+        outcomes=rows(seed + 1, count, OUTCOME_COLUMNS, shift).tolist(),
+    )
+
+
+def calibrated(watch, arl0=10_000):
+    watch.calibrated(Valve.calibrate(watch.learn_from(), arl0, rehearsal=False))
+    return watch
+
+
+def learned(columns=3):
+    watch = Watch(columns)
+    watch.observe(rows(0, REFERENCE, columns))
+    return watch
+
+
+def test_a_watch_learns_then_is_due_then_watches():
+    watch = Watch(3)
+    watch.observe(rows(0, REFERENCE - 1))
+    assert (watch.state, watch.due) == ("learning", False)
+    assert watch.report()["needed"] == REFERENCE
+    watch.observe(rows(1, 1))
+    assert watch.due
+    assert calibrated(watch).state == "closed"
+    assert not watch.due
+
+
+def test_an_alarm_opens_the_valve_and_calm_closes_it():
+    watch = calibrated(learned())
+    watch.observe(rows(2, 60, shift=2.0))
+    assert (watch.state, watch.alarms > 0) == ("open", True)
+    assert watch.report()["last_alarm"] <= watch.observed
+    # What was normal before is normal again: the memory of the change goes first.
+    for seed in range(3, 12):
+        watch.observe(rows(seed, CALM // 2))
+    assert watch.state == "closed"
+
+
+def test_a_lasting_change_keeps_the_valve_open_until_it_is_learned():
+    watch = calibrated(learned())
+    for seed in range(2, 20):
+        watch.observe(rows(seed, CALM, shift=1.5))
+        assert watch.state == "open"
+    assert len(watch.recent) == RECENT
+    calibrated(watch)
+    watch.observe(rows(99, CALM, shift=1.5))
+    assert watch.state == "closed"
+
+
+def test_what_is_recent_is_bounded():
+    watch = Watch(2)
+    for seed in range(12):
+        watch.observe(rows(seed, 500, 2))
+    assert watch.recent.shape == (RECENT, 2)
+    assert watch.observed == 6_000
+
+
+def test_a_stored_watch_goes_on_exactly():
+    watch = calibrated(learned())
+    watch.observe(rows(2, 60, shift=2.0))
+    again = Watch.from_row(3, *watch.to_row())
+    assert again.report() == watch.report()
+    for each in (watch, again):
+        each.observe(rows(3, 300, shift=0.4))
+    assert again.report() == watch.report()
+    assert (again.recent == watch.recent).all()
+
+
+def test_features_of_another_release_start_a_watch_anew():
+    assert len(Watch.from_row(4, *learned().to_row()).recent) == 0
+
+
+def test_streams_are_by_domain_and_type_and_bounded():
+    streams = Streams(restored=True)
+    streams.take([told(3), told(2, domain="sales", seen=40)])
+    assert [(s.name, s.seen, s.report()["sampled"]) for s in streams.all()] == [
+        ("echo", 3, False),
+        ("sales/echo", 40, True),
+    ]
+    streams.take([told(0, domain=f"d{n}", seen=1) for n in range(MAX_STREAMS)])
+    assert len(streams.all()) == MAX_STREAMS
+    assert streams.unwatched == 2
+    assert streams.standing(("nobody", "knows")).state == "unwatched"
+
+
+def test_until_the_stored_valves_are_there_nothing_is_taken_in():
+    streams = Streams()
+    streams.take([told(5)])
+    assert (streams.missed, streams.all()) == (5, [])
+
+
+def test_rows_of_a_dispatcher_with_other_features_are_left_out():
+    streams = Streams(restored=True)
+    streams.take([StreamRows(type="echo", seen=1, tasks=[[1.0, 2.0]])])
+    assert streams.all()[0].work.observed == 0
+
+
+@pytest.mark.parametrize("threshold", [0.2, 0.5, 0.8])
+def test_evidence_reaches_the_threshold_exactly_at_an_alarm(threshold):
+    streams = Streams(threshold, restored=True)
+    streams.take([told(1)])
+    stream = streams.all()[0]
+    for raw, above in ((0.5, True), (0.499, False), (0.9, True)):
+        stream.work.evidence = raw
+        stream.stand(threshold)
+        assert (stream.standing.evidence >= threshold - 1e-12) is above
+
+
+async def test_a_stream_is_calibrated_kept_and_restored(pg_settings):
+    database = Database(pg_settings)
+    streams = Streams()
+    tending = Tending(streams, database, arl0=1_000)
+    await tending.round()
+    assert streams.restored
+    streams.take([told(REFERENCE)])
+    await tending.round()
+    assert streams.get("echo").state == "closed"
+    streams.take([told(300, seed=5, shift=1.0)])
+    assert streams.get("echo").state == "open"
+    await tending.save()
+
+    again = Streams()
+    await Tending(again, database, arl0=1_000).round()
+    assert [s.report() for s in again.all()] == [s.report() for s in streams.all()]
+    for each in (streams, again):
+        each.take([told(50, seed=7)])
+    assert again.get("echo").report() == streams.get("echo").report()
+    await database.aclose()
+
+
+RECIPE = """
+insert into seedcore.recipes (signature, goal, inputs, plan)
+values ('s', '"echo"', '{}', '{"steps": [{"id": "s1"}, {"id": "s2"}], "output": {}}')
+"""
+
+
+def outcomes(count, good):
+    """Outcomes of which the share `good` succeeded, evenly spread, each as long as the others."""
+    return [[1.0, float((n * good) % 1 + good >= 1.0), 0.0, 0.0, 0.0, 0.0] for n in range(count)]
+
+
+async def changed_for_good(database, good):
+    streams = Streams()
+    tending = Tending(streams, database, arl0=1_000)
+    await tending.round()
+    streams.take([told(REFERENCE)])
+    await tending.round()
+    for seed in range(2, 12):
+        lasting = StreamRows(
+            type="echo", seen=100, tasks=rows(seed, 100, TASK_COLUMNS, 1.5).tolist(), outcomes=outcomes(100, good)
+        )
+        streams.take([lasting])
+        await tending.round()
+        assert streams.standing((None, "echo")).shifted
+    streams.take([lasting])
+    await tending.round()
+    return streams.get("echo").work
+
+
+@pytest.mark.parametrize(("good", "state"), [(0.9, "closed"), (0.3, "open")])
+async def test_a_lasting_change_that_goes_well_becomes_normal_and_one_that_does_not_stays(pg_settings, good, state):
+    database = Database(pg_settings)
+    work = await changed_for_good(database, good)
+    assert (work.state, work.adopted) == (state, int(state == "closed"))
+    work.observe(rows(99, 300, TASK_COLUMNS, 1.5))
+    assert work.state == state
+    await database.aclose()
+
+
+async def test_streams_that_never_stop_changing_take_turns_and_a_small_share_of_the_time(pg_settings):
+    database, streams = Database(pg_settings), Streams()
+    tending = Tending(streams, database, arl0=1_000)
+    await tending.round()
+
+    async def change(n):
+        for name in ("a", "b"):
+            for part in range(11):
+                lasting = rows(100 * n + part, 100, TASK_COLUMNS, 1.5 * n).tolist()
+                streams.take([StreamRows(type=name, seen=100, tasks=lasting, outcomes=outcomes(100, 0.9))])
+        await tending.round()
+        return [streams.get(name).work.adopted for name in ("a", "b")]
+
+    assert await change(0) == [0, 0]
+    began = time.monotonic()
+    assert await change(1) == [1, 0]
+    assert await change(2) == [1, 0], "the next one waits until learning was a small share of the time"
+    assert tending._adopt_at > time.monotonic()
+    assert tending._adopt_at < began + (time.monotonic() - began) * (1 + 1 / ADOPTING)
+    tending._adopt_at = time.monotonic()
+    assert await change(3) == [1, 1]
+    await database.aclose()
+
+
+async def test_a_recipe_in_force_says_that_a_change_goes_well_even_where_single_outcomes_do_not(pg_settings):
+    database = Database(pg_settings)
+    async with database.connection() as connection:
+        await connection.execute(RECIPE)
+    assert await in_force(database) == {"echo": True}
+    assert (await changed_for_good(database, 0.3)).adopted == 1
+    async with database.connection() as connection:
+        await connection.execute("update seedcore.recipes set withdrawn_at = now()")
+    assert await in_force(database) == {}
+    await database.aclose()
+
+
+async def test_a_calibration_on_demand_says_what_it_achieved_and_who_is_missing(pg_settings):
+    database = Database(pg_settings)
+    streams = Streams()
+    tending = Tending(streams, database, arl0=1_000)
+    await tending.round()
+    streams.take([told(100)])
+    with pytest.raises(NotFoundError, match="known: echo"):
+        await tending.calibrate("nobody", None, 0)
+    with pytest.raises(ConflictError, match="100 observations, at least 500"):
+        await tending.calibrate("echo", None, 0)
+    streams.take([told(500, seed=3)])
+    said = await tending.calibrate("echo", 300, 0)
+    assert said["work"]["arl0"] == 600
+    assert said["work"]["arl0_achieved"] > 300
+    assert said["work"]["reference"] == 600
+    await database.aclose()
+
+
+async def test_one_that_cannot_be_read_starts_anew(pg_settings):
+    database = Database(pg_settings)
+    streams = Streams(restored=True)
+    streams.take([told(10)])
+    await save(database, streams.all())
+    async with database.connection() as connection:
+        await connection.execute("update seedcore.valves set recent = '\\x00' where watch = 'work'")
+    found = await load(database)
+    assert [(s.name, s.work.observed, s.outcome.observed) for s in found] == [("echo", 0, 10)]
+    await database.aclose()
+
+
+async def test_a_database_that_is_away_is_said_and_tending_goes_on(settings):
+    away = settings.model_copy(update={"pg_dsn": "postgresql://nobody@127.0.0.1:1/none"})
+    streams = Streams()
+    tending = Tending(streams, Database(away), arl0=1_000)
+    running = asyncio.create_task(tending.run())
+    async with asyncio.timeout(20):
+        while tending.failing is None:
+            await asyncio.sleep(0.02)
+    assert not running.done()
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)

@@ -1,0 +1,90 @@
+"""One host on a real Ray and one dispatcher, and tasks that kill the host. Prints their records as a line of JSON.
+
+    python deadly_run.py RAY_ADDRESS
+
+SEEDCORE_PG_DSN and SEEDCORE_SKILLS say where and what.
+"""
+
+import asyncio
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import ray
+
+from seedcore.fleet.organ_spec import HostPlan, OrganSpec
+from seedcore.organism.control.ray_host_pool import RayHostPool
+from seedcore.settings import get_settings
+from seedcore.stores.postgres import ENGINE_SESSION, Database
+from seedcore.tasks import queries
+from seedcore.tasks.model import NewTask
+from seedcore.tasks.submission.submit import submit
+from seedcore.worker.actors.ray_adapters import RayHosts
+from seedcore.worker.dispatcher import Dispatcher
+from seedcore.worker.ports import Decision, Feedback, PlanAsk
+
+HOST = "seedcore-host-t-0"
+
+
+class Brain:
+    async def decide(self, tasks: Sequence[Mapping[str, Any]], feedback: Feedback) -> list[Decision]:
+        return [Decision("fast", "test", "test", agent="t-0000", host=HOST)] * len(tasks)
+
+    async def plan(self, ask: PlanAsk) -> dict[str, Any]:
+        raise NotImplementedError
+
+
+async def run(database: Database, *tasks: NewTask) -> list[dict[str, Any]]:
+    async with database.connection() as connection, asyncio.timeout(60):
+        ids = [item.id for item in await submit(connection, tasks)]
+        while len(await queries.ended(connection, ids)) < len(ids):
+            await asyncio.sleep(0.05)
+        records = [await queries.get(connection, task_id) for task_id in ids]
+    return [
+        {
+            "status": str(r.status),
+            "attempts": r.attempts,
+            "codes": [e["code"] for e in r.errors],
+            "type": r.type,
+            "result": r.result,
+            "id": str(r.id),
+        }
+        for r in records
+    ]
+
+
+async def main(address: str) -> None:
+    settings = get_settings()
+    ray.init(address=address, namespace=settings.namespace, log_to_driver=False)
+    pool = RayHostPool(settings)
+    await pool.ensure(HostPlan(HOST, "t", OrganSpec(num_cpus=0)))
+    before = await asyncio.wait_for(pool.handle(HOST).status.remote(), 60)
+    database = Database(settings, session=ENGINE_SESSION, name="deadly")
+    dispatcher = Dispatcher(settings, "deadly", "default", database, Brain(), RayHosts(settings))
+    running = asyncio.create_task(dispatcher.run())
+    naps = [NewTask("nap", json.dumps({"value": n}), max_attempts=1) for n in range(5)]
+    told: dict[str, Any] = {
+        "before": before,
+        "blocked": await run(database, *naps, NewTask("block", "{}", max_attempts=1)),
+        "after": await asyncio.wait_for(pool.handle(HOST).status.remote(), 60),
+        "process": await run(
+            database, NewTask("die_in_process", "{}", max_attempts=1), NewTask("nap", "{}", max_attempts=1)
+        ),
+        "memory": [await run(database, NewTask("remember", "{}")) for _ in range(2)],
+        "once": await run(database, NewTask("die_once", '{"value": 1}', max_attempts=5)),
+        "always": await run(database, NewTask("die", "{}", max_attempts=2)),
+        "batch": await run(
+            database,
+            NewTask("die_once", "{}", max_attempts=8),
+            *(NewTask("alive", json.dumps({"value": n}), max_attempts=8) for n in range(20)),
+        ),
+    }
+    print(json.dumps(told), flush=True)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    await pool.remove(HOST)
+
+
+if __name__ == "__main__":
+    asyncio.run(main(sys.argv[1]))

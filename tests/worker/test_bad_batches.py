@@ -1,0 +1,326 @@
+"""What goes wrong with a batch in ways nobody foresaw: no lease is kept for ever, no neighbour pays."""
+
+import asyncio
+import json
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from seedcore.errors import UnavailableError
+from seedcore.tasks import leases
+from seedcore.tasks.model import NewTask
+from seedcore.tasks.submission.submit import submit
+from seedcore.worker.ports import Decision
+
+from .conftest import FAST, ScriptedBrain, ScriptedHosts, World, bad, good, reading_brain
+
+pytestmark = pytest.mark.integration
+
+
+def plan_goals(task: Any) -> Decision:
+    return Decision("plan", "goal", "test") if task.type == "goal" else FAST
+
+
+async def goal(world: World, **options: Any) -> UUID:
+    async with world.database.connection() as connection:
+        new = NewTask("goal", json.dumps({"goal": "y", "inputs": {"x": 7}}), **options)
+        return (await submit(connection, [new]))[0].id
+
+
+def step(name: str, source: str, field: str) -> dict[str, Any]:
+    return {"id": name, "skill": "echo", "params": {"value": {"$from": source, "field": field}}, "needs": []}
+
+
+class Once:
+    """Raises the first time, then does the real thing."""
+
+    def __init__(self, real: Any, error: Exception) -> None:
+        self.real, self.error, self.calls = real, error, 0
+
+    async def __call__(self, *args: Any, **named: Any) -> Any:
+        self.calls += 1
+        if self.calls == 1:
+            raise self.error
+        return await self.real(*args, **named)
+
+
+async def test_a_hold_that_the_database_does_not_take_is_tried_again(world: World, monkeypatch: pytest.MonkeyPatch):
+    once = Once(leases.hold, UnavailableError("PostgreSQL went away"))
+    monkeypatch.setattr(leases, "hold", once)
+    brain = ScriptedBrain(decision=Decision("hold", "needs_a_person", "test"))
+    async with world.dispatcher(brain, ScriptedHosts(good)):
+        (task_id,) = await world.submit(1)
+        assert (await world.until(task_id, "approval")).attempts == 0
+    assert once.calls == 2
+
+
+async def test_a_plan_that_the_database_does_not_take_is_tried_again(world: World, monkeypatch: pytest.MonkeyPatch):
+    once = Once(leases.store_plan, UnavailableError("PostgreSQL went away"))
+    monkeypatch.setattr(leases, "store_plan", once)
+    plan = {"steps": [step("a", "inputs", "x")], "output": {"y": {"$from": "a", "field": "value"}}}
+    async with world.dispatcher(ScriptedBrain(decision=plan_goals, a_plan=plan), ScriptedHosts(good)):
+        assert (await world.until(await goal(world), "completed")).result == {"y": 7}
+    assert once.calls == 2
+
+
+async def test_a_step_whose_input_is_missing_fails_its_plan_and_no_neighbour(world: World):
+    plan = {
+        "steps": [step("a", "inputs", "x"), {**step("b", "a", "value"), "needs": ["a"]}],
+        "output": {"y": {"$from": "b", "field": "value"}},
+    }
+    # The first step's skill does not give what its model declares.
+    hosts = ScriptedHosts(lambda call: good(call)._replace(result="{}"))
+    async with world.dispatcher(ScriptedBrain(decision=plan_goals, a_plan=plan), hosts):
+        goal_id = await goal(world, max_attempts=2)
+        record = await world.until(goal_id, "failed")
+        assert record.error is not None
+        assert record.error["code"] == "step_failed"
+        assert "no earlier step's result has what this one takes: 'value'" in record.error["message"]
+        (neighbour,) = await world.submit(1)
+        await world.until(neighbour, "completed")
+
+
+async def test_a_plan_that_makes_no_sense_fails_its_goal(world: World):
+    brain = ScriptedBrain(decision=plan_goals, a_plan={"steps": [{"skill": "echo"}]})
+    async with world.dispatcher(brain, ScriptedHosts(good)):
+        assert (await world.until(await goal(world, max_attempts=2), "failed")).error is not None
+
+
+@pytest.mark.parametrize("answers", ["too few", "an error nobody knows"])
+async def test_a_coordinator_that_answers_nonsense_costs_no_attempt(world: World, answers: str):
+    brain = ScriptedBrain()
+    real, asked = brain.decide, []
+
+    async def decide(tasks: Any, feedback: Any) -> list[Decision]:
+        asked.append(tasks)
+        if len(asked) > 1:
+            return await real(tasks, feedback)
+        if answers == "too few":
+            return []
+        raise RuntimeError("what is this?")
+
+    brain.decide = decide  # type: ignore[method-assign]
+    async with world.dispatcher(brain, ScriptedHosts(good)):
+        (task_id,) = await world.submit(1)
+        assert (await world.until(task_id, "completed")).attempts == 1
+    # Asked once, then about nothing, then again.
+    assert [len(batch) for batch in asked] == [1, 0, 1]
+
+
+async def test_hosts_that_break_in_a_way_nobody_knows_cost_an_attempt(world: World):
+    state = {"broken": True}
+
+    def behave(call: Any) -> Any:
+        if state.pop("broken", False):
+            raise RuntimeError("what is this?")
+        return good(call)
+
+    async with world.dispatcher(ScriptedBrain(), ScriptedHosts(behave)):
+        (task_id,) = await world.submit(1)
+        assert (await world.until(task_id, "completed")).attempts == 2
+
+
+async def test_a_host_whose_answers_end_too_early_has_lost_the_rest(world: World):
+    class Short(ScriptedHosts):
+        async def run(self, host: str, calls: Any) -> Any:
+            self.calls += calls
+            for call in calls:
+                if call.attempt > 1:
+                    yield [good(call)]
+
+    async with world.dispatcher(ScriptedBrain(), Short(good)):
+        (task_id,) = await world.submit(1)
+        assert (await world.until(task_id, "completed")).attempts == 2
+
+
+@pytest.mark.parametrize("text", ["\0", "\ud800", "x" * 100_000], ids=["NUL", "half a character", "long"])
+@pytest.mark.parametrize("field", ["error_message", "error_code", "result"])
+async def test_text_that_postgresql_cannot_keep_ends_its_task_and_holds_nobody_up(world: World, text: str, field: str):
+    def behave(call: Any) -> Any:
+        if json.loads(call.params)["value"] != "bad":
+            return good(call)
+        if field == "result":
+            return good(call)._replace(result=json.dumps({"v": text}, ensure_ascii=False))
+        return bad(call)._replace(**{field: text})
+
+    async with world.dispatcher(ScriptedBrain(), ScriptedHosts(behave)):
+        (wrong,) = await world.submit("bad", max_attempts=2)
+        neighbours = await world.submit(*range(5))
+        for task_id in neighbours:
+            await world.until(task_id, "completed")
+        kept = await world.until(wrong, "failed", "completed")
+        if field == "result":
+            assert (kept.status, kept.error is None) == (("completed", True) if len(text) > 1 else ("failed", False))
+        else:
+            assert kept.status == "failed"
+            assert len(json.dumps(kept.errors)) < 20_000
+
+
+async def test_a_host_that_never_answers_ends_its_task_and_delays_no_neighbour(
+    world: World, monkeypatch: pytest.MonkeyPatch
+):
+    """What a skill looks like that blocks its host's loop: every attempt runs out of its own time, then it is over."""
+    monkeypatch.setattr("seedcore.worker.lease_checks.GRACE_S", 0.1)
+    forever = asyncio.Event()
+
+    async def behave(call: Any) -> Any:
+        if json.loads(call.params)["value"] == "blocks":
+            await forever.wait()
+        return good(call)
+
+    async with world.dispatcher(ScriptedBrain(), ScriptedHosts(behave)):
+        (silent,) = await world.submit("blocks", max_attempts=2, timeout_s=0.2)
+        neighbours = await world.submit(*range(10))
+        for task_id in neighbours:
+            await world.until(task_id, "completed", timeout_s=15)
+        record = await world.until(silent, "failed", timeout_s=20)
+    assert [error["code"] for error in record.errors] == ["host_silent", "host_silent"]
+
+
+async def test_a_task_that_the_coordinator_refuses_fails_alone_and_its_neighbours_run(
+    world: World, caplog: pytest.LogCaptureFixture
+):
+    brain = reading_brain(world.settings)
+    async with world.dispatcher(brain, ScriptedHosts(good)) as dispatcher:
+        early, bad_one = (*await world.submit(1), *await world.submit(2, domain="d" * 201))
+        neighbours = [early, *await world.submit(*range(30))]
+        record = await world.until(bad_one, "failed")
+        for task_id in neighbours:
+            await world.until(task_id, "completed", timeout_s=10)
+        assert dispatcher.status()["refused_tasks"] == 1
+    assert record.error is not None
+    assert (record.error["code"], record.attempts) == ("decision_refused", 1)
+    assert "tasks.domain" in record.error["message"]
+    assert "at most 200 characters" in record.error["message"]
+
+
+ODD: list[dict[str, Any]] = [
+    {"usage": (0.0, float("inf"))},
+    {"usage": (float("nan"), 1e308)},
+    {"usage": (0.0, None)},
+    {"seconds": float("nan")},
+    {"seconds": -5.0},
+    {"seconds": 1e300},
+]
+
+
+async def test_figures_that_cannot_be_are_bounded_and_seen_and_block_no_question(world: World):
+    brain = reading_brain(world.settings)
+    hosts = ScriptedHosts(lambda call: good(call)._replace(**ODD[json.loads(call.params)["value"]]))
+    async with world.dispatcher(brain, hosts) as dispatcher:
+        for _ in range(2):
+            for task_id in await world.submit(*range(len(ODD))):
+                await world.until(task_id, "completed", timeout_s=10)
+        assert dispatcher.status()["bounded_reports"] == 2 * len(ODD)
+    assert brain.coordinator.refusals == 0
+    assert brain.coordinator.read[-1].outcomes[0].count > 0
+
+
+@pytest.mark.parametrize("value", ["1e4300", "[" * 1100 + "]" * 1100], ids=["4300 digits", "1100 deep"])
+async def test_what_python_cannot_read_is_handed_from_step_to_step(world: World, value: str):
+    plan = {
+        "steps": [step("a", "inputs", "x"), {**step("b", "a", "value"), "needs": ["a"]}],
+        "output": {"y": {"$from": "b", "field": "value"}},
+    }
+
+    def behave(call: Any) -> Any:
+        return good(call)._replace(result=f'{{"value": {value}}}')
+
+    async with world.dispatcher(ScriptedBrain(decision=plan_goals, a_plan=plan), ScriptedHosts(behave)):
+        goal_id, (neighbour,) = await goal(world), await world.submit(1)
+        await ended(world, goal_id, neighbour)
+    async with world.database.connection() as connection:
+        ends = "select count(*) from seedcore.finished where status = 'completed' and id = any($1)"
+        assert await connection.fetchval(ends, [goal_id, neighbour]) == 2
+
+
+async def ended(world: World, *task_ids: UUID) -> None:
+    """Wait without reading results: these are not for Python."""
+    async with asyncio.timeout(20), world.database.connection() as connection:
+        while await connection.fetchval("select count(*) from seedcore.ended where id = any($1)", task_ids) < len(
+            task_ids
+        ):
+            await asyncio.sleep(0.02)
+
+
+async def test_a_plan_whose_end_the_database_refuses_holds_nobody_up(world: World):
+    """What an older release stored as a plan may be anything."""
+    plan = {"steps": [step("a", "inputs", "x")], "output": {"y": {"$from": "a", "field": "value"}}}
+    released = asyncio.Event()
+
+    async def behave(call: Any) -> Any:
+        if json.loads(call.params)["value"] == 7:
+            await released.wait()
+        return good(call)
+
+    async with world.dispatcher(ScriptedBrain(decision=plan_goals, a_plan=plan), ScriptedHosts(behave)) as dispatcher:
+        goal_id = await goal(world)
+        await world.until(goal_id, "waiting")
+        async with world.database.connection() as connection:
+            await connection.execute("update seedcore.held set plan = '{\"output\": 5}' where id = $1", goal_id)
+            released.set()
+            of_plan = await connection.fetchval("select id from seedcore.tasks where parent_id = $1", goal_id)
+        assert (await world.until(of_plan, "failed")).error is not None
+        (neighbour,) = await world.submit(1)
+        await world.until(neighbour, "completed", timeout_s=10)
+        assert dispatcher.status()["unwritable"] >= 1
+
+
+async def test_a_retry_that_the_database_refuses_ends_its_task_alone(world: World):
+    def behave(call: Any) -> Any:
+        odd = json.loads(call.params)["value"] == "odd"
+        return bad(call)._replace(retry_within_s=1e300) if odd else good(call)
+
+    async with world.dispatcher(ScriptedBrain(), ScriptedHosts(behave)) as dispatcher:
+        (odd,) = await world.submit("odd")
+        neighbours = await world.submit(*range(5))
+        for task_id in neighbours:
+            await world.until(task_id, "completed", timeout_s=10)
+        record = await world.until(odd, "failed")
+        assert dispatcher.status()["unwritable"] == 1
+    assert record.error is not None
+    assert record.error["code"] == "result_not_storable"
+
+
+async def test_a_hold_that_cannot_be_kept_fails_its_task(world: World):
+    held = Decision("hold", "needs_a_person", "test", hold_s=1e300)
+    brain = ScriptedBrain(decision=lambda task: held if "odd" in task.params else FAST)
+    async with world.dispatcher(brain, ScriptedHosts(good)):
+        (odd,), (neighbour,) = await world.submit("odd"), await world.submit(1)
+        assert (await world.until(odd, "failed")).error is not None
+        await world.until(neighbour, "completed")
+
+
+async def test_a_task_whose_deadline_passes_before_it_begins_is_not_begun(world: World):
+    """The Coordinator takes too long for one; the one beside it has no deadline."""
+    brain, hosts = ScriptedBrain(), ScriptedHosts(good)
+    real = brain.decide
+
+    async def decide(tasks: Any, feedback: Any) -> list[Decision]:
+        await asyncio.sleep(1.0 if any(task.left_s is not None for task in tasks) else 0)
+        return await real(tasks, feedback)
+
+    brain.decide = decide  # type: ignore[method-assign]
+    async with world.database.connection() as connection:
+        soon = await connection.fetchval("select now() + interval '0.8 s'")
+    hurried, other = (*await world.submit(1, deadline=soon), *await world.submit(2))
+    async with world.dispatcher(brain, hosts):
+        record = await world.until(hurried, "failed", timeout_s=10)
+        await world.until(other, "completed", timeout_s=10)
+    assert record.error is not None
+    assert record.error["code"] == "deadline_exceeded"
+    assert [call.task_id for call in hosts.calls] == [str(other)]
+
+
+async def test_a_plan_with_a_millisecond_of_time_does_not_complete(world: World):
+    plan = {"steps": [step("a", "inputs", "x")], "output": {"y": {"$from": "a", "field": "value"}}}
+    hosts = ScriptedHosts(good)
+    params = json.dumps({"goal": "y", "inputs": {"x": 7}, "budget": {"time_s": 0.001}})
+    async with world.database.connection() as connection:
+        goal_id = (await submit(connection, [NewTask("goal", params)]))[0].id
+    async with world.dispatcher(ScriptedBrain(decision=plan_goals, a_plan=plan), hosts):
+        record = await world.until(goal_id, "failed", "completed", timeout_s=10)
+    assert record.error is not None
+    assert record.error["code"] == "budget_exceeded"
+    assert hosts.calls == []

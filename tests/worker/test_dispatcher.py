@@ -1,0 +1,368 @@
+"""A dispatcher against a real database, with scripted Coordinator and hosts."""
+
+import asyncio
+import json
+import time
+from collections import Counter
+from uuid import UUID, uuid4
+
+import pytest
+
+from seedcore.errors import InvalidInputError, UnavailableError
+from seedcore.skills.host_protocol import HANDED_BACK, Call, Completion
+from seedcore.tasks import commands, leases, reaping
+from seedcore.tasks.model import NewTask
+from seedcore.tasks.submission.submit import submit
+from seedcore.worker.ports import Decision, HostLostError, HostUnavailableError
+
+from .conftest import FAST, ScriptedBrain, ScriptedHosts, World, bad, good
+
+pytestmark = pytest.mark.integration
+
+
+async def test_tasks_run_and_their_record_says_who_decided_what(world: World):
+    hosts = ScriptedHosts(good)
+    async with world.dispatcher(ScriptedBrain(), hosts):
+        ids = await world.submit(*range(50))
+        records = [await world.until(task_id, "completed") for task_id in ids]
+    assert [record.result["value"] for record in records] == list(range(50))
+    assert records[0].decision == FAST.record()
+    assert len(hosts.calls) == 50
+
+
+async def test_a_slow_task_delays_none_of_its_batch(world: World):
+    async def slow(call: Call) -> Completion:
+        await asyncio.sleep(20 if json.loads(call.params)["value"] == 0 else 0)
+        return good(call)
+
+    async with world.dispatcher(ScriptedBrain(), ScriptedHosts(slow)):
+        ids = await world.submit(*range(20))
+        began = time.monotonic()
+        for task_id in ids[1:]:
+            await world.until(task_id, "completed")
+        assert time.monotonic() - began < 15
+        running = await world.until(ids[0], "running")
+        assert running.finished_at is None
+        async with asyncio.timeout(15):
+            while "started" not in await world.events(ids[0]):
+                await asyncio.sleep(0.05)
+
+
+async def test_a_failed_attempt_is_tried_again_and_the_last_one_fails_the_task(world: World):
+    hosts = ScriptedHosts(bad)
+    async with world.dispatcher(ScriptedBrain(), hosts):
+        (task_id,) = await world.submit(1, max_attempts=3)
+        record = await world.until(task_id, "failed")
+    assert (record.attempts, record.error) == (3, {"code": "boom", "message": "it broke"})
+    assert [call.attempt for call in hosts.calls] == [1, 2, 3]
+    assert (await world.events(task_id)).count("retried") == 2
+
+
+async def test_an_error_that_says_so_is_not_tried_again(world: World):
+    hosts = ScriptedHosts(lambda call: bad(call, retryable=False))
+    async with world.dispatcher(ScriptedBrain(), hosts):
+        (task_id,) = await world.submit(1)
+        assert (await world.until(task_id, "failed")).attempts == 1
+
+
+async def test_a_host_that_does_not_answer_costs_no_attempt(world: World):
+    state = {"down": True}
+
+    def behave(call: Call) -> Completion:
+        if state.pop("down", False):
+            raise HostUnavailableError("restarting")
+        return good(call)
+
+    async with world.dispatcher(ScriptedBrain(), ScriptedHosts(behave)):
+        (task_id,) = await world.submit(1)
+        assert (await world.until(task_id, "completed")).attempts == 1
+
+
+async def test_what_a_host_hands_back_costs_no_attempt_and_its_batch_goes_on(world: World):
+    seen: Counter[str] = Counter()
+
+    def behave(call: Call) -> Completion:
+        seen[call.task_id] += 1
+        if json.loads(call.params)["value"] == "back" and seen[call.task_id] < 3:
+            return bad(call)._replace(error_code=HANDED_BACK)
+        return good(call)
+
+    async with world.dispatcher(ScriptedBrain(), ScriptedHosts(behave)):
+        back, neighbour = await world.submit("back", "other", max_attempts=1)
+        record = await world.until(back, "completed", "failed")
+        assert (record.status, record.attempts) == ("completed", 1)
+        assert (await world.until(neighbour, "completed")).attempts == 1
+    assert seen[str(back)] == 3
+
+
+async def test_a_host_that_ends_while_tasks_run_costs_them_an_attempt(world: World):
+    state = {"alive": True}
+
+    def behave(call: Call) -> Completion:
+        if state.pop("alive", False):
+            raise HostLostError("SIGKILL")
+        return good(call)
+
+    async with world.dispatcher(ScriptedBrain(), ScriptedHosts(behave)):
+        (task_id,) = await world.submit(1)
+        assert (await world.until(task_id, "completed")).attempts == 2
+
+
+async def test_without_a_coordinator_tasks_wait_and_lose_no_attempt(world: World):
+    brain = ScriptedBrain(error=UnavailableError("coordinator is away"))
+    async with world.dispatcher(brain, ScriptedHosts(good)) as dispatcher:
+        (task_id,) = await world.submit(1)
+        async with asyncio.timeout(20):
+            while dispatcher.status()["released"] < 2:
+                await asyncio.sleep(0.02)
+        brain.error = None
+        assert (await world.until(task_id, "completed")).attempts == 1
+
+
+async def test_no_living_agent_means_wait(world: World):
+    answers = iter([Decision(None, "no_agent", "nobody"), Decision(None, "no_agent", "nobody")])
+    brain = ScriptedBrain(decision=lambda task: next(answers, FAST))
+    async with world.dispatcher(brain, ScriptedHosts(good)):
+        (task_id,) = await world.submit(1)
+        assert (await world.until(task_id, "completed")).attempts == 1
+
+
+async def test_a_rejected_task_fails_with_the_policys_code(world: World):
+    brain = ScriptedBrain(decision=Decision("reject", "unknown_skill", "no skill 'x'"))
+    async with world.dispatcher(brain, ScriptedHosts(good)):
+        (task_id,) = await world.submit(1)
+        record = await world.until(task_id, "failed")
+    assert record.error == {"code": "policy_rejected", "message": "no skill 'x'"}
+    assert record.decision is not None
+    assert record.decision["rule"] == "unknown_skill"
+    assert await world.events(task_id) == ["submitted", "leased", "failed"]
+
+
+async def test_a_held_task_runs_once_a_person_releases_it(world: World):
+    def decide(task: dict) -> Decision:
+        return FAST if task.approved else Decision("hold", "needs_a_person", "test")
+
+    async with world.dispatcher(ScriptedBrain(decision=decide), ScriptedHosts(good)):
+        (task_id,) = await world.submit(1)
+        await world.until(task_id, "approval")
+        async with world.database.connection() as connection:
+            await commands.approve(connection, task_id)
+        assert (await world.until(task_id, "completed")).attempts == 1
+
+
+async def test_a_goal_is_planned_and_ends_with_its_steps_output(world: World):
+    plan = {
+        "steps": [
+            {"id": "a", "skill": "echo", "params": {"value": {"$from": "inputs", "field": "x"}}, "needs": []},
+            {"id": "b", "skill": "echo", "params": {"value": {"$from": "a", "field": "value"}}, "needs": ["a"]},
+        ],
+        "output": {"y": {"$from": "b", "field": "value"}},
+    }
+
+    def decide(task: dict) -> Decision:
+        return Decision("plan", "goal", "test") if task.type == "goal" else FAST
+
+    async with world.dispatcher(ScriptedBrain(decision=decide, a_plan=plan), ScriptedHosts(good)):
+        async with world.database.connection() as connection:
+            goal = NewTask("goal", json.dumps({"goal": "y", "inputs": {"x": 7}}))
+            (submitted,) = await submit(connection, [goal])
+        record = await world.until(submitted.id, "completed")
+    assert record.result == {"y": 7}
+    assert record.decision is not None
+    assert record.decision["route"] == "plan"
+
+
+async def test_a_goal_without_a_plan_fails_and_says_why(world: World):
+    brain = ScriptedBrain(decision=Decision("plan", "goal", "test"), error=None)
+
+    async def no_plan(ask: object) -> dict:
+        raise InvalidInputError("nothing makes 'y'")
+
+    brain.plan = no_plan  # type: ignore[method-assign]
+    async with world.dispatcher(brain, ScriptedHosts(good)):
+        async with world.database.connection() as connection:
+            (submitted,) = await submit(connection, [NewTask("goal", '{"goal": "y"}')])
+        record = await world.until(submitted.id, "failed")
+    assert record.error == {"code": "invalid_input", "message": "nothing makes 'y'"}
+    assert record.attempts == 1
+
+
+async def test_cancel_reaches_the_host_and_wins(world: World):
+    ended = asyncio.Event()
+
+    async def slow(call: Call) -> Completion:
+        await ended.wait()
+        return good(call)
+
+    hosts = ScriptedHosts(slow)
+    async with world.dispatcher(ScriptedBrain(), hosts) as dispatcher:
+        (task_id,) = await world.submit(1)
+        await world.until(task_id, "running")
+        async with world.database.connection() as connection:
+            await commands.cancel(connection, task_id)
+        async with asyncio.timeout(15):
+            while str(task_id) not in hosts.cancelled:
+                await asyncio.sleep(0.02)
+        ended.set()
+        (other,) = await world.submit(2)
+        await world.until(other, "completed")
+        assert dispatcher.status()["completed"] == 1
+    assert (await world.task(task_id)).status == "cancelled"
+
+
+async def test_a_result_that_postgresql_cannot_keep_fails_alone(world: World):
+    def behave(call: Call) -> Completion:
+        completion = good(call)
+        if json.loads(call.params)["value"] == 3:
+            return Completion(
+                *[getattr(completion, f) for f in completion.__slots__][:6], result='{"value": "\\u0000"}'
+            )
+        return completion
+
+    async with world.dispatcher(ScriptedBrain(), ScriptedHosts(behave)):
+        ids = await world.submit(*range(6))
+        for n, task_id in enumerate(ids):
+            record = await world.until(task_id, "failed" if n == 3 else "completed")
+            assert (record.error is None) == (n != 3)
+
+
+async def test_it_claims_only_what_it_has_room_for(world: World):
+    release = asyncio.Event()
+
+    async def slow(call: Call) -> Completion:
+        await release.wait()
+        return good(call)
+
+    hosts = ScriptedHosts(slow)
+    async with world.dispatcher(ScriptedBrain(), hosts, dispatcher_room=5):
+        ids = await world.submit(*range(12))
+        async with asyncio.timeout(20):
+            while len(hosts.calls) < 5:
+                await asyncio.sleep(0.02)
+        await asyncio.sleep(0.5)
+        assert len(hosts.calls) == 5
+        release.set()
+        for task_id in ids:
+            await world.until(task_id, "completed")
+
+
+async def test_stopping_finishes_what_runs_and_hands_back_the_rest(world: World):
+    forever = asyncio.Event()
+
+    async def behave(call: Call) -> Completion:
+        await (asyncio.sleep(0.3) if json.loads(call.params)["value"] == 0 else forever.wait())
+        return good(call)
+
+    hosts = ScriptedHosts(behave)
+    async with world.dispatcher(ScriptedBrain(), hosts) as dispatcher:
+        quick, stuck = await world.submit(0, 1)
+        await world.until(stuck, "running")
+        async with asyncio.timeout(20):
+            while len(hosts.calls) < 2:
+                await asyncio.sleep(0.02)
+        await dispatcher.stop(1.0)
+    assert (await world.task(quick)).status == "completed"
+    handed_back = await world.task(stuck)
+    assert (handed_back.status, handed_back.attempts) == ("queued", 0)
+
+
+async def test_a_session_that_was_reaped_changes_nothing_more_and_a_new_one_goes_on(world: World):
+    """What a paused (SIGSTOP) dispatcher meets when it wakes after its leases ended."""
+    release = asyncio.Event()
+
+    async def slow(call: Call) -> Completion:
+        if call.attempt == 1:
+            await release.wait()
+        return good(call)
+
+    async with world.dispatcher(ScriptedBrain(), ScriptedHosts(slow)) as dispatcher:
+        (task_id,) = await world.submit(1)
+        await world.until(task_id, "running")
+        async with world.database.connection() as connection:
+            await connection.execute("update seedcore.sessions set expires_at = now() - interval '1 minute'")
+            assert (await reaping.reap(connection, world.settings)).returned == 1
+        release.set()
+        record = await world.until(task_id, "completed")
+        assert record.attempts == 2
+        assert dispatcher.status()["sessions"] == 2
+
+
+async def test_a_claim_whose_answer_got_lost_is_given_back(world: World):
+    async with world.dispatcher(ScriptedBrain(), ScriptedHosts(good)) as dispatcher:
+        async with asyncio.timeout(20):
+            while dispatcher.status()["session"] is None:
+                await asyncio.sleep(0.02)
+        async with world.database.connection() as connection:
+            (submitted,) = await submit(connection, [NewTask("echo", '{"value": 1}', queue="other")])
+            await leases.claim(connection, "other", UUID(dispatcher.status()["session"]), 1)
+            await connection.execute("update seedcore.leases set leased_at = now() - interval '1 minute'")
+        record = await world.until(submitted.id, "queued")
+        assert record.attempts == 0
+
+
+async def test_connections_that_break_are_an_interruption_and_nothing_is_lost(world: World):
+    async with world.dispatcher(ScriptedBrain(), ScriptedHosts(good)) as dispatcher:
+        ids = []
+        for n in range(10):
+            ids += await world.submit(*range(n * 10, n * 10 + 10))
+            async with world.database.connection() as connection:
+                await connection.execute(
+                    "select pg_terminate_backend(pid) from pg_stat_activity "
+                    "where application_name = 'dispatcher' and datname = current_database()"
+                )
+            await asyncio.sleep(0.05)
+        for task_id in ids:
+            await world.until(task_id, "completed", timeout_s=20)
+        assert dispatcher.status()["sessions"] == 1
+
+
+async def test_the_coordinator_is_told_what_waits_and_how_it_went(world: World):
+    brain = ScriptedBrain()
+    release = asyncio.Event()
+
+    async def behave(call: Call) -> Completion:
+        if json.loads(call.params)["value"] == "slow":
+            await release.wait()
+        return good(call)
+
+    async with world.dispatcher(brain, ScriptedHosts(behave)):
+        quick, slow = await world.submit("quick", "slow")
+        await world.until(quick, "completed")
+        (third,) = await world.submit("third")
+        await world.until(third, "completed")
+        told = brain.feedback[-1]
+        assert told.outstanding == {("a-1", "echo"): 1}
+        assert sum(count for feedback in brain.feedback for count, _, _ in feedback.outcomes.values()) == 1
+        release.set()
+        await world.until(slow, "completed")
+
+
+async def test_deferred_tasks_run_when_they_are_due(world: World):
+    async with world.dispatcher(ScriptedBrain(), ScriptedHosts(good)):
+        async with world.database.connection() as connection:
+            due = await connection.fetchval("select now() + interval '0.6 s'")
+        (task_id,) = await world.submit(1, run_after=due)
+        record = await world.until(task_id, "completed")
+    assert record.started_at is not None
+    assert 0 <= (record.started_at - due).total_seconds() < 2
+
+
+async def test_a_silent_host_is_given_up_after_the_skills_own_timeout(world: World, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("seedcore.worker.lease_checks.GRACE_S", 0.1)
+    forever = asyncio.Event()
+
+    async def behave(call: Call) -> Completion:
+        if call.attempt == 1:
+            await forever.wait()
+        return good(call)
+
+    patient = FAST._replace(timeout_s=0.2)
+    async with world.dispatcher(ScriptedBrain(decision=patient), ScriptedHosts(behave)):
+        (task_id,) = await world.submit(1)
+        assert (await world.until(task_id, "completed")).attempts == 2
+
+
+async def test_a_task_of_an_unknown_session_is_never_written_by_it(world: World):
+    async with world.database.connection() as connection:
+        await world.submit(1)
+        assert await leases.claim(connection, "default", uuid4(), 1) == []
