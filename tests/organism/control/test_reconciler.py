@@ -7,8 +7,7 @@ from seedcore.organism.control import reconciler as module
 from seedcore.organism.control.host import Host, name_of, organ_of_name
 from seedcore.organism.control.reconciler import RESTART_S, SETTLE_S, SILENT_S, START_S, SUSPECT_S, Reconciler
 from seedcore.organism.desired.desired_state import Organ
-
-from .played_hosts import PlayedPool
+from tests.organism.played_hosts import PlayedPool
 
 DRAIN_S = 60.0
 

@@ -6,13 +6,13 @@ from typing import Any
 
 import psutil
 import pytest
-from embedded_support import holders, kill, processes_of, settings_for, stop_all, wait_for
 from neo4j import GraphDatabase
 from neo4j.exceptions import AuthError
 
 from seedcore.stores.embedded import embedded_bolt
 from seedcore.stores.embedded.bolt_server import DATABASE, USER, password_file
 from seedcore.stores.embedded.server_lease import EmbeddedServer
+from tests.stores.embedded.embedded_support import holders, kill, processes_of, settings_for, stop_all, wait_for
 
 pytestmark = pytest.mark.integration
 

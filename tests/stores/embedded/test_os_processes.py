@@ -1,9 +1,8 @@
 import subprocess
 import sys
 
-from embedded_support import wait_for
-
 from seedcore.stores.embedded.os_processes import alive
+from tests.stores.embedded.embedded_support import wait_for
 
 # The first thread of the process ends alone (the system call `exit`, not `exit_group`); the other one reads on.
 FIRST_THREAD_ENDS = """

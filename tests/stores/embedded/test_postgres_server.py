@@ -9,7 +9,13 @@ from pathlib import Path
 import psutil
 import psycopg
 import pytest
-from embedded_support import (
+
+from seedcore.errors import SettingsError, UnavailableError
+from seedcore.stores.embedded import embedded_postgres, server_lease
+from seedcore.stores.embedded.lock_files import ServerFiles
+from seedcore.stores.embedded.os_processes import alive
+from seedcore.stores.embedded.server_lease import EmbeddedServer
+from tests.stores.embedded.embedded_support import (
     holders,
     kill,
     processes_of,
@@ -18,12 +24,6 @@ from embedded_support import (
     supervisors_of,
     wait_for,
 )
-
-from seedcore.errors import SettingsError, UnavailableError
-from seedcore.stores.embedded import embedded_postgres, server_lease
-from seedcore.stores.embedded.lock_files import ServerFiles
-from seedcore.stores.embedded.os_processes import alive
-from seedcore.stores.embedded.server_lease import EmbeddedServer
 
 pytestmark = pytest.mark.integration
 
