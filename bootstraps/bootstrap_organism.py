@@ -4,7 +4,7 @@ import asyncio
 import time
 
 from seedcore.errors import NotFoundError, SeedCoreError, UnavailableError
-from seedcore.service_clients.organism import OrganismClient
+from seedcore.service_clients.organism_client import OrganismClient
 from seedcore.settings import Settings
 from seedcore.telemetry.logs import get_logger
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from seedcore.client.sse_reader import MAX_EVENT_BYTES, Message, Parser
-from seedcore.web.app import sse
+from seedcore.web.app_factory import sse
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 # One line of a stream, or the end of an event, as anybody may send them.

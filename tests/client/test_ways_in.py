@@ -16,8 +16,8 @@ from seedcore.client.sql import enqueue
 from seedcore.errors import SeedCoreError
 from seedcore.settings import Settings
 from seedcore.skills.registry import SkillRegistry
-from seedcore.tasks.submission.options import BOUNDS, EARLIEST, LATEST, Length
 from seedcore.tasks.submission.published_settings import publish
+from seedcore.tasks.submission.task_options import BOUNDS, EARLIEST, LATEST, Length
 
 pytestmark = pytest.mark.integration
 

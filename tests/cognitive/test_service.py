@@ -7,7 +7,7 @@ import pytest
 from seedcore.cognitive import service as module
 from seedcore.cognitive.service import CognitiveService
 from seedcore.errors import NoPlanError
-from seedcore.service_clients.cognitive import CognitiveClient
+from seedcore.service_clients.cognitive_client import CognitiveClient
 from seedcore.settings import Settings, load_settings
 from seedcore.tasks.plans.plan import Plan, Step, validate_plan
 

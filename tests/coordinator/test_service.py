@@ -10,7 +10,7 @@ import pytest
 
 from seedcore.changepoint.features import TASK_COLUMNS
 from seedcore.coordinator.service import CoordinatorService
-from seedcore.service_clients.base import TransportCounts
+from seedcore.service_clients.service_client import TransportCounts
 from seedcore.settings import Settings
 
 pytestmark = pytest.mark.integration

@@ -12,7 +12,7 @@ from seedcore.energy.fleet_facts import Beside
 from seedcore.energy.service import EnergyService
 from seedcore.errors import InvalidInputError, UnavailableError
 from seedcore.schemas.energy import ComputeEnergy, ComputeGradient, Pair
-from seedcore.service_clients.base import TransportCounts
+from seedcore.service_clients.service_client import TransportCounts
 from seedcore.settings import Settings, load_settings
 from seedcore.web.service_base import parse
 

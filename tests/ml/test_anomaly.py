@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from seedcore.errors import InvalidInputError
 from seedcore.ml.anomaly import MAX_LENGTH, MIN_LENGTH, detect
 from seedcore.ml.service import MLService
-from seedcore.service_clients.ml import MLClient
+from seedcore.service_clients.ml_client import MLClient
 
 seeds = st.integers(0, 10_000)
 

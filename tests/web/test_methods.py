@@ -10,8 +10,8 @@ from fastapi import APIRouter, FastAPI
 from pydantic import BaseModel
 
 from seedcore.settings import load_settings
-from seedcore.web.app import EventStream, create_app
-from tests.web.test_app import client_of, refused
+from seedcore.web.app_factory import EventStream, create_app
+from tests.web.test_app_factory import client_of, refused
 
 
 class Body(BaseModel):

@@ -16,7 +16,7 @@ from seedcore.skills.host_protocol import Completion
 from seedcore.tasks.model import Lease
 from seedcore.telemetry.logs import get_logger
 from seedcore.worker.decision_requests import Questions
-from seedcore.worker.inflight import Ledger
+from seedcore.worker.in_flight import Ledger
 from seedcore.worker.ports import Watched
 
 from .conftest import ReadingCoordinator, reading_brain

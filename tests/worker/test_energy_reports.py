@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from seedcore.pricing.outcome_sums import Expected, Sums
 from seedcore.skills.host_protocol import Completion
-from seedcore.worker.inflight import Ledger
+from seedcore.worker.in_flight import Ledger
 from seedcore.worker.ports import Decision
 
 TIMES = st.floats(0.001, 100)

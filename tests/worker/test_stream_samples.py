@@ -11,7 +11,7 @@ import pytest
 from seedcore.changepoint.features import TASK_COLUMNS, task_features
 from seedcore.skills.host_protocol import Completion
 from seedcore.tasks.model import Lease
-from seedcore.worker.inflight import Ledger
+from seedcore.worker.in_flight import Ledger
 from seedcore.worker.stream_samples import MAX_READ, OUTCOMES, SAMPLE, told
 
 

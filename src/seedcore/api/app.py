@@ -11,7 +11,7 @@ from seedcore.api.gateway import Gateway
 from seedcore.api.schedule_routes import router as schedule_router
 from seedcore.api.task_routes import router
 from seedcore.settings import Settings
-from seedcore.web.app import create_app, health_response
+from seedcore.web.app_factory import create_app, health_response
 
 
 def build_app(settings: Settings) -> FastAPI:

@@ -9,12 +9,12 @@ from fastapi import APIRouter, Header, Path, Query, Response
 
 from seedcore.api.gateway import TheGateway
 from seedcore.api.raw_json import JSON_OBJECT, json_answer
-from seedcore.schemas.gateway import DeadQuery, LimitBody, RequeueIn, parse_uuid
+from seedcore.schemas.api import DeadQuery, LimitBody, RequeueIn, parse_uuid
 from seedcore.tasks import dead_letters, limits
 from seedcore.tasks.events.event_log import START, Position, check_reached
-from seedcore.tasks.submission.options import LIMIT_KEY
+from seedcore.tasks.submission.task_options import LIMIT_KEY
 from seedcore.tasks.task_json import entry_json, page_json
-from seedcore.web.app import EventStream
+from seedcore.web.app_factory import EventStream
 
 router = APIRouter(prefix="/api/v1")
 

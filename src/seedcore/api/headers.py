@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import Header
 from pydantic import AfterValidator, BeforeValidator
 
-from seedcore.tasks.submission.options import KEY
+from seedcore.tasks.submission.task_options import KEY
 
 
 def _key(value: str) -> str:

@@ -11,12 +11,12 @@ from seedcore.api.gateway import TheGateway
 from seedcore.api.headers import IdempotencyKey, LastEventId
 from seedcore.api.raw_json import JSON_OBJECT, json_answer
 from seedcore.errors import FieldError, InvalidInputError
-from seedcore.schemas.gateway import BatchIn, BatchOut, RejectIn, TaskQuery, parse_uuid
+from seedcore.schemas.api import BatchIn, BatchOut, RejectIn, TaskQuery, parse_uuid
 from seedcore.tasks import commands, queries
 from seedcore.tasks.model import Status
 from seedcore.tasks.submission.task_request import QUEUE_NAME
 from seedcore.tasks.task_json import event_json, page_json, plan_json, task_json
-from seedcore.web.app import EventStream, approver_of
+from seedcore.web.app_factory import EventStream, approver_of
 
 router = APIRouter(prefix="/api/v1")
 QueueName = Annotated[str, Path(pattern=QUEUE_NAME)]

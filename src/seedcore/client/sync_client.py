@@ -10,8 +10,8 @@ from uuid import UUID
 import httpx
 
 from seedcore.client import operations
+from seedcore.client.client_options import http_arguments, policy_of
 from seedcore.client.models import Event, NewTask, Options, Params, QueueState, RunOptions, Skill, Status, Task
-from seedcore.client.options import http_arguments, policy_of
 from seedcore.client.protocol import Close, Emit, Failure, Flow, Open, Pause, Read, Reply, Send, Step
 
 T = TypeVar("T")

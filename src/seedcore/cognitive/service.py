@@ -22,7 +22,7 @@ from seedcore.schemas.cognitive import (
     ReasonRequest,
     ReasonResponse,
 )
-from seedcore.service_clients.coordinator import CoordinatorClient
+from seedcore.service_clients.coordinator_client import CoordinatorClient
 from seedcore.settings import Settings
 from seedcore.skills import SkillRegistry
 from seedcore.skills.signatures import Signature, signatures

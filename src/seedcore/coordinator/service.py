@@ -34,9 +34,9 @@ from seedcore.schemas.coordinator import (
     TaskColumns,
 )
 from seedcore.schemas.triage import TriageQuery, TriageRequest
-from seedcore.service_clients.cognitive import CognitiveClient
-from seedcore.service_clients.ml import MLClient
-from seedcore.service_clients.organism import OrganismClient
+from seedcore.service_clients.cognitive_client import CognitiveClient
+from seedcore.service_clients.ml_client import MLClient
+from seedcore.service_clients.organism_client import OrganismClient
 from seedcore.skills.registry import SkillRegistry
 from seedcore.stores.postgres import DATABASE_ERRORS, Database
 from seedcore.tasks import queries
@@ -44,7 +44,7 @@ from seedcore.tasks.events.task_feed import EventFeed
 from seedcore.tasks.plans.recipes import recipes
 from seedcore.tasks.submission.validate import Submission
 from seedcore.tasks.task_json import task_json
-from seedcore.web.app import approver_of
+from seedcore.web.app_factory import approver_of
 from seedcore.web.service_base import Operation, ServiceBase
 
 FLEET_TTL_S = 1.0

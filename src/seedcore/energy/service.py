@@ -24,7 +24,7 @@ from seedcore.schemas.energy import (
     WeightsIn,
     WeightsOut,
 )
-from seedcore.service_clients.state import StateClient
+from seedcore.service_clients.state_client import StateClient
 from seedcore.web.service_base import Operation, ServiceBase, parse
 
 

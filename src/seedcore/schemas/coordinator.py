@@ -4,7 +4,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from seedcore.tasks.submission import options
+from seedcore.tasks.submission import task_options
 
 MAX_TASKS = 10_000
 
@@ -21,9 +21,9 @@ class TaskFacts(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     id: str | None = None
-    type: Annotated[str, options.TYPE.stored]
-    domain: Annotated[str, options.DOMAIN.stored] | None = None
-    priority: Annotated[int, options.PRIORITY.field] = 0
+    type: Annotated[str, task_options.TYPE.stored]
+    domain: Annotated[str, task_options.DOMAIN.stored] | None = None
+    priority: Annotated[int, task_options.PRIORITY.field] = 0
     attempt: int = Field(1, ge=0)
     size: int = Field(0, ge=0, description="bytes of the params")
     approved: bool = False
@@ -36,9 +36,9 @@ class TaskColumns(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    type: list[Annotated[str, options.TYPE.stored]] = Field(max_length=MAX_TASKS)
-    domain: list[Annotated[str, options.DOMAIN.stored] | None]
-    priority: list[Annotated[int, options.PRIORITY.field]]
+    type: list[Annotated[str, task_options.TYPE.stored]] = Field(max_length=MAX_TASKS)
+    domain: list[Annotated[str, task_options.DOMAIN.stored] | None]
+    priority: list[Annotated[int, task_options.PRIORITY.field]]
     attempt: list[Annotated[int, Field(ge=0)]]
     size: list[Annotated[int, Field(ge=0)]]
     approved: list[bool]

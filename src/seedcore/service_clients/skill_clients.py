@@ -2,7 +2,7 @@
 
 from functools import cached_property
 
-from seedcore.service_clients.ml import MLClient
+from seedcore.service_clients.ml_client import MLClient
 from seedcore.settings import Settings
 
 

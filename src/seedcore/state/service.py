@@ -14,7 +14,7 @@ from seedcore.state.sources import Sources
 from seedcore.state.state_stream import Pulse
 from seedcore.state.unified_state import Unified
 from seedcore.stores.pg_snapshot import Snapshot
-from seedcore.web.app import EventStream
+from seedcore.web.app_factory import EventStream
 from seedcore.web.service_base import Operation, ServiceBase
 
 _STREAM: dict[int | str, dict[str, Any]] = {

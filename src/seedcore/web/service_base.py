@@ -16,7 +16,7 @@ from seedcore.settings import Settings, get_settings
 from seedcore.telemetry.logs import configure_logs, get_logger
 from seedcore.utils import gc_tuning
 from seedcore.utils.ray_utils import refuse_embedded_on_many_nodes
-from seedcore.web.app import create_app, field_errors, hidden
+from seedcore.web.app_factory import create_app, field_errors, hidden
 
 Model = TypeVar("Model", bound=BaseModel)
 HEALTH = "/health"

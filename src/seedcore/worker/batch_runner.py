@@ -18,7 +18,7 @@ from seedcore.telemetry.logs import get_logger
 from seedcore.utils.isolation import split_refused
 from seedcore.worker import lease_checks
 from seedcore.worker.decision_requests import Questions, reason_of
-from seedcore.worker.inflight import Held, Ledger
+from seedcore.worker.in_flight import Held, Ledger
 from seedcore.worker.outcome_records import (
     bounded,
     call_of,

@@ -10,7 +10,7 @@ from seedcore.errors import DeadlineError, OverloadedError
 from seedcore.stores.postgres import DATABASE_ERRORS
 from seedcore.tasks.model import Lease
 from seedcore.utils.isolation import split_refused
-from seedcore.worker.inflight import Ledger
+from seedcore.worker.in_flight import Ledger
 from seedcore.worker.ports import Brain, Decision, Feedback
 
 REPORTED = ("outstanding", "outcomes", "energy", "watched", "spent")

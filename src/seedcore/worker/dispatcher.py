@@ -23,7 +23,7 @@ from seedcore.worker import lease_checks
 from seedcore.worker.batch_runner import Work
 from seedcore.worker.claim_pacing import Lane
 from seedcore.worker.cluster_guard import Guard
-from seedcore.worker.inflight import Ledger
+from seedcore.worker.in_flight import Ledger
 from seedcore.worker.outcome_writer import Writer
 from seedcore.worker.ports import Brain, Cluster, Hosts
 from seedcore.worker.reaper import LATER_CHANNEL, Reaper

@@ -7,7 +7,7 @@ from uuid import UUID
 import asyncpg
 
 from seedcore.tasks import leases
-from seedcore.worker.inflight import Held, Ledger
+from seedcore.worker.in_flight import Held, Ledger
 
 ANNOUNCE_AFTER_S = 0.2
 """A task that runs longer than this shows as `started` at once; shorter ones say so together with their end."""

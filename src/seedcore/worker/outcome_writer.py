@@ -19,7 +19,7 @@ from seedcore.tasks.claim_cursor import Scan
 from seedcore.tasks.model import Lease, Outcome, Retry, Status
 from seedcore.telemetry.logs import get_logger
 from seedcore.utils.isolation import split_refused
-from seedcore.worker.inflight import Ledger
+from seedcore.worker.in_flight import Ledger
 
 
 class Writer:

@@ -9,7 +9,7 @@ import pytest
 from pydantic import ValidationError
 
 from seedcore.tasks import limits, queries, reaping
-from seedcore.tasks.submission.options import RATE_PER_S, TYPE
+from seedcore.tasks.submission.task_options import RATE_PER_S, TYPE
 from seedcore.tasks.submission.task_request import TaskIn
 from tests.tasks.engine_support import claim, db_now, submitted, task
 

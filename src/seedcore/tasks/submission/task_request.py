@@ -4,8 +4,8 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from seedcore.tasks.submission import options
-from seedcore.tasks.submission.options import NUMBER, QUEUE_NAME, Key, Moment, Text
+from seedcore.tasks.submission import task_options
+from seedcore.tasks.submission.task_options import NUMBER, QUEUE_NAME, Key, Moment, Text
 
 __all__ = ["QUEUE_NAME", "Key", "LimitIn", "TaskIn", "Text"]
 
@@ -15,10 +15,10 @@ class LimitIn(BaseModel):
 
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
-    key: Annotated[str, options.LIMIT_KEY.field]
-    max_running: Annotated[int, options.MAX_RUNNING.field, NUMBER] | None = None
-    rate_per_s: Annotated[float, options.RATE_PER_S.field, NUMBER] | None = None
-    burst: Annotated[int, options.BURST.field, NUMBER] | None = None
+    key: Annotated[str, task_options.LIMIT_KEY.field]
+    max_running: Annotated[int, task_options.MAX_RUNNING.field, NUMBER] | None = None
+    rate_per_s: Annotated[float, task_options.RATE_PER_S.field, NUMBER] | None = None
+    burst: Annotated[int, task_options.BURST.field, NUMBER] | None = None
 
 
 class TaskIn(BaseModel):
@@ -26,19 +26,19 @@ class TaskIn(BaseModel):
 
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
-    type: Annotated[str, options.TYPE.field] = Field(description="a skill's name, or `goal`")
+    type: Annotated[str, task_options.TYPE.field] = Field(description="a skill's name, or `goal`")
     params: dict[str, Any] = Field(default_factory=dict)
     queue: Annotated[str, Field(pattern=QUEUE_NAME)] | None = "default"
     domain: Text | None = None
-    priority: Annotated[int, options.PRIORITY.field, NUMBER] | None = Field(0, description="the higher runs first")
-    max_attempts: Annotated[int, options.MAX_ATTEMPTS.field, NUMBER] | None = None
-    timeout_s: Annotated[float, options.TIMEOUT_S.field, NUMBER] | None = None
+    priority: Annotated[int, task_options.PRIORITY.field, NUMBER] | None = Field(0, description="the higher runs first")
+    max_attempts: Annotated[int, task_options.MAX_ATTEMPTS.field, NUMBER] | None = None
+    timeout_s: Annotated[float, task_options.TIMEOUT_S.field, NUMBER] | None = None
     run_after: Moment | None = None
     deadline: Moment | None = Field(
         None, description="when it ends as failed (`deadline_exceeded`) if it has not ended before"
     )
     idempotency_key: Key | None = None
-    idempotency_period_s: Annotated[float, options.PERIOD_S.field, NUMBER] | None = Field(
+    idempotency_period_s: Annotated[float, task_options.PERIOD_S.field, NUMBER] | None = Field(
         None, description="seconds after which the key is free again"
     )
     limit: LimitIn | None = None

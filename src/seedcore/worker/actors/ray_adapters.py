@@ -8,8 +8,8 @@ from typing import Any
 import ray
 from ray.exceptions import RayError, RayTaskError
 
-from seedcore.service_clients.cognitive import CognitiveClient
-from seedcore.service_clients.coordinator import CoordinatorClient
+from seedcore.service_clients.cognitive_client import CognitiveClient
+from seedcore.service_clients.coordinator_client import CoordinatorClient
 from seedcore.settings import Settings
 from seedcore.skills.host_protocol import HANDED_BACK, Call, Completion, completions_of, to_columns
 from seedcore.tasks.model import Lease

@@ -12,7 +12,7 @@ from ray.exceptions import ActorDiedError, RayTaskError
 from ray.serve.exceptions import BackPressureError, RayServeException
 
 from seedcore import errors
-from seedcore.service_clients.base import ServiceClient, unwrap
+from seedcore.service_clients.service_client import ServiceClient, unwrap
 from seedcore.settings import load_settings
 
 SECRET = "hunter2"

@@ -23,7 +23,7 @@ from seedcore.schemas.ml import (
     TrainRequest,
     TrainResponse,
 )
-from seedcore.service_clients.base import ServiceClient
+from seedcore.service_clients.service_client import ServiceClient
 
 __all__ = ["MAX_BATCH", "MLClient", "PredictRequest", "PredictResponse"]
 

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict
 
 from seedcore import errors
 from seedcore.settings import load_settings
-from seedcore.web.app import PROBLEM_JSON, EventStream, create_app, sse
+from seedcore.web.app_factory import PROBLEM_JSON, EventStream, create_app, sse
 
 SECRET = "hunter2"
 

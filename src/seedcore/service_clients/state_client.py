@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from seedcore.service_clients.base import ServiceClient
+from seedcore.service_clients.service_client import ServiceClient
 
 
 class StateClient(ServiceClient):

@@ -6,7 +6,7 @@ import pytest
 
 from seedcore.errors import InvalidInputError, NotFoundError, UnavailableError
 from seedcore.ml.service import MLService
-from seedcore.service_clients.ml import MAX_BATCH, MLClient
+from seedcore.service_clients.ml_client import MAX_BATCH, MLClient
 from tests.ml.conftest import flowers
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from seedcore.service_clients.base import ServiceClient
+from seedcore.service_clients.service_client import ServiceClient
 
 
 class OrganismClient(ServiceClient):

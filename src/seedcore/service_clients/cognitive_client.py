@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from seedcore.schemas.cognitive import MakeDecisionResponse, PlanStep, PlanTaskRequest, PlanTaskResponse, ReasonResponse
-from seedcore.service_clients.base import ServiceClient
+from seedcore.service_clients.service_client import ServiceClient
 
 __all__ = ["CognitiveClient", "PlanStep", "PlanTaskRequest", "PlanTaskResponse"]
 

@@ -6,8 +6,8 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from seedcore.errors import FieldError, InvalidInputError
-from seedcore.tasks.submission import options
-from seedcore.tasks.submission.options import Text
+from seedcore.tasks.submission import task_options
+from seedcore.tasks.submission.task_options import Text
 
 
 class BatchIn(BaseModel):
@@ -77,9 +77,9 @@ class LimitBody(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    max_running: Annotated[int, options.MAX_RUNNING.field, options.NUMBER] | None = None
-    rate_per_s: Annotated[float, options.RATE_PER_S.field, options.NUMBER] | None = None
-    burst: Annotated[int, options.BURST.field, options.NUMBER] = 1
+    max_running: Annotated[int, task_options.MAX_RUNNING.field, task_options.NUMBER] | None = None
+    rate_per_s: Annotated[float, task_options.RATE_PER_S.field, task_options.NUMBER] | None = None
+    burst: Annotated[int, task_options.BURST.field, task_options.NUMBER] = 1
 
 
 def parse_uuid(value: str | None, field: str) -> UUID | None:
