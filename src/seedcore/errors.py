@@ -6,7 +6,10 @@ name input fields. Raise it where the fact is known; `problem()` renders it once
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
+
+MAX_SHOWN = 5
+"""Wrong fields that a `detail` names; `errors` has all of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +86,17 @@ class InvalidInputError(SeedCoreError):
     """The request is well-formed, but a field is not allowed."""
 
     code, status, title = "invalid_input", 422, "Invalid input"
+
+    @classmethod
+    def for_field(cls, field: str, message: str) -> Self:
+        """One wrong field."""
+        return cls.for_fields([FieldError(field, message)])
+
+    @classmethod
+    def for_fields(cls, errors: Sequence[FieldError], prefix: str = "") -> Self:
+        """Several wrong fields: `detail` names the first five after `prefix`, `errors` has all of them."""
+        shown = "; ".join(f"{error.field}: {error.message}" for error in errors[:MAX_SHOWN])
+        return cls(prefix + shown, errors=errors)
 
 
 class NoPlanError(InvalidInputError):

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Path, Query, Request, Response
 from seedcore.api.gateway import TheGateway
 from seedcore.api.headers import IdempotencyKey, LastEventId
 from seedcore.api.raw_json import JSON_OBJECT, json_answer
-from seedcore.errors import FieldError, InvalidInputError
+from seedcore.errors import InvalidInputError
 from seedcore.schemas.api import BatchIn, BatchOut, RejectIn, TaskQuery, parse_uuid
 from seedcore.tasks import commands, queries
 from seedcore.tasks.model import Status
@@ -37,7 +37,7 @@ async def submit_task(
     if idempotency_key is not None:
         if body.get("idempotency_key", idempotency_key) != idempotency_key:
             message = "differs from the header Idempotency-Key"
-            raise InvalidInputError(f"idempotency_key {message}.", errors=[FieldError("idempotency_key", message)])
+            raise InvalidInputError.for_field("idempotency_key", message)
         body = {**body, "idempotency_key": idempotency_key}
     async with gateway.database.connection() as connection:
         task, submitted = await gateway.submission.one(connection, body)
@@ -174,4 +174,4 @@ def _status(value: str | None) -> Status | None:
         return None if value is None else Status(value)
     except ValueError:
         message = f"one of {', '.join(Status)}"
-        raise InvalidInputError(f"status: {message}.", errors=[FieldError("status", message)]) from None
+        raise InvalidInputError.for_field("status", message) from None

@@ -7,7 +7,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from string import Template
 
-from seedcore.errors import FieldError, InvalidInputError
+from seedcore.errors import InvalidInputError
 from seedcore.skills.sdk import RESERVED
 
 _NAME = re.compile(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)*")
@@ -157,4 +157,4 @@ def _package_of(name: str) -> str:
 
 
 def _wrong(field: str, message: str) -> InvalidInputError:
-    return InvalidInputError(f"{field}: {message}.", errors=[FieldError(field, message)])
+    return InvalidInputError.for_field(field, message)

@@ -7,7 +7,7 @@ import httpx
 
 from seedcore import __version__
 from seedcore.client.http_retry import Policy
-from seedcore.errors import FieldError, InvalidInputError
+from seedcore.errors import InvalidInputError
 
 
 def policy_of(base_url: str, timeout_s: float, retry_for_s: float) -> Policy:
@@ -47,4 +47,4 @@ def http_arguments(policy: Policy, api_key: str | None) -> Mapping[str, Any]:
 
 
 def _wrong(field: str, message: str) -> InvalidInputError:
-    return InvalidInputError(f"{field}: {message}.", errors=[FieldError(field, message)])
+    return InvalidInputError.for_field(field, message)

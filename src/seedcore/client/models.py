@@ -11,7 +11,7 @@ import orjson
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic_core import to_jsonable_python
 
-from seedcore.errors import FieldError, InvalidInputError, wrong_fields
+from seedcore.errors import InvalidInputError, wrong_fields
 from seedcore.tasks.model import Status
 from seedcore.tasks.submission.task_request import TaskIn
 
@@ -94,7 +94,7 @@ class NewTask(TaskIn):
             return cls.model_validate({"type": task_type, "params": {} if params is None else params, **options})
         except ValidationError as error:
             wrong = wrong_fields(error.errors(include_url=False, include_input=False))
-            raise InvalidInputError("; ".join(f"{e.field}: {e.message}" for e in wrong[:5]), errors=wrong) from None
+            raise InvalidInputError.for_fields(wrong) from None
 
     def keyed(self, key: str) -> "NewTask":
         """The same task under `key`, unless it has a key."""
@@ -131,7 +131,7 @@ def to_json(value: Any, field: str) -> bytes:
             _FINITE.encode(plain)
     except (TypeError, ValueError, RecursionError) as error:
         message = f"cannot be written as JSON: {error}"
-        raise InvalidInputError(f"{field} {message}", errors=[FieldError(field, message)]) from None
+        raise InvalidInputError.for_field(field, message) from None
     return text
 
 

@@ -38,7 +38,7 @@ def task_path(task_id: UUID | str, verb: str = "") -> str:
         known = task_id if isinstance(task_id, UUID) else UUID(task_id)
     except (ValueError, AttributeError, TypeError):
         message = "not a task id"
-        raise InvalidInputError(f"task_id: {message}.", errors=[FieldError("task_id", message)]) from None
+        raise InvalidInputError.for_field("task_id", message) from None
     return f"{PREFIX}/tasks/{known}" + (f"/{verb}" if verb else "")
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from seedcore.errors import FieldError, InvalidInputError
+from seedcore.errors import InvalidInputError
 
 Fact = bool | int | float | str
 Comparison = Literal["==", "!=", "<", "<=", ">", ">="]
@@ -144,7 +144,7 @@ def _ties(best: Option, other: Option, shares: Mapping[str, float]) -> Iterator[
 
 
 def _wrong(name: str, message: str) -> InvalidInputError:
-    return InvalidInputError(f"{name}: {message}", errors=[FieldError(name, message)])
+    return InvalidInputError.for_field(name, message)
 
 
 def report(choice: Choice) -> dict[str, Any]:

@@ -79,14 +79,14 @@ class CognitiveService(ServiceBase):
         limit = self.settings.max_plan_steps
         if request.max_steps is not None and request.max_steps > limit:
             wrong = FieldError("max_steps", f"must be at most {limit} (MAX_PLAN_STEPS)")
-            raise InvalidInputError(f"{wrong.field}: {wrong.message}", errors=[wrong])
+            raise InvalidInputError.for_fields([wrong])
         if self._inflight >= self.settings.cognitive_max_inflight:
             raise OverloadedError(
                 f"{self._inflight} plans are being made already (COGNITIVE_MAX_INFLIGHT).", retry_after_s=1
             )
         if unknown := sorted(set(request.done.values()) - set(self._skills)):
             wrong = FieldError("done", f"no skill {unknown[0]!r}")
-            raise InvalidInputError(f"{wrong.field}: {wrong.message}", errors=[wrong])
+            raise InvalidInputError.for_fields([wrong])
         deadline = time.monotonic() + self.settings.cognitive_timeout_s
         bounds = Bounds(request.max_steps or limit, deadline)
         self._inflight += 1

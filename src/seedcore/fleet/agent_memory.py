@@ -5,7 +5,7 @@ from typing import Any
 
 import asyncpg
 
-from seedcore.errors import FieldError, InvalidInputError, TooLargeError
+from seedcore.errors import InvalidInputError, TooLargeError
 from seedcore.fleet.agent_registry import AgentBook
 from seedcore.stores.postgres import Database, loads
 from seedcore.utils.pg_json import unfit
@@ -88,4 +88,4 @@ def _checked(key: str) -> str:
 
 
 def _invalid(field: str, message: str) -> InvalidInputError:
-    return InvalidInputError(f"{field} {message}.", errors=[FieldError(field, message)])
+    return InvalidInputError.for_field(field, message)

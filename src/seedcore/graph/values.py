@@ -5,7 +5,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from seedcore.errors import FieldError, InvalidInputError
+from seedcore.errors import InvalidInputError
 
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
 MAX_ID_CHARS = 256
@@ -14,7 +14,7 @@ MAX_PROPERTIES_BYTES = 64 * 1024
 
 def invalid(field: str, message: str) -> InvalidInputError:
     """The error of one wrong field."""
-    return InvalidInputError(f"{field} {message}.", errors=[FieldError(field, message)])
+    return InvalidInputError.for_field(field, message)
 
 
 def check_name(field: str, name: str) -> None:

@@ -15,7 +15,6 @@ from uuid import UUID, uuid4
 
 from seedcore.errors import (
     ConflictError,
-    FieldError,
     InvalidInputError,
     SchemaBehindError,
     TooLargeError,
@@ -241,7 +240,7 @@ def _incident(row: "Row[Any]") -> Incident:
 
 
 def _invalid(field_name: str, message: str) -> InvalidInputError:
-    return InvalidInputError(f"{field_name} {message}.", errors=[FieldError(field_name, message)])
+    return InvalidInputError.for_field(field_name, message)
 
 
 def _check_payload(payload: object) -> None:

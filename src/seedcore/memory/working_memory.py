@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from seedcore.errors import FieldError, InvalidInputError, TooLargeError
+from seedcore.errors import InvalidInputError, TooLargeError
 from seedcore.settings import Settings
 from seedcore.stores.redis import redis_client, redis_error
 
@@ -258,4 +258,4 @@ def _checked_key(key: str) -> str:
 
 
 def _invalid(field: str, message: str) -> InvalidInputError:
-    return InvalidInputError(f"{field} {message}.", errors=[FieldError(field, message)])
+    return InvalidInputError.for_field(field, message)

@@ -217,4 +217,4 @@ def too_few(count: int, field: str) -> InvalidInputError:
 
 
 def _invalid(wrong: Sequence[FieldError]) -> InvalidInputError:
-    return InvalidInputError("; ".join(f"{e.field}: {e.message}" for e in wrong[:5]), errors=wrong)
+    return InvalidInputError.for_fields(wrong)

@@ -126,4 +126,4 @@ def _from_parquet(path: Path, label_column: str, max_rows: int) -> dataset.Table
 
 
 def _invalid(message: str) -> InvalidInputError:
-    return InvalidInputError(f"data_source: {message}", errors=[FieldError("data_source", message)])
+    return InvalidInputError.for_field("data_source", message)

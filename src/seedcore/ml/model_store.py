@@ -19,7 +19,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ValidationError
 
-from seedcore.errors import ConflictError, FieldError, InvalidInputError, NotFoundError, UnavailableError
+from seedcore.errors import ConflictError, InvalidInputError, NotFoundError, UnavailableError
 from seedcore.schemas.ml import NAME_PATTERN, BrokenModel, Label, LabelKind, Task
 
 MODEL, MANIFEST = "model.ubj", "manifest.json"
@@ -229,7 +229,7 @@ class ModelRegistry:
     def _home(self, name: str) -> Path:
         if not _NAME.fullmatch(name):
             message = "1 to 64 letters, digits, dots, dashes and underscores, a letter or digit first"
-            raise InvalidInputError(f"name: {message}", errors=[FieldError("name", message)])
+            raise InvalidInputError.for_field("name", message)
         return self.root / name
 
     def _missing(self, name: str, version: int) -> NotFoundError:

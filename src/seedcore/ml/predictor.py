@@ -104,7 +104,7 @@ class Model:
 
 
 def _invalid(wrong: list[FieldError]) -> InvalidInputError:
-    return InvalidInputError("; ".join(f"{e.field}: {e.message}" for e in wrong[:5]), errors=wrong[:20])
+    return InvalidInputError.for_fields(wrong[:20])
 
 
 @dataclass(frozen=True, slots=True)

@@ -78,5 +78,5 @@ def resolve(given: Mapping[str, Any]) -> dict[str, float | int]:
         else:
             found[name] = rule.kind(value)
     if wrong:
-        raise InvalidInputError("; ".join(f"{e.field}: {e.message}" for e in wrong[:5]), errors=wrong)
+        raise InvalidInputError.for_fields(wrong)
     return {name: rule.default for name, rule in RULES.items()} | found

@@ -5,7 +5,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from seedcore.errors import FieldError, InvalidInputError, NotFoundError, wrong_fields
+from seedcore.errors import InvalidInputError, NotFoundError, wrong_fields
 from seedcore.organism.control.host import Host
 from seedcore.organism.desired.desired_state import Organ
 from seedcore.organism.routing.type_routes import RouteTable
@@ -91,5 +91,5 @@ def version_of(if_match: str | None) -> int | None:
     text = if_match.strip().removeprefix("W/").strip('"')
     if not text.isdecimal():
         message = f"must be an organ's version as its ETag tells it, got {if_match!r}"
-        raise InvalidInputError(f"If-Match: {message}.", errors=[FieldError("If-Match", message)])
+        raise InvalidInputError.for_field("If-Match", message)
     return int(text)

@@ -279,7 +279,7 @@ class OrganismService(ServiceBase):
         home = self._keeper.skill_organs()[spec.name]
         if home != request.organ_id:
             message = f"skill {spec.name!r} belongs to organ {home!r}, not {request.organ_id!r}"
-            raise InvalidInputError(f"organ_id: {message}.", errors=[FieldError("organ_id", message)])
+            raise InvalidInputError.for_field("organ_id", message)
         try:
             self._skills.check(spec.name, request.task.params)
         except InvalidInputError as error:

@@ -173,7 +173,7 @@ def _json_value(field: str, value: Any) -> Any:
 
 
 def _unfit(field: str, message: str) -> errors.InvalidInputError:
-    return errors.InvalidInputError(f"{field}: {message}", errors=[errors.FieldError(field, message)])
+    return errors.InvalidInputError.for_field(field, message)
 
 
 def _fail(answer: asyncio.Future[PredictResponse], error: BaseException) -> None:

@@ -81,7 +81,7 @@ class SkillRegistry(Mapping[str, SkillSpec]):
         except Exception as error:
             # A validator of the skill's may raise anything.
             message = f"the model of the skill {name!r} cannot check them: it raised {type(error).__name__}"
-            raise InvalidInputError(f"params: {message}", errors=[FieldError("params", message)]) from error
+            raise InvalidInputError.for_field("params", message) from error
         return spec
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import asyncpg
 
-from seedcore.errors import FieldError, InvalidInputError, SeedCoreError
+from seedcore.errors import InvalidInputError, SeedCoreError
 from seedcore.schemas.state import History, HistoryRequest
 from seedcore.settings import Settings
 from seedcore.state.sources import Sources
@@ -147,4 +147,4 @@ async def history(database: Database, settings: Settings, request: HistoryReques
 
 
 def _wrong(field: str, message: str) -> InvalidInputError:
-    return InvalidInputError(f"{field}: {message}.", errors=[FieldError(field, message)])
+    return InvalidInputError.for_field(field, message)

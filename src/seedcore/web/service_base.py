@@ -128,7 +128,7 @@ def parse(kind: type[Model], payload: Any) -> Model:
         return kind.model_validate(payload)
     except ValidationError as error:
         wrong = field_errors(error)
-        raise errors.InvalidInputError("; ".join(f"{e.field}: {e.message}" for e in wrong[:5]), errors=wrong) from None
+        raise errors.InvalidInputError.for_fields(wrong) from None
 
 
 def _add_route(app: FastAPI, operation: Operation) -> None:

@@ -94,7 +94,7 @@ def validate_plan(
         if not is_reference(value) or _type_of(value, sources) is None:
             wrong.append(FieldError(f"output.{name}", f"{value!r} is no field of the inputs or of a step"))
     if wrong:
-        raise InvalidInputError("; ".join(f"{e.field}: {e.message}" for e in wrong[:5]), errors=wrong)
+        raise InvalidInputError.for_fields(wrong)
 
 
 def _wrong_params(

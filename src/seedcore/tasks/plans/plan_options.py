@@ -36,7 +36,7 @@ def read_goal(params: Mapping[str, Any], settings: Settings) -> tuple[dict[str, 
     policy = _policy(params.get("on_failure"), wrong)
     budget = _budget(params.get("budget"), settings, wrong)
     if wrong:
-        raise InvalidInputError("; ".join(f"{e.field}: {e.message}" for e in wrong), errors=wrong)
+        raise InvalidInputError.for_fields(wrong)
     return policy, budget
 
 

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from cronsim import CronSim, CronSimError
 
-from seedcore.errors import FieldError, InvalidInputError
+from seedcore.errors import InvalidInputError
 
 
 class _Field(NamedTuple):
@@ -71,4 +71,4 @@ def _check_steps(field: _Field, part: str) -> None:
 
 def wrong_time(field: str, message: str) -> InvalidInputError:
     """The error for a field of a schedule's time."""
-    return InvalidInputError(f"{field}: {message}", errors=[FieldError(field, message)])
+    return InvalidInputError.for_field(field, message)

@@ -322,14 +322,14 @@ async def _insert(
         return Schedule(*row)
     if not await connection.fetchval("select exists (select 1 from seedcore.schedules where id = $1)", schedule_id):
         message = f"there are {MOST} schedules, no more are allowed: delete one"
-        raise InvalidInputError(f"id: {message}", errors=[FieldError("id", message)])
+        raise InvalidInputError.for_field("id", message)
     return None
 
 
 def _template(submission: Submission, fields: dict[str, Any]) -> NewTask:
     wrong = [FieldError(f"task.{name}", "a schedule sets it") for name in _NOT_OURS if name in fields]
     if wrong:
-        raise InvalidInputError("; ".join(f"{e.field}: {e.message}" for e in wrong), errors=wrong)
+        raise InvalidInputError.for_fields(wrong)
     try:
         return submission.check(fields)
     except (InvalidInputError, TooLargeError) as error:
@@ -380,4 +380,4 @@ def _missing(schedule_id: str) -> NotFoundError:
 
 
 def _wrong(field: str, message: str) -> InvalidInputError:
-    return InvalidInputError(f"{field}: {message}", errors=[FieldError(field, message)])
+    return InvalidInputError.for_field(field, message)

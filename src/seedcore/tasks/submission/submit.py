@@ -39,7 +39,7 @@ async def submit(connection: asyncpg.Connection, tasks: Sequence[NewTask]) -> li
             return await _resolve(connection, tasks, {row["id"]: row["created_at"] for row in rows})
     except (asyncpg.UntranslatableCharacterError, asyncpg.InvalidTextRepresentationError, asyncpg.DataError) as error:
         message = f"cannot be stored as JSON: {error.args[0]}"
-        raise InvalidInputError(f"params {message}", errors=[FieldError("params", message)]) from None
+        raise InvalidInputError.for_field("params", message) from None
 
 
 async def set_limits(connection: asyncpg.Connection, limits: Sequence[Limit]) -> None:

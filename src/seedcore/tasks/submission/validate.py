@@ -65,7 +65,7 @@ class Submission:
             given = TaskIn.model_validate(fields)
         except ValidationError as error:
             wrong = wrong_fields(error.errors(include_url=False, include_input=False))
-            raise InvalidInputError("; ".join(f"{e.field}: {e.message}" for e in wrong[:5]), errors=wrong) from None
+            raise InvalidInputError.for_fields(wrong) from None
         params = self._encode(given.params)
         slow, max_attempts = True, None
         if given.type == GOAL:
@@ -93,7 +93,7 @@ class Submission:
         policy, _ = read_goal(params, self._settings)
         if unknown := sorted(policy.keys() - self._skills.keys() - {OTHERS}):
             field = FieldError(f"params.on_failure.{unknown[0]}", "no such skill")
-            raise InvalidInputError(f"{field.field}: {field.message}", errors=[field])
+            raise InvalidInputError.for_fields([field])
 
     def _encode(self, params: dict[str, Any]) -> str:
         try:
@@ -117,7 +117,7 @@ _FINITE = json.JSONEncoder(allow_nan=False, ensure_ascii=False, check_circular=F
 
 
 def _unfit(message: str) -> InvalidInputError:
-    return InvalidInputError(f"params {message}", errors=[FieldError("params", message)])
+    return InvalidInputError.for_field("params", message)
 
 
 def _below(n: int, found: Sequence[FieldError]) -> list[FieldError]:
