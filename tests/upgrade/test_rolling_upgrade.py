@@ -31,10 +31,10 @@ from seedcore.tasks.schedules.repository import ScheduleIn
 from seedcore.tasks.submission import submit
 from seedcore.tasks.submission.validate import Submission
 
-from .release_0002 import leases as old_leases
-from .release_0002 import model as old_model
-from .release_0002 import reap as old_reap
-from .release_0002 import submit as old_submit
+from .release_0_1_0 import leases as old_leases
+from .release_0_1_0 import model as old_model
+from .release_0_1_0 import reap as old_reap
+from .release_0_1_0 import submit as old_submit
 
 pytestmark = pytest.mark.integration
 LEASE_S = 1.0
@@ -47,7 +47,7 @@ class Engine(NamedTuple):
     name: str
     leases: ModuleType
     submit: ModuleType
-    reaping: ModuleType
+    reap: ModuleType
     model: ModuleType
 
 
@@ -75,7 +75,7 @@ class Roll:
             dsn = self.settings.pg_dsn.get_secret_value()
             connection = await asyncpg.connect(dsn, server_settings=ENGINE_SESSION)
             try:
-                assert await connection.fetchval("select version_num from seedcore.schema_version") >= "0002"
+                assert await connection.fetchval("select version_num from seedcore.schema_version") >= "0010"
                 yield connection
             finally:
                 await connection.close()
@@ -286,7 +286,7 @@ async def drain(roll: Roll) -> None:
 
 async def test_both_releases_work_through_a_roll(empty_pg_settings: Settings):
     settings = empty_pg_settings.model_copy(update={"retry_base_s": 0.05})
-    await asyncio.to_thread(bring_to, settings, "0002")
+    await asyncio.to_thread(bring_to, settings, "0010")
     roll = Roll(settings)
     async with AsyncExitStack() as new_release:
         async with roll.running(OLD):

@@ -1,0 +1,82 @@
+"""What an agent is to its organ: a scout, employed or archived. Derived from measured success, with hysteresis.
+
+Success is held against what the agent's peers achieve at the same task types: where every agent fails, the skill or its
+tasks are at fault, and no agent is archived for it. Bounds are those of Wilson's score interval at 95 % (Wilson 1927;
+Agresti and Coull 1998, "Approximate is better than exact", show that it holds for few outcomes, too).
+
+- scout: fewer than MIN_OUTCOMES outcomes are known. Every agent begins as one.
+- employed: enough of them are, and nothing speaks against it.
+- archived: even the upper bound of its success is below ARCHIVE_BELOW of its peers' success. It is employed again when
+  the lower bound is above BACK_ABOVE of it, or when a person re-employs it: it is a scout then, with a clean record.
+
+Outcomes fade as they do for rates (`energy.rates.FORGET`: a memory of 50), so old failures are forgiven where an agent
+still gets work. What is between the two bounds changes nothing: that is the hysteresis.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from math import sqrt
+
+from .rates import FORGET
+
+MIN_OUTCOMES = 20.0
+"""Outcomes, after fading, that an agent is judged from."""
+
+ARCHIVE_BELOW = 0.5
+BACK_ABOVE = 0.8
+"""Shares of the peers' success."""
+
+Z = 1.959963984540054
+"""Standard score of a two-sided interval of 95 %."""
+
+
+class Stage(StrEnum):
+    """What an agent is to its organ."""
+
+    SCOUT = "scout"
+    EMPLOYED = "employed"
+    ARCHIVED = "archived"
+
+
+@dataclass(slots=True)
+class Standing:
+    """What an agent is judged from, fading: outcomes, successes, and the successes that its peers would have had."""
+
+    outcomes: float = 0.0
+    successes: float = 0.0
+    expected: float = 0.0
+
+    def add(self, *, ok: bool, peers: float) -> None:
+        """Take in one outcome of a task that peers succeed at with probability `peers`."""
+        self.outcomes = self.outcomes * FORGET + 1
+        self.successes = self.successes * FORGET + ok
+        self.expected = self.expected * FORGET + peers
+
+    def put_before(self, earlier: "Standing") -> None:
+        """Take in what `earlier` holds, as outcomes before all of this one's."""
+        keep = 1.0 - (1.0 - FORGET) * self.outcomes
+        self.outcomes += earlier.outcomes * keep
+        self.successes += earlier.successes * keep
+        self.expected += earlier.expected * keep
+
+
+def next_stage(stage: Stage, standing: Standing) -> Stage:
+    """The stage after the outcomes in `standing`, coming from `stage`; see the module's text for the rules."""
+    if standing.outcomes < MIN_OUTCOMES:
+        return stage
+    peers = standing.expected / standing.outcomes
+    low, high = wilson(standing.successes, standing.outcomes)
+    if high < ARCHIVE_BELOW * peers:
+        return Stage.ARCHIVED
+    if stage is Stage.ARCHIVED and low <= BACK_ABOVE * peers:
+        return Stage.ARCHIVED
+    return Stage.EMPLOYED
+
+
+def wilson(successes: float, outcomes: float) -> tuple[float, float]:
+    """Lower and upper bound of the success rate, in [0, 1], from `outcomes` greater than 0."""
+    rate = min(1.0, max(0.0, successes / outcomes))
+    square = Z * Z / outcomes
+    middle = (rate + square / 2) / (1 + square)
+    half = Z / (1 + square) * sqrt(rate * (1 - rate) / outcomes + square / (4 * outcomes))
+    return max(0.0, middle - half), min(1.0, middle + half)

@@ -1,0 +1,239 @@
+"""The words of the task engine: tasks, leases and how an attempt ended."""
+
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, NamedTuple
+from uuid import UUID
+
+GOAL = "goal"
+"""The task type that names no skill: its params hold a goal, and a plan reaches it."""
+
+DEFAULT_QUEUE = "default"
+GRAPH_QUEUE = "graph"
+
+
+def lane_name(queue: str, slow: bool) -> str:
+    """What a lane is called where it is waited for: `default`, `default~slow` (as `seedcore.lane` in the database)."""
+    return f"{queue}~slow" if slow else queue
+
+
+class Status(StrEnum):
+    """What state a task is in."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    WAITING = "waiting"
+    APPROVAL = "approval"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+    @property
+    def ended(self) -> bool:
+        """True for the three states that nothing follows on its own."""
+        return self in (Status.COMPLETED, Status.FAILED, Status.CANCELLED)
+
+
+def new_id() -> UUID:
+    """A UUID version 7 (RFC 9562 §5.7 and §6.2 method 3): sorts by creation time, to a quarter of a microsecond."""
+    milliseconds, rest = divmod(time.time_ns(), 1_000_000)
+    value = milliseconds << 80 | 0x7 << 76 | (rest * 4096 // 1_000_000) << 64
+    return UUID(int=value | 0x2 << 62 | int.from_bytes(os.urandom(8), "big") >> 2)
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """How many tasks of a key run at once, and how many start in a second; None leaves what the key has.
+
+    A key that nobody defined lets one task run at a time.
+    """
+
+    key: str
+    max_running: int | None = None
+    rate_per_s: float | None = None
+    burst: int | None = None
+
+
+@dataclass(slots=True)
+class NewTask:
+    """A task to submit. `params` is JSON text of an object; times are aware.
+
+    `idempotency_period_s`: the key is free again after that many seconds (None: as long as the task is kept).
+    """
+
+    type: str
+    params: str
+    queue: str = DEFAULT_QUEUE
+    domain: str | None = None
+    priority: int = 0
+    max_attempts: int = 5
+    timeout_s: float | None = None
+    run_after: datetime | None = None
+    idempotency_key: str | None = None
+    idempotency_period_s: float | None = None
+    slow: bool = False
+    deadline: datetime | None = None
+    limit: Limit | None = None
+    id: UUID = field(default_factory=new_id)
+
+
+@dataclass(slots=True)
+class Submitted:
+    """What became of a submission: `created_at` is None when the idempotency key gave an earlier task."""
+
+    id: UUID
+    created_at: datetime | None
+
+    @property
+    def created(self) -> bool:
+        """Whether this submission made the task."""
+        return self.created_at is not None
+
+
+# Not frozen: making a frozen one takes five times as long, and one is made for every task.
+@dataclass(slots=True)
+class Lease:
+    """A claimed task. `token` fences every later write; `params` is JSON text, still undecoded; `seq` is its place.
+
+    The last two are the dispatcher's own: whether the valves have been told of it, and, after it was to be planned and
+    was not, rule and reason of that.
+    """
+
+    id: UUID
+    token: int
+    attempt: int
+    type: str
+    params: str
+    bindings: str | None
+    queue: str
+    slow: bool
+    domain: str | None
+    priority: int
+    max_attempts: int
+    timeout_s: float | None
+    limit_key: str | None
+    idempotency_key: str | None
+    parent_id: UUID | None
+    approved: bool
+    created_at: datetime
+    seq: int
+    told: bool = False
+    unplanned: tuple[str, str] | None = None
+
+    @property
+    def direct(self) -> bool:
+        """Whether it must run as it is: a step of a plan, or one that no plan was made for."""
+        return self.parent_id is not None or self.unplanned is not None
+
+    @property
+    def follow_up(self) -> bool:
+        """Whether its end brings something about: its plan goes on, or its key lets another task through."""
+        return self.parent_id is not None or self.limit_key is not None
+
+
+class Usage(NamedTuple):
+    """What an attempt says that it spent; `money` in the currency of the budgets."""
+
+    tokens: float = 0.0
+    money: float = 0.0
+
+
+@dataclass(slots=True)
+class Outcome:
+    """How an attempt ended; JSON fields are text.
+
+    `began` says that the `started` event is not written yet and belongs before the last one. One with `usage` has a
+    `follow_up`: its plan may be over its budget.
+    """
+
+    id: UUID
+    token: int
+    status: Status
+    result: str | None = None
+    error_code: str | None = None
+    error_message: str | None = None
+    decision: str | None = None
+    began: bool = True
+    follow_up: bool = False
+    usage: Usage | None = None
+
+
+@dataclass(slots=True)
+class Retry:
+    """An attempt that failed and may be tried again after `delay_s`."""
+
+    id: UUID
+    token: int
+    delay_s: float
+    error_code: str
+    error_message: str
+    limit_key: str | None = None
+    usage: Usage | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A step of a plan, ready to store: `needs` are ids of other steps; `bindings` is JSON text or None."""
+
+    id: UUID
+    name: str
+    type: str
+    params: str
+    bindings: str | None
+    needs: tuple[UUID, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What holds for a plan.
+
+    Attributes:
+        policy: what to do when a step fails, by its skill, `*` for the others: `fail`, `skip` or `replan`.
+        budget: most `steps`, `time_s`, `tokens` and `money`; what is not there has no bound.
+        signature: of goal, inputs' types and skills, for recipes; None: nothing is learned from this plan.
+        recipe: whether the plan is a recipe.
+        learning: `{goal, inputs, after, least}` of a recipe that may come of it.
+    """
+
+    policy: Mapping[str, str] = field(default_factory=dict)
+    budget: Mapping[str, float] = field(default_factory=dict)
+    signature: str | None = None
+    recipe: bool = False
+    learning: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class DoneStep:
+    """A step of an earlier plan that completed; a new plan of the same task takes from it."""
+
+    name: str
+    skill: str
+    task: UUID
+
+
+@dataclass(frozen=True, slots=True)
+class Before:
+    """What became of a task's earlier plan that is to be made anew; `steps` counts all that were made."""
+
+    replans: int = 0
+    without: tuple[str, ...] = ()
+    steps: int = 0
+    done: tuple[DoneStep, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One line of a task's history; `id` grows along it."""
+
+    id: int
+    task_id: UUID
+    event: str
+    at: datetime
+    data: dict[str, Any]
+
+
+LAST_EVENTS = frozenset({"completed", "failed", "cancelled"})

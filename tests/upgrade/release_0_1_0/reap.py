@@ -1,0 +1,176 @@
+"""Returning what dead dispatchers held, and forgetting what retention allows. Each step is one guarded statement."""
+
+from dataclasses import dataclass
+from uuid import UUID
+
+import asyncpg
+
+from seedcore.settings import Settings
+
+from . import sql
+
+PAGE = 1000
+DAY_S = 86_400.0
+DAYS_AHEAD = 4
+MOST_PAGES = 200
+"""At most so many pages of a kind in one go; the next minute takes more."""
+
+
+@dataclass(slots=True)
+class Reaped:
+    """What one round did: sessions ended, tasks returned, tasks that failed for good, by deadline, made runnable, and
+    those that nobody approved or refused in time."""
+
+    sessions: int = 0
+    returned: int = 0
+    dead: int = 0
+    late: int = 0
+    promoted: int = 0
+    admitted: int = 0
+    approvals: int = 0
+
+
+@dataclass(slots=True)
+class Expired:
+    """What retention took: rows one by one, days whole, and how often somebody's transaction was in the way."""
+
+    rows: int = 0
+    partitions: int = 0
+    blocked: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """What there is to do: whether this one leads, leases without a session, tasks that wait for their key, and the
+    seconds until something is due (negative: it is; None: nothing is)."""
+
+    leads: bool
+    lost: bool
+    waits: bool
+    due_s: float | None
+
+
+async def lead(connection: asyncpg.Connection, owner: UUID, lead_s: float) -> Outlook:
+    """Become or stay the reaper for `lead_s` seconds, unless another one is, and look what there is to do."""
+    return Outlook(*await connection.fetchrow(sql.LEAD, owner, lead_s))
+
+
+async def resign(connection: asyncpg.Connection, owner: UUID) -> None:
+    """Let another one become the reaper at once."""
+    await connection.execute(sql.RESIGN, owner)
+
+
+async def reap(connection: asyncpg.Connection, settings: Settings) -> Reaped:
+    """One whole round: return what is lost, close what is late, let through what is due."""
+    done = Reaped()
+    await reap_lost(connection, settings, done)
+    await let_through(connection, done)
+    return done
+
+
+async def reap_lost(connection: asyncpg.Connection, settings: Settings, done: Reaped) -> None:
+    """End sessions without heartbeat; return their tasks with jitter, or end those without attempts left."""
+    done.sessions += len(await connection.fetch(sql.REAP_SESSIONS))
+    while True:
+        async with connection.transaction():
+            rows = await connection.fetch(sql.REAP_LEASES, PAGE, settings.retry_base_s)
+            following = [row["id"] for row in rows if row["follow_up"]]
+            if following:
+                await connection.execute(sql.SETTLE, following)
+        done.dead += sum(row["dead"] for row in rows)
+        done.returned += sum(not row["dead"] for row in rows)
+        if len(rows) < PAGE:
+            return
+
+
+async def let_through(connection: asyncpg.Connection, done: Reaped) -> None:
+    """Close what is late, make runnable what is due."""
+    done.late += await close_late(connection)
+    done.approvals += await expire_approvals(connection)
+    done.promoted += await promote(connection)
+    done.admitted += await admit(connection)
+
+
+async def close_late(connection: asyncpg.Connection) -> int:
+    """End tasks whose deadline has passed, a page of them; returns how many, the steps below them included."""
+    gone: list[UUID] = []
+    async with connection.transaction():
+        due = await connection.fetch(sql.DUE, PAGE)
+        late = [row["id"] for row in due if row["late"]]
+        for _ in range(sql.MOST_MOVES if late else 0):
+            if not await connection.fetchval(sql.LIVES, late):
+                break
+            gone += [row["id"] for row in await connection.fetch(sql.CLOSE_LATE, late)]
+        if due:
+            await connection.execute(sql.DUE_DONE, [row["id"] for row in due])
+        if gone:
+            await connection.execute(sql.SETTLE, gone)
+    return len(gone)
+
+
+async def expire_approvals(connection: asyncpg.Connection) -> int:
+    """Do what was said for tasks that waited for a person too long, a page of them; returns how many."""
+    async with connection.transaction():
+        due = await connection.fetch(sql.DUE_APPROVALS, PAGE)
+        released = [row["id"] for row in due if row["released"]]
+        rejected = [row["id"] for row in due if not row["released"]]
+        if released:
+            await connection.execute(sql.APPROVE, released, None, "expiry")
+        if rejected:
+            message = "nobody approved it in time"
+            await connection.execute(sql.REJECT, rejected, None, "expiry", "approval_expired", message)
+            await connection.execute(sql.SETTLE, rejected)
+    return len(due)
+
+
+async def promote(connection: asyncpg.Connection) -> int:
+    """Make deferred tasks that are due runnable; returns how many."""
+    total = 0
+    while True:
+        moved = int(await connection.fetchval(sql.PROMOTE, PAGE) or 0)
+        total += moved
+        if moved < PAGE:
+            return total
+
+
+async def admit(connection: asyncpg.Connection) -> int:
+    """Let tasks of keys through, as far as their limits allow; returns how many."""
+    keys = await connection.fetchval(sql.WAITING_KEYS)
+    if not keys:
+        return 0
+    await connection.execute(sql.UNDEFINED_KEYS, keys)
+    return int(await connection.fetchval(sql.ADMIT, keys))
+
+
+async def expire(connection: asyncpg.Connection, settings: Settings) -> Expired:
+    """Make the days to come, drop the days that retention has passed, and some pages of what outlived its day."""
+    kept_s, dead_s = settings.retention_finished_d * DAY_S, settings.retention_dead_d * DAY_S
+    done = Expired()
+    try:
+        async with connection.transaction():
+            await connection.execute(sql.HURRY)
+            await connection.execute(sql.MAKE_PARTITIONS, DAYS_AHEAD)
+    except asyncpg.LockNotAvailableError:
+        done.blocked += 1
+    for parent, statement, more in (("finished", sql.DROP_DAY, (kept_s,)), ("events", sql.DROP_EVENTS, ())):
+        for row in await connection.fetch(sql.OLD_PARTITIONS, kept_s, parent):
+            try:
+                await connection.execute(statement, row["day"], *more)
+                done.partitions += 1
+            except asyncpg.LockNotAvailableError:
+                done.blocked += 1
+    for statement, seconds in (
+        (sql.EXPIRE_EVENTS, kept_s),
+        (sql.EXPIRE_FINISHED, kept_s),
+        (sql.EXPIRE_DEAD, dead_s),
+        (sql.EXPIRE_KEYS, kept_s),
+        (sql.EXPIRE_PLANS, kept_s),
+        (sql.EXPIRE_USAGE, kept_s),
+        (sql.EXPIRE_PLAN_ENDS, kept_s),
+    ):
+        for _ in range(MOST_PAGES):
+            tag = await connection.execute(statement, seconds, PAGE)
+            done.rows += (gone := int(tag.rsplit(" ", 1)[-1]))
+            if gone < PAGE:
+                break
+    return done
