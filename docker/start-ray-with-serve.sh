@@ -65,7 +65,7 @@ stop() {
 trap 'stop 0' TERM INT
 
 log=$(mktemp)
-# A restart would begin at the beginning again: on a slow machine it is worth waiting for.
+# A restart would lose the progress of this start: on a slow machine waiting is better.
 deadline=$((SECONDS + ${SEEDCORE_BOOTSTRAP_TIMEOUT_S:-600}))
 until serve deploy --address "http://127.0.0.1:$dashboard_port" "$config" 2> "$log"; do
     if ! kill -0 "$ray" 2> /dev/null; then
