@@ -97,7 +97,7 @@ def field_errors(error: RequestValidationError | Any) -> list[errors.FieldError]
     """The wrong fields of a pydantic or FastAPI validation error."""
     # FastAPI puts in front where the value stood: body, query, path or header.
     skip = 1 if isinstance(error, RequestValidationError) else 0
-    found = errors.wrong_fields({**item, "loc": item["loc"][skip:]} for item in error.errors())
+    found = errors.wrong_fields({"loc": item["loc"][skip:], "msg": item["msg"]} for item in error.errors())
     return [errors.FieldError(item.field or "(body)", item.message) for item in found]
 
 
