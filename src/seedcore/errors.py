@@ -1,12 +1,12 @@
 """The error hierarchy, and its one mapping to HTTP problem details (RFC 9457).
 
-An error is data: a stable `code`, an HTTP `status`, a `detail` that tells the mend, and optional `errors` that
+An error is data: a stable `code`, an HTTP `status`, a `detail` that says how to fix it, and optional `errors` that
 name input fields. Raise it where the fact is known; `problem()` renders it once, at the edge.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, TypedDict
 
 MAX_SHOWN = 5
 """Wrong fields that a `detail` names; `errors` has all of them."""
@@ -20,10 +20,17 @@ class FieldError:
     message: str
 
 
-def wrong_fields(items: Iterable[Mapping[str, Any]], *below: str) -> list[FieldError]:
+class ValidationItem(TypedDict):
+    """What is read of one item of a pydantic error's `errors()`."""
+
+    loc: tuple[int | str, ...]
+    msg: str
+
+
+def wrong_fields(items: Iterable[ValidationItem], *below: str) -> list[FieldError]:
     """The wrong fields of a pydantic error's `errors()`, their paths put below `below`."""
     return [
-        FieldError(".".join([*below, *map(str, item["loc"])]), str(item["msg"]).removeprefix("Value error, "))
+        FieldError(".".join([*below, *map(str, item["loc"])]), item["msg"].removeprefix("Value error, "))
         for item in items
     ]
 
@@ -31,16 +38,24 @@ def wrong_fields(items: Iterable[Mapping[str, Any]], *below: str) -> list[FieldE
 class SeedCoreError(Exception):
     """Base of every error that SeedCore raises on purpose.
 
+    A subclass gives what differs from its parent as arguments: `class FullError(SeedCoreError, code="full"):`.
+
     Attributes:
         code: stable machine-readable name, part of the public contract.
         status: the HTTP status that it maps to.
         title: the short human name of the class.
-        retry_after_s: when set, the client may try again after that many seconds.
+        retry_after_s: when set, the client may retry after that many seconds.
     """
 
     code: ClassVar[str] = "internal_error"
     status: ClassVar[int] = 500
     title: ClassVar[str] = "Internal error"
+
+    def __init_subclass__(cls, code: str | None = None, status: int | None = None, title: str | None = None) -> None:
+        super().__init_subclass__()
+        for name, value in (("code", code), ("status", status), ("title", title)):
+            if value is not None:
+                setattr(cls, name, value)
 
     def __init__(
         self,
@@ -58,11 +73,11 @@ class SeedCoreError(Exception):
 
     @property
     def transient(self) -> bool:
-        """Whether the same thing may succeed when it is tried again later."""
+        """Whether a later retry may succeed."""
         return self.status in (429, 500, 502, 503, 504)
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        """Cross process borders whole: the default would lose the keyword arguments."""
+    def __reduce__(self) -> tuple[object, ...]:
+        """Pickle everything: the default would lose the keyword arguments."""
         return _rebuild, (type(self), self.detail, self.errors, self.retry_after_s, self.extra)
 
 
@@ -76,16 +91,12 @@ def _rebuild(
     return kind(detail, errors=errors, retry_after_s=retry_after_s, **extra)
 
 
-class SettingsError(SeedCoreError):
+class SettingsError(SeedCoreError, code="bad_setting", title="Bad setting"):
     """A setting is wrong; the process must not start."""
 
-    code, title = "bad_setting", "Bad setting"
 
-
-class InvalidInputError(SeedCoreError):
+class InvalidInputError(SeedCoreError, code="invalid_input", status=422, title="Invalid input"):
     """The request is well-formed, but a field is not allowed."""
-
-    code, status, title = "invalid_input", 422, "Invalid input"
 
     @classmethod
     def for_field(cls, field: str, message: str) -> Self:
@@ -99,199 +110,143 @@ class InvalidInputError(SeedCoreError):
         return cls(prefix + shown, errors=errors)
 
 
-class NoPlanError(InvalidInputError):
+class NoPlanError(InvalidInputError, code="no_plan", title="No plan"):
     """No sequence of skills leads to the goal; `missing` and `known` name fields."""
 
-    code, title = "no_plan", "No plan"
+
+class EventIdAheadError(InvalidInputError, code="event_id_ahead", title="Event id ahead"):
+    """Last-Event-ID names an event that has not happened: it is another database's, or a later one's."""
 
 
-class EventIdAheadError(InvalidInputError):
-    """A stream is to resume after an event that has not happened: the id is of another database, or of a later one."""
-
-    code, title = "event_id_ahead", "Event id ahead"
+class MalformedError(SeedCoreError, code="malformed_request", status=400, title="Malformed request"):
+    """The request body cannot be read."""
 
 
-class MalformedError(SeedCoreError):
-    """The request body cannot be read at all."""
-
-    code, status, title = "malformed_request", 400, "Malformed request"
-
-
-class TooLargeError(SeedCoreError):
+class TooLargeError(SeedCoreError, code="too_large", status=413, title="Too large"):
     """A payload is over its limit."""
 
-    code, status, title = "too_large", 413, "Too large"
 
-
-class UnauthorizedError(SeedCoreError):
+class UnauthorizedError(SeedCoreError, code="unauthorized", status=401, title="Unauthorized"):
     """No API key, or a wrong one."""
 
-    code, status, title = "unauthorized", 401, "Unauthorized"
 
-
-class ForbiddenError(SeedCoreError):
+class ForbiddenError(SeedCoreError, code="forbidden", status=403, title="Forbidden"):
     """The API key is known, but may not do this."""
 
-    code, status, title = "forbidden", 403, "Forbidden"
+
+class NotFoundError(SeedCoreError, code="not_found", status=404, title="Not found"):
+    """The resource does not exist."""
 
 
-class NotFoundError(SeedCoreError):
-    """There is no such thing."""
-
-    code, status, title = "not_found", 404, "Not found"
-
-
-class RequestTimeoutError(SeedCoreError):
+class RequestTimeoutError(SeedCoreError, code="request_timeout", status=408, title="Request timeout"):
     """The request did not arrive in time."""
 
-    code, status, title = "request_timeout", 408, "Request timeout"
+
+class ConflictError(SeedCoreError, code="conflict", status=409, title="Conflict"):
+    """The resource is not in a state that allows this."""
 
 
-class ConflictError(SeedCoreError):
-    """The thing is not in a state that allows this."""
-
-    code, status, title = "conflict", 409, "Conflict"
+class MethodNotAllowedError(SeedCoreError, code="method_not_allowed", status=405, title="Method not allowed"):
+    """The path does not take this method; `allow` names those that it takes."""
 
 
-class MethodNotAllowedError(SeedCoreError):
-    """The path exists, but not for this method; `allow` names those that it takes."""
-
-    code, status, title = "method_not_allowed", 405, "Method not allowed"
-
-
-class UnsupportedMediaTypeError(SeedCoreError):
-    """The body is in a format or an encoding that is not read here."""
-
-    code, status, title = "unsupported_media_type", 415, "Unsupported media type"
+class UnsupportedMediaTypeError(
+    SeedCoreError, code="unsupported_media_type", status=415, title="Unsupported media type"
+):
+    """The body is in a format or an encoding that is not supported."""
 
 
-class PreconditionFailedError(SeedCoreError):
-    """Somebody changed the thing since the caller read it."""
-
-    code, status, title = "precondition_failed", 412, "Precondition failed"
+class PreconditionFailedError(SeedCoreError, code="precondition_failed", status=412, title="Precondition failed"):
+    """The resource has changed since the caller read it."""
 
 
-class OverloadedError(SeedCoreError):
-    """Too much is asked at once; try again later."""
-
-    code, status, title = "overloaded", 429, "Too many requests"
+class OverloadedError(SeedCoreError, code="overloaded", status=429, title="Too many requests"):
+    """Too many requests at once; retry later."""
 
 
-class UnavailableError(SeedCoreError):
-    """Something that this depends on does not answer."""
-
-    code, status, title = "unavailable", 503, "Unavailable"
+class UnavailableError(SeedCoreError, code="unavailable", status=503, title="Unavailable"):
+    """A dependency does not answer."""
 
 
-class SchemaBehindError(UnavailableError):
+class SchemaBehindError(UnavailableError, code="schema_behind", title="Database schema is behind"):
     """The database has not been migrated to this version yet."""
 
-    code, title = "schema_behind", "Database schema is behind"
+
+class DatabaseFullError(UnavailableError, code="database_full", title="Database full"):
+    """The database's disk is full: reads work, writes do not."""
 
 
-class DatabaseFullError(UnavailableError):
-    """The database's disk is full: it can be read, and nothing can be written."""
-
-    code, title = "database_full", "Database full"
+class DatabaseReadOnlyError(UnavailableError, code="database_read_only", title="Database is read-only"):
+    """The database takes no writes: it is a standby, or set to read-only."""
 
 
-class DatabaseReadOnlyError(UnavailableError):
-    """The database takes no writes: it is a standby, or was set to read-only."""
-
-    code, title = "database_read_only", "Database is read-only"
+class DatabaseMemoryError(UnavailableError, code="database_out_of_memory", title="Database out of memory"):
+    """The database ran out of memory or of another limited resource."""
 
 
-class DatabaseMemoryError(UnavailableError):
-    """The database ran out of memory, or of another resource that it has only so much of."""
-
-    code, title = "database_out_of_memory", "Database out of memory"
-
-
-class DatabaseConnectionsError(UnavailableError):
-    """The database has as many connections as it takes."""
-
-    code, title = "database_too_many_connections", "Too many database connections"
+class DatabaseConnectionsError(
+    UnavailableError, code="database_too_many_connections", title="Too many database connections"
+):
+    """The database has reached its limit of connections."""
 
 
-class DatabaseConflictError(UnavailableError):
-    """The database undid a transaction because of another one at the same time."""
-
-    code, title = "database_conflict", "Database conflict"
+class DatabaseConflictError(UnavailableError, code="database_conflict", title="Database conflict"):
+    """The database rolled a transaction back because of a concurrent one."""
 
 
-class DatabaseLockError(UnavailableError):
-    """A lock in the database did not come free in time."""
-
-    code, title = "database_lock_timeout", "Database lock timeout"
+class DatabaseLockError(UnavailableError, code="database_lock_timeout", title="Database lock timeout"):
+    """A lock in the database was not released in time."""
 
 
-class DatabaseTimeoutError(UnavailableError):
-    """The database cancelled a statement or transaction, because it took too long or somebody asked for it."""
-
-    code, title = "database_timeout", "Database timeout"
+class DatabaseTimeoutError(UnavailableError, code="database_timeout", title="Database timeout"):
+    """The database cancelled a statement or transaction: it took too long, or a person cancelled it."""
 
 
-class DatabaseStorageError(UnavailableError):
+class DatabaseStorageError(UnavailableError, code="database_io_error", title="Database storage error"):
     """The database cannot read or write its files."""
 
-    code, title = "database_io_error", "Database storage error"
 
-
-class NotConfiguredError(UnavailableError):
+class NotConfiguredError(UnavailableError, code="not_configured", title="Not configured"):
     """The feature needs a setting that is not set."""
-
-    code, title = "not_configured", "Not configured"
 
     @property
     def transient(self) -> bool:
-        """False: nothing changes until somebody sets the setting."""
+        """False: retrying does not help until the setting is set."""
         return False
 
 
-class DatabaseDeniedError(NotConfiguredError):
-    """The database does not let this user in, or not do this."""
-
-    code, title = "database_denied", "Database access denied"
+class DatabaseDeniedError(NotConfiguredError, code="database_denied", title="Database access denied"):
+    """The database refuses this user, or does not permit what it tried."""
 
 
-class BadGatewayError(SeedCoreError):
-    """The proxy lost the service in the middle of a request, which may have been carried out."""
-
-    code, status, title = "bad_gateway", 502, "Bad gateway"
+class BadGatewayError(SeedCoreError, code="bad_gateway", status=502, title="Bad gateway"):
+    """The proxy lost the service during a request, which may have been carried out."""
 
 
-class ActionFailedError(SeedCoreError):
-    """All was decided and recorded, and what was to be done failed; `id` names the record."""
-
-    code, status, title = "action_failed", 502, "Action failed"
+class ActionFailedError(SeedCoreError, code="action_failed", status=502, title="Action failed"):
+    """The decision was made and recorded, but its action failed; `id` names the record."""
 
 
-class DeadlineError(SeedCoreError):
-    """It did not end in time."""
-
-    code, status, title = "deadline_exceeded", 504, "Deadline exceeded"
+class DeadlineError(SeedCoreError, code="deadline_exceeded", status=504, title="Deadline exceeded"):
+    """It did not finish in time."""
 
 
-class RayConnectionError(UnavailableError):
-    """No Ray cluster can be reached, or it is unclear which one is meant."""
-
-    code, title = "ray_unavailable", "Ray unavailable"
+class RayConnectionError(UnavailableError, code="ray_unavailable", title="Ray unavailable"):
+    """No Ray cluster can be reached, or several could be meant."""
 
 
-class SkillError(SeedCoreError):
-    """A skill failed. `retryable=False` says that another attempt is pointless."""
-
-    code, status, title = "skill_failed", 500, "Skill failed"
+class SkillError(SeedCoreError, code="skill_failed", status=500, title="Skill failed"):
+    """A skill failed. `retryable=False` says that a retry cannot succeed."""
 
     @property
     def transient(self) -> bool:
-        """True unless the skill said that trying again is pointless."""
+        """True unless the skill said that a retry cannot succeed."""
         return bool(self.extra.get("retryable", True))
 
 
-def problem(error: SeedCoreError) -> dict[str, Any]:
+def problem(error: SeedCoreError) -> dict[str, object]:
     """Render an error as an RFC 9457 problem document (plain JSON types)."""
-    document: dict[str, Any] = {
+    document: dict[str, object] = {
         "type": f"urn:seedcore:problem:{error.code}",
         "title": error.title,
         "status": error.status,
@@ -307,7 +262,7 @@ def problem(error: SeedCoreError) -> dict[str, Any]:
 
 
 def known_errors(root: type[SeedCoreError] = SeedCoreError) -> dict[str, type[SeedCoreError]]:
-    """SeedCore's own errors by code: a skill's may have any code, or that of its parent."""
+    """SeedCore's own errors by code; errors that skills define are left out, as they may reuse a code."""
     found = {root.code: root}
     for child in root.__subclasses__():
         if child.__module__.partition(".")[0] == __package__:
@@ -321,5 +276,5 @@ def from_problem(document: Mapping[str, Any]) -> SeedCoreError:
     errors = [FieldError(str(e.get("field")), str(e.get("message"))) for e in document.get("errors") or ()]
     known = {"type", "title", "status", "detail", "code", "errors", "retry_after_s", "self"}
     extra = {str(k): v for k, v in document.items() if k not in known}
-    again = document.get("retry_after_s")
-    return kind(str(document.get("detail", "unknown error")), errors=errors, retry_after_s=again, **extra)
+    retry_after_s = document.get("retry_after_s")
+    return kind(str(document.get("detail", "unknown error")), errors=errors, retry_after_s=retry_after_s, **extra)

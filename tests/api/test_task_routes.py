@@ -9,6 +9,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
+from seedcore.tasks import reaping
 from tests.api.conftest import TASK_FIELDS, TASKS, Dispatcher, fields_of, refused, submit
 
 pytestmark = pytest.mark.integration
@@ -465,3 +466,13 @@ async def test_skills_are_listed_with_their_schemas(http: httpx.AsyncClient):
     assert list(echo["params_schema"]["properties"]) == ["value"]
     assert list(echo["result_schema"]["properties"]) == ["value"]
     assert list(items) == sorted(items)
+
+
+async def test_a_deadline_and_a_period_are_kept_with_the_task(http: httpx.AsyncClient, app):
+    late = (datetime.now(UTC) - timedelta(seconds=1)).isoformat()
+    task = await submit(http, 1, deadline=late, idempotency_key="k", idempotency_period_s=0.001)
+    async with app.state.gateway.database.connection() as connection:
+        assert await reaping.close_late(connection) == 1
+    ended = (await http.get(f"{TASKS}/{task['id']}")).json()
+    assert (ended["status"], ended["error"]["code"]) == ("failed", "deadline_exceeded")
+    assert (await submit(http, 5, idempotency_key="k"))["id"] != task["id"]

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from seedcore.client.sse_reader import MAX_EVENT_BYTES, Message, Parser
-from seedcore.web.app_factory import sse
+from seedcore.web.sse import encode_stream
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 # One line of a stream, or the end of an event, as anybody may send them.
@@ -74,7 +74,7 @@ async def test_what_seedcore_sends_is_read(events: list[tuple[int, dict[str, Any
         for number, data in events:
             yield {"id": number, "event": "progress", "data": data}
 
-    stream = b"".join([piece async for piece in sse(source())])
+    stream = b"".join([piece async for piece in encode_stream(source())])
     got = parsed(stream[n : n + size] for n in range(0, len(stream), size))
     assert [(int(m.id), json.loads(m.data)) for m in got] == events
 

@@ -315,7 +315,7 @@ def test_the_recorded_address_decides_between_two_and_a_stale_one_does_not(
     assert second["address"].endswith(f":{heads[0].port}")
     assert "shutdown_ray() first" in second["elsewhere"]
     assert "2 Rays run on this host" in second["stale"]
-    assert "the recorded Ray address is ignored" in second["log"]
+    assert "recorded Ray address ignored" in second["log"]
 
 
 def test_a_saved_token_opens_a_ray_of_this_host_and_is_not_sent_elsewhere(

@@ -5,7 +5,7 @@ import gzip
 import httpx
 import pytest
 
-from tests.web.test_app_factory import client_of, refused
+from tests.web.application import client_of, refused
 from tests.web.test_methods import make_app
 
 JSON = {"content-type": "application/json"}

@@ -10,8 +10,9 @@ from fastapi import APIRouter, FastAPI
 from pydantic import BaseModel
 
 from seedcore.settings import load_settings
-from seedcore.web.app_factory import EventStream, create_app
-from tests.web.test_app_factory import client_of, refused
+from seedcore.web.app_factory import create_app
+from seedcore.web.sse import EventStream
+from tests.web.application import client_of, refused
 
 
 class Body(BaseModel):

@@ -1,4 +1,4 @@
-"""The gateway as one FastAPI application, for both placements."""
+"""Builds the gateway's application, for Ray Serve and for `python -m seedcore.api`."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -6,12 +6,11 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 from fastapi.responses import JSONResponse, RedirectResponse
 
-from seedcore.api.engine_routes import router as engine_router
+from seedcore.api import dead_letter_routes, event_log_routes, limit_routes, schedule_routes, task_events, task_routes
 from seedcore.api.gateway import Gateway
-from seedcore.api.schedule_routes import router as schedule_router
-from seedcore.api.task_routes import router
 from seedcore.settings import Settings
-from seedcore.web.app_factory import create_app, health_response
+from seedcore.web.app_factory import create_app
+from seedcore.web.health import health_response
 
 
 def build_app(settings: Settings) -> FastAPI:
@@ -26,9 +25,8 @@ def build_app(settings: Settings) -> FastAPI:
 
     app = create_app("gateway", settings, gateway.health, lifespan=lifespan)
     app.state.gateway = gateway
-    app.include_router(router)
-    app.include_router(engine_router)
-    app.include_router(schedule_router)
+    for routes in (task_routes, task_events, event_log_routes, dead_letter_routes, limit_routes, schedule_routes):
+        app.include_router(routes.router)
 
     @app.get("/api/v1/health", tags=["health"])
     @app.get("/readyz", tags=["health"])

@@ -3,7 +3,7 @@
 from typing import Annotated
 
 from fastapi import Header
-from pydantic import AfterValidator, BeforeValidator
+from pydantic import AfterValidator
 
 from seedcore.tasks.submission.task_options import KEY
 
@@ -19,14 +19,4 @@ def _key(value: str) -> str:
     return text
 
 
-def _event_id(value: str | int) -> int:
-    """An empty header is as good as none (WHATWG HTML, 9.2.3: an empty id resets the last event ID)."""
-    if isinstance(value, int) or not value:
-        return value or 0
-    if len(value) < 20 and value.isascii() and value.isdecimal() and int(value) < 2**63:
-        return int(value)
-    raise ValueError("not the id of an event of a task; leave it out to begin with its first one")
-
-
 IdempotencyKey = Annotated[str | None, AfterValidator(lambda value: None if value is None else _key(value)), Header()]
-LastEventId = Annotated[int, BeforeValidator(_event_id), Header()]

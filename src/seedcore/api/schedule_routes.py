@@ -1,7 +1,7 @@
 """The routes of /api/v1/schedules."""
 
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Response
 
@@ -20,7 +20,7 @@ ScheduleId = Annotated[str, Path(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
 
 
 @router.post("", status_code=201)
-async def create_schedule(body: ScheduleIn, response: Response, gateway: TheGateway) -> dict[str, Any]:
+async def create_schedule(body: ScheduleIn, response: Response, gateway: TheGateway) -> dict[str, object]:
     """Make a schedule; 409 when there is one of that id."""
     async with gateway.database.connection() as connection:
         made = await repository.create(connection, gateway.submission, body)
@@ -33,7 +33,7 @@ async def list_schedules(
     gateway: TheGateway,
     cursor: Annotated[str | None, Query(max_length=100, pattern=r"^[^\x00]*$")] = None,
     limit: Annotated[int, Query(ge=1, le=500)] = 50,
-) -> dict[str, Any]:
+) -> dict[str, object]:
     """Schedules by id; `next_cursor` is null on the last page."""
     async with gateway.database.connection() as connection:
         found = await repository.find(connection, cursor, limit + 1)
@@ -42,7 +42,7 @@ async def list_schedules(
 
 
 @router.get("/{schedule_id}")
-async def get_schedule(schedule_id: ScheduleId, gateway: TheGateway) -> dict[str, Any]:
+async def get_schedule(schedule_id: ScheduleId, gateway: TheGateway) -> dict[str, object]:
     """One schedule, with its next five ticks (`next_ticks`)."""
     async with gateway.database.connection() as connection:
         return _whole(await repository.get(connection, schedule_id))
@@ -51,7 +51,7 @@ async def get_schedule(schedule_id: ScheduleId, gateway: TheGateway) -> dict[str
 @router.put("/{schedule_id}")
 async def put_schedule(
     schedule_id: ScheduleId, body: ScheduleBody, response: Response, gateway: TheGateway
-) -> dict[str, Any]:
+) -> dict[str, object]:
     """Define a schedule, whole: 201 when it is new. It stays paused if it was."""
     async with gateway.database.connection() as connection:
         defined, new = await repository.put(connection, gateway.submission, schedule_id, body)
@@ -69,14 +69,14 @@ async def delete_schedule(schedule_id: ScheduleId, gateway: TheGateway) -> None:
 
 
 @router.post("/{schedule_id}/pause")
-async def pause_schedule(schedule_id: ScheduleId, gateway: TheGateway) -> dict[str, Any]:
+async def pause_schedule(schedule_id: ScheduleId, gateway: TheGateway) -> dict[str, object]:
     """Let it fire no more until it is resumed; the ticks until then are not made up for."""
     async with gateway.database.connection() as connection:
         return _whole(await repository.pause(connection, schedule_id))
 
 
 @router.post("/{schedule_id}/resume")
-async def resume_schedule(schedule_id: ScheduleId, gateway: TheGateway) -> dict[str, Any]:
+async def resume_schedule(schedule_id: ScheduleId, gateway: TheGateway) -> dict[str, object]:
     """Let it go on with its next tick; 409 when it has ended."""
     async with gateway.database.connection() as connection:
         return _whole(await repository.resume(connection, schedule_id))
@@ -96,6 +96,6 @@ async def fire_schedule(
     return json_answer(task_json(record), status, Location=f"/api/v1/tasks/{submitted.id}")
 
 
-def _whole(schedule: Schedule) -> dict[str, Any]:
+def _whole(schedule: Schedule) -> dict[str, object]:
     ticks: list[datetime] = schedule.upcoming(NEXT_TICKS)
     return {**schedule.json(), "next_ticks": [tick.isoformat() for tick in ticks]}

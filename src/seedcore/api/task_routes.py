@@ -1,35 +1,28 @@
 """The routes of /api/v1."""
 
-import contextlib
-from collections.abc import AsyncIterator
-from typing import Annotated, Any
+from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Path, Query, Request, Response
 
 from seedcore.api.gateway import TheGateway
-from seedcore.api.headers import IdempotencyKey, LastEventId
+from seedcore.api.headers import IdempotencyKey
 from seedcore.api.raw_json import JSON_OBJECT, json_answer
 from seedcore.errors import InvalidInputError
 from seedcore.schemas.api import BatchIn, BatchOut, RejectIn, TaskQuery, parse_uuid
 from seedcore.tasks import commands, queries
 from seedcore.tasks.model import Status
 from seedcore.tasks.submission.task_request import QUEUE_NAME
-from seedcore.tasks.task_json import event_json, page_json, plan_json, task_json
-from seedcore.web.app_factory import EventStream, approver_of
+from seedcore.tasks.task_json import page_json, plan_json, task_json
+from seedcore.web.authentication import approver_of
 
 router = APIRouter(prefix="/api/v1")
 QueueName = Annotated[str, Path(pattern=QUEUE_NAME)]
 
-EVENT_STREAM: dict[int | str, dict[str, Any]] = {
-    200: {"description": "Server-sent events", "content": {"text/event-stream": {}}},
-    204: {"description": "The task has ended, and its last event was sent"},
-}
-
 
 @router.post("/tasks", status_code=201, tags=["tasks"], response_model=JSON_OBJECT)
 async def submit_task(
-    body: dict[str, Any],
+    body: dict[str, object],
     gateway: TheGateway,
     idempotency_key: IdempotencyKey = None,
 ) -> Response:
@@ -79,28 +72,6 @@ async def get_task(task_id: UUID, gateway: TheGateway) -> Response:
         return json_answer(task_json(await queries.get(connection, task_id)))
 
 
-@router.get("/tasks/{task_id}/events", tags=["tasks"], responses=EVENT_STREAM)
-async def follow_task(
-    task_id: UUID,
-    gateway: TheGateway,
-    last_event_id: LastEventId = 0,
-) -> Response:
-    """A task's events as they happen, from the one after Last-Event-ID to its last one; 204 when it has passed."""
-    async with gateway.database.connection() as connection:
-        record = await queries.get(connection, task_id)
-        await queries.check_reached(connection, last_event_id)
-        if record.status.ended and not await queries.events_of(connection, task_id, last_event_id):
-            # An EventSource that has seen the end comes back for more; 204 tells it that there is none.
-            return Response(status_code=204)
-
-    async def stream() -> AsyncIterator[dict[str, Any]]:
-        async with contextlib.aclosing(gateway.feed.follow(task_id, last_event_id)) as events:
-            async for event in events:
-                yield event_json(event)
-
-    return EventStream(stream())
-
-
 @router.get("/tasks/{task_id}/plan", tags=["tasks"], response_model=JSON_OBJECT)
 async def get_plan(task_id: UUID, gateway: TheGateway) -> Response:
     """The steps that a task was planned into, each a task, its budget, and what it spent; none when it was not."""
@@ -141,14 +112,14 @@ async def reject_task(task_id: UUID, gateway: TheGateway, request: Request, body
 
 
 @router.get("/queue", tags=["queue"])
-async def queue_state(gateway: TheGateway) -> dict[str, Any]:
+async def queue_state(gateway: TheGateway) -> dict[str, object]:
     """How much waits, for how long, and whether dispatchers make progress."""
     async with gateway.database.connection() as connection:
         return await queries.queue_state(connection)
 
 
 @router.post("/queue/{queue}/pause", tags=["queue"])
-async def pause_queue(queue: QueueName, gateway: TheGateway) -> dict[str, Any]:
+async def pause_queue(queue: QueueName, gateway: TheGateway) -> dict[str, object]:
     """Claim nothing more from a queue; what runs goes on, and tasks can still be submitted."""
     async with gateway.database.connection() as connection:
         await commands.pause(connection, queue)
@@ -156,7 +127,7 @@ async def pause_queue(queue: QueueName, gateway: TheGateway) -> dict[str, Any]:
 
 
 @router.post("/queue/{queue}/resume", tags=["queue"])
-async def resume_queue(queue: QueueName, gateway: TheGateway) -> dict[str, Any]:
+async def resume_queue(queue: QueueName, gateway: TheGateway) -> dict[str, object]:
     """Claim from a queue again."""
     async with gateway.database.connection() as connection:
         at = await commands.resume(connection, queue)
@@ -164,7 +135,7 @@ async def resume_queue(queue: QueueName, gateway: TheGateway) -> dict[str, Any]:
 
 
 @router.get("/skills", tags=["skills"])
-async def list_skills(gateway: TheGateway) -> dict[str, Any]:
+async def list_skills(gateway: TheGateway) -> dict[str, object]:
     """Every skill, with the JSON schemas of what it takes and gives."""
     return {"items": gateway.skill_list}
 

@@ -1,17 +1,13 @@
-"""docs/configuration.md, made from the settings class, so that the two cannot disagree."""
+"""Generates docs/configuration.md from the groups of settings, so that the two cannot disagree."""
 
-import ast
-import inspect
-import re
-from collections.abc import Iterator
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Literal, Union, get_args, get_origin
 
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
-from seedcore.settings import SECRET_FIELDS, Settings, env_names
+from seedcore.settings import GROUPS, SECRET_FIELDS, env_names
 
 INTRODUCTION = """\
 # Configuration
@@ -21,37 +17,19 @@ starts: a value that is not allowed ends it with exit status 2 and a line that n
 what is allowed. An empty variable counts as unset. Where two names stand in a row, the first one wins. Secrets
 never reach a log, a status or an error.
 
-`seedcore config check` shows what holds in an environment. This page is generated: `make docs` writes it anew.
+`seedcore config check` shows what holds in an environment. This page is generated: `make docs` writes it.
 """
 _BOUNDS = {"ge": "≥ {}", "gt": "> {}", "le": "≤ {}", "lt": "< {}", "min_length": "{} characters or more"}
 _KINDS = {int: "whole number", float: "number", bool: "`true`, `false`", str: "text", Path: "path", SecretStr: "text"}
-_SECTION = re.compile(r"# -- (?P<title>[^-]+?) -+$")
 
 
 def configuration_page() -> str:
     """The whole page, as Markdown."""
     parts = [INTRODUCTION]
-    for title, names in _sections():
-        rows = "\n".join(_row(name, Settings.model_fields[name]) for name in names)
-        heading = title if title.isupper() else title[0].upper() + title[1:]
-        parts.append(f"## {heading}\n\n| variable | default | allowed | meaning |\n|---|---|---|---|\n{rows}\n")
+    for group in GROUPS:
+        rows = "\n".join(_row(name, field) for name, field in group.model_fields.items())
+        parts.append(f"## {group.title}\n\n| variable | default | allowed | meaning |\n|---|---|---|---|\n{rows}\n")
     return "\n".join(parts)
-
-
-def _sections() -> Iterator[tuple[str, list[str]]]:
-    """The fields under the section comments of the class, in its order."""
-    source = inspect.getsource(Settings)
-    titles = [(n, m["title"]) for n, line in enumerate(source.splitlines(), 1) if (m := _SECTION.search(line))]
-    body = ast.parse(source).body[0]
-    assert isinstance(body, ast.ClassDef)
-    lines = {
-        node.target.id: node.lineno
-        for node in body.body
-        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name)
-    }
-    ends = [number for number, _ in titles[1:]] + [len(source.splitlines()) + 1]
-    for (start, title), end in zip(titles, ends, strict=True):
-        yield title, [name for name in Settings.model_fields if start < lines[name] < end]
 
 
 def _row(name: str, field: FieldInfo) -> str:
@@ -80,11 +58,12 @@ def _allowed(field: FieldInfo) -> str:
     return ", ".join([*(_kind(kind) for kind in kinds), *bounds])
 
 
-def _alternatives(annotation: Any) -> tuple[Any, ...]:
+def _alternatives(annotation: object) -> tuple[object, ...]:
     return get_args(annotation) if get_origin(annotation) in (Union, UnionType) else (annotation,)
 
 
-def _kind(kind: Any) -> str:
+def _kind(kind: object) -> str:
     if get_origin(kind) is Literal:
         return ", ".join(f"`{choice}`" for choice in get_args(kind))
+    assert isinstance(kind, type)
     return _KINDS[kind]

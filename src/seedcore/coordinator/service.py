@@ -44,7 +44,7 @@ from seedcore.tasks.events.task_feed import EventFeed
 from seedcore.tasks.plans.recipes import recipes
 from seedcore.tasks.submission.validate import Submission
 from seedcore.tasks.task_json import task_json
-from seedcore.web.app_factory import approver_of
+from seedcore.web.authentication import approver_of
 from seedcore.web.service_base import Operation, ServiceBase
 
 FLEET_TTL_S = 1.0

@@ -14,12 +14,10 @@ from seedcore.state.sources import Sources
 from seedcore.state.state_stream import Pulse
 from seedcore.state.unified_state import Unified
 from seedcore.stores.pg_snapshot import Snapshot
-from seedcore.web.app_factory import EventStream
 from seedcore.web.service_base import Operation, ServiceBase
+from seedcore.web.sse import EventStream, LastEventId, stream_responses
 
-_STREAM: dict[int | str, dict[str, Any]] = {
-    200: {"description": "Server-sent events: `snapshot`, then `delta`s", "content": {"text/event-stream": {}}}
-}
+_STREAM = stream_responses("Server-sent events: `snapshot`, then `delta`s")
 
 
 class StateService(ServiceBase):
@@ -77,7 +75,7 @@ class StateService(ServiceBase):
         @app.get("/stream", responses=_STREAM)
         async def stream(
             request: Annotated[StreamRequest, Query()],
-            last_event_id: Annotated[str | None, Header(max_length=20_000)] = None,
+            last_event_id: LastEventId = None,
         ) -> Response:
             """What changes, as it changes, after a snapshot; with Last-Event-ID without one, where that is known."""
             since = Snapshot.parse(last_event_id) if last_event_id else None

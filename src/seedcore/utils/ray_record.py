@@ -1,4 +1,4 @@
-"""The address of the Ray that a SeedCore started, kept in its data directory for the processes that follow."""
+"""Records the address of the Ray that a SeedCore started, in its data directory, for later processes."""
 
 import contextlib
 import functools
@@ -7,7 +7,7 @@ import os
 import socket
 import time
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 import psutil
 
@@ -15,10 +15,20 @@ from seedcore.errors import RayConnectionError
 from seedcore.settings import Settings
 from seedcore.telemetry.logs import get_logger
 from seedcore.utils import ray_address
+from seedcore.utils.ray_connection import current_connection
 
-_ANSWER_S = 1.0
+_CONNECT_TIMEOUT_S = 1.0
 # A process's start time is read from the kernel's clock ticks; the same process may differ in the last digits.
 _SAME_START_S = 1.0
+
+
+class _Entry(TypedDict):
+    """The file's content: the address, the raylet's process, when that started, and when this was written."""
+
+    address: str
+    pid: int
+    started: float
+    time: float
 
 
 def record_path(settings: Settings) -> Path:
@@ -27,7 +37,7 @@ def record_path(settings: Settings) -> Path:
 
 
 def record_ray_address(settings: Settings, address: str | None = None) -> Path:
-    """Write down which Ray this data directory belongs to, in one atomic step.
+    """Record which Ray this data directory belongs to, in one atomic step.
 
     Args:
         settings: names the data directory.
@@ -42,7 +52,7 @@ def record_ray_address(settings: Settings, address: str | None = None) -> Path:
             break
     else:
         raise RayConnectionError(f"No Ray with the address {wanted} runs on this host, so it is not recorded")
-    entry = {"address": ray.address, "pid": ray.pid, "started": ray.started, "time": time.time()}
+    entry: _Entry = {"address": ray.address, "pid": ray.pid, "started": ray.started, "time": time.time()}
     path = record_path(settings)
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f"{path.name}.{os.getpid()}")
@@ -69,25 +79,23 @@ def recorded_ray_address(settings: Settings) -> str | None:
 
 @functools.cache
 def _warn_once(path: str, address: str, reason: str) -> None:
-    """A process that waits for its Ray looks often; one line is enough."""
-    get_logger(__name__).warning("the recorded Ray address is ignored", path=path, address=address, reason=reason)
+    """A process that waits for its Ray reads the record often; one line is enough."""
+    get_logger(__name__).warning("recorded Ray address ignored", path=path, address=address, reason=reason)
 
 
 def forget_ray_address(settings: Settings) -> None:
-    """Remove the entry, when the Ray it names is stopped in good order; none is fine."""
+    """Remove the entry, if there is one, when the Ray that it names stops in an orderly way."""
     record_path(settings).unlink(missing_ok=True)
 
 
 def _connected_address() -> str:
-    from seedcore.utils.ray_utils import current_connection
-
     connection = current_connection()
     if connection is None:
         raise RayConnectionError("This process is not connected to a Ray, so there is no address to record")
     return str(connection.gcs())
 
 
-def _why_stale(entry: dict[str, Any]) -> str | None:
+def _why_stale(entry: _Entry) -> str | None:
     """None for a live Ray. The process is checked too: another Ray may have taken the same port since."""
     endpoint = ray_address.parse_address(str(entry["address"]))
     with contextlib.suppress(psutil.NoSuchProcess):
@@ -99,7 +107,7 @@ def _why_stale(entry: dict[str, Any]) -> str | None:
 
 def _why_silent(endpoint: ray_address.Endpoint) -> str | None:
     try:
-        socket.create_connection((endpoint.host, endpoint.port), timeout=_ANSWER_S).close()
+        socket.create_connection((endpoint.host, endpoint.port), timeout=_CONNECT_TIMEOUT_S).close()
     except OSError as error:
         return f"nothing answers there: {error}"
     return None

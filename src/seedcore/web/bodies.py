@@ -1,4 +1,4 @@
-"""Request bodies that cannot be read: which of the reasons it is, before and after parsing."""
+"""Request bodies that cannot be read: finds the reason, before and after parsing."""
 
 import sys
 from collections.abc import Mapping
@@ -7,11 +7,11 @@ from email.message import Message
 from seedcore.errors import MalformedError, SeedCoreError, UnsupportedMediaTypeError
 
 
-def check_media(headers: Mapping[bytes, bytes]) -> None:
-    """Hold the headers of a request whose route takes JSON against what can be read; without a body anything goes.
+def check_content_type(headers: Mapping[bytes, bytes]) -> None:
+    """Check that the headers of a request whose route takes JSON announce JSON; without a body anything goes.
 
     Raises:
-        UnsupportedMediaTypeError: the body is compressed, or says that it is no JSON, or does not say what it is.
+        UnsupportedMediaTypeError: the body is compressed, is not JSON, or has no Content-Type.
     """
     if headers.get(b"content-length", b"0") == b"0" and b"transfer-encoding" not in headers:
         return
@@ -34,8 +34,8 @@ def _is_json(content_type: str) -> bool:
     return message.get_content_maintype() == "application" and (subtype == "json" or subtype.endswith("+json"))
 
 
-def unreadable(error: BaseException | None) -> SeedCoreError | None:
-    """What it means that reading the body raised `error`; None when that is unknown."""
+def body_error(error: BaseException | None) -> SeedCoreError | None:
+    """The error to answer when reading the body raised `error`; None when the reason is unknown."""
     if isinstance(error, SeedCoreError):
         return error
     if isinstance(error, UnicodeDecodeError):
@@ -43,6 +43,6 @@ def unreadable(error: BaseException | None) -> SeedCoreError | None:
     if isinstance(error, RecursionError):
         return MalformedError("The body is nested too deeply to be read as JSON: send a flatter document.")
     if isinstance(error, ValueError) and "integer string conversion" in str(error):
-        most = sys.get_int_max_str_digits()
-        return MalformedError(f"The body holds an integer of more than {most} digits: send it as text.")
+        limit = sys.get_int_max_str_digits()
+        return MalformedError(f"The body holds an integer of more than {limit} digits: send it as text.")
     return None

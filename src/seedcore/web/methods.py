@@ -1,4 +1,4 @@
-"""One table of the methods that each path takes: 405 with all of them, OPTIONS, and HEAD wherever there is GET."""
+"""Answers by one table of the methods that each path takes: 405, OPTIONS, and HEAD wherever there is GET."""
 
 import re
 from dataclasses import dataclass, field
@@ -11,15 +11,15 @@ from starlette.routing import compile_path
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from seedcore.errors import MethodNotAllowedError
-from seedcore.web.bodies import check_media
+from seedcore.web.bodies import check_content_type
 
-HEAD = "seedcore.head"
-"""Key in the scope of a HEAD request, which routes see as GET: an answer that would never end stops at its headers."""
+HEAD_SCOPE_KEY = "seedcore.head"
+"""Marks the scope of a HEAD request, which routes see as GET: an endless response stops at its headers."""
 
 
 @dataclass(slots=True)
 class PathMethods:
-    """What one path (or pattern of paths) takes."""
+    """The methods that one path (or pattern of paths) takes."""
 
     pattern: re.Pattern[str]
     methods: set[str] = field(default_factory=lambda: {"OPTIONS"})
@@ -32,7 +32,7 @@ class PathMethods:
 
 
 class MethodTable:
-    """The paths of an application. One that is spelled out goes before those with parameters, whatever their order."""
+    """The paths of an application. A literal path wins over those with parameters, whatever their order."""
 
     def __init__(self, app: FastAPI) -> None:
         found: dict[str, PathMethods] = {}
@@ -47,13 +47,13 @@ class MethodTable:
         self._patterns = [entry for path, entry in found.items() if "{" in path]
 
     def find(self, path: str) -> PathMethods | None:
-        """What a path takes; None when there is no such path."""
+        """The methods of a path; None when there is no such path."""
         exact = self.entries.get(path)
         return exact or next((entry for entry in self._patterns if entry.pattern.match(path)), None)
 
 
-class Methods:
-    """ASGI middleware that answers from the table, and hands to the application what it takes."""
+class MethodsMiddleware:
+    """ASGI middleware that answers from the table, and passes to the application what it takes."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -73,10 +73,10 @@ class Methods:
                 f"{scope['path']} does not take {method}, only {entry.allow}.", allow=entry.allow
             )
         elif method == "HEAD":
-            await self.app({**scope, "method": "GET", HEAD: True}, receive, _without_body(send))
+            await self.app({**scope, "method": "GET", HEAD_SCOPE_KEY: True}, receive, _without_body(send))
         else:
             if method in entry.with_body:
-                check_media({name.lower(): value for name, value in scope["headers"]})
+                check_content_type({name.lower(): value for name, value in scope["headers"]})
             await self.app(scope, receive, send)
 
     def _find(self, scope: Scope) -> PathMethods | None:

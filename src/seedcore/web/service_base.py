@@ -1,4 +1,4 @@
-"""The template of every Serve deployment: one table of operations, answered over HTTP and over a handle alike."""
+"""The base of every Serve deployment: one table of operations, answered over HTTP and over a handle alike."""
 
 import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
@@ -16,7 +16,8 @@ from seedcore.settings import Settings, get_settings
 from seedcore.telemetry.logs import configure_logs, get_logger
 from seedcore.utils import gc_tuning
 from seedcore.utils.ray_utils import refuse_embedded_on_many_nodes
-from seedcore.web.app_factory import create_app, field_errors, hidden
+from seedcore.web.app_factory import create_app
+from seedcore.web.problems import field_errors, unexpected
 
 Model = TypeVar("Model", bound=BaseModel)
 HEALTH = "/health"
@@ -24,7 +25,7 @@ HEALTH = "/health"
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One thing that a service does: `method` and `path` over HTTP, `path` alone over a Serve handle.
+    """An operation of a service: `method` and `path` over HTTP, `path` alone over a Serve handle.
 
     `handler` takes the validated `request` model (nothing when there is none) and returns a model or JSON value, or
     JSON that is encoded already as `bytes`; `returns` is the model that such bytes hold.
@@ -32,7 +33,7 @@ class Operation:
 
     method: str
     path: str
-    handler: Callable[..., Awaitable[Any]]
+    handler: Callable[..., Awaitable[object]]
     request: type[BaseModel] | None = None
     status: int = 200
     summary: str | None = None
@@ -48,7 +49,7 @@ class ServiceBase:
 
     name: ClassVar[str]
 
-    def __init__(self, args: Mapping[str, Any] | None = None, settings: Settings | None = None) -> None:
+    def __init__(self, args: Mapping[str, object] | None = None, settings: Settings | None = None) -> None:
         self.args = dict(args or {})
         self.settings = settings or get_settings()
         configure_logs(self.settings)
@@ -56,15 +57,15 @@ class ServiceBase:
         self.log = get_logger(f"seedcore.{self.name}")
         self._operations: dict[str, Operation] = {}
         for operation in self.operations():
-            # Over a handle the path alone names an operation; a second method for it belongs into `extend`.
+            # Over a handle the path alone names an operation; a second method for it belongs in `extend`.
             if self._operations.setdefault(operation.path, operation) is not operation:
                 raise ValueError(f"{self.name} has two operations called {operation.path!r}")
 
     def operations(self) -> Sequence[Operation]:
-        """What this service does."""
+        """The operations of this service."""
         raise NotImplementedError
 
-    async def health(self) -> Mapping[str, Any]:
+    async def health(self) -> Mapping[str, object]:
         """`{"ready": bool, …}` and what the service depends on."""
         raise NotImplementedError
 
@@ -100,8 +101,8 @@ class ServiceBase:
         self.extend(app)
         return app
 
-    async def invoke(self, path: str, payload: Mapping[str, Any] | None = None) -> Any:
-        """Do the operation `path` for a Serve handle; `payload` and the answer are JSON values.
+    async def invoke(self, path: str, payload: Mapping[str, object] | None = None) -> Any:
+        """Run the operation `path` for a Serve handle; `payload` and the answer are JSON values.
 
         Raises:
             SeedCoreError: whatever HTTP would have answered with a problem document.
@@ -118,28 +119,27 @@ class ServiceBase:
             raise
         except Exception as error:
             self.log.error("unexpected error", operation=path, exc_info=error)
-            raise hidden(error) from None
+            raise unexpected(error) from None
         return orjson.loads(answer) if isinstance(answer, bytes) else to_jsonable_python(answer, by_alias=True)
 
 
-def parse(kind: type[Model], payload: Any) -> Model:
+def parse(kind: type[Model], payload: object) -> Model:
     """Validate `payload`, or raise InvalidInputError that names the fields."""
     try:
         return kind.model_validate(payload)
     except ValidationError as error:
-        wrong = field_errors(error)
-        raise errors.InvalidInputError.for_fields(wrong) from None
+        raise errors.InvalidInputError.for_fields(field_errors(error)) from None
 
 
 def _add_route(app: FastAPI, operation: Operation) -> None:
     returns = get_type_hints(operation.handler).get("return")
     model = returns if inspect.isclass(returns) and issubclass(returns, BaseModel) else None
 
-    async def endpoint(**given: Any) -> Any:
+    async def endpoint(**given: object) -> object:
         answer = await operation.handler(*given.values())
         if isinstance(answer, bytes):
             return Response(answer, operation.status, media_type="application/json")
-        # FastAPI writes values without a model in its own way; a handle's callers must read the same.
+        # FastAPI encodes values without a model in its own way; callers of a handle must read the same.
         return answer if model is not None else to_jsonable_python(answer, by_alias=True)
 
     parameters = []

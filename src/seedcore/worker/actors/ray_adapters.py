@@ -14,7 +14,7 @@ from seedcore.settings import Settings
 from seedcore.skills.host_protocol import HANDED_BACK, Call, Completion, completions_of, to_columns
 from seedcore.tasks.model import Lease
 from seedcore.utils.ray_address import parse_address
-from seedcore.utils.ray_probe import Answer, probe
+from seedcore.utils.ray_probe import ProbeStatus, probe
 from seedcore.worker import stream_samples
 from seedcore.worker.data_locality import data_of
 from seedcore.worker.ports import Decision, Feedback, HostLostError, HostUnavailableError, PlanAsk
@@ -155,5 +155,5 @@ class RayCluster:
 
     async def silence(self) -> str | None:
         """Why the GCS does not answer, or is another cluster's; see `ports.Cluster`."""
-        verdict = await asyncio.to_thread(probe, self._endpoint, GCS_ANSWERS_S, self._node)
-        return None if verdict.answer is Answer.READY else f"{self._endpoint} is {verdict.answer}: {verdict.detail}"
+        result = await asyncio.to_thread(probe, self._endpoint, GCS_ANSWERS_S, self._node)
+        return None if result.status is ProbeStatus.READY else f"{self._endpoint} is {result.status}: {result.detail}"

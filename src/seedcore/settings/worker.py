@@ -1,0 +1,98 @@
+"""Settings of workers: dispatchers, leases, the reaper, and what runs on a host."""
+
+from typing import ClassVar
+
+from pydantic import AliasChoices, Field
+
+from seedcore.settings.base import SettingsGroup
+
+
+class WorkerSettings(SettingsGroup):
+    """Workers: dispatchers, leases, the reaper, and what runs on a host."""
+
+    title: ClassVar[str] = "Worker"
+
+    dispatchers: int = Field(
+        2,
+        ge=0,
+        le=256,
+        validation_alias=AliasChoices("SEEDCORE_DISPATCHERS"),
+        description="Dispatchers on the queue `default`.",
+    )
+    graph_dispatchers: int = Field(
+        1,
+        ge=0,
+        le=256,
+        validation_alias=AliasChoices("SEEDCORE_GRAPH_DISPATCHERS"),
+        description="Dispatchers on the queue `graph`.",
+    )
+    claim_batch: int = Field(
+        500,
+        ge=1,
+        le=10_000,
+        validation_alias=AliasChoices("SEEDCORE_CLAIM_BATCH"),
+        description="Maximum of tasks claimed at once.",
+    )
+    dispatcher_room: int = Field(
+        2000,
+        ge=1,
+        le=100_000,
+        validation_alias=AliasChoices("SEEDCORE_DISPATCHER_ROOM"),
+        description="Maximum of tasks that a dispatcher holds.",
+    )
+    slow_slots: int = Field(
+        8,
+        ge=1,
+        le=10_000,
+        validation_alias=AliasChoices("SEEDCORE_SLOW_SLOTS"),
+        description="Slow tasks (planning, LLM work) a dispatcher runs at once; they wait in a lane of their own.",
+    )
+    lease_s: float = Field(
+        15.0,
+        ge=1,
+        le=3600,
+        validation_alias=AliasChoices("SEEDCORE_LEASE_S"),
+        description="Leases expire this long after the last heartbeat.",
+    )
+    poll_s: float = Field(
+        3.0,
+        gt=0,
+        le=60,
+        validation_alias=AliasChoices("SEEDCORE_POLL_S"),
+        description="Idle dispatchers poll this often even without a NOTIFY.",
+    )
+    reap_s: float = Field(
+        2.0,
+        gt=0,
+        le=3600,
+        validation_alias=AliasChoices("SEEDCORE_REAP_S"),
+        description="Pause between two rounds of the reaper.",
+    )
+    host_concurrency: int = Field(
+        256,
+        ge=1,
+        le=100_000,
+        validation_alias=AliasChoices("SEEDCORE_HOST_CONCURRENCY"),
+        description="Async skills that run at once on a host; blocking ones and processes have slots of their own.",
+    )
+    host_threads: int = Field(
+        16,
+        ge=1,
+        le=1000,
+        validation_alias=AliasChoices("SEEDCORE_HOST_THREADS"),
+        description="Blocking skills (plain `def`) that run at once on a host, each in a thread.",
+    )
+    host_processes: int = Field(
+        2,
+        ge=1,
+        le=256,
+        validation_alias=AliasChoices("SEEDCORE_HOST_PROCESSES"),
+        description="CPU-heavy skills (`process=True`) that run at once on a host, each in a process.",
+    )
+    host_blocked_s: float = Field(
+        10.0,
+        ge=0.5,
+        le=3600,
+        validation_alias=AliasChoices("SEEDCORE_HOST_BLOCKED_S"),
+        description="A host is replaced when a skill has blocked its event loop for this long.",
+    )
