@@ -112,10 +112,10 @@ class Channel:
         return state
 
     @classmethod
-    def restore(cls, arrays: Mapping[str, Floats], generator_state: Mapping[str, Any]) -> Self:
+    def restore(cls, arrays: Mapping[str, Floats], generator_state: Any) -> Self:
         """The channel that had these arrays and this generator state."""
         bits = np.random.PCG64()
-        bits.state = dict(generator_state)
+        bits.state = generator_state
         rng = np.random.Generator(bits)
         past = AutoRegression(arrays["coefficients"], arrays["tail"])
         return cls(Ranks.of(arrays["before"], rng), past, Ranks.of(arrays["after"], rng))
