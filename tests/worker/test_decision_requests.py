@@ -108,7 +108,7 @@ async def test_a_refused_part_of_the_report_is_dropped_and_blocks_no_question(sp
     assert sum(question.unplanned for question in asker.coordinator.read) == 2
     assert sum(q.dropped for q in asker.coordinator.read) == asker.questions.counts["refused_reports"]
     last = asker.coordinator.read[-1]
-    assert [(o.type, o.count) for o in last.outstanding] == [("good", 4)]
+    assert [(o["type"], o["count"]) for o in last.outstanding] == [("good", 4)]
     assert (last.outcomes, last.spent, last.energy) == ([], [], [])
 
 

@@ -11,7 +11,7 @@ from uuid import uuid4
 import asyncpg
 from pydantic import JsonValue
 
-from seedcore.energy.calibration import EnergyChange, measured_change
+from seedcore.energy.ledger_calibration import EnergyChange, measured_change
 from seedcore.energy.fleet_facts import FleetFacts, read_fleet_facts
 from seedcore.errors import ConflictError, NotFoundError
 from seedcore.fleet import flywheel, ledger_repository

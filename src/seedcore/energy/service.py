@@ -6,7 +6,7 @@ from dataclasses import asdict, replace
 
 from ray import serve
 
-from seedcore.energy.calibration import calibrate
+from seedcore.energy.ledger_calibration import calibrate
 from seedcore.energy.proposals import proposals
 from seedcore.energy.repository import EnergyRepository
 from seedcore.energy.state_vectors import StateVectors, named_slopes, state_vectors

@@ -19,7 +19,6 @@ MAX_TASKS = 10_000
 Row = Annotated[list[Annotated[float, Field(allow_inf_nan=False)]], Field(min_length=1, max_length=256)]
 Count = Annotated[int, Field(ge=0)]
 PositiveCount = Annotated[int, Field(ge=1)]
-Finite = Annotated[float, Field(allow_inf_nan=False)]
 FinitePositive = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 Data = tuple[Annotated[str, Field(max_length=200)], Annotated[float, Field(ge=0, le=2.0**60)]]
@@ -140,8 +139,8 @@ class EnergyReport(TypedDict):
     realised_s: FinitePositive
     expected_failures: FinitePositive
     failures: Count
-    expected_delta: Annotated[Finite, Field(description="seconds²")]
-    realised_delta: Annotated[Finite, Field(description="seconds²")]
+    expected_delta: Annotated[float, Field(allow_inf_nan=False, description="seconds²")]
+    realised_delta: Annotated[float, Field(allow_inf_nan=False, description="seconds²")]
     realised_squares: Annotated[FinitePositive, Field(description="of single outcomes, seconds⁴")]
     squared_error: Annotated[FinitePositive, Field(description="of single decisions, seconds⁴")]
 
@@ -227,10 +226,8 @@ class Decisions(BaseModel):
     def of(cls, decided: BatchDecision) -> Self:
         """A record for each task."""
         shared = [asdict(verdict) for verdict in decided.verdicts]
-        records = [
-            DecisionModel(**shared[n], delta_energy=added)
-            for n, added in zip(decided.verdict, decided.delta_energy, strict=True)
-        ]
+        pairs = zip(decided.verdict, decided.delta_energy, strict=True)
+        records = [DecisionModel(**shared[n], delta_energy=added) for n, added in pairs]
         return cls(decisions=records, fleet_epoch=decided.fleet_epoch)
 
 
@@ -247,14 +244,7 @@ class DecisionColumns(BaseModel):
     @classmethod
     def of(cls, decided: BatchDecision) -> Self:
         """The decisions of a batch."""
-        return cls(
-            verdicts=decided.verdicts,
-            verdict=decided.verdict,
-            delta_energy=decided.delta_energy,
-            expected_failure=decided.expected_failure,
-            v=decided.v,
-            fleet_epoch=decided.fleet_epoch,
-        )
+        return cls(**{name: getattr(decided, name) for name in cls.model_fields})
 
 
 class VerdictJson(TypedDict):

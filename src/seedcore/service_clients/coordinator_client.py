@@ -17,11 +17,11 @@ class CoordinatorClient(ServiceClient):
         question: dict[str, object] = {"asker": asker, "tasks": tasks, **report}
         return cast("DecisionColumnsJson", await self.call("POST", "/decide-columns", question))
 
-    async def route_and_execute(self, task: Mapping[str, Any]) -> dict[str, Any]:
+    async def route_and_execute(self, task: Mapping[str, object]) -> dict[str, Any]:
         """Submit a task and wait for its end; the task as `GET /api/v1/tasks/{id}` shows it."""
         return dict(await self.call("POST", "/route-and-execute", task))
 
-    async def anomaly_triage(self, request: Mapping[str, Any]) -> dict[str, Any]:
+    async def anomaly_triage(self, request: Mapping[str, object]) -> dict[str, Any]:
         """Detect, reason, decide, act; see `schemas.triage.TriageRequest`."""
         return dict(await self.call("POST", "/anomaly-triage", request))
 

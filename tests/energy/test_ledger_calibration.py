@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from seedcore.energy.calibration import calibrate, measured_change
+from seedcore.energy.ledger_calibration import calibrate, measured_change
 from seedcore.pricing.outcome_sums import Sums
 
 
