@@ -7,8 +7,9 @@ from statistics import median
 import numpy as np
 
 from benchmarks.routing.parts import Table
-from seedcore.decision.agent_selection import Choices
-from seedcore.decision.decide import decide_columns
+from seedcore.decision.agent_selection import RoutingState
+from seedcore.decision.batch import TaskBatch
+from seedcore.decision.decide import decide
 from seedcore.decision.fleet_table import Fleet
 from seedcore.pricing.potential import FleetState, Weights, gradient, potential
 from seedcore.pricing.routers import Load, Prices, by_energy
@@ -36,13 +37,13 @@ def measure(rounds: int = 200) -> Table:
         draw.random(100),
     )
     weights = Weights()
-    fleet, types = _fleet(draw), [f"t{k}" for k in columns]
-    choices = Choices(1.0)
+    fleet, types = _fleet(draw), TaskBatch.of_types([f"t{k}" for k in columns])
+    choices = RoutingState(1.0)
     table = Table("speed", ["median", "fastest", "target"], unit="ms")
     for name, work in {
         "route 500 tasks over 1,000 agents": lambda: by_energy(Load(queued.copy(), np.zeros(AGENTS)), prices, columns),
         "energy and gradient of 10,000 agents": lambda: (potential(state, weights), gradient(state, weights)),
-        "decide a batch of 500 over 1,000 agents, all of it": lambda: decide_columns(types, fleet, choices),
+        "decide a batch of 500 over 1,000 agents, all of it": lambda: decide(types, fleet, choices),
     }.items():
         times = [_time(work) for _ in range(rounds)]
         table.rows[name] = [median(times), min(times), TARGET_MS]

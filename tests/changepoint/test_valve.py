@@ -139,7 +139,7 @@ def test_thresholds_are_raised_for_what_no_whitening_takes_out():
 
 def test_what_is_no_state_is_refused():
     for data in (b"", b"PK", b"not a state"):
-        with pytest.raises(InvalidInputError, match="no state"):
+        with pytest.raises(InvalidInputError, match="not a valve state"):
             Valve.from_bytes(data)
 
 

@@ -38,7 +38,7 @@ async def service(pg_settings: Settings, tmp_path: Path) -> AsyncIterator[Coordi
     made = CoordinatorService({}, pg_settings.model_copy(update={"policy_path": tmp_path / "policy.yaml"}))
     await made.start()
     await made._organism.aclose()
-    made._organism = FakeOrganism()
+    made._organism = made._fleet.organism = FakeOrganism()
     yield made
     await made.stop()
 
@@ -72,7 +72,7 @@ async def test_a_policy_is_reloaded_and_a_wrong_one_changes_nothing(http: httpx.
     assert (await http.post("/decide", json=asked)).json()["decisions"][0]["route"] == "fast"
 
 
-async def test_a_policy_that_is_wrong_at_the_start_decides_nothing_until_it_is_mended(
+async def test_a_policy_that_is_wrong_at_the_start_decides_nothing_until_it_is_fixed(
     pg_settings: Settings, tmp_path: Path
 ):
     path = tmp_path / "policy.yaml"
@@ -80,7 +80,7 @@ async def test_a_policy_that_is_wrong_at_the_start_decides_nothing_until_it_is_m
     made = CoordinatorService({}, pg_settings.model_copy(update={"policy_path": path}))
     await made.start()
     await made._organism.aclose()
-    made._organism = FakeOrganism()
+    made._organism = made._fleet.organism = FakeOrganism()
     async with httpx.AsyncClient(transport=httpx.ASGITransport(made.build_app()), base_url="http://c") as http:
         asked = await http.post("/decide", json={"tasks": [{"type": "echo"}]})
         assert (asked.status_code, "There is no policy" in asked.json()["detail"]) == (503, True)
@@ -94,7 +94,7 @@ async def test_a_policy_that_is_wrong_at_the_start_decides_nothing_until_it_is_m
 async def test_a_stream_learns_alarms_and_its_evidence_is_in_decisions(service, http: httpx.AsyncClient):
     assert (await http.get("/valve")).json()["streams"] == []
     assert (await http.post("/valve/echo/calibrate")).status_code == 404
-    await service._judgement.tending.round()
+    await service._policy.maintenance.run_round()
     assert (await http.post("/decide-columns", json=question(600, 1))).json()["verdicts"][0]["evidence"] is None
     said = (await http.post("/valve/echo/calibrate", json={"arl0": 500})).json()
     assert said["work"]["arl0_achieved"] > 0
@@ -112,8 +112,8 @@ async def test_a_calibration_that_cannot_be_is_refused(http: httpx.AsyncClient, 
     assert (await http.post("/valve/echo/calibrate", json=body)).status_code == 422
 
 
-async def test_tasks_that_no_plan_was_to_be_had_for_are_counted(service: CoordinatorService, http: httpx.AsyncClient):
-    await service._judgement.tending.round()
+async def test_tasks_that_no_plan_was_available_for_are_counted(service: CoordinatorService, http: httpx.AsyncClient):
+    await service._policy.maintenance.run_round()
     for count in (2, 0, 1):
         assert (await http.post("/decide-columns", json=question(1, 1) | {"unplanned": count})).status_code == 200
     assert (await service.health())["plans"] == {"unplanned": 3}

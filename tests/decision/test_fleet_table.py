@@ -151,10 +151,10 @@ def test_what_new_agents_had_learned_counts_once_and_before_what_they_learn_now(
     fleet.learn("u-0", "echo", 1, 0.1, 1)
     earlier = {"u-0": {"echo": RateEstimate(weight=20.0, seconds=40.0, successes=20.0)}}
     for _ in range(2):
-        fleet.remember(["u-0", "u-1"], earlier)
+        fleet.merge_earlier(["u-0", "u-1"], earlier)
     assert fleet.new_agents == {"m-0"}
     alone = RateEstimate(weight=1.0, seconds=0.1, successes=1.0)
-    alone.put_before(earlier["u-0"]["echo"], FORGET_STEADY)
+    alone.merge_earlier(earlier["u-0"]["echo"], FORGET_STEADY)
     assert fleet.rates.estimate("u-0", "echo") == alone
     slow, average = fleet.means(team(fleet), ["echo"])[0][:, 0]
     assert slow == pytest.approx(fleet.rates.seconds("u-0", "echo", "utility"))

@@ -6,15 +6,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from seedcore.coordinator.monitors.stream_monitors import Standing, Streams
-from seedcore.decision.agent_selection import Choices
-from seedcore.decision.cel_rules import FACTS, MAX_EXPRESSION, Rule, sample
-from seedcore.decision.decide import decide_columns
+from seedcore.decision.agent_selection import RoutingState
+from seedcore.decision.batch import TaskBatch
+from seedcore.decision.cel_rules import FACTS, MAX_EXPRESSION, PolicyRule, sample_facts
+from seedcore.decision.decide import decide
 from seedcore.decision.fleet_table import Fleet
 from seedcore.decision.policy import load_policy, parse_policy
-from seedcore.decision.rulings import consider
+from seedcore.decision.rulings import PolicyContext, apply_policy
+from seedcore.decision.stream_status import UNWATCHED, StreamKey, StreamStatus
 from seedcore.errors import InvalidInputError
-from seedcore.schemas.coordinator import TaskColumns
 
 
 def policy(*rules):
@@ -25,7 +25,7 @@ def policy(*rules):
 
 
 def facts(**changed):
-    known = sample({str: "", int: 0, float: 0.0, bool: False})
+    known = sample_facts({str: "", int: 0, float: 0.0, bool: False})
     for name, value in changed.items():
         group, field = name.split("__")
         known[group][field] = value
@@ -43,7 +43,7 @@ def columns(count=1, **changed):
         "direct": False,
     }
     fields |= changed
-    return TaskColumns(**{name: [value] * count for name, value in fields.items()})
+    return TaskBatch(**{name: [value] * count for name, value in fields.items()}, data=[None] * count)
 
 
 def fleet_of(agents):
@@ -61,22 +61,22 @@ def fleet_of(agents):
 
 def test_the_packages_own_policy_plans_for_work_that_shifted_within_a_budget():
     default = load_policy(None)
-    assert default.decide(facts(), {}) is None
+    assert default.evaluate(facts(), {}) is None
     # Outcomes alone, slower or failing, ask for no plan.
-    assert default.decide(facts(valve__state="open", valve__outcome=0.9), {}) is None
+    assert default.evaluate(facts(valve__state="open", valve__outcome=0.9), {}) is None
     shifted = {"valve__state": "open", "valve__shifted": True}
-    ruling = default.decide(facts(**shifted), {})
+    ruling = default.evaluate(facts(**shifted), {})
     assert ruling is not None
     assert (ruling.route, ruling.rule) == ("plan", "valve_open")
-    assert default.decide(facts(**shifted, budget__plans_per_minute=600), {}) is None
+    assert default.evaluate(facts(**shifted, budget__plans_per_minute=600), {}) is None
 
 
 def test_what_must_run_as_it_is_passes_rules_that_plan_and_meets_the_next_ones():
     rules = policy(("true", "plan"), ("task.priority > 5", "hold"))
     memo = {}
-    assert rules.decide(facts(), memo).route == "plan"
-    assert rules.decide(facts(), memo, direct=True) is None
-    assert rules.decide(facts(task__priority=9), memo, direct=True).route == "hold"
+    assert rules.evaluate(facts(), memo).route == "plan"
+    assert rules.evaluate(facts(), memo, direct=True) is None
+    assert rules.evaluate(facts(task__priority=9), memo, direct=True).route == "hold"
 
 
 def test_the_rule_of_the_highest_priority_decides_and_says_why():
@@ -85,8 +85,8 @@ def test_the_rule_of_the_highest_priority_decides_and_says_why():
         ("task.priority > 5", "reject", "priority: 3", "reason: too loud"),
         ("true", "plan", "priority: 1"),
     )
-    assert rules.decide(facts(task__priority=6), {})[:3] == ("reject", "r1", "too loud")
-    assert rules.decide(facts(task__priority=5), {})[:2] == ("plan", "r2")
+    assert rules.evaluate(facts(task__priority=6), {})[:3] == ("reject", "r1", "too loud")
+    assert rules.evaluate(facts(task__priority=5), {})[:2] == ("plan", "r2")
 
 
 @pytest.mark.parametrize(
@@ -135,11 +135,11 @@ def test_two_rules_of_one_name_are_refused():
 
 def test_a_rule_that_fails_at_run_time_holds_the_task_and_is_counted():
     rules = policy(("100 / task.priority > 1", "fast"), ("true", "reject"))
-    ruling = rules.decide(facts(task__priority=0), {})
+    ruling = rules.evaluate(facts(task__priority=0), {})
     assert (ruling.route, ruling.rule, ruling.failed) == ("hold", "r0", True)
     assert "division by zero" in ruling.reason
     assert rules.failures == {"r0": 1}
-    assert rules.decide(facts(task__priority=5), {}).route == "fast"
+    assert rules.evaluate(facts(task__priority=5), {}).route == "fast"
 
 
 REMEMBERING = policy(("task.priority > 2 && valve.evidence < 0.5", "hold"), ("task.domain == 'b'", "plan"))
@@ -155,23 +155,31 @@ def test_what_is_remembered_in_a_batch_is_what_would_be_computed(data):
             valve__evidence=data.draw(st.sampled_from([0.0, 0.4, 0.6])),
             task__domain=data.draw(st.sampled_from(["", "b"])),
         )
-        assert rules.decide(known, memo) == rules.decide(known, {})
+        assert rules.evaluate(known, memo) == rules.evaluate(known, {})
 
 
 def test_every_declared_fact_can_be_asked_for():
     for group, fields in FACTS.items():
         for name, kind in fields.items():
             value = {str: "''", int: "0", float: "0.0", bool: "false"}[kind]
-            rule = Rule("r", f"{group}.{name} == {value}", "hold")
+            rule = PolicyRule("r", f"{group}.{name} == {value}", "hold")
             assert rule.holds(facts())
             assert rule.fields == {(group, name)}
 
 
-def decided(tasks, rules, fleet=None, streams=None):
-    fleet = fleet or fleet_of(2)
-    streams = streams or Streams(restored=True)
-    considered = consider(tasks, fleet, streams, rules, 0)
-    answer = decide_columns(tasks.type, fleet, Choices(v=1.0), considered)
+class Monitors:
+    """Monitors whose streams all have one status."""
+
+    def __init__(self, status=UNWATCHED):
+        self._status = status
+
+    def status(self, key: StreamKey) -> StreamStatus:
+        return self._status
+
+
+def decided(tasks, rules, fleet=None, status=UNWATCHED):
+    context = PolicyContext(rules, Monitors(status))
+    answer = decide(tasks, fleet or fleet_of(2), RoutingState(v=1.0), context)
     return [answer.verdicts[n] for n in answer.verdict]
 
 
@@ -188,8 +196,9 @@ def test_a_rule_for_the_fast_path_runs_no_skill_that_nobody_has():
 
 def test_a_type_with_a_recipe_of_several_steps_goes_there_unless_a_rule_says_otherwise():
     def ruled(rules, **changed):
-        considered = consider(columns(**changed), fleet_of(2), Streams(restored=True), rules, 0, {"echo"})
-        return considered.rulings[0] and considered.rulings[0][:2]
+        context = PolicyContext(rules, Monitors(), recipe_types={"echo"})
+        ruling = apply_policy(columns(**changed), fleet_of(2), context).rulings[0]
+        return ruling and ruling[:2]
 
     none = policy(("false", "hold"))
     assert ruled(none) == ("plan", "recipe")
@@ -205,11 +214,11 @@ def test_facts_of_the_fleet_are_those_of_the_tasks_organ():
     assert decided(columns(), rules, fleet_of(3))[0].route == "fast"
 
 
-def test_evidence_is_in_every_decision_and_rules_see_it(monkeypatch):
-    monkeypatch.setattr(Streams, "standing", lambda self, key: Standing("open", 0.7, 0.7, 0.1))
+def test_evidence_is_in_every_decision_and_rules_see_it():
+    status = StreamStatus("open", 0.7, 0.7, 0.1)
     rules = policy(("valve.state == 'open' && valve.evidence > 0.6 && task.priority > 0", "plan"))
-    assert [(v.route, v.evidence) for v in decided(columns(2), rules)] == [("fast", 0.7)] * 2
-    assert decided(columns(priority=1), rules)[0].route == "plan"
+    assert [(v.route, v.evidence) for v in decided(columns(2), rules, status=status)] == [("fast", 0.7)] * 2
+    assert decided(columns(priority=1), rules, status=status)[0].route == "plan"
 
 
 def test_a_batch_of_a_hundred_against_a_thousand_agents_is_quick():
@@ -226,9 +235,8 @@ def test_a_batch_of_a_hundred_against_a_thousand_agents_is_quick():
 
 def test_a_rule_that_holds_may_say_how_long_tasks_wait():
     rules = parse_policy(b"rules: [{name: a, when: task.priority > 5, route: hold, wait_s: 120}]", "test")
-    columns_ = columns(priority=9)
-    decided = decide_columns(["echo"], fleet_of(1), Choices(1.0), consider(columns_, fleet_of(1), Streams(), rules, 0))
-    assert (decided.verdicts[0].route, decided.verdicts[0].hold_s) == ("hold", 120)
+    (held,) = decided(columns(priority=9), rules, fleet_of(1))
+    assert (held.route, held.hold_s) == ("hold", 120)
     assert rules.report()["rules"][0]["wait_s"] == 120
 
 
@@ -242,7 +250,6 @@ def test_a_rule_that_holds_may_say_how_long_tasks_wait():
         ("triage: {default: hold}", "not among actions"),
         ("triage: {actions: {hold: {webhook: x}}}", "actions.hold knows no webhook"),
         ("triage: {actions: {notify: {hold_s: 4}}}", "actions.notify knows no hold_s"),
-        ("triage: {actions: {submit: {task: {params: {}}}}}", "triage.actions.submit.task.type"),
         ("triage: {actions: {hold: {losses: {agent: much}}}}", "triage.actions.hold.losses.agent"),
         ("triage: {actions: {acme.page: {}}}", "no such action; known: hold, notify"),
     ],

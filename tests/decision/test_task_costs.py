@@ -1,15 +1,26 @@
 """Prices: what is learned of a type, until its data is there, and what it costs in money."""
 
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from seedcore.decision.agent_selection import Choices
-from seedcore.decision.decide import decide_columns, records
+from seedcore.decision.agent_selection import RoutingState
+from seedcore.decision.batch import Data, TaskBatch, Verdict
+from seedcore.decision.decide import decide
 from seedcore.decision.fleet_table import Fleet
-from seedcore.decision.task_costs import MOST_PLACES, price
+from seedcore.decision.task_costs import MAX_PLACES, task_costs
 
 GIB = 2.0**30
+
+
+def decided(made: Fleet, state: RoutingState, types: list[str], data: Sequence[Data | None] = ()) -> list[Verdict]:
+    tasks = TaskBatch.of_types(types)
+    answer = decide(replace(tasks, data=data or tasks.data), made, state)
+    return [answer.verdicts[n] for n in answer.verdict]
+
+
 SKILLS = {"echo": "o", "text": "o"}
 
 
@@ -27,7 +38,7 @@ def fleet(nodes: list[str | None] | None = None) -> Fleet:
 def transfers(made: Fleet, at: str, bytes_per_s: float | None = GIB) -> list[float]:
     team = made.team("o")
     assert team is not None
-    found = price([("echo", None), ("echo", (at, 4 * GIB))], made, team, 1.0, bytes_per_s)
+    found = task_costs([("echo", None), ("echo", (at, 4 * GIB))], made, team, 1.0, bytes_per_s)
     return (found.service[:, 1] - found.service[:, 0]).tolist()
 
 
@@ -42,8 +53,8 @@ def test_data_takes_as_long_as_its_bytes_need_but_where_it_is(at: str, seconds: 
 def test_where_data_is_does_not_count_while_nobody_says_how_fast_it_comes():
     team = fleet().team("o")
     assert team is not None
-    found = price([("echo", ("a-1", GIB)), ("echo", None)], fleet(), team, 1.0, None)
-    assert (found.columns, found.names) == ([0, 0], ["echo"])
+    found = task_costs([("echo", ("a-1", GIB)), ("echo", None)], fleet(), team, 1.0, None)
+    assert (found.columns, found.types) == ([0, 0], ["echo"])
 
 
 def test_nodes_that_nobody_told_are_no_place():
@@ -54,16 +65,16 @@ def test_places_of_one_batch_are_bounded_and_those_over_it_counted():
     made = fleet()
     team = made.team("o")
     assert team is not None
-    found = price([("echo", (f"x-{n}", 8.0)) for n in range(MOST_PLACES + 10)], made, team, 1.0, GIB)
-    assert (found.uncounted, found.service.shape[1]) == (10, MOST_PLACES + 1)
+    found = task_costs([("echo", (f"x-{n}", 8.0)) for n in range(MAX_PLACES + 10)], made, team, 1.0, GIB)
+    assert (found.places_over_limit, found.service.shape[1]) == (10, MAX_PLACES + 1)
 
 
 def test_a_task_goes_where_its_data_is_unless_too_much_waits_there():
-    made, choices = fleet(), Choices(1.0, bytes_per_s=GIB)
-    decisions = records(decide_columns(["echo"] * 2, made, choices, data=[("a-2", GIB), ("a-2", 4 * GIB)]))
+    made, choices = fleet(), RoutingState(1.0, bytes_per_s=GIB)
+    decisions = decided(made, choices, ["echo"] * 2, [("a-2", GIB), ("a-2", 4 * GIB)])
     assert [d.agent for d in decisions] == ["a-2", "a-2"]
     made.report("one", [("a-2", "echo", 100)])
-    (away,) = records(decide_columns(["echo"], made, choices, data=[("a-2", GIB)]))
+    (away,) = decided(made, choices, ["echo"], [("a-2", GIB)])
     assert away.agent != "a-2"
     assert away.expected_s > 1
 
@@ -71,10 +82,10 @@ def test_a_task_goes_where_its_data_is_unless_too_much_waits_there():
 def test_money_counts_as_much_as_the_setting_says_and_is_absent_where_nobody_reported_any():
     made = fleet()
     for agent, money in (("a-0", 50.0), ("a-1", 5.0), ("a-2", 50.0)):
-        made.spending.add(agent, "echo", 50, money)
-    (cheap,) = records(decide_columns(["echo"], made, Choices(1.0)))
+        made.money_rates.add(agent, "echo", 50, money)
+    (cheap,) = decided(made, RoutingState(1.0), ["echo"])
     assert cheap.agent == "a-1"
-    (other,) = records(decide_columns(["text"], made, Choices(1.0)))
+    (other,) = decided(made, RoutingState(1.0), ["text"])
     assert other.agent == "a-0"
-    (careless,) = records(decide_columns(["echo"], made, Choices(1.0, money=0.0)))
+    (careless,) = decided(made, RoutingState(1.0, money=0.0), ["echo"])
     assert careless.agent == "a-0"

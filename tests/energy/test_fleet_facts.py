@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seedcore.energy.fleet_facts import MOST_AGENTS, STEPS, Beside, Part, pairs, read, traffic
-from seedcore.fleet.ledger_repository import Entry, append
+from seedcore.energy.fleet_facts import MAX_AGENTS, STEPS, FleetFacts, Part, pairs, read_fleet_facts, traffic
+from seedcore.fleet.ledger_repository import LedgerEntry, append
 from seedcore.pricing.outcome_sums import Sums
 from seedcore.settings import Settings
 from seedcore.stores.postgres import Database
@@ -47,18 +47,18 @@ def test_pairs_share_open_plans_and_are_judged_by_all_their_plans():
 
 def test_pairs_of_one_plan_are_bounded():
     found = pairs([Part("p", True, f"a{n:03}", 1, 1) for n in range(200)])
-    assert len(found) == MOST_AGENTS * (MOST_AGENTS - 1) // 2
+    assert len(found) == MAX_AGENTS * (MAX_AGENTS - 1) // 2
 
 
 @pytest.mark.integration
 async def test_without_valves_traffic_and_plans_the_reasons_are_told(pg_settings: Settings):
     database = Database(pg_settings, name="test")
     async with database.connection() as connection:
-        nothing = await read(connection)
+        nothing = await read_fleet_facts(connection)
         await _valve(connection, "echo", 0.25, 10)
-        idle = await read(connection)
+        idle = await read_fleet_facts(connection)
     await database.aclose()
-    assert nothing == Beside(absent=nothing.absent)
+    assert nothing == FleetFacts(absent=nothing.absent)
     assert nothing.absent.keys() == {"drift", "collaboration"}
     assert "no task ended" in idle.absent["drift"]
 
@@ -70,10 +70,12 @@ async def test_evidence_and_plans_come_from_what_is_stored(pg_settings: Settings
         await _valve(connection, "echo", 0.25, 30)
         await _valve(connection, "shop/echo", 0.5, 10)
         await _valve(connection, "learning", None, 5)
-        await append(connection, [Entry(f"o/{t}", "energy", 1.0, Sums(outcomes=50)) for t in ("echo", "learning")])
+        await append(
+            connection, [LedgerEntry(f"o/{t}", "energy", 1.0, Sums(outcomes=50)) for t in ("echo", "learning")]
+        )
         for over, agents in ((False, "ab"), (True, "ab"), (True, "ac")):
             await _plan(connection, agents, over=over)
-        found = await read(connection)
+        found = await read_fleet_facts(connection)
     await database.aclose()
     assert found.drift == {"echo": 0.25, "shop/echo": 0.5}
     assert found.traffic == {"echo": 0.375, "shop/echo": 0.125}

@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from seedcore.energy.fleet_facts import Beside
+from seedcore.energy.fleet_facts import FleetFacts
 from seedcore.energy.service import EnergyService
 from seedcore.errors import InvalidInputError, UnavailableError
 from seedcore.schemas.energy import ComputeEnergy, ComputeGradient, Pair
@@ -38,7 +38,7 @@ class FakeState:
         return None
 
 
-class FakeStore:
+class FakeRepository:
     """Tables that nobody has written to."""
 
     def __init__(self, settings: Settings) -> None:
@@ -50,20 +50,20 @@ class FakeStore:
     async def ready(self) -> dict[str, bool]:
         return {"ready": True}
 
-    async def beside(self) -> Beside:
+    async def fleet_facts(self) -> FleetFacts:
         return self.found
 
-    def turning(self) -> dict[str, Any]:
+    def flywheel_status(self) -> dict[str, Any]:
         return {"period_s": 600.0, "failing": None}
 
-    found = Beside(absent={"drift": "no valve", "collaboration": "no plan"})
+    found = FleetFacts(absent={"drift": "no valve", "collaboration": "no plan"})
 
 
 async def started(settings: Settings) -> EnergyService:
     made = EnergyService({}, settings)
     await made.start()
     await made.stop()
-    made._state, made._store = FakeState(), FakeStore(settings)
+    made._state, made._repository = FakeState(), FakeRepository(settings)
     return made
 
 
@@ -96,7 +96,7 @@ async def test_the_live_state_has_what_the_valves_and_plans_tell_or_why_they_do_
     found = await service.compute_energy(asked())
     assert (found.absent["drift"], found.absent["collaboration"]) == ("no valve", "no plan")
     pair = Pair(agents=("a", "b"), steps=4, success=0.75)
-    service._store.found = Beside({"x": 0.5, "y": 1.0}, {"x": 0.5, "y": 0.25}, [pair])
+    service._repository.found = FleetFacts({"x": 0.5, "y": 1.0}, {"x": 0.5, "y": 0.25}, [pair])
     told = await service.compute_energy(asked())
     assert told.breakdown is not None
     assert (told.breakdown["drift"], told.breakdown["collaboration"]) == (0.5, 1.0)

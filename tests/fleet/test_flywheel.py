@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seedcore.energy.repository import EnergyStore
+from seedcore.energy.repository import EnergyRepository
 from seedcore.energy.service import EnergyService
 from seedcore.fleet import ledger_repository
-from seedcore.fleet.flywheel import ENOUGH, HIGHEST, LOWEST, STEP, turned
-from seedcore.fleet.ledger_repository import Entry
+from seedcore.fleet.flywheel import MAX_FACTOR, MAX_STEP, MIN_FACTOR, MIN_OUTCOMES, next_turn
+from seedcore.fleet.ledger_repository import LedgerEntry
 from seedcore.pricing.outcome_sums import Sums
 from seedcore.settings import Settings
 
@@ -23,10 +23,10 @@ def test_v_stays_within_its_bounds_and_moves_in_small_steps(
 ):
     v = setting
     for outcomes, share in turns:
-        turn = turned(v, setting, budget, outcomes, int(outcomes * share))
-        assert LOWEST * setting <= turn.v <= HIGHEST * setting
-        assert abs(turn.v - v) <= STEP * v + 1e-12
-        if outcomes < ENOUGH:
+        turn = next_turn(v, setting, budget, outcomes, int(outcomes * share))
+        assert MIN_FACTOR * setting <= turn.v <= MAX_FACTOR * setting
+        assert abs(turn.v - v) <= MAX_STEP * v + 1e-12
+        if outcomes < MIN_OUTCOMES:
             assert turn.v == v
         elif int(outcomes * share) / outcomes > budget:
             assert turn.v >= v
@@ -48,8 +48,8 @@ async def http(pg_settings: Settings):
         yield client
 
 
-async def told(http: httpx.AsyncClient, *entries: Entry) -> None:
-    async with http.service._store._database.connection() as connection:
+async def told(http: httpx.AsyncClient, *entries: LedgerEntry) -> None:
+    async with http.service._repository._database.connection() as connection:
         await ledger_repository.append(connection, entries)
 
 
@@ -73,7 +73,7 @@ async def test_without_given_outcomes_the_ledger_is_what_turns_it(http: httpx.As
     few = (await http.post("/flywheel/result", json={})).json()
     assert (few["id"], few["v"], few["source"]) == (None, 1.0, "ledger")
     assert "too few" in few["reason"]
-    await told(http, Entry("o/echo", "energy", 1.0, Sums(outcomes=500, failures=250)))
+    await told(http, LedgerEntry("o/echo", "energy", 1.0, Sums(outcomes=500, failures=250)))
     turn = (await http.post("/flywheel/result", json={})).json()
     assert turn["v"] > 1.0
     again = (await http.post("/flywheel/result", json={})).json()
@@ -83,9 +83,9 @@ async def test_without_given_outcomes_the_ledger_is_what_turns_it(http: httpx.As
 async def test_by_itself_it_turns_once_a_period_however_many_replicas_there_are(
     http: httpx.AsyncClient, pg_settings: Settings
 ):
-    stores = [EnergyStore(pg_settings) for _ in range(3)]
+    stores = [EnergyRepository(pg_settings) for _ in range(3)]
     try:
-        await told(http, Entry("o/echo", "energy", 1.0, Sums(outcomes=500, failures=250)))
+        await told(http, LedgerEntry("o/echo", "energy", 1.0, Sums(outcomes=500, failures=250)))
         assert await asyncio.gather(*[store.turn_when_due(60) for store in stores]) == [None] * 3, "a period begins"
         async with stores[0]._database.connection() as connection:
             await connection.execute("update seedcore.leaders set expires_at = now() where role = 'flywheel'")
@@ -99,14 +99,14 @@ async def test_by_itself_it_turns_once_a_period_however_many_replicas_there_are(
 
 
 async def test_a_period_of_0_turns_nothing_by_itself(pg_settings: Settings):
-    store = EnergyStore(pg_settings.model_copy(update={"flywheel_s": 0.0}))
-    await asyncio.wait_for(store.turn_for_ever(), 5)
+    store = EnergyRepository(pg_settings.model_copy(update={"flywheel_s": 0.0}))
+    await asyncio.wait_for(store.run_flywheel(), 5)
     await store.aclose()
 
 
 async def test_the_ledger_is_paged_and_calibrates_by_scope(http: httpx.AsyncClient):
     sums = Sums(10, 1.0, 2.0, 0.5, 1, 5.0, 10.0, 20.0, 30.0)
-    await told(http, *[Entry(f"o/t{n % 2}", "energy", 1.0, sums) for n in range(5)])
+    await told(http, *[LedgerEntry(f"o/t{n % 2}", "energy", 1.0, sums) for n in range(5)])
     first = (await http.get("/ledger", params={"limit": 3})).json()
     rest = (await http.get("/ledger", params={"limit": 3, "before": first["next"]})).json()
     ids = [item["id"] for item in first["items"] + rest["items"]]
@@ -120,10 +120,10 @@ async def test_the_ledger_is_paged_and_calibrates_by_scope(http: httpx.AsyncClie
 
 
 async def test_the_change_at_a_moment_is_measured_from_the_ledger(http: httpx.AsyncClient):
-    async with http.service._store._database.connection() as connection:
+    async with http.service._repository._database.connection() as connection:
         for minutes, delta in ((-5, 1.0), (5, 3.0)):
             sums = Sums(outcomes=100, realised_delta=100 * delta, realised_squares=100 * (delta * delta + 0.25))
-            await ledger_repository.append(connection, [Entry("o/x", "energy", 1.0, sums)])
+            await ledger_repository.append(connection, [LedgerEntry("o/x", "energy", 1.0, sums)])
             await connection.execute(
                 "update seedcore.energy_ledger set at = now() + make_interval(mins => $1) "
                 "where id = (select max(id) from seedcore.energy_ledger)",
@@ -136,9 +136,11 @@ async def test_the_change_at_a_moment_is_measured_from_the_ledger(http: httpx.As
     assert (await http.get("/change", params={"at": past.isoformat()})).json()["change"] is None
 
 
-async def test_retention_alone_forgets(http: httpx.AsyncClient):
-    await told(http, Entry("o/x", "energy", 1.0, Sums(outcomes=1)), Entry("o/y", "energy", 1.0, Sums(outcomes=1)))
-    async with http.service._store._database.connection() as connection:
+async def test_only_retention_deletes_entries(http: httpx.AsyncClient):
+    await told(
+        http, LedgerEntry("o/x", "energy", 1.0, Sums(outcomes=1)), LedgerEntry("o/y", "energy", 1.0, Sums(outcomes=1))
+    )
+    async with http.service._repository._database.connection() as connection:
         await connection.execute("update seedcore.energy_ledger set at = now() - interval '2 days' where scope = 'o/x'")
-        await ledger_repository.forget(connection, 86_400)
+        await ledger_repository.delete_expired(connection, 86_400)
     assert [item["scope"] for item in (await http.get("/ledger")).json()["items"]] == ["o/y"]

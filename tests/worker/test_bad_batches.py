@@ -214,7 +214,7 @@ async def test_figures_that_cannot_be_are_bounded_and_seen_and_block_no_question
                 await world.until(task_id, "completed", timeout_s=10)
         assert dispatcher.status()["bounded_reports"] == 2 * len(ODD)
     assert brain.coordinator.refusals == 0
-    assert brain.coordinator.read[-1].outcomes[0].count > 0
+    assert brain.coordinator.read[-1].outcomes[0]["count"] > 0
 
 
 @pytest.mark.parametrize("value", ["1e4300", "[" * 1100 + "]" * 1100], ids=["4300 digits", "1100 deep"])

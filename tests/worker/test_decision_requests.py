@@ -6,8 +6,9 @@ from uuid import uuid4
 
 import pytest
 
-from seedcore.decision.agent_selection import Choices
-from seedcore.decision.decide import decide_columns
+from seedcore.decision.agent_selection import RoutingState
+from seedcore.decision.batch import TaskBatch
+from seedcore.decision.decide import decide
 from seedcore.decision.fleet_table import Fleet
 from seedcore.errors import InvalidInputError, SeedCoreError, UnauthorizedError, UnavailableError
 from seedcore.pricing.outcome_sums import Sums
@@ -55,7 +56,7 @@ async def test_a_task_that_is_refused_stands_alone_and_its_neighbours_are_decide
     assert asker.questions.counts == {"refused_tasks": 1, "refused_reports": 0}
     assert asker.coordinator.refusals < 12
     # Neither is told to the valves twice, nor does any question stay open.
-    assert sum(stream.seen for question in asker.coordinator.read for stream in question.streams) == 99
+    assert sum(stream["seen"] for question in asker.coordinator.read for stream in question.streams) == 99
     assert asker.ledger.ask().undecided == ()
 
 
@@ -98,8 +99,8 @@ async def test_a_refused_part_of_the_report_is_dropped_and_blocks_no_question(sp
     assert answers.decisions.keys() == {task.id for task in batch}
     assert (answers.refused, asker.questions.counts["refused_tasks"]) == ([], 0)
     assert asker.questions.counts["refused_reports"] >= 1
-    good = [o for question in asker.coordinator.read for o in question.outcomes if o.type == "good"]
-    assert [(o.count, o.seconds) for o in good] == [(3, 1.5)]
+    good = [o for question in asker.coordinator.read for o in question.outcomes if o["type"] == "good"]
+    assert [(o["count"], o["seconds"]) for o in good] == [(3, 1.5)]
     # What is left is whole, and the next question is taken at once.
     refusals = asker.coordinator.refusals
     await asker.decide(lease())
@@ -107,7 +108,7 @@ async def test_a_refused_part_of_the_report_is_dropped_and_blocks_no_question(sp
     assert sum(question.unplanned for question in asker.coordinator.read) == 2
     assert sum(q.dropped for q in asker.coordinator.read) == asker.questions.counts["refused_reports"]
     last = asker.coordinator.read[-1]
-    assert [(o.type, o.count) for o in last.outstanding] == [("good", 4)]
+    assert [(o["type"], o["count"]) for o in last.outstanding] == [("good", 4)]
     assert (last.outcomes, last.spent, last.energy) == ([], [], [])
 
 
@@ -152,5 +153,5 @@ async def test_what_was_decided_before_the_coordinator_went_away_holds():
 
 
 def test_a_question_without_tasks_is_answered_by_the_decision_itself():
-    answer = decide_columns([], Fleet(), Choices(1.0, 0.1))
+    answer = decide(TaskBatch.of_types([]), Fleet(), RoutingState(1.0, 0.1))
     assert (answer.verdict, answer.verdicts) == ([], [])

@@ -1,4 +1,4 @@
-"""A rehearsal on what the reference itself gives: resampled references and streams, and the alarms among them."""
+"""Simulates run lengths: alarms in streams resampled from the reference, against resampled references."""
 
 from dataclasses import dataclass
 from math import ceil
@@ -11,24 +11,24 @@ from seedcore.changepoint.rank_scores import Ranks
 from seedcore.changepoint.whitening import Floats
 
 _STREAMS = 200
-_MOST_STEPS = 5_000
-_LEAST_STEPS = 500
+_MAX_STEPS = 5_000
+_MIN_STEPS = 500
 _ALARMS = 100
 
 
-RAISE, MOST_POWER = 1.25, 16
+RAISE, MAX_POWER = 1.25, 16
 """Thresholds are raised in steps of a quarter, 35-fold at most."""
 
 DOUBT = 3.0
-"""How many times too often a rehearsal may alarm: from one reference it errs that much either way."""
+"""How many times too often a simulation may alarm: from one reference its error is that large in either direction."""
 
 
 @dataclass(frozen=True, slots=True)
-class Rehearsal:
-    """What was seen: `alarms` in `observations`, by blocks of the reference drawn with replacement.
+class RunLengthSimulation:
+    """The result: `alarms` in `observations`, by blocks of the reference drawn with replacement.
 
-    `raised` is what the thresholds were multiplied by, so that it did not alarm far too often: not 1 where something
-    is left that no whitening takes out, such as volatility in clusters, or a reference that changed by itself.
+    `raised` is the factor that the thresholds were multiplied by to avoid far too many alarms. It is not 1 where
+    whitening leaves something, such as clustered volatility, or where the reference itself changes.
     """
 
     observations: int
@@ -37,48 +37,50 @@ class Rehearsal:
 
     @property
     def arl0(self) -> float:
-        """Observations by alarm; all observations when there was none."""
+        """Observations per alarm; all observations when there was none."""
         return self.observations / max(self.alarms, 1)
 
 
-def rehearse(residuals: Floats, cusums: Cusums, arl0: float, rng: np.random.Generator) -> Rehearsal:
-    """Play streams against references, both drawn by blocks from the reference's residuals, shape (n, c).
+def simulate_run_lengths(
+    residuals: Floats, cusums: Cusums, arl0: float, rng: np.random.Generator
+) -> RunLengthSimulation:
+    """Run streams against references, both drawn by blocks from the reference's residuals, shape (n, c).
 
-    Blocks keep what dependence the whitening has left; references of their own keep the error of a finite one.
-    Thresholds for which there are more than DOUBT times the alarms asked for are to be raised: see `Rehearsal.raised`.
+    Blocks keep the dependence that whitening leaves; a reference for each stream keeps the error of a finite one.
+    Thresholds with more than DOUBT times the requested alarms have to be raised: see `RunLengthSimulation.raised`.
     """
     n, channels = residuals.shape
-    steps = int(min(max(_ALARMS * arl0 / _STREAMS, _LEAST_STEPS), _MOST_STEPS))
+    steps = int(min(max(_ALARMS * arl0 / _STREAMS, _MIN_STEPS), _MAX_STEPS))
     scores = np.empty((steps, channels, _STREAMS), dtype=np.float32)
     for k in range(_STREAMS):
         reference, stream = residuals[_blocks(n, n, rng)], residuals[_blocks(n, steps, rng)]
         for j in range(channels):
             scores[:, j, k] = Ranks.of(reference[:, j], rng).scores(stream[:, j])
-    played = steps * _STREAMS
+    observations = steps * _STREAMS
 
-    def at(power: int) -> Rehearsal:
-        return Rehearsal(played, _alarms(scores, cusums, RAISE**power), RAISE**power)
+    def simulate(power: int) -> RunLengthSimulation:
+        return RunLengthSimulation(observations, _alarms(scores, cusums, RAISE**power), RAISE**power)
 
-    def far_too_many(seen: Rehearsal) -> bool:
-        return seen.alarms > DOUBT and seen.alarms * arl0 > DOUBT * played
+    def too_many(simulation: RunLengthSimulation) -> bool:
+        return simulation.alarms > DOUBT and simulation.alarms * arl0 > DOUBT * observations
 
-    seen = at(0)
-    if not far_too_many(seen):
-        return seen
+    result = simulate(0)
+    if not too_many(result):
+        return result
     # The higher the thresholds, the fewer alarms: the lowest power that is enough, by bisection.
-    too_low, enough, seen = 0, MOST_POWER, at(MOST_POWER)
+    too_low, enough, result = 0, MAX_POWER, simulate(MAX_POWER)
     while enough - too_low > 1:
         middle = (too_low + enough) // 2
-        tried = at(middle)
-        if far_too_many(tried):
+        attempt = simulate(middle)
+        if too_many(attempt):
             too_low = middle
         else:
-            enough, seen = middle, tried
-    return seen
+            enough, result = middle, attempt
+    return result
 
 
 def _alarms(scores: npt.NDArray[np.float32], cusums: Cusums, raised: float) -> int:
-    """Alarms in scores of shape (steps, c, streams), with thresholds so many times as high."""
+    """Alarms in scores of shape (steps, c, streams), with thresholds `raised` times as high."""
     slope = cusums.slope[:, None].astype(np.float32)
     drift, height = 0.5 * slope**2, (raised * cusums.threshold)[:, None].astype(np.float32)
     sums = np.zeros((len(slope), scores.shape[2]), dtype=np.float32)

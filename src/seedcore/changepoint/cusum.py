@@ -1,4 +1,4 @@
-"""Cumulative sums of log likelihood ratios for several sizes of change at once, batch by batch."""
+"""CUSUM: cumulative sums of log likelihood ratios for several sizes of change at once, batch by batch."""
 
 from dataclasses import dataclass
 
@@ -25,11 +25,11 @@ class Cusums:
     sums: Floats
 
     def update(self, scores: Floats) -> tuple[Floats, Floats]:
-        """Take in scores, shape (c, m).
+        """Process scores, shape (c, m).
 
         Returns:
-            the highest S / threshold at each observation, shape (m,); from 1 on it is an alarm, after which every sum
-            starts at 0 again. And S / threshold by row at the last observation, shape (r,), before such a start.
+            the highest S / threshold at each observation, shape (m,); 1 or more is an alarm, after which every sum
+            restarts at 0. And S / threshold by row at the last observation, shape (r,), before such a restart.
         """
         # In units of each row's threshold: an alarm is at 1.
         steps = scores[self.channel]

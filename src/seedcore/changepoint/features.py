@@ -1,18 +1,17 @@
-"""Features of a task and of its outcome: fixed numbers that a valve can watch, and no payload in them."""
+"""Makes features of a task and of its outcome: a fixed number of values that a valve can watch, without payload."""
 
 from collections.abc import Iterable
 from functools import lru_cache
 from math import isfinite, log1p, log2
-from typing import Any
 from zlib import crc32
 
 TEXT_BUCKETS, NUMBER_BUCKETS, ERROR_BUCKETS = 32, 12, 4
 
-LEAST_S = 0.1
-"""Whatever is quicker counts as that: how long short tasks take says how many ran beside them."""
+MIN_S = 0.1
+"""Shorter times count as this: the time of a short task mostly says how many others ran at the same time."""
 
 MAX_CHARACTERS, MAX_VALUES, MAX_DEPTH = 2_000, 256, 4
-"""What is looked at of one task's params; the rest counts as bytes only."""
+"""Limits on what is read of one task's params; the rest counts only as bytes."""
 
 _NUMBERS = TEXT_BUCKETS
 _LENGTH, _VALUES, _EMPTY, _SIZE, _TYPE, _GAP = range(TEXT_BUCKETS + NUMBER_BUCKETS, TEXT_BUCKETS + NUMBER_BUCKETS + 6)
@@ -22,16 +21,16 @@ SUCCESS = 1
 """The column of an outcome that is 1 when it succeeded."""
 
 
-def task_features(type_: str, params: Any, *, gap_s: float | None = None, size: int = 0) -> list[float]:
+def task_features(type_: str, params: object, *, gap_s: float | None = None, size: int = 0) -> list[float]:
     """Features of one task, TASK_COLUMNS numbers.
 
     Counts of words by hash (anything that begins with a digit is one word), numbers by the hash of their field's name
-    (log scale), how much text and how many values, how many are empty, bytes, type, time since the one before.
+    (log scale), the amount of text, the number of values and of empty ones, bytes, type, time since the previous task.
 
     Args:
         type_: the task's type.
         params: its params, any JSON value.
-        gap_s: seconds since the stream's task before; None when nobody knows, which counts as none.
+        gap_s: seconds since the stream's previous task; None when unknown, which counts as 0.
         size: bytes of its params.
     """
     row = [0.0] * TASK_COLUMNS
@@ -44,18 +43,18 @@ def task_features(type_: str, params: Any, *, gap_s: float | None = None, size: 
 
 
 def outcome_features(seconds: float, ok: bool, error: str | None) -> list[float]:
-    """Features of one outcome, OUTCOME_COLUMNS numbers: time in powers of two from LEAST_S, success, the error by hash.
+    """Features of one outcome, OUTCOME_COLUMNS numbers: time in powers of two from MIN_S, success, the error by hash.
 
-    What is slower by less than a factor of two is the machine's mood.
+    Differences of less than a factor of two are noise of the machine.
     """
-    row = [float(round(log2(max(seconds, LEAST_S) / LEAST_S))), float(ok), *([0.0] * ERROR_BUCKETS)]
+    row = [float(round(log2(max(seconds, MIN_S) / MIN_S))), float(ok), *([0.0] * ERROR_BUCKETS)]
     if error:
         row[2 + _bucket(error, ERROR_BUCKETS)] = 1.0
     return row
 
 
-def _read(row: list[float], name: str, value: Any, left: int, depth: int) -> int:
-    """Take in one value; returns how many characters may still be read."""
+def _read(row: list[float], name: object, value: object, left: int, depth: int) -> int:
+    """Read one value into the row; returns how many characters may still be read."""
     if row[_VALUES] >= MAX_VALUES or depth > MAX_DEPTH:
         return left
     if isinstance(value, str):
@@ -71,11 +70,11 @@ def _read(row: list[float], name: str, value: Any, left: int, depth: int) -> int
     if value is None:
         row[_EMPTY] += 1.0
     elif isinstance(value, (int, float)):
-        row[_NUMBERS + _bucket(name, NUMBER_BUCKETS)] += _squeezed(value)
+        row[_NUMBERS + _bucket(name, NUMBER_BUCKETS)] += _signed_log(value)
     return left
 
 
-def _read_all(row: list[float], items: Iterable[tuple[Any, Any]], left: int, depth: int) -> int:
+def _read_all(row: list[float], items: Iterable[tuple[object, object]], left: int, depth: int) -> int:
     for name, item in items:
         if row[_VALUES] >= MAX_VALUES:
             break
@@ -88,7 +87,7 @@ def _read_text(row: list[float], text: str) -> None:
         row[0 if word[0] < 58 else crc32(word.strip(b".,:;!?()[]\"'")) % TEXT_BUCKETS] += 1.0
 
 
-def _squeezed(value: float) -> float:
+def _signed_log(value: float) -> float:
     try:
         number = float(value)
     except OverflowError:
@@ -99,5 +98,5 @@ def _squeezed(value: float) -> float:
 
 
 @lru_cache(maxsize=4_096)
-def _bucket(name: str, buckets: int) -> int:
+def _bucket(name: object, buckets: int) -> int:
     return crc32(str(name).encode("utf-8", "replace")) % buckets

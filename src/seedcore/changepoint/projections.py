@@ -1,7 +1,8 @@
-"""The scalar series that a valve watches, out of observations of d columns.
+"""Projects observations of d columns to the scalar series that a valve watches.
 
-One column: where it is (both ways), and how far from its middle. More columns: how far each observation goes the way
-that recent ones went (two memories; whatever the direction of a change, it is learned), and how unusual it is.
+One column: its value (in both directions), and its distance from the middle. Several columns: how far each observation
+goes in the direction of the recent ones (two memories, so that any direction of change is learned), and how unusual it
+is.
 """
 
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ CHUNK = 128
 _FOLDS = 10
 _WARM_UP = 100
 
-# What is left of the memory after t rows, and the weight of row t in those units: the memory is divided by _LEFT[:, t].
+# The share of the memory left after t rows, and the weight of row t in its units: the memory is divided by _LEFT[:, t].
 _STAY = 1.0 - np.array(DECAYS)[:, None]
 _LEFT = _STAY ** np.arange(CHUNK + 1.0)
 _WEIGHT = np.array(DECAYS)[:, None] / _LEFT[:, 1:]
@@ -28,7 +29,7 @@ _EARLIER = np.tri(CHUNK, k=-1)
 
 @dataclass(slots=True)
 class Whitened:
-    """Observations of d columns as three series: along the recent direction (fast, slow), and unusualness.
+    """Turns observations of d columns into three series: along the recent direction (fast, slow), and unusualness.
 
     Attributes:
         memory: shape (2, d), the mean direction of recent observations.
@@ -40,7 +41,7 @@ class Whitened:
 
     @classmethod
     def fit(cls, rows: Floats) -> Self:
-        """From a reference, shape (n, d); goes on where it ends."""
+        """Fit to a reference, shape (n, d); new rows continue where it ends."""
         space = Space.fit(rows)
         past = AutoRegression.fit(space.apply(rows))
         fitted = cls(space, past, np.zeros((len(DECAYS), rows.shape[1])))
@@ -57,8 +58,8 @@ class Whitened:
         return out
 
     def _chunk(self, z: Floats, out: Floats) -> None:
-        # The memory M before a row is never written out: what goes along it is the products with earlier rows, weighted
-        # (but for a factor: only its direction counts), and |M + w z|² = |M|² + 2 w M·z + w² |z|².
+        # The memory M before a row is never computed: the projection on it is the weighted products with earlier rows
+        # (up to a factor: only its direction counts), and |M + w z|² = |M|² + 2 w M·z + w² |z|².
         m = len(z)
         weight = _WEIGHT[:, :m]
         products = z @ z.T
@@ -71,14 +72,14 @@ class Whitened:
         squares[:, 1:] = (weight * (2.0 * along + weight * unusual))[:, :-1]
         np.cumsum(squares, axis=1, out=squares)
         self.memory = (self.memory + weight @ z) * _LEFT[:, m, None]
-        # Rounding may leave less than nothing where the memory is empty.
+        # Rounding may give a negative sum where the memory is empty.
         along /= np.sqrt(np.maximum(squares, 0.0)) + 1e-300
         out[:, :-1] = along.T
         out[:, -1] = unusual
 
 
 def reference_series(rows: Floats) -> Floats:
-    """The reference's own series, shape (n, 3), each part by a fit to the others, as new rows are."""
+    """The reference's own series, shape (n, 3): each fold by a fit to the other folds, as new rows are."""
     n = len(rows)
     edges = np.linspace(0, n, _FOLDS + 1).astype(int)
     parts = []

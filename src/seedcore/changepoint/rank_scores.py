@@ -1,5 +1,6 @@
-"""From a scalar series to standard normal scores, whatever its law: ranks of what its past did not tell."""
+"""Turns a scalar series of any distribution into standard normal scores: ranks of its residuals over time."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
@@ -11,6 +12,9 @@ import numpy as np
 from seedcore.changepoint.whitening import AutoRegression, Floats
 
 FOLDS = 10
+
+CHANNEL_ARRAYS = ("before", "coefficients", "tail", "after")
+"""Names of a channel's arrays where it is stored."""
 
 
 @lru_cache(maxsize=64)
@@ -65,8 +69,8 @@ class Ranks:
 class Channel:
     """One scalar series: ranked, whitened in time, and what is left ranked again.
 
-    The first ranks make the series Gaussian: a slope where a law has an edge would tie the rest to the past. A series
-    whose past tells nothing is ranked once.
+    The first ranking makes the series Gaussian: at an edge of the distribution a slope would tie the residuals to the
+    past. A series that is not autocorrelated is ranked once.
     """
 
     before: Ranks
@@ -77,16 +81,16 @@ class Channel:
     def fit(cls, series: Floats, rng: np.random.Generator) -> tuple[Self, Floats]:
         """From a reference series, shape (n,).
 
-        Also what its past did not tell, in order, shape (n,): each part by a fit to the others, as new values are.
+        Also returns the residuals in order, shape (n,): each fold by a fit to the other folds, as new values are.
         """
-        before, past = _learn(series, rng)
+        before, past = _fit_ranked(series, rng)
         if not len(past.coefficients):
             return cls(before, past, before), series
         edges = np.linspace(0, len(series), FOLDS + 1).astype(int)
         parts = []
         for start, stop in pairwise(edges):
             others = np.concatenate([series[:start], series[stop:]])
-            parts.append(_left(*_learn(others, rng), series, start, stop))
+            parts.append(_fold_residuals(*_fit_ranked(others, rng), series, start, stop))
         residuals = np.concatenate(parts)
         return cls(before, past, Ranks.of(residuals, rng)), residuals
 
@@ -97,35 +101,35 @@ class Channel:
         scores = self.before.scores(series)[:, None]
         return self.after.scores(self.past.residuals(scores)[:, 0])
 
-    def state(self) -> dict[str, Any]:
-        """What a store keeps: arrays and plain values."""
-        return {
-            "before": self.before.values,
-            "coefficients": self.past.coefficients,
-            "tail": self.past.tail,
-            "after": self.after.values,
-            "rng": self.after.rng.bit_generator.state,
-        }
+    def arrays(self) -> dict[str, Floats]:
+        """The arrays to store, by the names in CHANNEL_ARRAYS."""
+        parts = (self.before.values, self.past.coefficients, self.past.tail, self.after.values)
+        return dict(zip(CHANNEL_ARRAYS, parts, strict=True))
+
+    def generator_state(self) -> Mapping[str, Any]:
+        """The state of the random generator to store, as JSON."""
+        state: Mapping[str, Any] = self.after.rng.bit_generator.state
+        return state
 
     @classmethod
-    def restore(cls, state: dict[str, Any]) -> Self:
-        """The channel that `state` tells."""
+    def restore(cls, arrays: Mapping[str, Floats], generator_state: Any) -> Self:
+        """The channel that had these arrays and this generator state."""
         bits = np.random.PCG64()
-        bits.state = state["rng"]
+        bits.state = generator_state
         rng = np.random.Generator(bits)
-        past = AutoRegression(state["coefficients"], state["tail"])
-        return cls(Ranks.of(state["before"], rng), past, Ranks.of(state["after"], rng))
+        past = AutoRegression(arrays["coefficients"], arrays["tail"])
+        return cls(Ranks.of(arrays["before"], rng), past, Ranks.of(arrays["after"], rng))
 
 
-def _left(before: Ranks, past: AutoRegression, series: Floats, start: int, stop: int) -> Floats:
-    """What is left of one part by the fit to the others."""
+def _fold_residuals(before: Ranks, past: AutoRegression, series: Floats, start: int, stop: int) -> Floats:
+    """Residuals of one fold by the fit to the others."""
     p = len(past.coefficients)
     earlier = before.scores(series[max(0, start - p) : start])
     past.tail = np.concatenate([np.zeros(p - len(earlier)), earlier])[:, None]
     return past.residuals(before.scores(series[start:stop])[:, None])[:, 0]
 
 
-def _learn(series: Floats, rng: np.random.Generator) -> tuple[Ranks, AutoRegression]:
+def _fit_ranked(series: Floats, rng: np.random.Generator) -> tuple[Ranks, AutoRegression]:
     before = Ranks.of(series, rng)
     scores = before.own_scores(series)[:, None]
     return before, AutoRegression.fit(scores)

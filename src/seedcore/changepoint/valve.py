@@ -1,13 +1,13 @@
-"""The valve itself: from observations to alarms and evidence."""
+"""The valve: watches a stream of observations, raises alarms and gives the evidence of a change."""
 
-from dataclasses import dataclass
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
 
-from seedcore.changepoint import serialization as kept
-from seedcore.changepoint.arl_simulation import Rehearsal, rehearse
+from seedcore.changepoint import serialization
+from seedcore.changepoint.arl_simulation import simulate_run_lengths
+from seedcore.changepoint.calibration import Calibration
 from seedcore.changepoint.cusum import Cusums
 from seedcore.changepoint.projections import Whitened, reference_series
 from seedcore.changepoint.rank_scores import Channel
@@ -28,31 +28,14 @@ MAX_COLUMNS = 256
 _BLOCK = 256
 
 MARGIN = (1.2, 300.0)
-"""Where an autoregression is fitted before the ranks, thresholds are set for (a + b / n) times ARL₀."""
+"""Where an autoregression is fitted before ranking, thresholds are set for (a + b / n) times ARL₀."""
 
 RANKS_MARGIN = 1.1
-"""The same where nothing is."""
+"""The factor where none is fitted."""
 
-# What a valve watches: name, whether both ways, share of the budget of false alarms.
+# The series that a valve watches: name, whether in both directions, share of the false-alarm budget.
 _ONE = (("level", True, 0.93), ("spread", True, 0.07))
 _MANY = (("direction", False, 0.35), ("slow_direction", False, 0.35), ("unusualness", True, 0.3))
-
-
-@dataclass(frozen=True, slots=True)
-class Calibration:
-    """What a valve was calibrated on, and what it promises.
-
-    Attributes:
-        reference: observations of the reference.
-        columns: columns of an observation.
-        arl0: mean observations between false alarms, as asked for.
-        rehearsal: what resampled references and streams gave; None: it was not asked for.
-    """
-
-    reference: int
-    columns: int
-    arl0: float
-    rehearsal: Rehearsal | None
 
 
 class Valve:
@@ -72,10 +55,10 @@ class Valve:
         """Learn what normal looks like.
 
         Args:
-            reference: shape (n, d), or (n,) for d = 1, in the order of time; n from 500, the newest 4,000 count.
+            reference: shape (n, d), or (n,) for d = 1, in time order; n is at least 500, the newest 4,000 are used.
             arl0: mean observations between false alarms, from 100 to 1,000,000.
-            seed: of what breaks ties, and of the rehearsal.
-            rehearsal: whether to play resampled streams, which takes half a second; it raises the
+            seed: seeds tie-breaking and the simulation.
+            rehearsal: whether to simulate run lengths on resampled streams, which takes half a second; it raises the
                 thresholds where they would alarm more than three times too often.
 
         Raises:
@@ -98,22 +81,22 @@ class Valve:
             if d == 1
             else _cusums(n, arl0, _MANY, [True] * 3)
         )
-        played = rehearse(residuals, cusums, arl0, generators[-1]) if rehearsal else None
-        if played is not None:
-            cusums.threshold *= played.raised
-        return cls(Calibration(n, d, float(arl0), played), whitened, channels, cusums)
+        simulation = simulate_run_lengths(residuals, cusums, arl0, generators[-1]) if rehearsal else None
+        if simulation is not None:
+            cusums.threshold *= simulation.raised
+        return cls(Calibration(n, d, float(arl0), simulation), whitened, channels, cusums)
 
     def update(self, batch: npt.ArrayLike) -> npt.NDArray[np.bool_]:
-        """Take in the next m observations.
+        """Process the next m observations.
 
         Args:
             batch: shape (m, d), or (m,) for d = 1.
 
         Returns:
-            shape (m,): an alarm at that observation, after which the sums start afresh.
+            shape (m,): whether there is an alarm at that observation; the sums restart after each alarm.
 
         Raises:
-            InvalidInputError: another d than the reference's, or a value that is not finite; nothing was taken in.
+            InvalidInputError: d differs from the reference's, or a value is not finite; nothing was processed.
         """
         alarms: npt.NDArray[np.bool_] = self.follow(batch) >= 0.5
         return alarms
@@ -121,48 +104,42 @@ class Valve:
     def follow(self, batch: npt.ArrayLike) -> Floats:
         """`update`, with the evidence at each observation, shape (m,): from 0.5 on it is an alarm."""
         rows = _rows(batch, self.calibration.columns)
-        levels = [self._take(rows[start : start + _BLOCK]) for start in range(0, len(rows), _BLOCK)]
+        levels = [self._process(rows[start : start + _BLOCK]) for start in range(0, len(rows), _BLOCK)]
         return _evidence(np.concatenate(levels)) if levels else np.zeros(0)
 
     @property
     def evidence(self) -> float:
-        """How strongly the stream speaks for a change, in [0, 1): 1 - 2^(-S/h), at least 0.5 at an alarm."""
+        """How strong the evidence of a change is, in [0, 1): 1 - 2^(-S/h), at least 0.5 at an alarm."""
         return float(_evidence(self._level.max()))
 
     @property
     def leading(self) -> str:
-        """What speaks for a change most."""
+        """The series with the strongest evidence of a change."""
         names = _ONE if self.calibration.columns == 1 else _MANY
         return names[int(self._cusums.channel[int(self._level.argmax())])][0]
 
     def restart(self) -> None:
-        """Start all sums afresh; what was learned stays."""
+        """Reset all sums; the reference stays."""
         self._cusums.sums = np.zeros_like(self._cusums.sums)
         self._level = np.zeros_like(self._level)
 
     def to_bytes(self) -> bytes:
-        """All that it learned and saw (a NumPy archive without pickles); `from_bytes` goes on exactly from here."""
-        return kept.pack(self.calibration, self._whitened, self._channels, self._cusums, self._level)
+        """The whole state as a NumPy archive without pickles; `from_bytes` continues exactly from here."""
+        return serialization.pack(self.calibration, self._whitened, self._channels, self._cusums, self._level)
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Self:
         """The valve that `to_bytes` wrote.
 
         Raises:
-            InvalidInputError: this is no state of a valve.
+            InvalidInputError: the bytes are not a valve's state.
         """
-        parts: dict[str, Any] = kept.unpack(data)
-        rehearsal = None if parts["rehearsal"] is None else Rehearsal(**parts["rehearsal"])
-        valve = cls(
-            Calibration(rehearsal=rehearsal, **parts["calibration"]),
-            parts["whitened"],
-            parts["channels"],
-            parts["cusums"],
-        )
-        valve._level = parts["level"]
+        state = serialization.unpack(data)
+        valve = cls(state.calibration, state.whitened, state.channels, state.cusums)
+        valve._level = state.level
         return valve
 
-    def _take(self, rows: Floats) -> Floats:
+    def _process(self, rows: Floats) -> Floats:
         if self._whitened is None:
             scores = np.empty((2, len(rows)))
             scores[0] = self._channels[0].scores(rows[:, 0])
@@ -184,12 +161,13 @@ def _learn(rows: Floats, generators: list[np.random.Generator]) -> tuple[list[Ch
     return [channel for channel, _ in fits], np.stack([r for _, r in fits], axis=1), Whitened.fit(rows)
 
 
-def _evidence(level: Any) -> Any:
-    return 1.0 - 2.0 ** -np.maximum(level, 0.0)
+def _evidence(level: npt.ArrayLike) -> Floats:
+    evidence: Floats = 1.0 - 2.0 ** -np.maximum(level, 0.0)
+    return evidence
 
 
 def _far(scores: Floats) -> Floats:
-    """How far from the middle; a hair beside it, so that no two scores are equally far."""
+    """Distance from the middle, shifted slightly so that no two scores are equally far."""
     return np.abs(scores - 1e-5)
 
 
@@ -197,7 +175,7 @@ def _cusums(n: int, arl0: float, watched: tuple[tuple[str, bool, float], ...], f
     channel, slope, height = [], [], []
     for k, (_, both_ways, share) in enumerate(watched):
         margin = MARGIN[0] + MARGIN[1] / n if fitted[k] else RANKS_MARGIN
-        # One side alarms half as often as two, which the table is of.
+        # One side alarms half as often as the two sides of the table.
         common = threshold(n, margin * arl0 / share * (1.0 if both_ways else 2.0))
         for sign in (1.0, -1.0) if both_ways else (1.0,):
             for size, offset in zip(SLOPES, OFFSETS, strict=True):

@@ -1,4 +1,4 @@
-"""What makes a series white: a transform in space (columns), and autoregressions in time."""
+"""Whitens a series: a transform in space (over columns), and autoregressions in time."""
 
 from dataclasses import dataclass
 from typing import Self
@@ -9,10 +9,10 @@ import numpy.typing as npt
 Floats = npt.NDArray[np.float64]
 
 CLIP = 4.0
-"""No single value counts for more than this many standard deviations: one outlier is no change."""
+"""No single value counts for more than this many standard deviations: one outlier is not a change."""
 
-MOST_LAGS = 8
-_LEAST_EIGENVALUE = 0.02
+MAX_LAGS = 8
+_MIN_EIGENVALUE = 0.02
 
 
 @dataclass(slots=True)
@@ -30,11 +30,11 @@ class Space:
 
     @classmethod
     def fit(cls, rows: Floats) -> Self:
-        """From `rows`, shape (n, d); the correlations are shrunk as Ledoit and Wolf (2004) say."""
+        """Fit to `rows`, shape (n, d); the correlations are shrunk by Ledoit and Wolf (2004)."""
         n, d = rows.shape
         mean, spread = rows.mean(axis=0), rows.std(axis=0)
         constant = spread <= 1e-9 * (1.0 + np.abs(mean))
-        # What never changed has no spread: any other value lands at the clip.
+        # A constant column has no spread: any other value is clipped.
         scale = np.where(constant, 1e-9 * (1.0 + np.abs(mean)), spread)
         z = np.clip((rows - mean) / scale, -CLIP, CLIP)
         z[:, constant] = 0.0
@@ -45,7 +45,7 @@ class Space:
         noise = float((((z**2).sum(axis=1) ** 2).sum() / n - (correlation**2).sum()) / n)
         share = min(max(noise / distance, 0.0), 1.0) if distance > 0 else 0.0
         values, vectors = np.linalg.eigh(share * level * np.eye(d) + (1.0 - share) * correlation)
-        matrix = (vectors / np.sqrt(np.maximum(values, _LEAST_EIGENVALUE))) @ vectors.T
+        matrix = (vectors / np.sqrt(np.maximum(values, _MIN_EIGENVALUE))) @ vectors.T
         return cls(mean, scale, matrix)
 
     def apply(self, rows: Floats) -> Floats:
@@ -64,7 +64,7 @@ def _clip(z: Floats) -> Floats:
 
 @dataclass(slots=True)
 class AutoRegression:
-    """What the last p rows tell about the next, for each column by itself.
+    """Predicts the next row from the last p rows, each column by itself.
 
     Attributes:
         coefficients: shape (p, d), the newest row's first.
@@ -76,16 +76,16 @@ class AutoRegression:
 
     @classmethod
     def fit(cls, rows: Floats) -> Self:
-        """Yule-Walker by Levinson's recursion; the order, 0 to MOST_LAGS, by Akaike's criterion over all columns."""
+        """Yule-Walker by Levinson's recursion; the order, 0 to MAX_LAGS, by Akaike's criterion over all columns."""
         n, d = rows.shape
         centred = rows - rows.mean(axis=0)
-        covariance = np.stack([(centred[lag:] * centred[: n - lag]).sum(axis=0) / n for lag in range(MOST_LAGS + 1)])
+        covariance = np.stack([(centred[lag:] * centred[: n - lag]).sum(axis=0) / n for lag in range(MAX_LAGS + 1)])
         varies = covariance[0] > 1e-12 * (1.0 + (rows**2).mean(axis=0))
-        covariance = np.where(varies, covariance, np.eye(MOST_LAGS + 1, 1))
+        covariance = np.where(varies, covariance, np.eye(MAX_LAGS + 1, 1))
         error = covariance[0].copy()
         fitted = np.zeros((0, d))
         best, least = fitted, n * float(np.log(error).sum())
-        for order in range(1, MOST_LAGS + 1):
+        for order in range(1, MAX_LAGS + 1):
             reflection = (covariance[order] - (fitted * covariance[order - 1 : 0 : -1]).sum(axis=0)) / error
             fitted = np.concatenate([fitted - reflection * fitted[::-1], reflection[None]])
             error = np.maximum(error * (1.0 - reflection**2), 1e-12)
@@ -95,7 +95,7 @@ class AutoRegression:
         return cls(best, rows[len(rows) - len(best) :].copy())
 
     def residuals(self, rows: Floats) -> Floats:
-        """What the rows before did not tell, shape (m, d); goes on from `tail`."""
+        """The prediction errors, shape (m, d); continues from `tail`."""
         p, m = len(self.coefficients), len(rows)
         if p == 0:
             return rows

@@ -5,8 +5,9 @@ import json
 from pathlib import Path
 
 from seedcore.coordinator.policy_dry_run import replay
+from seedcore.coordinator.policy_file import load_policy
 from seedcore.coordinator.triage.actions import load_actions
-from seedcore.decision.policy import Policy, load_policy
+from seedcore.decision.policy import Policy
 from seedcore.settings import Settings
 from seedcore.stores.postgres import Database
 

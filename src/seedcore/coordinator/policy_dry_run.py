@@ -3,9 +3,9 @@
 from collections import Counter
 from typing import Any
 
-from seedcore.coordinator.monitors.stream_monitors import Standing
 from seedcore.decision.policy import Policy
 from seedcore.decision.rulings import valve_facts
+from seedcore.decision.stream_status import StreamStatus
 from seedcore.stores.postgres import Database, loads
 
 # Newest first by id, which is in the order of time: primary keys of finished, dead and tasks.
@@ -37,7 +37,7 @@ async def replay(database: Database, policy: Policy, limit: int, threshold: floa
     changes: Counter[tuple[str, str]] = Counter()
     for row in rows:
         recorded = loads(row["decision"])
-        ruling = tested.decide(_facts(row, recorded, threshold), {})
+        ruling = tested.evaluate(_facts(row, recorded, threshold), {})
         by_rule[ruling.rule if ruling else "(none)"] += 1
         before, after = str(recorded.get("route")), ruling.route if ruling else str(recorded.get("route"))
         if before != after:
@@ -62,7 +62,7 @@ def _facts(row: Any, recorded: dict[str, Any], threshold: float) -> dict[str, di
     task = {name: row[name] for name in ("type", "domain", "priority", "size")}
     return {
         "task": {**task, "attempt": row["attempts"], "approved": False},
-        "valve": valve_facts(Standing(state, evidence)),
+        "valve": valve_facts(StreamStatus(state, evidence)),
         "fleet": {"agents": 0, "queued_s": 0.0},
         "budget": {"plans_per_minute": 0},
     }

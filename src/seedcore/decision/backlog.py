@@ -1,8 +1,8 @@
-"""What waits at the agents: as each dispatcher last told, and what was decided for it since.
+"""The backlog at the agents: what each dispatcher last reported, and what was decided for it since.
 
-Dispatchers tell the whole of what they wait for, not changes of it: a lost report heals with the next. What was decided
-for a dispatcher counts until its next report, which holds it; but for the questions that this report calls undecided:
-their answers had not come yet. So a batch does not see an empty agent where the one before it has just been sent.
+Dispatchers report all that they wait for, not changes: the next report repairs a lost one. A decision for a dispatcher
+counts until its next report, which includes it, except for the questions that this report lists as undecided: their
+answers had not arrived yet. So a batch does not see an idle agent where the previous batch has just been sent.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -11,11 +11,12 @@ from typing import Any
 
 import numpy as np
 
+from seedcore.decision.batch import Assignments
 from seedcore.pricing.potential import Floats, Places
 from seedcore.pricing.routers import Load
 
 REPORT_TTL_S = 10.0
-"""A dispatcher that has not asked for this long does not wait for anything any more."""
+"""A dispatcher that has sent no question for this long no longer waits for anything."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,12 +27,12 @@ class Team:
         organ: the organ.
         ids: their ids.
         hosts: names of the organ's hosts.
-        host: for each agent the place of its host in `hosts`.
-        nodes: for each host the node that it lives on; None: nobody told.
-        employed: places of the agents that have proved themselves, or whose lifecycle nobody told.
-        scouts: places of those that must prove themselves yet.
-        archived: places of those that failed too often.
-        place: the place of each id.
+        host: for each agent the index of its host in `hosts`.
+        nodes: for each host the node that it runs on; None: unknown.
+        employed: rows of the agents that have proved themselves, or whose lifecycle is unknown.
+        scouts: rows of those that have yet to prove themselves.
+        archived: rows of those that failed too often.
+        place: the row of each id.
     """
 
     organ: str
@@ -73,14 +74,14 @@ class Team:
 
 @dataclass(slots=True)
 class _Report:
-    """`rows`: for each organ, and the team that they are rows of, rows and counts by type."""
+    """A dispatcher's report; `rows` caches rows and counts by type, for each organ and the team that they belong to."""
 
     at: float
     outstanding: Sequence[tuple[str, str, int]]
     rows: dict[str, tuple[Team, dict[str, tuple[Places, Floats]]]] = field(default_factory=dict)
 
     def of(self, team: Team) -> dict[str, tuple[Places, Floats]]:
-        """Rows and counts by type, of the team's agents alone."""
+        """Rows and counts by type, only of the team's agents."""
         known = self.rows.get(team.organ)
         if known is not None and known[0] is team:
             return known[1]
@@ -96,44 +97,35 @@ class _Report:
         return found
 
 
-@dataclass(slots=True)
-class Decided:
-    """Tasks that one answer sent to agents: for each agent how many, and their expected seconds."""
-
-    agents: list[str]
-    tasks: list[int]
-    seconds: list[float]
-
-
 SecondsOf = Callable[[Team, str], Floats]
 """Expected seconds of a type at each of a team's n agents, shape (n,)."""
 
 
-class Waiting:
-    """Reports and decisions by who asked."""
+class Backlog:
+    """Reports and assignments by dispatcher."""
 
     def __init__(self) -> None:
         self._reports: dict[str, _Report] = {}
-        self._decided: dict[str, dict[int, Decided]] = {}
+        self._assigned: dict[str, dict[int, Assignments]] = {}
 
     def report(
-        self, asker: str, outstanding: Iterable[tuple[str, str, int]], undecided: Iterable[int], now: float
+        self, dispatcher: str, outstanding: Iterable[tuple[str, str, int]], undecided: Iterable[int], now: float
     ) -> None:
-        """What `asker` waits for now: (agent, type, count); without what the questions `undecided` will send."""
-        self._reports[asker] = _Report(now, list(outstanding))
-        known = self._decided.get(asker)
+        """Record what a dispatcher waits for now: (agent, type, count), without the questions in `undecided`."""
+        self._reports[dispatcher] = _Report(now, list(outstanding))
+        known = self._assigned.get(dispatcher)
         if known:
-            self._decided[asker] = {question: known[question] for question in undecided if question in known}
+            self._assigned[dispatcher] = {question: known[question] for question in undecided if question in known}
 
-    def decided(self, asker: str, question: int, sent: Decided) -> None:
-        """What this question's answer sends to agents."""
-        self._decided.setdefault(asker, {})[question] = sent
+    def assign(self, dispatcher: str, question: int, assignments: Assignments) -> None:
+        """Record what the answer to this question assigns to agents."""
+        self._assigned.setdefault(dispatcher, {})[question] = assignments
 
     def load(self, team: Team, seconds_of: SecondsOf, now: float) -> Load:
-        """What waits at each of a team's n agents."""
-        for asker in [asker for asker, report in self._reports.items() if report.at < now - REPORT_TTL_S]:
-            del self._reports[asker]
-            self._decided.pop(asker, None)
+        """The backlog of each of a team's n agents."""
+        for expired in [name for name, report in self._reports.items() if report.at < now - REPORT_TTL_S]:
+            del self._reports[expired]
+            self._assigned.pop(expired, None)
         n, by_type = len(team), dict[str, Floats]()
         for report in self._reports.values():
             for task_type, (rows, counts) in report.of(team).items():
@@ -143,14 +135,14 @@ class Waiting:
         for task_type, counted in by_type.items():
             load.tasks[:] += counted
             load.queued_s[:] += counted * seconds_of(team, task_type)
-        self._add_decided(team, load)
+        self._add_assigned(team, load)
         return load
 
-    def _add_decided(self, team: Team, load: Load) -> None:
+    def _add_assigned(self, team: Team, load: Load) -> None:
         place = team.place
-        for questions in self._decided.values():
-            for sent in questions.values():
-                for agent, tasks, seconds in zip(sent.agents, sent.tasks, sent.seconds, strict=True):
+        for questions in self._assigned.values():
+            for assigned in questions.values():
+                for agent, tasks, seconds in zip(assigned.agents, assigned.tasks, assigned.seconds, strict=True):
                     if (row := place.get(agent)) is not None:
                         load.tasks[row] += tasks
                         load.queued_s[row] += seconds

@@ -1,153 +1,113 @@
-"""The one decision: what becomes of each task of a batch, and why. Pure: it asks nobody and changes no fleet."""
+"""The one decision: what becomes of each task of a batch, and why. Pure: no I/O, and the fleet is not changed."""
 
-from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 
-from seedcore.decision.agent_selection import Choices, choose
-from seedcore.decision.backlog import Decided, Team
+from seedcore.decision.agent_selection import RoutingState, select_agents
+from seedcore.decision.backlog import Team
+from seedcore.decision.batch import GOAL, BatchDecision, Data, TaskBatch, Verdict
 from seedcore.decision.fleet_table import Fleet
-from seedcore.decision.rulings import Considered
-from seedcore.decision.task_costs import price
+from seedcore.decision.rulings import PolicyContext, apply_policy
+from seedcore.decision.task_costs import task_costs
 from seedcore.pricing.routers import Load
-from seedcore.schemas.coordinator import Data, DecisionColumns, DecisionModel, TaskFacts, Verdict
-from seedcore.tasks.model import GOAL
 
 
-def decide(
-    tasks: Sequence[TaskFacts], fleet: Fleet, choices: Choices, considered: Considered | None = None
-) -> list[DecisionModel]:
-    """`decide_columns`, a record for each task."""
-    approved, data = [task.approved for task in tasks], [task.data for task in tasks]
-    return records(decide_columns([task.type for task in tasks], fleet, choices, considered, approved, data))
-
-
-def records(columns: DecisionColumns) -> list[DecisionModel]:
-    """A record for each task."""
-    shared = [verdict.model_dump() for verdict in columns.verdicts]
-    return [
-        DecisionModel(**shared[n], delta_energy=added)
-        for n, added in zip(columns.verdict, columns.delta_energy, strict=True)
-    ]
-
-
-def sent(columns: DecisionColumns) -> Decided:
-    """What decisions send to agents."""
-    found = Decided([], [], [])
-    for n, count in Counter(columns.verdict).items():
-        verdict = columns.verdicts[n]
-        if verdict.agent is not None:
-            found.agents.append(verdict.agent)
-            found.tasks.append(count)
-            found.seconds.append(count * verdict.expected_s)
-    return found
-
-
-def decide_columns(
-    types: Sequence[str],
-    fleet: Fleet,
-    choices: Choices,
-    considered: Considered | None = None,
-    approved: Sequence[bool] = (),
-    data: Sequence[Data | None] = (),
-) -> DecisionColumns:
+def decide(tasks: TaskBatch, fleet: Fleet, state: RoutingState, context: PolicyContext | None = None) -> BatchDecision:
     """Decide for a batch; tasks of one organ are placed together, each assignment counted before the next.
 
-    Agents that have proved themselves get the tasks, but for the share that goes to scouts, and what `energy` gives
-    them because the others are busy (see `choosing`). Archived agents get none, unless all of an organ are: then the
-    least bad of them stays in use, and the decision's rule says so.
+    A ruling of the policy comes first, but nothing runs without a skill. Employed agents get the tasks, except for the
+    share of the scouts and the overflow (see `agent_selection`). Archived agents get none unless all agents of an organ
+    are archived: then the least bad of them stays in use, and the decision's rule says so.
 
     Args:
-        types: the type of each task.
-        fleet: who there is and how much waits there.
-        choices: how to choose; what is owed to scouts is kept on in it.
-        considered: evidence and rulings by task; a ruling comes first, but nothing runs that no skill can.
-        approved: which of them a person released; empty: none.
-        data: where the data of each is, and its bytes; empty: none says.
+        tasks: facts about the tasks.
+        fleet: the agents, what they have learned, and their backlog.
+        state: how agents are selected; what scouts are owed is carried over in it.
+        context: the policy, and what it is applied with; None: no policy.
+
+    Raises:
+        ValueError: the columns of `tasks` differ in length.
     """
-    batch = _Batch(types, data, None if considered is None else considered.evidence)
-    rulings = None if considered is None else considered.rulings
+    state.prune(fleet.organs)
+    rulings = None if context is None else apply_policy(tasks, fleet, context)
+    batch = _Decisions(tasks, None if rulings is None else rulings.evidence)
     by_organ: dict[str, list[int]] = {}
-    for n, task_type in enumerate(types):
+    for n, (task_type, approved) in enumerate(zip(tasks.type, tasks.approved, strict=True)):
         organ = fleet.organ_of(task_type)
-        ruling = None if rulings is None else rulings[n]
+        ruling = None if rulings is None else rulings.rulings[n]
         if ruling is not None and ruling.route != "fast":
-            batch.put(n, Verdict(route=ruling.route, rule=ruling.rule, reason=ruling.reason, hold_s=ruling.hold_s))
+            batch.put(n, Verdict(ruling.route, ruling.rule, ruling.reason, hold_s=ruling.hold_s))
         elif task_type == GOAL:
-            batch.put(n, Verdict(route="plan", rule="goal", reason="a goal names no skill: it needs a plan"))
+            batch.put(n, Verdict("plan", "goal", "a goal names no skill: it needs a plan"))
         elif organ is None:
             reason = f"no skill {task_type!r}; known: {', '.join(fleet.skills)}"
-            batch.put(n, Verdict(route="reject", rule="unknown_skill", reason=reason))
-        elif task_type in fleet.approvals and not (approved and approved[n]):
-            reason, hold_s = f"{task_type} runs when a person approves it", fleet.approvals[task_type]
-            batch.put(n, Verdict(route="hold", rule="skill_approval", reason=reason, hold_s=hold_s))
+            batch.put(n, Verdict("reject", "unknown_skill", reason))
+        elif task_type in fleet.approvals and not approved:
+            reason = f"{task_type} runs when a person approves it"
+            batch.put(n, Verdict("hold", "skill_approval", reason, hold_s=fleet.approvals[task_type]))
         else:
             by_organ.setdefault(organ, []).append(n)
     for organ, members in by_organ.items():
-        _place(batch, members, organ, fleet, choices)
-    return DecisionColumns(
-        verdicts=batch.verdicts,
-        verdict=batch.verdict,
-        delta_energy=batch.delta_energy,
-        expected_failure=batch.expected_failure,
-        v=choices.v,
-        fleet_epoch=fleet.epoch,
+        _place(batch, members, organ, fleet, state)
+    return BatchDecision(
+        batch.verdicts, batch.verdict, batch.delta_energy, batch.expected_failure, state.v, fleet.epoch
     )
 
 
-class _Batch:
-    """Decisions in the making: the different verdicts, and the columns."""
+class _Decisions:
+    """Builds the columns of a `BatchDecision`."""
 
-    def __init__(
-        self, types: Sequence[str], data: Sequence[Data | None], evidence: Sequence[float | None] | None
-    ) -> None:
-        size = len(types)
-        self._types, self._data, self.evidence = types, data, evidence
+    def __init__(self, tasks: TaskBatch, evidence: Sequence[float | None] | None) -> None:
+        size = len(tasks)
+        self._types, self._data, self.evidence = tasks.type, tasks.data, evidence
         self.verdicts: list[Verdict] = []
         self.verdict = [0] * size
         self.delta_energy: list[float | None] = [None] * size
         self.expected_failure: list[float | None] = [None] * size
-        self._places: dict[Verdict, int] = {}
+        self._indexes: dict[Verdict, int] = {}
 
     def kind(self, n: int) -> tuple[str, Data | None]:
         """Type of task `n`, and where its data is."""
-        return self._types[n], self._data[n] if self._data else None
+        return self._types[n], self._data[n]
 
     def put(self, n: int, verdict: Verdict) -> None:
-        """This becomes of task `n`, and maybe of others."""
-        known = None if self.evidence is None else self.evidence[n]
-        if known is not None:
-            verdict = verdict.model_copy(update={"evidence": known})
-        place = self._places.get(verdict)
-        if place is None:
-            place = self._places[verdict] = self.add(verdict)
-        self.verdict[n] = place
+        """Set the verdict of task `n`, which other tasks may share."""
+        evidence = None if self.evidence is None else self.evidence[n]
+        if evidence is not None:
+            verdict = replace(verdict, evidence=evidence)
+        index = self._indexes.get(verdict)
+        if index is None:
+            index = self._indexes[verdict] = self.add(verdict)
+        self.verdict[n] = index
 
     def add(self, verdict: Verdict) -> int:
-        """The place of a verdict that is not there yet."""
+        """Add a new verdict; returns its index."""
         self.verdicts.append(verdict)
         return len(self.verdicts) - 1
 
 
-def _place(batch: _Batch, members: Sequence[int], organ: str, fleet: Fleet, choices: Choices) -> None:
+def _place(batch: _Decisions, members: Sequence[int], organ: str, fleet: Fleet, state: RoutingState) -> None:
     team = fleet.team(organ)
     if team is None:
-        nobody = Verdict(route=None, rule="no_agent", reason=f"organ {organ!r} has no living agent")
+        no_agent = Verdict(None, "no_agent", f"organ {organ!r} has no living agent")
         for n in members:
-            batch.put(n, nobody)
+            batch.put(n, no_agent)
         return
     known: Sequence[int] = members
     explore: Sequence[int] = ()
     if len(team.employed) and len(team.scouts):
-        known, explore = _deal(members, choices.explored, organ, choices.scout_share)
+        known, explore = _split_exploration(members, state.exploration_credit, organ, state.scout_share)
     load = fleet.load(team)
-    for chosen, rule in ((known, "known_skill"), (explore, "exploration")):
-        if chosen:
-            _route(batch, chosen, fleet, team, load, choices, rule)
+    for part, rule in ((known, "known_skill"), (explore, "exploration")):
+        if part:
+            _route(batch, part, fleet, team, load, state, rule)
 
 
-def _deal(members: Sequence[int], explored: dict[str, float], organ: str, share: float) -> tuple[list[int], list[int]]:
-    """Tasks for those who have proved themselves, and for scouts: every 1/share-th, counted on from batch to batch."""
-    owed = explored.get(organ, 0.0)
+def _split_exploration(
+    members: Sequence[int], credit: dict[str, float], organ: str, share: float
+) -> tuple[list[int], list[int]]:
+    """Tasks for employed agents, and for scouts: every 1/share-th task, counted from batch to batch."""
+    owed = credit.get(organ, 0.0)
     known: list[int] = []
     explore: list[int] = []
     for n in members:
@@ -157,38 +117,38 @@ def _deal(members: Sequence[int], explored: dict[str, float], organ: str, share:
             explore.append(n)
         else:
             known.append(n)
-    explored[organ] = owed
+    credit[organ] = owed
     return known, explore
 
 
 def _route(
-    batch: _Batch, members: Sequence[int], fleet: Fleet, team: Team, load: Load, choices: Choices, rule: str
+    batch: _Decisions, members: Sequence[int], fleet: Fleet, team: Team, load: Load, state: RoutingState, rule: str
 ) -> None:
-    priced = price([batch.kind(n) for n in members], fleet, team, choices.money, choices.bytes_per_s)
-    choices.uncounted += priced.uncounted
-    chosen = choose(team, load, priced, choices, rule)
-    seconds, fails = priced.service.tolist(), priced.failure.tolist()
-    timeouts = [fleet.timeout_of(name) for name in priced.names]
+    costs = task_costs([batch.kind(n) for n in members], fleet, team, state.money, state.bytes_per_s)
+    state.places_over_limit += costs.places_over_limit
+    selection = select_agents(team, load, costs, state, rule)
+    seconds, fails = costs.service.tolist(), costs.failure.tolist()
+    timeouts = [fleet.timeout_of(name) for name in costs.types]
     known: dict[tuple[int, int, float | None], tuple[int, float]] = {}
-    # Kinds that take an agent equally long share a verdict: found by what differs, for a verdict's own hash is slow.
+    # Kinds that take an agent equally long share a verdict: found by the fields that differ, for hashing all is slow.
     equal: dict[tuple[int, float, float | None, float | None], int] = {}
-    for n, k, (agent, added) in zip(members, priced.columns, chosen.placements, strict=True):
+    for n, k, (agent, added) in zip(members, costs.columns, selection.placements, strict=True):
         evidence = None if batch.evidence is None else batch.evidence[n]
-        place = known.get((agent, k, evidence))
-        if place is None:
-            what = agent, seconds[agent][k], timeouts[k], evidence
-            if what not in equal:
+        found = known.get((agent, k, evidence))
+        if found is None:
+            key = agent, seconds[agent][k], timeouts[k], evidence
+            if key not in equal:
                 verdict = Verdict(
                     route="fast",
-                    rule=chosen.rule,
-                    reason=chosen.reason,
+                    rule=selection.rule,
+                    reason=selection.reason,
                     agent=team.ids[agent],
                     host=team.hosts[team.host[agent]],
                     evidence=evidence,
-                    expected_s=what[1],
-                    timeout_s=what[2],
+                    expected_s=key[1],
+                    timeout_s=key[2],
                 )
-                equal[what] = batch.add(verdict)
-            place = known[agent, k, evidence] = equal[what], fails[agent][k]
-        batch.verdict[n], batch.expected_failure[n] = place
+                equal[key] = batch.add(verdict)
+            found = known[agent, k, evidence] = equal[key], fails[agent][k]
+        batch.verdict[n], batch.expected_failure[n] = found
         batch.delta_energy[n] = added

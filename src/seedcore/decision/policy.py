@@ -1,29 +1,28 @@
-"""The policy: rules in YAML, compiled once, that say which way a task goes before agents are chosen."""
+"""Loads and evaluates the policy: rules in YAML, compiled once, that route a task before agents are selected."""
 
 import hashlib
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple, Self
+from typing import Annotated, NamedTuple, Self
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from seedcore.decision.cel_rules import Route, Rule
+from seedcore.decision.cel_rules import Facts, PolicyRule, Route
 from seedcore.decision.triage_policy import NONE, TriagePolicy
-from seedcore.errors import InvalidInputError, wrong_fields
+from seedcore.errors import FieldError, InvalidInputError, wrong_fields
 from seedcore.utils.yaml_files import read_yaml
 
-MAX_RULES, MAX_BYTES, MAX_MEMO = 100, 256 * 1024, 10_000
-
-Facts = dict[str, dict[str, Any]]
+MAX_RULES, MAX_BYTES, MAX_CACHED = 100, 256 * 1024, 10_000
 
 
 class Ruling(NamedTuple):
-    """What a rule says about a task.
+    """The result of a rule for a task.
 
-    `failed`: it could not be computed, so the task is held. `hold_s`: how long it waits; None: as the setting says.
+    `failed`: the rule could not be evaluated, so the task is held. `hold_s`: how long it waits; None: as the setting
+    says.
     """
 
     route: Route
@@ -31,6 +30,10 @@ class Ruling(NamedTuple):
     reason: str
     failed: bool = False
     hold_s: float | None = None
+
+
+RulingCache = dict[tuple[object, ...], Ruling | None]
+"""Rulings of one batch, by the facts that rules use."""
 
 
 class _RuleModel(BaseModel):
@@ -59,66 +62,67 @@ class _PolicyModel(BaseModel):
 
 @dataclass(slots=True)
 class Policy:
-    """Rules from the first to be tried to the last.
+    """Rules in the order in which they are tried.
 
     Attributes:
-        source: where they are from.
+        source: the file that they are from.
         version: a hash of the file's bytes: the same rules have the same version everywhere.
-        failures: by rule, how often it could not be computed.
-        triage: what a triage may do.
-        aware: rules that ask whether the stream is held: they decide for its tasks, too.
+        failures: by rule, how often it could not be evaluated.
+        triage: the part for triages.
+        hold_aware: rules that use the fact `valve.held`: they also decide for tasks of held streams.
     """
 
     source: str
     version: str
-    rules: list[Rule]
+    rules: list[PolicyRule]
     failures: dict[str, int] = field(default_factory=dict)
     triage: TriagePolicy = field(default_factory=TriagePolicy)
-    aware: frozenset[str] = field(init=False)
+    hold_aware: frozenset[str] = field(init=False)
     _fields: list[tuple[str, str]] = field(init=False)
 
     def __post_init__(self) -> None:
         self._fields = sorted(set().union(*(rule.fields for rule in self.rules)))
-        self.aware = frozenset(rule.name for rule in self.rules if ("valve", "held") in rule.fields)
+        self.hold_aware = frozenset(rule.name for rule in self.rules if ("valve", "held") in rule.fields)
 
-    def asks(self, group: str) -> list[str]:
-        """Facts of a group that rules ask about."""
+    def facts_used(self, group: str) -> list[str]:
+        """Facts of a group that rules use."""
         return [name for other, name in self._fields if other == group]
 
-    def decide(self, facts: Facts, memo: dict[Any, Ruling | None], *, direct: bool = False) -> Ruling | None:
-        """The first rule that holds; None: there is none, and what always holds decides.
+    def evaluate(self, facts: Facts, cache: RulingCache, *, direct: bool = False) -> Ruling | None:
+        """The ruling of the first rule that holds; None: no rule holds.
 
-        A rule that cannot be computed holds the task and says so; it never lets it pass. `memo` serves one batch: tasks
-        that are alike in what rules ask about are decided once. Rules that plan do not hold for what runs `direct`.
+        A rule that cannot be evaluated holds the task and says so; it never lets the task pass. `cache` serves one
+        batch: tasks that are equal in the facts that rules use are evaluated once. Rules that plan are skipped for
+        tasks that run `direct`.
         """
         if not self.rules:
             return None
         key = (direct, *(facts[group][name] for group, name in self._fields))
-        if key in memo:
-            return memo[key]
-        # Every fact that goes to CEL is translated for every rule: none goes that nobody asks for.
-        asked: Facts = {}
-        for (group, name), value in zip(self._fields, key[1:], strict=True):
-            asked.setdefault(group, {})[name] = value
-        ruling = self._decide(asked, direct)
-        if len(memo) < MAX_MEMO:
-            memo[key] = ruling
+        if key in cache:
+            return cache[key]
+        # CEL converts every fact for every rule: only the used ones are passed.
+        used: Facts = {}
+        for group, name in self._fields:
+            used.setdefault(group, {})[name] = facts[group][name]
+        ruling = self._first(used, direct)
+        if len(cache) < MAX_CACHED:
+            cache[key] = ruling
         return ruling
 
-    def _decide(self, facts: Facts, direct: bool) -> Ruling | None:
+    def _first(self, facts: Facts, direct: bool) -> Ruling | None:
         for rule in self.rules:
             if direct and rule.route == "plan":
                 continue
             try:
                 if rule.holds(facts):
                     return Ruling(rule.route, rule.name, rule.reason or f"policy rule {rule.name}", hold_s=rule.wait_s)
-            except Exception as error:  # noqa: BLE001 - whatever CEL raises, the task must not pass
+            except Exception as error:  # noqa: BLE001 - on any error the task must not pass
                 self.failures[rule.name] = self.failures.get(rule.name, 0) + 1
                 return Ruling("hold", rule.name, f"policy rule {rule.name} failed: {str(error)[:200]}", failed=True)
         return None
 
-    def report(self) -> dict[str, Any]:
-        """What is to be known about it."""
+    def report(self) -> dict[str, object]:
+        """The policy as JSON."""
         names = ("name", "when", "route", "priority", "reason", "wait_s")
         rules = [{name: getattr(rule, name) for name in names} for rule in self.rules]
         triage = self.triage.model_dump(mode="json", exclude_none=True)
@@ -132,10 +136,10 @@ class Policy:
 
 
 def load_policy(path: Path | None, actions: Collection[str] = ()) -> Policy:
-    """The policy in a file, or the package's own; `actions` are those that a triage has.
+    """The policy in a file, or the package's own; `actions` are the known actions of a triage.
 
     Raises:
-        InvalidInputError: the file cannot be read, a field is wrong, or a rule does not compile; all say which.
+        InvalidInputError: the file cannot be read, a field is wrong, or a rule does not compile; the text says which.
     """
     if path is None:
         return parse_policy(files("seedcore.decision").joinpath("default_policy.yaml").read_bytes(), "default", actions)
@@ -148,25 +152,25 @@ def load_policy(path: Path | None, actions: Collection[str] = ()) -> Policy:
 
 
 def parse_policy(text: bytes, source: str, actions: Collection[str] = ()) -> Policy:
-    """The policy that `text` (YAML) says; see `load_policy`."""
+    """The policy in `text` (YAML); see `load_policy`."""
     if len(text) > MAX_BYTES:
         raise InvalidInputError(f"The policy {source} is larger than {MAX_BYTES} bytes.")
     try:
         given = read_yaml(text)
         model = _PolicyModel.model_validate({} if given is None else given)
     except yaml.YAMLError as error:
-        raise InvalidInputError(f"The policy {source} is no YAML: {error}") from error
+        raise InvalidInputError(f"The policy {source} is not valid YAML: {error}") from error
     except ValidationError as error:
-        wrong = wrong_fields(error.errors())
-        told = "; ".join(f"{e.field}: {e.message}" for e in wrong[:5])
-        raise InvalidInputError(f"The policy {source}: {told}", errors=wrong) from None
+        raise InvalidInputError.for_fields(wrong_fields(error.errors()), f"The policy {source}: ") from None
     names = [rule.name for rule in model.rules]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise InvalidInputError(f"The policy {source} has two rules called {', '.join(twice)}.")
     if actions and (unknown := sorted(model.triage.actions.keys() - {NONE, *actions})):
         known = ", ".join(sorted(actions))
-        raise InvalidInputError(f"The policy {source}: triage.actions.{unknown[0]}: no such action; known: {known}.")
-    rules = [Rule(**rule.model_dump()) for rule in model.rules]
+        raise InvalidInputError.for_fields(
+            [FieldError(f"triage.actions.{unknown[0]}", f"no such action; known: {known}.")], f"The policy {source}: "
+        )
+    rules = [PolicyRule(**rule.model_dump()) for rule in model.rules]
     rules.sort(key=lambda rule: -rule.priority)
     return Policy(source, hashlib.sha256(text).hexdigest()[:12], rules, triage=model.triage)

@@ -1,10 +1,8 @@
-"""The part of the policy that says what a triage may do, and what each action costs and spares."""
+"""The policy's part for triages: the allowed actions, what each costs, and the losses when a hypothesis is true."""
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self, TypedDict
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
-
-from seedcore.tasks.submission.task_request import TaskIn
 
 NONE = "none"
 MAX_ACTIONS = 50
@@ -12,9 +10,9 @@ MAX_ACTIONS = 50
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 Loss = Annotated[float, Field(ge=-1e9, le=1e9, allow_inf_nan=False)]
 
-# In units of one needless message to a person. Nothing done, a cause goes on doing harm; a person who is told mends
-# most of it; a held stream does none, and all its tasks wait, needlessly where the cause lies elsewhere; a valve that
-# learns what is normal now ends alarms about work that changed, and hides every other cause.
+# In units of one needless message to a person. Without an action the cause keeps doing harm. A person who is notified
+# prevents most of it. A held stream does no harm, but all its tasks wait, needlessly where the cause lies elsewhere. A
+# valve that is recalibrated ends alarms about work that changed, and hides every other cause.
 COSTS: dict[str, float] = {NONE: 0.0, "notify": 1.0, "hold": 4.0, "recalibrate": 0.5}
 LOSSES: dict[str, dict[str, float]] = {
     NONE: {"input": 1, "agent": 5, "host": 8, "change": 8, "environment": 8, "work_changed": 4, "incident": 3},
@@ -26,7 +24,7 @@ _OWN_FIELDS = {"hold": {"hold_s", "wait_s"}, "notify": {"webhook"}, "submit": {"
 
 
 class Requires(BaseModel):
-    """A fact of the triage must compare so; see docs/triage.md for the facts."""
+    """A condition on a fact of the triage; see docs/triage.md for the facts."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -36,15 +34,15 @@ class Requires(BaseModel):
 
 
 class ActionPolicy(BaseModel):
-    """One allowed action: what decides for it, and how it is done.
+    """One allowed action: what its decision is based on, and its parameters.
 
     Attributes:
-        cost: whatever is true.
-        losses: besides, when a hypothesis is, by kind or name; `otherwise` of those that it does not name.
+        cost: the cost whatever is true.
+        losses: further cost when a hypothesis is true, by kind or name; `otherwise` for hypotheses not in it.
         hold_s, wait_s: how long the stream is held, and how long each of its tasks waits for a person.
         webhook: the name of one of SEEDCORE_WEBHOOKS.
-        task: what to submit.
-        options: what an action of one's own is given.
+        task: the task to submit; the Coordinator validates it when it loads the policy.
+        options: parameters of a user's own action.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -56,12 +54,21 @@ class ActionPolicy(BaseModel):
     hold_s: float = Field(3600.0, ge=1, le=2_592_000, allow_inf_nan=False)
     wait_s: float | None = Field(None, ge=1, le=31_536_000, allow_inf_nan=False)
     webhook: Name | None = None
-    task: TaskIn | None = None
-    options: dict[str, Any] = Field(default_factory=dict, max_length=100)
+    task: dict[str, object] | None = None
+    options: dict[str, object] = Field(default_factory=dict, max_length=100)
+
+
+class ActionOption(TypedDict):
+    """An action as an option of a decision under uncertainty."""
+
+    name: str
+    cost: float
+    losses: dict[str, float]
+    otherwise: float
 
 
 class TriagePolicy(BaseModel):
-    """What a triage may do; `none` always. `default` is done when nothing stands out."""
+    """The allowed actions; `none` always is. `default` is taken when there is no anomaly."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -71,20 +78,20 @@ class TriagePolicy(BaseModel):
     )
 
     @model_validator(mode="after")
-    def _fits(self) -> Self:
+    def _check(self) -> Self:
         if self.default != NONE and self.default not in self.actions:
             raise ValueError(f"default is {self.default!r}, which is not among actions")
         special = set().union(*_OWN_FIELDS.values()) | {"options"}
         for name, given in self.actions.items():
-            wrong = sorted((given.model_fields_set & special) - _OWN_FIELDS.get(name, {"options"}))
-            if name != NONE and wrong:
-                raise ValueError(f"actions.{name} knows no {', '.join(wrong)}")
+            unknown = sorted((given.model_fields_set & special) - _OWN_FIELDS.get(name, {"options"}))
+            if name != NONE and unknown:
+                raise ValueError(f"actions.{name} knows no {', '.join(unknown)}")
         return self
 
-    def option(self, name: str) -> dict[str, Any]:
-        """The action as an option of a decision: cost and losses."""
+    def option(self, name: str) -> ActionOption:
+        """The action with its cost and losses."""
         given = self.actions.get(name, ActionPolicy())
         cost = COSTS.get(name, 1.0) if given.cost is None else given.cost
-        # Nobody knows what an action without losses spares: as much as nothing done.
+        # An action without losses is assumed to prevent nothing.
         losses = LOSSES.get(name, LOSSES[NONE]) if given.losses is None else given.losses
         return {"name": name, "cost": cost, "losses": losses, "otherwise": given.otherwise}

@@ -1,1 +1,1 @@
-"""Energy: the potential of the fleet, and routing by its smallest change."""
+"""The Energy service: prices states of the fleet, and measures how true the prices are."""

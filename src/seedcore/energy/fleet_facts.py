@@ -1,4 +1,4 @@
-"""Facts of the live fleet that State does not tell: what the valves found, and which agents share plans."""
+"""Collects facts of the live fleet that State does not have: evidence of the valves, and agents that share plans."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
@@ -7,24 +7,17 @@ from itertools import combinations
 
 import asyncpg
 
+from seedcore.fleet.ledger_repository import outcomes_by_type
+from seedcore.fleet.monitor_repository import stream_evidence
 from seedcore.schemas.energy import Pair
 
 WINDOW_S = 3600.0
-"""Traffic and plans of this long are looked at."""
+"""How far back traffic and plans count."""
 
-MOST_PLANS, MOST_STREAMS = 500, 1000
-MOST_AGENTS = 32
-"""Agents of one plan, those with most of its steps: pairs grow with the square."""
+MAX_PLANS, MAX_STREAMS = 500, 1000
+MAX_AGENTS = 32
+"""Agents of one plan, those with most of its steps: the number of pairs grows with the square."""
 
-# All of `valves`: two rows a stream. The ledger goes by its index energy_ledger_at.
-_EVIDENCE = """
-select stream, max((facts->>'evidence')::float8) as evidence, max((facts->>'seen')::bigint) as seen
-from seedcore.valves group by stream order by stream limit $1
-"""
-_TRAFFIC = """
-select substr(scope, strpos(scope, '/') + 1) as type, sum(outcomes)::bigint as outcomes from seedcore.energy_ledger
-where at >= now() - make_interval(secs => $1) group by 1
-"""
 # Indexes plans_since and tasks_parent, primary keys of `finished` and `dead`.
 STEPS = """
 with recent as (
@@ -38,12 +31,12 @@ where e.decision->>'agent' is not null and e.status <> 'cancelled' group by 1, 2
 
 
 @dataclass(slots=True)
-class Beside:
-    """What is known, and why the rest is not.
+class FleetFacts:
+    """The facts that are known, and why the others are not.
 
     Attributes:
         drift: evidence by stream, of those that have a valve.
-        traffic: for each of them its share of all tasks that ended lately.
+        traffic: for each of these streams its share of all tasks that ended lately.
         collaboration: pairs of agents that share open plans.
         absent: reasons by term.
     """
@@ -65,21 +58,19 @@ class Part:
     good: int
 
 
-async def read(connection: asyncpg.Connection) -> Beside:
-    """What PostgreSQL knows; three statements."""
-    streams = {
-        row["stream"]: (row["evidence"], row["seen"] or 0) for row in await connection.fetch(_EVIDENCE, MOST_STREAMS)
-    }
-    ended = {row["type"]: row["outcomes"] for row in await connection.fetch(_TRAFFIC, WINDOW_S)}
-    parts = [Part(**row) for row in await connection.fetch(STEPS, WINDOW_S, MOST_PLANS)]
-    found = Beside()
-    evidence = {stream: value for stream, (value, _) in streams.items() if value is not None}
+async def read_fleet_facts(connection: asyncpg.Connection) -> FleetFacts:
+    """The facts in PostgreSQL; three statements."""
+    streams = await stream_evidence(connection, MAX_STREAMS)
+    ended = await outcomes_by_type(connection, WINDOW_S)
+    parts = [Part(**row) for row in await connection.fetch(STEPS, WINDOW_S, MAX_PLANS)]
+    found = FleetFacts()
+    evidence = {stream.stream: stream.evidence for stream in streams if stream.evidence is not None}
     if not evidence:
         found.absent["drift"] = "no stream has a valve yet: all of them are still learning"
     elif not any(ended.values()):
         found.absent["drift"] = f"no task ended within {WINDOW_S:g} s: evidence without traffic says nothing"
     else:
-        shares = traffic({stream: seen for stream, (_, seen) in streams.items()}, ended)
+        shares = traffic({stream.stream: stream.seen for stream in streams}, ended)
         found.drift, found.traffic = evidence, {stream: shares[stream] for stream in evidence}
     if parts:
         found.collaboration = pairs(parts)
@@ -91,8 +82,8 @@ async def read(connection: asyncpg.Connection) -> Beside:
 def traffic(seen: Mapping[str, int], ended: Mapping[str, int]) -> dict[str, float]:
     """Each stream's share of the tasks that ended; they sum to at most 1.
 
-    The ledger knows types, streams are of a type in a domain (`domain/type`): those of one type share its tasks by how
-    many each has ever seen.
+    The ledger has types, while a stream is a type in a domain (`domain/type`): the streams of one type share its tasks
+    in proportion to the tasks that each has ever seen.
 
     Args:
         seen: tasks of each stream.
@@ -110,7 +101,7 @@ def traffic(seen: Mapping[str, int], ended: Mapping[str, int]) -> dict[str, floa
 
 
 def _type(stream: str, ended: Mapping[str, int]) -> str:
-    """The longest of the known types that the stream can be of; none: the stream's whole name."""
+    """The longest known type that the stream can belong to; the stream's whole name when there is none."""
     name = stream
     while name not in ended and "/" in name:
         name = name.partition("/")[2]
@@ -118,14 +109,14 @@ def _type(stream: str, ended: Mapping[str, int]) -> str:
 
 
 def pairs(parts: Iterable[Part]) -> list[Pair]:
-    """Pairs of agents that share open plans: steps that they ended there, and how many of 1 of all that they shared
-    completed, over all plans."""
+    """Pairs of agents that share open plans: the steps that they ended there, and the share of all their common steps
+    that completed, over all plans."""
     plans: defaultdict[object, list[Part]] = defaultdict(list)
     for part in parts:
         plans[part.plan].append(part)
     steps, good, shared = Counter[tuple[str, str]](), Counter[tuple[str, str]](), Counter[tuple[str, str]]()
     for own in plans.values():
-        most = sorted(own, key=lambda part: (-part.steps, part.agent))[:MOST_AGENTS]
+        most = sorted(own, key=lambda part: (-part.steps, part.agent))[:MAX_AGENTS]
         for one, other in combinations(sorted(most, key=lambda part: part.agent), 2):
             pair = one.agent, other.agent
             steps[pair] += one.steps + other.steps

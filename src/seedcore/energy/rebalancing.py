@@ -1,4 +1,4 @@
-"""Which queued tasks would lower the energy elsewhere in their organ, and what one more agent would be worth. Pure."""
+"""Finds queued tasks that would lower the energy elsewhere in their organ, and the value of one more agent. Pure."""
 
 from dataclasses import dataclass
 
@@ -17,8 +17,8 @@ class Move:
     delta_energy: float
 
 
-def moves(queued_s: Floats, tasks: Floats, task_s: Floats, most: int) -> list[Move]:
-    """Moves of waiting tasks, each the one that lowers the energy most; it falls with every one of them, so they end.
+def moves(queued_s: Floats, tasks: Floats, task_s: Floats, limit: int) -> list[Move]:
+    """Moves of waiting tasks, each the one that lowers the energy most; every move lowers it, so they end.
 
     Moving a task of eᵢ seconds from i to j, where it takes eⱼ, changes the load's energy by
     -Wᵢeᵢ + ½eᵢ² + Wⱼeⱼ + ½eⱼ². The first task in hand at an agent is running, and stays.
@@ -27,11 +27,11 @@ def moves(queued_s: Floats, tasks: Floats, task_s: Floats, most: int) -> list[Mo
         queued_s: shape (n,), expected seconds queued at each agent.
         tasks: shape (n,), tasks in hand there.
         task_s: shape (n,), expected seconds of one task there.
-        most: number of moves to stop at.
+        limit: number of moves to stop at.
     """
     queued, left = queued_s.copy(), np.maximum(0.0, tasks - 1)
     found: list[Move] = []
-    while len(found) < most:
+    while len(found) < limit:
         gain = np.where(left >= 1, queued * task_s - 0.5 * task_s**2, -np.inf)
         price = queued * task_s + 0.5 * task_s**2
         source, target = int(gain.argmax()), int(price.argmin())
@@ -47,6 +47,6 @@ def moves(queued_s: Floats, tasks: Floats, task_s: Floats, most: int) -> list[Mo
 
 
 def one_more(queued_s: Floats) -> float:
-    """What one more agent changes the load's energy by when the work is spread evenly: ½(ΣW)²(1/(n+1) - 1/n)."""
+    """The change of the load's energy by one more agent when the work is spread evenly: ½(ΣW)²(1/(n+1) - 1/n)."""
     n, total = len(queued_s), float(queued_s.sum())
     return 0.5 * total * total * (1 / (n + 1) - 1 / n)

@@ -1,38 +1,57 @@
-"""Energy's tables for the service: the weights in force, turns of the flywheel, and the ledger."""
+"""Gives the service V in force, turns of the flywheel, the ledger, and the stored facts of the fleet."""
 
 import asyncio
 import random
 import time
+from collections.abc import Mapping
 from datetime import datetime, timedelta
-from typing import Any
+from typing import TypedDict
 from uuid import uuid4
 
-from seedcore.energy import fleet_facts
-from seedcore.energy.calibration import Change, measured_change
-from seedcore.energy.fleet_facts import Beside
+import asyncpg
+from pydantic import JsonValue
+
+from seedcore.energy.ledger_calibration import EnergyChange, measured_change
+from seedcore.energy.fleet_facts import FleetFacts, read_fleet_facts
 from seedcore.errors import ConflictError, NotFoundError
 from seedcore.fleet import flywheel, ledger_repository
-from seedcore.fleet.flywheel import HIGHEST, LOWEST, Turn
+from seedcore.fleet.flywheel import MAX_FACTOR, MIN_FACTOR, FlywheelTurn, WeightChange
 from seedcore.pricing.outcome_sums import Sums
 from seedcore.settings import Settings
 from seedcore.stores.postgres import DATABASE_ERRORS, Database
 from seedcore.telemetry.logs import get_logger
 
-FRESH_S = 5.0
-LOOK_S = 30.0
-"""So often a replica looks whether a turn is due."""
+CACHE_S = 5.0
+CHECK_S = 30.0
+"""How often a replica checks whether a turn of the flywheel is due."""
 
 
-class EnergyStore:
-    """Reads and writes what decisions did to the energy, and V."""
+class TurnResult(TypedDict):
+    """What a turn did; `id` is None when V stayed the same."""
+
+    id: int | None
+    v: float
+    before: float
+    reason: str
+
+
+class FlywheelStatus(TypedDict):
+    """Seconds between automatic turns (0: none), and why the last try failed."""
+
+    period_s: float
+    failing: str | None
+
+
+class EnergyRepository:
+    """Reads the ledger and facts of the fleet; reads and changes V."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._database = Database(settings, size=2, name="seedcore-energy")
         self._log = get_logger("seedcore.energy")
         self._v: float | None = None
-        self._read_at = self._beside_at = float("-inf")
-        self._beside = Beside()
+        self._read_at = self._facts_at = float("-inf")
+        self._facts = FleetFacts()
         self._owner = uuid4()
         self._failing: str | None = None
 
@@ -40,13 +59,13 @@ class EnergyStore:
         """Close connections."""
         await self._database.aclose()
 
-    async def ready(self) -> dict[str, Any]:
+    async def ready(self) -> Mapping[str, object]:
         """Whether the database answers."""
         return await self._database.ready()
 
     async def v(self) -> tuple[float, str]:
-        """V in force, and where it is from: `flywheel`, `setting`, or what was known before the database went away."""
-        if time.monotonic() - self._read_at > FRESH_S:
+        """V in force and its source: `flywheel`, `setting`, or the last known value while the database is away."""
+        if time.monotonic() - self._read_at > CACHE_S:
             try:
                 async with self._database.connection(wait_s=3) as connection:
                     changes = await flywheel.last(connection, 1)
@@ -55,70 +74,70 @@ class EnergyStore:
             self._v, self._read_at = (changes[0]["v"] if changes else None), time.monotonic()
         return (self._settings.energy_v, "setting") if self._v is None else (self._v, "flywheel")
 
-    def turning(self) -> dict[str, Any]:
-        """Seconds between turns by itself, and why the last try failed."""
+    def flywheel_status(self) -> FlywheelStatus:
+        """The state of the automatic turns."""
         return {"period_s": self._settings.flywheel_s, "failing": self._failing}
 
-    async def beside(self) -> Beside:
-        """What PostgreSQL tells of drift and collaboration, at most FRESH_S old; without it, that it is away."""
-        if time.monotonic() - self._beside_at > FRESH_S:
+    async def fleet_facts(self) -> FleetFacts:
+        """Facts of drift and collaboration, at most CACHE_S old; absent while the database is away."""
+        if time.monotonic() - self._facts_at > CACHE_S:
             try:
                 async with self._database.connection(wait_s=3) as connection:
-                    self._beside = await fleet_facts.read(connection)
+                    self._facts = await read_fleet_facts(connection)
             except DATABASE_ERRORS:
-                why = "the database is away"
-                return Beside(absent={"drift": why, "collaboration": why})
-            self._beside_at = time.monotonic()
-        return self._beside
+                reason = "the database is away"
+                return FleetFacts(absent={"drift": reason, "collaboration": reason})
+            self._facts_at = time.monotonic()
+        return self._facts
 
-    async def page(self, scope: str | None, before: int | None, limit: int) -> list[dict[str, Any]]:
+    async def page(self, scope: str | None, before: int | None, limit: int) -> list[dict[str, object]]:
         """Entries of the ledger, the newest first."""
         async with self._database.connection() as connection:
             return await ledger_repository.page(connection, scope, before, limit)
 
-    async def by_scope(self, window_s: float) -> tuple[dict[str, Sums], list[dict[str, Any]]]:
-        """Sums of the last seconds by scope, and the flywheel's last turns."""
+    async def by_scope(self, window_s: float) -> tuple[dict[str, Sums], list[WeightChange]]:
+        """Sums of the last `window_s` seconds by scope, and the flywheel's last turns."""
         async with self._database.connection() as connection:
             return await ledger_repository.by_scope(connection, window_s), await flywheel.last(connection, 10)
 
-    async def change(self, at: datetime, window_s: float, scope: str | None) -> Change:
-        """What the ledger measured before and after a moment."""
+    async def change(self, at: datetime, window_s: float, scope: str | None) -> EnergyChange:
+        """The change that the ledger measured between before and after a moment."""
         window = timedelta(seconds=window_s)
         async with self._database.connection() as connection:
             before = await ledger_repository.between(connection, at - window, at, scope)
             after = await ledger_repository.between(connection, at, at + window, scope)
         return measured_change(before, after)
 
-    async def turn(self, outcomes: tuple[int, int] | None) -> tuple[dict[str, Any], str]:
-        """Turn the flywheel by (outcomes, failures), or by those that the ledger got since its last turn."""
+    async def turn(self, outcomes: tuple[int, int] | None) -> tuple[TurnResult, str]:
+        """Turn the flywheel by (outcomes, failures), or by those in the ledger since its last turn; also the source."""
         async with self._database.transaction() as connection:
             found = await self._turn(connection, outcomes)
         self._read_at = float("-inf")
         return found
 
-    async def turn_for_ever(self) -> None:
-        """A turn every period by what the ledger got; of several replicas one makes it. Until it is cancelled."""
+    async def run_flywheel(self) -> None:
+        """Turn the flywheel once a period by the ledger, in one of the replicas, until cancelled."""
         period_s = self._settings.flywheel_s
         while period_s:
-            await asyncio.sleep(min(period_s, LOOK_S) * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
+            await asyncio.sleep(min(period_s, CHECK_S) * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
             try:
                 await self.turn_when_due(period_s)
                 self._failing = None
-            except Exception as error:  # noqa: BLE001 - whatever is wrong with one turn, the next is tried; health says it
+            except Exception as error:  # noqa: BLE001 - the next turn is tried whatever failed; health says so
                 self._failing = f"{type(error).__name__}: {error}"
-                self._log.warning("the flywheel does not turn", reason=self._failing)
+                self._log.warning("flywheel turn failed", reason=self._failing)
 
-    async def turn_when_due(self, period_s: float) -> dict[str, Any] | None:
-        """The turn of this period, when it is due and no other replica's; None: it is not."""
+    async def turn_when_due(self, period_s: float) -> TurnResult | None:
+        """Make the turn of this period; None: it is not due, or another replica has it."""
         async with self._database.transaction() as connection:
-            if not await flywheel.due(connection, self._owner, period_s):
+            if not await flywheel.claim_turn(connection, self._owner, period_s):
                 return None
-            record, _ = await self._turn(connection, None)
+            result, _ = await self._turn(connection, None)
         self._read_at = float("-inf")
-        self._log.info("the flywheel turned", v=record["v"], before=record["before"], reason=record["reason"])
-        return record
+        self._log.info("flywheel turned", v=result["v"], before=result["before"], reason=result["reason"])
+        return result
 
-    async def _turn(self, connection: Any, outcomes: tuple[int, int] | None) -> tuple[dict[str, Any], str]:
+    async def _turn(self, connection: asyncpg.Connection, outcomes: tuple[int, int] | None) -> tuple[TurnResult, str]:
         await flywheel.lock(connection)
         v, since = await self._in_force(connection)
         source = "given" if outcomes is not None else "ledger"
@@ -126,14 +145,14 @@ class EnergyStore:
             now = await connection.fetchval("select now()")
             sums = await ledger_repository.between(connection, since or now - timedelta(days=1), now, None)
             outcomes = sums.outcomes, sums.failures
-        turn = flywheel.turned(v, self._settings.energy_v, self._settings.failure_budget, *outcomes)
+        turn = flywheel.next_turn(v, self._settings.energy_v, self._settings.failure_budget, *outcomes)
         if turn.v == v:
             return {"id": None, "v": v, "before": v, "reason": turn.reason}, source
-        evidence = {"source": source, "outcomes": outcomes[0], "failures": outcomes[1]}
-        return await flywheel.add(connection, turn, v, evidence), source
+        evidence: dict[str, JsonValue] = {"source": source, "outcomes": outcomes[0], "failures": outcomes[1]}
+        return _result(await flywheel.add(connection, turn, v, evidence)), source
 
-    async def undo(self, change: int) -> dict[str, Any]:
-        """Make V what it was before a turn.
+    async def undo(self, change: int) -> TurnResult:
+        """Undo a turn: V becomes what it was before.
 
         Raises:
             NotFoundError: there is no such turn.
@@ -147,15 +166,19 @@ class EnergyStore:
             (newest,) = await flywheel.last(connection, 1)
             if newest["id"] != change:
                 raise ConflictError(f"Turn {newest['id']} came after turn {change}: undo that first.")
-            turn = Turn(record["before"], f"turn {change} is undone")
+            turn = FlywheelTurn(record["before"], f"turn {change} is undone")
             undone = await flywheel.add(connection, turn, record["v"], {"source": "undo"}, change)
         self._read_at = float("-inf")
-        return undone
+        return _result(undone)
 
     def bounds(self) -> tuple[float, float]:
-        """Between these V stays."""
-        return LOWEST * self._settings.energy_v, HIGHEST * self._settings.energy_v
+        """The lowest and the highest V."""
+        return MIN_FACTOR * self._settings.energy_v, MAX_FACTOR * self._settings.energy_v
 
-    async def _in_force(self, connection: Any) -> tuple[float, datetime | None]:
+    async def _in_force(self, connection: asyncpg.Connection) -> tuple[float, datetime | None]:
         changes = await flywheel.last(connection, 1)
         return (changes[0]["v"], changes[0]["at"]) if changes else (self._settings.energy_v, None)
+
+
+def _result(change: WeightChange) -> TurnResult:
+    return {"id": change["id"], "v": change["v"], "before": change["before"], "reason": change["reason"]}

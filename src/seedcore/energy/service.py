@@ -3,14 +3,13 @@
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
-from typing import Any
 
 from ray import serve
 
-from seedcore.energy.calibration import calibrated
+from seedcore.energy.ledger_calibration import calibrate
 from seedcore.energy.proposals import proposals
-from seedcore.energy.repository import EnergyStore
-from seedcore.energy.state_vectors import Facts, facts_of, named
+from seedcore.energy.repository import EnergyRepository
+from seedcore.energy.state_vectors import StateVectors, named_slopes, state_vectors
 from seedcore.errors import SeedCoreError
 from seedcore.pricing.outcome_sums import Sums
 from seedcore.pricing.potential import Weights, gradient, potential
@@ -29,25 +28,25 @@ from seedcore.web.service_base import Operation, ServiceBase, parse
 
 
 class EnergyService(ServiceBase):
-    """Prices states of the fleet, and says how true the prices were."""
+    """Prices states of the fleet, and measures how true the prices were."""
 
     name = "energy"
 
     async def start(self) -> None:
-        """Connect lazily."""
+        """Create the parts; connections are opened by the first request."""
         self._state = StateClient(self.settings, timeout_s=10)
-        self._store = EnergyStore(self.settings)
-        self._turning = asyncio.create_task(self._store.turn_for_ever(), name="flywheel")
+        self._repository = EnergyRepository(self.settings)
+        self._flywheel = asyncio.create_task(self._repository.run_flywheel(), name="flywheel")
 
     async def stop(self) -> None:
         """Close connections."""
-        self._turning.cancel()
-        await asyncio.gather(self._turning, return_exceptions=True)
-        await self._store.aclose()
+        self._flywheel.cancel()
+        await asyncio.gather(self._flywheel, return_exceptions=True)
+        await self._repository.aclose()
         await self._state.aclose()
 
     def operations(self) -> Sequence[Operation]:
-        """What Energy does."""
+        """The service's operations."""
         return [
             Operation("POST", "/compute-energy", self.compute_energy, ComputeEnergy, summary="Price a state"),
             Operation("POST", "/gradient", self.compute_gradient, ComputeGradient, summary="Slopes at a state"),
@@ -60,32 +59,32 @@ class EnergyService(ServiceBase):
 
     async def compute_energy(self, request: ComputeEnergy) -> EnergyOut:
         """Energy of the state in the body, or of the live one; the answer says which."""
-        facts, source = await self._facts(request.unified_state)
+        vectors, source = await self._vectors(request.unified_state)
         weights, v_source = await self._weights(request.weights)
-        found = potential(facts.state, weights)
+        found = potential(vectors.state, weights)
         return EnergyOut(
             energy=found.energy,
             breakdown=found.breakdown if request.include_breakdown else None,
-            absent=facts.absent,
+            absent=vectors.absent,
             source=source,
-            agents=len(facts.agents),
+            agents=len(vectors.agents),
             v=weights.v,
             weights=WeightsOut(**asdict(weights), v_source=v_source),
         )
 
     async def compute_gradient(self, request: ComputeGradient) -> GradientOut:
         """Slopes of the energy at the state in the body, or at the live one; the answer says which."""
-        facts, source = await self._facts(request.unified_state)
+        vectors, source = await self._vectors(request.unified_state)
         weights, v_source = await self._weights(request.weights)
-        slopes = named(facts, gradient(facts.state, weights))
-        energy = potential(facts.state, weights).energy
+        slopes = named_slopes(vectors, gradient(vectors.state, weights))
+        energy = potential(vectors.state, weights).energy
         in_force = WeightsOut(**asdict(weights), v_source=v_source)
-        return GradientOut(**slopes, energy=energy, absent=facts.absent, source=source, weights=in_force)
+        return GradientOut(**slopes, energy=energy, absent=vectors.absent, source=source, weights=in_force)
 
     async def optimize(self, request: schemas.OptimizeAgents) -> schemas.OptimizeOut:
         """Moves of waiting tasks that would lower the energy, and what one more agent is worth; nothing is moved."""
-        told = request.unified_state or await self._live()
-        moves, organs = await asyncio.to_thread(proposals, told, request.organ, request.max_moves)
+        state = request.unified_state or await self._live()
+        moves, organs = await asyncio.to_thread(proposals, state, request.organ, request.max_moves)
         return schemas.OptimizeOut(
             moves=moves,
             organs=organs,
@@ -97,67 +96,66 @@ class EnergyService(ServiceBase):
         """Adapt V to measured failures, within bounds; or undo a turn. Coordinators use it within seconds."""
         source = "undo"
         if request.undo is not None:
-            record = await self._store.undo(request.undo)
+            result = await self._repository.undo(request.undo)
         else:
             given = (
                 None if request.outcomes is None or request.failures is None else (request.outcomes, request.failures)
             )
-            record, source = await self._store.turn(given)
-        lowest, highest = self._store.bounds()
-        fields = {name: record[name] for name in ("id", "v", "before", "reason")}
-        return schemas.FlywheelOut(**fields, source=source, lowest=lowest, highest=highest)
+            result, source = await self._repository.turn(given)
+        lowest, highest = self._repository.bounds()
+        return schemas.FlywheelOut(**result, source=source, lowest=lowest, highest=highest)
 
     async def ledger(self, request: schemas.LedgerRequest) -> schemas.LedgerOut:
         """What decisions were expected to change and what they changed, by scope."""
-        items = await self._store.page(request.scope, request.before, request.limit)
+        items = await self._repository.page(request.scope, request.before, request.limit)
         return schemas.LedgerOut(items=items, next=items[-1]["id"] if len(items) == request.limit else None)
 
     async def metrics(self, request: schemas.MetricsRequest) -> schemas.MetricsOut:
         """Calibration over the last seconds, and the weights in force."""
-        scopes, changes = await self._store.by_scope(request.window_s)
+        scopes, changes = await self._repository.by_scope(request.window_s)
         overall = Sums()
         for sums in scopes.values():
             overall.join(sums)
-        whole, (weights, v_source) = calibrated(overall), await self._weights(None)
+        whole, (weights, v_source) = calibrate(overall), await self._weights(None)
         return schemas.MetricsOut(
             window_s=request.window_s,
             overall=None if whole is None else asdict(whole),
-            scopes={scope: asdict(one) for scope, sums in scopes.items() if (one := calibrated(sums)) is not None},
+            scopes={scope: asdict(one) for scope, sums in scopes.items() if (one := calibrate(sums)) is not None},
             weights=WeightsOut(**asdict(weights), v_source=v_source),
             changes=changes,
-            flywheel=self._store.turning(),
+            flywheel=self._repository.flywheel_status(),
         )
 
-    async def change(self, request: schemas.ChangeRequest) -> schemas.ChangeOut:
-        """The measured change of energy at a moment: what a promotion is held against, never what a caller says."""
-        found = await self._store.change(request.at, request.window_s, request.scope)
-        return schemas.ChangeOut(**asdict(found), at=request.at, window_s=request.window_s, scope=request.scope)
+    async def change(self, request: schemas.ChangeRequest) -> schemas.EnergyChangeOut:
+        """The measured change of energy at a moment. Promotions are judged by it, never by figures of a caller."""
+        found = await self._repository.change(request.at, request.window_s, request.scope)
+        return schemas.EnergyChangeOut(**asdict(found), at=request.at, window_s=request.window_s, scope=request.scope)
 
-    async def health(self) -> Mapping[str, Any]:
+    async def health(self) -> Mapping[str, object]:
         """Ready when State and the database answer."""
+        state: dict[str, object] = {"ready": True}
         try:
             await self._live()
-            state: dict[str, Any] = {"ready": True}
         except SeedCoreError as error:
             state = {"ready": False, "reason": error.detail}
         state["http_fallbacks"] = self._state.counts.fallbacks
-        database = await self._store.ready()
-        ready = state["ready"] and database["ready"]
-        return {"ready": ready, "state": state, "postgres": database, "flywheel": self._store.turning()}
+        database = await self._repository.ready()
+        ready = bool(state["ready"] and database["ready"])
+        return {"ready": ready, "state": state, "postgres": database, "flywheel": self._repository.flywheel_status()}
 
-    async def _facts(self, told: StateIn | None) -> tuple[Facts, str]:
-        if told is not None:
-            return facts_of(told), "given"
-        live, beside = await asyncio.gather(self._live(), self._store.beside())
-        known = {"drift": beside.drift, "traffic": beside.traffic, "collaboration": beside.collaboration}
-        return facts_of(live.model_copy(update=known), beside.absent), "live"
+    async def _vectors(self, given: StateIn | None) -> tuple[StateVectors, str]:
+        if given is not None:
+            return state_vectors(given), "given"
+        live, facts = await asyncio.gather(self._live(), self._repository.fleet_facts())
+        known = {"drift": facts.drift, "traffic": facts.traffic, "collaboration": facts.collaboration}
+        return state_vectors(live.model_copy(update=known), facts.absent), "live"
 
     async def _weights(self, given: WeightsIn | None) -> tuple[Weights, str]:
-        """The weights in force but for those that are given, and where V is from."""
+        """The weights in force, replaced by the given ones; and the source of V."""
         chosen = {} if given is None else given.model_dump(exclude_none=True)
         if "v" in chosen:
             return Weights(**chosen), "request"
-        v, source = await self._store.v()
+        v, source = await self._repository.v()
         return replace(Weights(v=v), **chosen), source
 
     async def _live(self) -> StateIn:

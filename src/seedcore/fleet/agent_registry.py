@@ -42,7 +42,7 @@ class Learned:
         self.failed += earlier.failed
         self.memory = self.memory or earlier.memory
         for task_type, rate in earlier.rates.items():
-            self.rates.setdefault(task_type, RateEstimate()).put_before(rate)
+            self.rates.setdefault(task_type, RateEstimate()).merge_earlier(rate)
         if earlier.roles:
             self.roles = self.roles or {}
             agent_roles.put_before(self.roles, earlier.roles)

@@ -1,27 +1,31 @@
-"""The flywheel: V adapts to measured failures, within bounds; every change is logged and can be undone.
+"""The flywheel: adapts V to measured failures, within bounds; every change is logged and can be undone.
 
-V is the price of a failure. In drift-plus-penalty the price that holds an average under a budget rises while the
+V is the price of a failure. In drift-plus-penalty the price that keeps an average within a budget rises while the
 average is over it and falls while it is under (the dual variable of that constraint: Neely, 2010). So does V here, by
-at most `STEP` a turn, and never beyond `LOWEST` or `HIGHEST` times the setting.
+at most MAX_STEP per turn, and never beyond MIN_FACTOR or MAX_FACTOR times the setting.
 """
 
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from datetime import datetime
+from typing import TypedDict
 from uuid import UUID
 
 import asyncpg
+from pydantic import JsonValue
 
-STEP = 0.1
-"""Most that one turn changes V by, as a share of it."""
+from seedcore.stores.postgres import loads
+
+MAX_STEP = 0.1
+"""The most that one turn changes V by, as a share of V."""
 
 GAIN = 0.05
-"""Share of V that it changes by, for failures of the budget's size over the budget."""
+"""Share of V that it changes by when failures exceed the budget by the budget itself."""
 
-LOWEST, HIGHEST = 0.25, 16.0
-ENOUGH = 100
-"""Outcomes that a turn needs."""
+MIN_FACTOR, MAX_FACTOR = 0.25, 16.0
+MIN_OUTCOMES = 100
+"""Outcomes that a turn requires."""
 
 _COLUMNS = "id, at, v, before, reason, evidence, undoes"
 # Primary key.
@@ -31,8 +35,8 @@ _ADD = f"""
 insert into seedcore.energy_weights (v, before, reason, evidence, undoes) values ($1, $2, $3, $4, $5)
 returning {_COLUMNS}
 """  # noqa: S608
-# A row that nobody had begins the first period; of those who ask when it is over, one gets the next.
-_DUE = """
+# A missing row begins the first period; when a period is over, one of the callers gets the next.
+_CLAIM_TURN = """
 insert into seedcore.leaders as l (role, owner, expires_at) values ('flywheel', $1, now() + make_interval(secs => $2))
 on conflict (role) do update set owner = excluded.owner, expires_at = excluded.expires_at
 where l.expires_at <= now() returning xmax <> 0 as again
@@ -41,63 +45,86 @@ _LOCK = "lock table seedcore.energy_weights in share row exclusive mode"
 
 
 @dataclass(frozen=True, slots=True)
-class Turn:
-    """What a turn makes of V, and why."""
+class FlywheelTurn:
+    """V after a turn, and the reason."""
 
     v: float
     reason: str
 
 
-def turned(v: float, setting: float, budget: float, outcomes: int, failures: int) -> Turn:
+class WeightChange(TypedDict):
+    """A logged change of V: its new value, the one before, and why; `undoes` is the id of an undone change."""
+
+    id: int
+    at: datetime
+    v: float
+    before: float
+    reason: str
+    evidence: JsonValue
+    undoes: int | None
+
+
+def next_turn(v: float, setting: float, budget: float, outcomes: int, failures: int) -> FlywheelTurn:
     """V after a turn.
 
     Args:
-        v: as it is.
-        setting: what it is without a flywheel; the bounds are multiples of it.
-        budget: share of failures that is accepted, over 0.
-        outcomes: that were measured since the last turn.
-        failures: among them.
+        v: V before the turn.
+        setting: V without a flywheel; the bounds are multiples of it.
+        budget: accepted share of failures, above 0.
+        outcomes: measured since the last turn.
+        failures: among the outcomes.
     """
-    if outcomes < ENOUGH:
-        return Turn(v, f"{outcomes} outcomes are too few to learn from: {ENOUGH} are needed")
+    if outcomes < MIN_OUTCOMES:
+        return FlywheelTurn(v, f"{outcomes} outcomes are too few to learn from: {MIN_OUTCOMES} are needed")
     share = failures / outcomes
-    step = min(STEP, max(-STEP, GAIN * (share - budget) / budget))
-    after = min(HIGHEST * setting, max(LOWEST * setting, v * (1.0 + step)))
+    step = min(MAX_STEP, max(-MAX_STEP, GAIN * (share - budget) / budget))
+    after = min(MAX_FACTOR * setting, max(MIN_FACTOR * setting, v * (1.0 + step)))
     reason = f"{share:.2%} of {outcomes} outcomes failed, the budget is {budget:.2%}"
     if after == v and step:
         reason += "; V is at its bound"
-    return Turn(after, reason)
+    return FlywheelTurn(after, reason)
 
 
 async def lock(connection: asyncpg.Connection) -> None:
-    """One turn at a time, until the transaction ends."""
+    """Allow one turn at a time, until the transaction ends."""
     await connection.execute(_LOCK)
 
 
-async def due(connection: asyncpg.Connection, owner: UUID, period_s: float) -> bool:
-    """Whether a turn by itself is due, and this one's to make: one a period, however many ask."""
-    return bool(await connection.fetchval(_DUE, owner, period_s))
+async def claim_turn(connection: asyncpg.Connection, owner: UUID, period_s: float) -> bool:
+    """Claim the turn of this period; False: it is not due, or another replica has it."""
+    return bool(await connection.fetchval(_CLAIM_TURN, owner, period_s))
 
 
-async def last(connection: asyncpg.Connection, limit: int) -> list[dict[str, Any]]:
-    """The last changes, the newest first; its `v` is in force."""
-    return [_record(row) for row in await connection.fetch(_LAST, limit)]
+async def last(connection: asyncpg.Connection, limit: int) -> list[WeightChange]:
+    """The last changes, the newest first; the `v` of the newest is in force."""
+    return [_change(row) for row in await connection.fetch(_LAST, limit)]
 
 
-async def get(connection: asyncpg.Connection, change: int) -> dict[str, Any] | None:
+async def get(connection: asyncpg.Connection, change: int) -> WeightChange | None:
     """One change."""
     row = await connection.fetchrow(_GET, change)
-    return None if row is None else _record(row)
+    return None if row is None else _change(row)
 
 
 async def add(
-    connection: asyncpg.Connection, turn: Turn, before: float, evidence: Mapping[str, Any], undoes: int | None = None
-) -> dict[str, Any]:
+    connection: asyncpg.Connection,
+    turn: FlywheelTurn,
+    before: float,
+    evidence: Mapping[str, JsonValue],
+    undoes: int | None = None,
+) -> WeightChange:
     """Log a change, which is in force from then on."""
     row = await connection.fetchrow(_ADD, turn.v, before, turn.reason, json.dumps(evidence), undoes)
-    return _record(row)
+    return _change(row)
 
 
-def _record(row: Any) -> dict[str, Any]:
-    evidence = row["evidence"]
-    return {**dict(row), "evidence": json.loads(evidence) if isinstance(evidence, str) else evidence}
+def _change(row: asyncpg.Record) -> WeightChange:
+    return WeightChange(
+        id=row["id"],
+        at=row["at"],
+        v=row["v"],
+        before=row["before"],
+        reason=row["reason"],
+        evidence=loads(row["evidence"]),
+        undoes=row["undoes"],
+    )

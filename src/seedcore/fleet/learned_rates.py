@@ -1,4 +1,4 @@
-"""What agents had learned before the Coordinator knew them, from the rows that their hosts write."""
+"""Reads the rates that agents have learned, from the rows that their hosts write."""
 
 from collections.abc import Sequence
 
@@ -7,11 +7,11 @@ from seedcore.stores.postgres import Database, loads
 
 # Primary key agents (id).
 _RATES = "select id, rates from seedcore.agents where id = any($1::text[]) and rates <> '{}'"
-PAGE = 2000
+MAX_AGENTS = 2000
 
 
 async def rates_of(database: Database, agents: Sequence[str]) -> dict[str, dict[str, RateEstimate]]:
-    """Rates by agent and type, of those of at most PAGE `agents` that have learned anything."""
+    """Rates by agent and type, of those of at most MAX_AGENTS `agents` that have learned any."""
     async with database.connection() as connection:
         rows = await connection.fetch(_RATES, list(agents))
     return {

@@ -1,12 +1,11 @@
-"""The ledger: what decisions were expected to change and what they changed, by scope; read here, written in batches.
+"""Reads and appends the energy ledger: expected and realised changes of energy by decisions, by scope.
 
-A row holds sums over outcomes. Its rows are never changed; retention alone removes them.
+A row holds sums over outcomes. Rows are never updated; only retention deletes them.
 """
 
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass
 from datetime import datetime
-from typing import Any
 
 import asyncpg
 
@@ -36,14 +35,18 @@ _BETWEEN = f"""
 select {_TOTALS} from seedcore.energy_ledger
 where at >= $1 and at < $2 and ($3::text is null or scope = $3)
 """  # noqa: S608
-_FORGET = """
+_OUTCOMES_BY_TYPE = """
+select substr(scope, strpos(scope, '/') + 1) as type, sum(outcomes)::bigint as outcomes from seedcore.energy_ledger
+where at >= now() - make_interval(secs => $1) group by 1
+"""
+_DELETE_EXPIRED = """
 delete from seedcore.energy_ledger where id in (
   select id from seedcore.energy_ledger where at < now() - make_interval(secs => $1) order by at limit 20000)
 """
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class LedgerEntry:
     """Sums of one scope under one router and V, to append."""
 
     scope: str
@@ -52,21 +55,21 @@ class Entry:
     sums: Sums
 
 
-async def append(connection: asyncpg.Connection, entries: Sequence[Entry]) -> None:
-    """Write entries, one statement for all."""
+async def append(connection: asyncpg.Connection, entries: Sequence[LedgerEntry]) -> None:
+    """Append entries in one statement."""
     columns = list(zip(*[(e.scope, e.router, e.v, *astuple(e.sums)) for e in entries], strict=True))
     await connection.execute(_APPEND, *[list(column) for column in columns])
 
 
-async def forget(connection: asyncpg.Connection, kept_s: float) -> None:
-    """Remove entries older than `kept_s` seconds, at most 20,000 at once."""
-    await connection.execute(_FORGET, kept_s)
+async def delete_expired(connection: asyncpg.Connection, retention_s: float) -> None:
+    """Delete entries older than `retention_s` seconds, at most 20,000 at once."""
+    await connection.execute(_DELETE_EXPIRED, retention_s)
 
 
 async def page(
     connection: asyncpg.Connection, scope: str | None, before: int | None, limit: int
-) -> list[dict[str, Any]]:
-    """Entries, the newest first, from before the id `before`."""
+) -> list[dict[str, object]]:
+    """Entries with ids below `before`, the newest first."""
     return [dict(row) for row in await connection.fetch(_PAGE, scope, before, limit)]
 
 
@@ -76,5 +79,10 @@ async def by_scope(connection: asyncpg.Connection, window_s: float) -> dict[str,
 
 
 async def between(connection: asyncpg.Connection, since: datetime, until: datetime, scope: str | None) -> Sums:
-    """Sums of a stretch of time."""
+    """Sums from `since` up to `until`."""
     return Sums.of(await connection.fetchrow(_BETWEEN, since, until, scope))
+
+
+async def outcomes_by_type(connection: asyncpg.Connection, window_s: float) -> dict[str, int]:
+    """Tasks of each type that ended in the last `window_s` seconds. Index energy_ledger_at."""
+    return {row["type"]: row["outcomes"] for row in await connection.fetch(_OUTCOMES_BY_TYPE, window_s)}

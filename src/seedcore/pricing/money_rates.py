@@ -1,4 +1,4 @@
-"""Learned money per (agent, task type), from what attempts said that they spent. Pure."""
+"""Learns money per (agent, task type) from what attempts reported to have spent. Pure."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,27 +10,27 @@ from seedcore.pricing.rates import FORGET_STEADY, PRIOR_WEIGHT, RateEstimate
 
 
 @dataclass(slots=True)
-class _Type:
-    """Sums of money stand where a rate has seconds."""
+class _TypeMoney:
+    """Sums for one task type; the field `seconds` of the rates holds money."""
 
     mean: RateEstimate = field(default_factory=RateEstimate)
     agents: dict[str, RateEstimate] = field(default_factory=dict)
 
 
-class Spending:
-    """Money for one task, an agent's estimate shrunken to the type's mean; unknown until somebody has reported some."""
+class MoneyRates:
+    """Money for one task: an agent's estimate, shrunken to the type's mean; unknown until an attempt reported some."""
 
     def __init__(self) -> None:
-        self._types: dict[str, _Type] = {}
+        self._types: dict[str, _TypeMoney] = {}
 
     def add(self, agent: str, task_type: str, count: int, money: float) -> None:
-        """Take in `count` attempts that reported `money` in all."""
-        known = self._types.setdefault(task_type, _Type())
+        """Add `count` attempts that reported `money` in total."""
+        known = self._types.setdefault(task_type, _TypeMoney())
         known.mean.add(count, money, 0, FORGET_STEADY)
         known.agents.setdefault(agent, RateEstimate()).add(count, money, 0, FORGET_STEADY)
 
     def expected(self, place: Mapping[str, int], task_type: str) -> Floats | None:
-        """Money for one task of a type at each agent (its row in `place`), shape (n,); None: nobody reported any."""
+        """Money for one task of a type at each agent (its row in `place`), shape (n,); None: none was reported."""
         known = self._types.get(task_type)
         if known is None:
             return None

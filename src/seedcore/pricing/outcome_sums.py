@@ -1,11 +1,12 @@
-"""What choices were expected to change and what they did change, summed over their outcomes. Pure."""
+"""Sums expected and realised changes of energy over the outcomes of decisions. Pure."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 
 class Expected(NamedTuple):
-    """What was expected of a choice: its seconds, its share of failures, V, and the energy that it adds (seconds²)."""
+    """What was expected of a decision: seconds, share of failures, V, and the energy that it adds (seconds²)."""
 
     seconds: float
     failure: float
@@ -28,9 +29,9 @@ class Sums:
     squared_error: float = 0.0
 
     def add(self, expected: Expected, seconds: float, ok: bool) -> None:
-        """Take in how a choice came out: the same ΔE = We + ½e² + V·cost, with what it took and whether it failed.
+        """Add the outcome of a decision: the same ΔE = We + ½e² + V·cost, with its real seconds and success.
 
-        Money in the cost counts as if it grew with the seconds: nobody tells it apart from what waited.
+        Money in the cost counts as if it grew with the seconds: it cannot be told apart from the backlog.
         """
         e, fails, v, added = expected
         if e <= 0:
@@ -48,13 +49,15 @@ class Sums:
         self.squared_error += (realised - added) ** 2
 
     def join(self, other: "Sums") -> None:
-        """Take in another's."""
+        """Add the sums of `other`."""
         for field in fields(self):
             setattr(self, field.name, getattr(self, field.name) + getattr(other, field.name))
 
     @classmethod
-    def of(cls, row: Any) -> "Sums":
-        """Those of a row."""
-        found = cls(**{field.name: row[field.name] for field in fields(cls)})
-        found.outcomes, found.failures = int(found.outcomes), int(found.failures)
+    def of(cls, row: Mapping[str, float]) -> "Sums":
+        """The sums in a row with these fields."""
+        found = cls()
+        for field in fields(cls):
+            value = row[field.name]
+            setattr(found, field.name, int(value) if field.name in ("outcomes", "failures") else value)
         return found

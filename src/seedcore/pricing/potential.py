@@ -13,9 +13,9 @@ Six terms, each 0 at best, in seconds²; their sum is the energy:
 Bounded below: for weights of at least 0 no term is below 0, so the energy is not, and an idle fleet has 0. `load` and
 `memory` are sums of squares; `cost`, `collaboration` (gₚ is at most 1) and `drift` are products of numbers of at least
 0; `roles` is w_r times the Kullback-Leibler divergence of pₐ from the uniform distribution, which Gibbs' inequality
-holds at or above 0. (Where p is below `LEAST_ROLE` the logarithm is taken of that: it only raises the sum.)
+holds at or above 0. (Where p is below `MIN_ROLE` the logarithm is taken of that: it only raises the sum.)
 
-Only terms whose facts are known are there: None is "nobody knows", and no 0 stands for it.
+A term without inputs (None) is omitted; it never counts as 0.
 """
 
 from dataclasses import dataclass, fields
@@ -27,8 +27,8 @@ import numpy.typing as npt
 Floats = npt.NDArray[np.float64]
 Places = npt.NDArray[np.int64]
 
-LEAST_ROLE = 1e-12
-"""Below this probability the roles' term goes on as a straight line: its slope would have no bound."""
+MIN_ROLE = 1e-12
+"""Below this probability the roles' term continues as a straight line, because its slope is unbounded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,15 +54,15 @@ class Weights:
 
 @dataclass(frozen=True, slots=True)
 class FleetState:
-    """What energy looks at. All but the load may be unknown: None.
+    """The inputs of the energy. All but the load may be unknown: None.
 
     Attributes:
         queued_s: shape (n,), expected seconds of work queued at each agent, at least 0.
-        expected_failure: shape (n,), expected failures among what is in hand there, at least 0.
+        expected_failure: shape (n,), expected failures among the tasks in hand there, at least 0.
         shared: shape (p,), steps of open plans that each pair of agents shares, at least 0.
         together: shape (p,), share of their common steps that succeed, in [0, 1].
-        roles: shape (r,), probabilities of roles, agent after agent; each agent's sum to 1. (Checked is the sum over
-            all agents: it alone bounds the term, by the log sum inequality.)
+        roles: shape (r,), probabilities of roles, agent after agent; each agent's sum to 1. (Only the sum over
+            all agents is checked: it bounds the term, by the log sum inequality.)
         role_count: shape (r,), for each of them the number of its agent's roles.
         memory: shape (m,), share of each store that is full, in [0, 1].
         drift: shape (d,), evidence of each stream, in [0, 1].
@@ -89,7 +89,7 @@ class Energy:
 
 
 def potential(state: FleetState, weights: Weights) -> Energy:
-    """Energy of a fleet, by the terms that are known.
+    """Energy of a fleet, from the terms with inputs.
 
     Raises:
         ValueError: shapes differ, or a value is not finite or out of its range.
@@ -100,14 +100,14 @@ def potential(state: FleetState, weights: Weights) -> Energy:
 
 
 def terms(state: FleetState, weights: Weights) -> dict[str, Any]:
-    """The terms by name, unchecked; of whatever kind of number the state is of."""
+    """The terms by name, without checks; of the number type of the state (the tests use dual numbers)."""
     found: dict[str, Any] = {"load": 0.5 * (state.queued_s @ state.queued_s)}
     if state.expected_failure is not None:
         found["cost"] = weights.v * state.expected_failure.sum()
     if state.shared is not None and state.together is not None:
         found["collaboration"] = weights.v * weights.collaboration * (state.shared @ (1.0 - state.together))
     if state.roles is not None and state.role_count is not None:
-        found["roles"] = weights.roles * (state.roles @ _lost(state.roles, state.role_count))
+        found["roles"] = weights.roles * (state.roles @ _lost_entropy(state.roles, state.role_count))
     if state.memory is not None:
         found["memory"] = weights.memory * 0.5 * (state.memory @ state.memory)
     if state.drift is not None:
@@ -119,7 +119,7 @@ def terms(state: FleetState, weights: Weights) -> dict[str, Any]:
 def gradient(state: FleetState, weights: Weights) -> dict[str, Floats]:
     """Partial derivatives of the energy by the known fields of `FleetState`, each of its field's shape.
 
-    `role_count` and `traffic` are no variables. Units are seconds² for one unit of the field: seconds for `queued_s`.
+    `role_count` and `traffic` are not variables. Units are seconds² for one unit of the field: seconds for `queued_s`.
 
     Raises:
         ValueError: as `potential`.
@@ -132,7 +132,7 @@ def gradient(state: FleetState, weights: Weights) -> dict[str, Floats]:
         slopes["shared"] = weights.v * weights.collaboration * (1.0 - state.together)
         slopes["together"] = -weights.v * weights.collaboration * state.shared
     if state.roles is not None and state.role_count is not None:
-        slopes["roles"] = weights.roles * (_lost(state.roles, state.role_count) + (state.roles >= LEAST_ROLE))
+        slopes["roles"] = weights.roles * (_lost_entropy(state.roles, state.role_count) + (state.roles >= MIN_ROLE))
     if state.memory is not None:
         slopes["memory"] = weights.memory * state.memory
     if state.drift is not None:
@@ -141,8 +141,8 @@ def gradient(state: FleetState, weights: Weights) -> dict[str, Floats]:
     return slopes
 
 
-def _lost(roles: Any, count: Floats) -> Any:
-    return np.log(np.maximum(roles, LEAST_ROLE) * count)
+def _lost_entropy(roles: Any, count: Floats) -> Any:
+    return np.log(np.maximum(roles, MIN_ROLE) * count)
 
 
 _RANGES: dict[str, float] = {
@@ -160,19 +160,19 @@ _SAME_LENGTH = (("queued_s", "expected_failure"), ("shared", "together"), ("role
 
 
 def check(state: FleetState) -> None:
-    """Hold a state against what `FleetState` says.
+    """Check a state against the ranges of `FleetState`.
 
     Raises:
         ValueError: shapes differ, or a value is not finite or out of its range.
     """
-    for name, most in _RANGES.items():
+    for name, limit in _RANGES.items():
         values = getattr(state, name)
         if values is None:
             continue
         if values.ndim != 1:
             raise ValueError(f"{name} must be a vector, not of shape {values.shape}")
-        if len(values) and not (values.min() >= 0 and values.max() <= most and np.isfinite(values).all()):
-            raise ValueError(f"every value of {name} must be finite and in [0, {most:g}]")
+        if len(values) and not (values.min() >= 0 and values.max() <= limit and np.isfinite(values).all()):
+            raise ValueError(f"every value of {name} must be finite and in [0, {limit:g}]")
     for one, other in _SAME_LENGTH:
         a, b = getattr(state, one), getattr(state, other)
         if b is not None and (a is None or len(a) != len(b)):
@@ -180,7 +180,7 @@ def check(state: FleetState) -> None:
     if state.roles is not None:
         if state.role_count is None:
             raise ValueError("roles must be vectors with their role_count")
-        # Agents' probabilities sum to 1, and an agent of k roles has k rows: rows weighed 1/k count the agents.
+        # Each agent's probabilities sum to 1, and an agent with k roles has k rows: rows weighed 1/k count the agents.
         agents = float((1.0 / state.role_count).sum()) if len(state.roles) else 0.0
         if abs(float(state.roles.sum()) - agents) > 1e-6 * max(1.0, agents):
             raise ValueError("the roles of every agent must sum to 1")

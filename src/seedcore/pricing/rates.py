@@ -1,8 +1,9 @@
-"""Learned service time and success per (agent, task type), with forgetting and shrinkage to what is known in general.
+"""Learns service time and success per (agent, task type), with forgetting and shrinkage to the mean.
 
-An agent's estimate shrinks to the mean of its organ for that type, that to the type's over all organs. Where work stays
-the same, a long memory makes the better router; so it is long, and cut to the last few outcomes when those contradict
-it. What an agent showed fades while others do the type, faster after a change: one that was slow is tried again.
+An agent's estimate shrinks to the mean of its organ for that type, which shrinks to the type's mean over all organs.
+While work stays the same, a long memory routes better; so it is long, and cut to the last few outcomes when they
+contradict it. An agent's estimate fades while others run the type, faster after a change, so that a slow agent is tried
+again.
 """
 
 from dataclasses import dataclass, field, replace
@@ -13,23 +14,23 @@ import numpy as np
 from seedcore.pricing.potential import Floats
 
 FORGET = 0.98
-"""Weight that one new outcome leaves to the past where a host learns: an effective memory of 1 / (1 - FORGET) = 50."""
+"""Factor on the past for each new outcome where a host learns: an effective memory of 1 / (1 - FORGET) = 50."""
 
 FORGET_STEADY = 0.995
-"""The same in a `RateTable`, which notices changes: 200 outcomes."""
+"""The same in a `RateTable`, which detects changes: 200 outcomes."""
 
 FORGET_RECENT = 0.9
-"""The same for the last few outcomes, which memory is held against: 10 outcomes."""
+"""The same for the last few outcomes, which the memory is compared with: 10 outcomes."""
 
 CHANGED = 3.0
-"""Memory is cut when the last few outcomes took so many times as long as it says, or that part of it. (Exponential
+"""Memory is cut when the last few outcomes took this many times as long as it says, or as short. (With exponential
 service times: less than once in 100,000 outcomes without a change.)"""
 
 CHANGED_SUCCESS = 0.4
 """The same for the difference in success."""
 
 FADE, FADE_CHANGED = 2000.0, 100.0
-"""An agent's estimate fades by e while each that does the type has so many outcomes; the latter after a change."""
+"""Outcomes of each agent of the type in which an estimate fades by e; the latter after a change."""
 
 SETTLED = 50.0
 """Outcomes after a change until an estimate counts as settled again."""
@@ -38,7 +39,7 @@ PRIOR_WEIGHT = 2.0
 """Outcomes that the prior counts for: the organ's mean for an agent, the type's mean for an organ."""
 
 DEFAULT_SECONDS = 0.05
-"""Expected service time, in seconds, of a type that nobody has run yet."""
+"""Expected service time, in seconds, of a type that has never run."""
 
 
 @dataclass(slots=True)
@@ -50,13 +51,13 @@ class RateEstimate:
     successes: float = 0.0
 
     def add(self, count: int, seconds: float, successes: int, forget: float = FORGET, faded: float = 1.0) -> None:
-        """Take in `count` outcomes that took `seconds` in all, `successes` of them good.
+        """Add `count` outcomes that took `seconds` in total, `successes` of them good.
 
-        They count as they would one by one, each as the batch's mean: the memory is bounded however they come. What was
-        known before is worth `faded` of what it was.
+        They count as if added one by one, each as the batch's mean, so batches do not change the bound of the memory.
+        The past is first multiplied by `faded`.
         """
         if count == 1:
-            # The same sums, without the powers: hosts learn from every single task.
+            # The same sums without powers: hosts add every single task.
             keep = forget * faded
             self.weight = self.weight * keep + 1
             self.seconds = self.seconds * keep + seconds
@@ -69,8 +70,8 @@ class RateEstimate:
         self.seconds = self.seconds * keep + share * seconds
         self.successes = self.successes * keep + share * successes
 
-    def put_before(self, earlier: "RateEstimate", forget: float = FORGET) -> None:
-        """Take in what `earlier` holds, as outcomes before all of this one's."""
+    def merge_earlier(self, earlier: "RateEstimate", forget: float = FORGET) -> None:
+        """Merge `earlier`, as outcomes before all of this estimate's."""
         keep = max(0.0, 1.0 - (1.0 - forget) * self.weight)
         self.weight += earlier.weight * keep
         self.seconds += earlier.seconds * keep
@@ -85,7 +86,7 @@ class RateEstimate:
         return (self.successes + PRIOR_WEIGHT * prior) / (self.weight + PRIOR_WEIGHT)
 
     def fade(self, keep: float) -> None:
-        """Each outcome so far is worth `keep` of what it was."""
+        """Multiply the weight of all outcomes so far by `keep`."""
         self.weight *= keep
         self.seconds *= keep
         self.successes *= keep
@@ -93,7 +94,7 @@ class RateEstimate:
 
 @dataclass(slots=True)
 class _Agent:
-    """What an agent learned, by the type's count of outcomes as of its last one."""
+    """One agent's estimate; `at` is the type's count of outcomes at its last one."""
 
     organ: str
     estimate: RateEstimate
@@ -102,7 +103,7 @@ class _Agent:
     recent: RateEstimate = field(default_factory=RateEstimate)
 
     def add(self, count: int, seconds: float, successes: int, keep: float) -> None:
-        """Take in outcomes, what was known before worth `keep`; cut the memory when they contradict it."""
+        """Add outcomes, the past multiplied by `keep`; cut the memory when they contradict it."""
         self.estimate.add(count, seconds, successes, FORGET_STEADY, keep)
         self.recent.add(count, seconds, successes, FORGET_RECENT)
         if self.contradicted():
@@ -111,7 +112,7 @@ class _Agent:
             self.fade = FADE
 
     def contradicted(self) -> bool:
-        """Whether the last few outcomes are not like those before."""
+        """Whether the last few outcomes differ from those before."""
         old, new = self.estimate, self.recent
         if old.weight < 2 * new.weight or new.weight < 2:
             return False
@@ -120,8 +121,8 @@ class _Agent:
         return ratio > CHANGED or ratio * CHANGED < 1.0 or drop > CHANGED_SUCCESS
 
 
-class _Type:
-    """All about one task type."""
+class _TypeRates:
+    """The estimates of one task type."""
 
     __slots__ = ("agents", "count", "mean", "organs")
 
@@ -144,7 +145,7 @@ class _Type:
         return known
 
     def keep(self, own: _Agent) -> float:
-        """What an agent's outcomes are still worth now."""
+        """The factor that an agent's outcomes have faded to."""
         return exp((own.at - self.count) / (own.fade * len(self.agents)))
 
 
@@ -152,10 +153,10 @@ class RateTable:
     """Estimates for every (agent, type), and the means of organs and types that they shrink to."""
 
     def __init__(self) -> None:
-        self._types: dict[str, _Type] = {}
+        self._types: dict[str, _TypeRates] = {}
 
     def add(self, agent: str, task_type: str, count: int, seconds: float, successes: int, organ: str = "") -> None:
-        """Take in outcomes of one agent and type."""
+        """Add outcomes of one agent and type."""
         known = self._type(task_type)
         own = known.agent(agent, organ)
         own.add(count, seconds, successes, known.keep(own))
@@ -164,15 +165,15 @@ class RateTable:
         known.mean.add(count, seconds, successes, FORGET_STEADY)
         known.organ(organ).add(count, seconds, successes, FORGET_STEADY)
 
-    def remember(self, agent: str, task_type: str, earlier: RateEstimate, organ: str = "") -> None:
-        """Take in what an agent had learned earlier, as outcomes before all that were added here."""
+    def merge_earlier(self, agent: str, task_type: str, earlier: RateEstimate, organ: str = "") -> None:
+        """Merge what an agent had learned earlier, as outcomes before all that were added here."""
         known = self._type(task_type)
-        known.agent(agent, organ).estimate.put_before(earlier, FORGET_STEADY)
-        known.mean.put_before(earlier, FORGET_STEADY)
-        known.organ(organ).put_before(earlier, FORGET_STEADY)
+        known.agent(agent, organ).estimate.merge_earlier(earlier, FORGET_STEADY)
+        known.mean.merge_earlier(earlier, FORGET_STEADY)
+        known.organ(organ).merge_earlier(earlier, FORGET_STEADY)
 
     def estimate(self, agent: str, task_type: str) -> RateEstimate | None:
-        """What `agent` itself learned about `task_type`, faded to now; None when it has not done any."""
+        """What `agent` itself learned about `task_type`, faded to now; None when it has run none."""
         known = self._types.get(task_type)
         own = None if known is None else known.agents.get(agent)
         if known is None or own is None:
@@ -182,7 +183,7 @@ class RateTable:
         return faded
 
     def type_seconds(self, task_type: str, organ: str = "") -> float:
-        """Expected seconds of a type in an organ; over all of them where nobody there has done it."""
+        """Expected seconds of a type in an organ; over all organs where it has not run there."""
         known = self._types.get(task_type)
         if known is None:
             return DEFAULT_SECONDS
@@ -190,7 +191,7 @@ class RateTable:
         return mean if of_organ is None else of_organ.mean_seconds(mean)
 
     def type_success(self, task_type: str, organ: str = "") -> float:
-        """Expected success of a type in an organ, in [0, 1]; over all of them where nobody there has done it."""
+        """Expected success of a type in an organ, in [0, 1]; over all organs where it has not run there."""
         known = self._types.get(task_type)
         if known is None:
             return 1.0
@@ -210,17 +211,17 @@ class RateTable:
         return prior if estimate is None else estimate.success(prior)
 
     def columns(self, agents: dict[str, int], task_type: str, organ: str = "") -> "RateColumns":
-        """What an organ's agents (their rows by id) know of a type, as vectors; `write` what is added later."""
+        """The estimates of an organ's agents (their rows by id) for a type, as vectors; `write` later additions."""
         made = RateColumns(self._type(task_type), self, task_type, organ, len(agents))
         for agent in made.known.agents:
             if agent in agents:
                 made.write(agents[agent], agent)
         return made
 
-    def _type(self, task_type: str) -> _Type:
+    def _type(self, task_type: str) -> _TypeRates:
         known = self._types.get(task_type)
         if known is None:
-            known = self._types[task_type] = _Type()
+            known = self._types[task_type] = _TypeRates()
         return known
 
 
@@ -229,13 +230,13 @@ class RateColumns:
 
     __slots__ = ("_at", "_fade", "_organ", "_seconds", "_successes", "_table", "_task_type", "_weight", "known")
 
-    def __init__(self, known: _Type, table: RateTable, task_type: str, organ: str, n: int) -> None:
+    def __init__(self, known: _TypeRates, table: RateTable, task_type: str, organ: str, n: int) -> None:
         self.known, self._table, self._task_type, self._organ = known, table, task_type, organ
         self._weight, self._seconds, self._successes, self._at = (np.zeros(n) for _ in range(4))
         self._fade = np.full(n, FADE)
 
     def write(self, row: int, agent: str) -> None:
-        """Take over what the table knows of an agent now."""
+        """Copy an agent's estimate from the table."""
         own = self.known.agents[agent]
         self._weight[row] = own.estimate.weight
         self._seconds[row] = own.estimate.seconds

@@ -1,6 +1,6 @@
-"""Routers: which agent gets each task of a batch, each assignment counted before the next is made. Pure.
+"""Routers: assign the tasks of a batch to agents, each assignment counted before the next is made. Pure.
 
-`energy` takes the smallest ΔE plus penalties. The others are what users would pick instead, so that they can compare:
+`energy` takes the smallest ΔE plus penalties. The others are common alternatives, so that users can compare:
 `join_shortest_queue` the fewest tasks in hand, `power_of_two` the fewer tasks of two agents drawn at random,
 `least_expected_delay` the earliest expected end, `round_robin` one after the other, `random` any.
 """
@@ -26,7 +26,7 @@ class Placement(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What waits at each of n agents: expected seconds and tasks, both of shape (n,). Routers count on in them."""
+    """The backlog of each of n agents: expected seconds and tasks, both of shape (n,). Routers update them in place."""
 
     queued_s: Floats
     tasks: Floats
@@ -48,15 +48,15 @@ class Prices:
 
 
 Router = Callable[[Load, Prices, Sequence[int]], list[Placement]]
-"""Places tasks, given each one's type by its column, one after the other; the load is updated in place."""
+"""Places tasks one after the other, given each one's column of `Prices`; the load is updated in place."""
 
 
 DELAY = 1.0
-"""What a second of expected delay weighs for `by_energy` while every agent is idle, in seconds: this share of the
-type's mean service time, and so much less as fewer are.
+"""Weight of a second of expected delay for `by_energy` while every agent is idle, in seconds: this share of the type's
+mean service time; less in proportion as fewer agents are idle.
 
-The drift alone guards capacity, and so lets tasks wait for fast agents when slower ones are idle. Near capacity, where
-hardly anybody is, the penalty would cost some of it (decision 0010).
+The drift alone protects capacity, and so lets tasks wait for fast agents while slower ones are idle. Near capacity,
+where hardly any agent is idle, the penalty would cost some of it (decision 0010).
 """
 
 
@@ -75,7 +75,7 @@ def route(
             service time over the agents. The placement's energy is without it.
     """
     if len(columns) == 1:
-        # A trickle: one look at everybody costs less than an order of them.
+        # For one task a scan of all agents costs less than a heap.
         k = columns[0]
         seconds = service_s[:, k]
         added = delta(queued_s, seconds, cost[:, k], v=v)
@@ -84,16 +84,16 @@ def route(
         queued_s[agent] += seconds[agent]
         return [Placement(agent, float(added[agent]))]
     waits = queued_s.tolist()
-    types: dict[int, _Type] = {}
+    queues: dict[int, _TypeQueue] = {}
     for k in set(columns):
         seconds, price = service_s[:, k], v * cost[:, k]
         weight = delay * float(seconds.mean())
         # Without a delay the same terms, in the same order, as `delta` has: the sums are equal to the last bit.
         slope, own = (seconds + weight, 0.5 * seconds**2 + weight * seconds) if delay else (seconds, 0.5 * seconds**2)
-        types[k] = _Type(queued_s * slope + own + price, slope, own, price, seconds, len(columns))
+        queues[k] = _TypeQueue(queued_s * slope + own + price, slope, own, price, seconds, len(columns))
     agents, waited = [], []
     for k in columns:
-        agent, before = types[k].place(waits)
+        agent, before = queues[k].place(waits)
         agents.append(agent)
         waited.append(before)
     queued_s[:] = waits
@@ -103,7 +103,7 @@ def route(
 
 
 def by_energy(load: Load, prices: Prices, columns: Sequence[int]) -> list[Placement]:
-    """The smallest ΔE, and a penalty of DELAY times the share of idle agents; see `route`."""
+    """The smallest ΔE plus a delay penalty of DELAY times the share of idle agents; see `route`."""
     delay = DELAY * float((load.tasks < 0.5).mean())
     placements = route(load.queued_s, prices.service_s, prices.cost, columns, v=prices.v, delay=delay)
     load.tasks[:] += np.bincount([placement.agent for placement in placements], minlength=len(load.tasks))
@@ -111,18 +111,18 @@ def by_energy(load: Load, prices: Prices, columns: Sequence[int]) -> list[Placem
 
 
 def least_expected_delay(load: Load, prices: Prices, columns: Sequence[int]) -> list[Placement]:
-    """The agent where what waits and the task itself take the least time together."""
+    """The agent where the backlog and the task together take the least time."""
     waits = load.queued_s.tolist()
     one, none = np.ones(len(waits)), np.zeros(len(waits))
-    types: dict[int, _Type] = {}
+    queues: dict[int, _TypeQueue] = {}
     for k in set(columns):
         seconds = prices.service_s[:, k]
-        types[k] = _Type(load.queued_s + seconds, one, seconds, none, seconds, len(columns))
-    return _priced(load, prices, columns, [types[k].place(waits)[0] for k in columns])
+        queues[k] = _TypeQueue(load.queued_s + seconds, one, seconds, none, seconds, len(columns))
+    return _priced(load, prices, columns, [queues[k].place(waits)[0] for k in columns])
 
 
 class JoinShortestQueue:
-    """The agent with the fewest tasks in hand; one of those drawn at random, where several have as few."""
+    """The agent with the fewest tasks in hand; ties are broken at random."""
 
     def __init__(self, draw: random.Random) -> None:
         self._draw = np.random.default_rng(draw.getrandbits(64))
@@ -130,9 +130,9 @@ class JoinShortestQueue:
     def __call__(self, load: Load, prices: Prices, columns: Sequence[int]) -> list[Placement]:
         """Place tasks; see `Router`."""
         one, none = np.ones(len(load.tasks)), np.zeros(len(load.tasks))
-        # Less than a task: it orders those that are equal, and only those.
+        # Less than a task: it orders only agents with equal counts.
         tie = self._draw.random(len(one)) / 2
-        queue = _Type(load.tasks + tie, one, tie, none, one, len(columns))
+        queue = _TypeQueue(load.tasks + tie, one, tie, none, one, len(columns))
         waits = load.tasks.tolist()
         return _priced(load, prices, columns, [queue.place(waits)[0] for _ in columns])
 
@@ -192,12 +192,12 @@ ROUTERS = tuple(_MAKE)
 
 
 def make_router(name: str, seed: int | None = None) -> Router:
-    """The router of that name (see `ROUTERS`), for one pool of agents; what it draws is fixed by `seed`."""
-    return _MAKE[name](random.Random(seed))  # noqa: S311 - it spreads work
+    """The router of that name (see `ROUTERS`), for one pool of agents; `seed` fixes its random numbers."""
+    return _MAKE[name](random.Random(seed))  # noqa: S311 - not for security
 
 
 def _priced(load: Load, prices: Prices, columns: Sequence[int], agents: Sequence[int]) -> list[Placement]:
-    """Placements chosen by something else than energy, with the energy that they add; counted in `load`."""
+    """Placements by another criterion than energy, with the energy that they add; `load` is updated in place."""
     queued, tasks = load.queued_s.tolist(), load.tasks.tolist()
     seconds = {k: prices.service_s[:, k].tolist() for k in set(columns)}
     price = {k: (prices.v * prices.cost[:, k]).tolist() for k in set(columns)}
@@ -211,11 +211,11 @@ def _priced(load: Load, prices: Prices, columns: Sequence[int], agents: Sequence
     return placements
 
 
-class _Type:
-    """Agents by what one task of a type adds there: `waits · slope + own + other`.
+class _TypeQueue:
+    """A heap of agents by what one task of a type adds there: `waits · slope + own + other`.
 
-    What it adds only grows as tasks are placed. So an entry of the heap is never too high, and the first one that
-    is still true is the least of all: a few comparisons a task, where looking at every agent takes n.
+    That only grows as tasks are placed. So an entry of the heap is never too high, and the first entry that is still
+    correct is the least of all: a few comparisons for a task instead of n.
     """
 
     __slots__ = ("_heap", "_other", "_own", "_slope", "_step")
@@ -230,7 +230,7 @@ class _Type:
         heapify(self._heap)
 
     def place(self, waits: list[float]) -> tuple[int, float]:
-        """The agent where it adds the least, the first of equal ones, and what waited there; counted in `waits`."""
+        """The agent where a task adds the least (the first of equal ones), and its backlog before; updates `waits`."""
         heap, slope, own, other = self._heap, self._slope, self._own, self._other
         while True:
             added, agent = heap[0]
@@ -243,9 +243,9 @@ class _Type:
 
 
 def _least(added: Floats, count: int) -> npt.NDArray[np.int64]:
-    """Places of the `count` least values, the first of equal ones.
+    """Indexes of the `count` least values, the first of equal ones.
 
-    Placing so many tasks raises fewer agents than these before the last is placed: the least of all is always here.
+    Placing `count` tasks raises fewer agents than these before the last is placed, so the least of all is among them.
     """
     if count >= len(added):
         return np.arange(len(added))

@@ -1,15 +1,25 @@
-"""What goes over the wire to and from the Coordinator."""
+"""What goes over the wire to and from the Coordinator.
 
-from typing import Annotated, Any, Self
+A dispatcher's question is checked by pydantic at the Coordinator alone: the dispatcher builds it from the TypedDicts
+here, which cost nothing.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Annotated, NotRequired, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+from typing_extensions import TypedDict
 
+from seedcore.decision.batch import BatchDecision, TaskBatch, Verdict
 from seedcore.tasks.submission import task_options
 
 MAX_TASKS = 10_000
 
 Row = Annotated[list[Annotated[float, Field(allow_inf_nan=False)]], Field(min_length=1, max_length=256)]
-
+Count = Annotated[int, Field(ge=0)]
+PositiveCount = Annotated[int, Field(ge=1)]
+FinitePositive = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 Data = tuple[Annotated[str, Field(max_length=200)], Annotated[float, Field(ge=0, le=2.0**60)]]
 """The agent, host or node where a task's data is, and how many bytes."""
@@ -31,8 +41,22 @@ class TaskFacts(BaseModel):
     data: Data | None = None
 
 
+def task_batch(tasks: Sequence[TaskFacts]) -> TaskBatch:
+    """Tasks by column."""
+    return TaskBatch(
+        type=[task.type for task in tasks],
+        domain=[task.domain for task in tasks],
+        priority=[task.priority for task in tasks],
+        attempt=[task.attempt for task in tasks],
+        size=[task.size for task in tasks],
+        approved=[task.approved for task in tasks],
+        direct=[task.direct for task in tasks],
+        data=[task.data for task in tasks],
+    )
+
+
 class TaskColumns(BaseModel):
-    """`TaskFacts` of many tasks by field, all of one length: reading a batch so costs a tenth."""
+    """`TaskFacts` of many tasks by field, all of one length: validating a batch so costs a tenth."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -42,9 +66,9 @@ class TaskColumns(BaseModel):
     attempt: list[Annotated[int, Field(ge=0)]]
     size: list[Annotated[int, Field(ge=0)]]
     approved: list[bool]
-    direct: list[bool] = Field(default_factory=list, description="absent from a dispatcher of the release before")
+    direct: list[bool] = Field(default_factory=list, description="dispatchers of the previous release leave it out")
     data: list[Data | None] = Field(
-        default_factory=list, description="where each task's data is, and its bytes; absent where none says"
+        default_factory=list, description="where each task's data is, and its bytes; left out where none is known"
     )
 
     @model_validator(mode="after")
@@ -56,65 +80,87 @@ class TaskColumns(BaseModel):
             raise ValueError("the columns differ in length")
         return self
 
+    def batch(self) -> TaskBatch:
+        """The tasks as a decision takes them."""
+        return TaskBatch(
+            self.type, self.domain, self.priority, self.attempt, self.size, self.approved, self.direct, self.data
+        )
 
-class AgentCount(BaseModel):
+
+class TaskColumnsJson(TypedDict):
+    """`TaskColumns` as a dispatcher sends it."""
+
+    type: list[str]
+    domain: list[str | None]
+    priority: list[int]
+    attempt: list[int]
+    size: list[int]
+    approved: list[bool]
+    direct: list[bool]
+    data: NotRequired[list[tuple[str, float] | None]]
+
+
+class AgentCount(TypedDict):
     """Tasks of one type that a dispatcher waits for at one agent."""
 
     agent: str
     type: str
-    count: int = Field(ge=0)
+    count: Count
 
 
-class AgentOutcome(BaseModel):
-    """Outcomes of one type at one agent since the last report: how many, seconds in all, good ones."""
-
-    agent: str
-    type: str
-    count: int = Field(ge=1)
-    seconds: float = Field(ge=0)
-    successes: int = Field(ge=0)
-
-
-class AgentSpent(BaseModel):
-    """Money that attempts of one type at one agent reported since the last report: of how many, and how much."""
+class AgentOutcome(TypedDict):
+    """Outcomes of one type at one agent since the last report: the count, total seconds, and successes."""
 
     agent: str
     type: str
-    count: int = Field(ge=1)
-    money: float = Field(ge=0, allow_inf_nan=False)
+    count: PositiveCount
+    seconds: Annotated[float, Field(ge=0)]
+    successes: Count
 
 
-class EnergyTold(BaseModel):
-    """What decisions for one type were expected to change, and what they did change, summed over `outcomes`."""
+class AgentSpent(TypedDict):
+    """Money that attempts of one type at one agent reported since the last report: how many attempts, and how much."""
 
-    type: str = Field(min_length=1, max_length=200)
-    outcomes: int = Field(ge=1)
-    expected_s: float = Field(ge=0, allow_inf_nan=False)
-    realised_s: float = Field(ge=0, allow_inf_nan=False)
-    expected_failures: float = Field(ge=0, allow_inf_nan=False)
-    failures: int = Field(ge=0)
-    expected_delta: float = Field(allow_inf_nan=False, description="seconds²")
-    realised_delta: float = Field(allow_inf_nan=False, description="seconds²")
-    realised_squares: float = Field(ge=0, allow_inf_nan=False, description="of single outcomes, seconds⁴")
-    squared_error: float = Field(ge=0, allow_inf_nan=False, description="of single decisions, seconds⁴")
+    agent: str
+    type: str
+    count: PositiveCount
+    money: FinitePositive
 
 
-class StreamRows(BaseModel):
-    """Features of a stream's tasks and outcomes, as `changepoint.features` makes them: of some of `seen` tasks."""
+class EnergyReport(TypedDict):
+    """Expected and realised changes of energy by decisions for one type, summed over `outcomes`.
 
-    domain: str | None = Field(None, max_length=200)
-    type: str = Field(min_length=1, max_length=200)
-    seen: int = Field(0, ge=0)
-    tasks: list[Row] = Field(default_factory=list, max_length=1_000)
-    outcomes: list[Row] = Field(default_factory=list, max_length=1_000)
+    In seconds, seconds² (deltas) and seconds⁴ (squares).
+    """
+
+    type: Annotated[str, Field(min_length=1, max_length=200)]
+    outcomes: PositiveCount
+    expected_s: FinitePositive
+    realised_s: FinitePositive
+    expected_failures: FinitePositive
+    failures: Count
+    expected_delta: Annotated[float, Field(allow_inf_nan=False, description="seconds²")]
+    realised_delta: Annotated[float, Field(allow_inf_nan=False, description="seconds²")]
+    realised_squares: Annotated[FinitePositive, Field(description="of single outcomes, seconds⁴")]
+    squared_error: Annotated[FinitePositive, Field(description="of single decisions, seconds⁴")]
+
+
+class StreamRows(TypedDict):
+    """Features of a stream's tasks and outcomes, as `changepoint.features` makes them, of a sample of `seen` tasks."""
+
+    domain: NotRequired[Annotated[str, Field(max_length=200)] | None]
+    type: Annotated[str, Field(min_length=1, max_length=200)]
+    seen: NotRequired[Count]
+    tasks: NotRequired[Annotated[list[Row], Field(max_length=1_000)]]
+    outcomes: NotRequired[Annotated[list[Row], Field(max_length=1_000)]]
 
 
 class Question(BaseModel):
-    """What a dispatcher tells with every question.
+    """What a dispatcher reports with every question.
 
-    `question` numbers them; `undecided` are those before whose answers had not come when `outstanding` was counted;
-    `unplanned` counts tasks that run as they are because there was no plan, `dropped` items of reports that were
-    refused here.
+    `question` numbers them; `undecided` are the earlier ones whose answers had not arrived when `outstanding` was
+    counted; `unplanned` counts tasks that run as they are because no plan was available; `dropped` counts items of
+    reports that were refused here.
     """
 
     asker: str = Field(min_length=1, max_length=200)
@@ -125,18 +171,26 @@ class Question(BaseModel):
     outstanding: list[AgentCount] = Field(default_factory=list)
     outcomes: list[AgentOutcome] = Field(default_factory=list)
     spent: list[AgentSpent] = Field(default_factory=list)
-    energy: list[EnergyTold] = Field(default_factory=list, max_length=10_000)
+    energy: list[EnergyReport] = Field(default_factory=list, max_length=10_000)
     streams: list[StreamRows] = Field(default_factory=list, max_length=1_000)
 
 
-class DecideBatch(Question):
-    """A dispatcher's question for a batch of leased tasks, with what it knows about the fleet."""
+class QuestionReport(TypedDict):
+    """`Question` as a dispatcher sends it, without `asker`."""
 
-    tasks: list[TaskFacts] = Field(max_length=MAX_TASKS)
+    question: int
+    undecided: Sequence[int]
+    unplanned: int
+    dropped: int
+    outstanding: list[AgentCount]
+    outcomes: list[AgentOutcome]
+    spent: list[AgentSpent]
+    energy: list[EnergyReport]
+    streams: list[StreamRows]
 
 
 class DecideColumns(Question):
-    """`DecideBatch` with the tasks as columns."""
+    """A dispatcher's question for a batch of leased tasks, with its report."""
 
     tasks: TaskColumns
 
@@ -148,7 +202,7 @@ class DecideRequest(BaseModel):
 
 
 class DecisionModel(BaseModel):
-    """One decision; `route` is null when no agent can take the task just now."""
+    """One decision; `route` is null when no agent can take the task at present."""
 
     route: str | None
     rule: str
@@ -168,41 +222,63 @@ class Decisions(BaseModel):
     decisions: list[DecisionModel]
     fleet_epoch: int
 
-
-class Verdict(BaseModel):
-    """What many decisions of a batch share; the fields of `DecisionModel`."""
-
-    model_config = ConfigDict(frozen=True)
-
-    route: str | None
-    rule: str
-    reason: str
-    agent: str | None = None
-    host: str | None = None
-    evidence: float | None = None
-    expected_s: float = 0.0
-    timeout_s: float | None = None
-    hold_s: float | None = None
+    @classmethod
+    def of(cls, decided: BatchDecision) -> Self:
+        """A record for each task."""
+        shared = [asdict(verdict) for verdict in decided.verdicts]
+        pairs = zip(decided.verdict, decided.delta_energy, strict=True)
+        records = [DecisionModel(**shared[n], delta_energy=added) for n, added in pairs]
+        return cls(decisions=records, fleet_epoch=decided.fleet_epoch)
 
 
 class DecisionColumns(BaseModel):
     """Decisions by column, one entry for each task, in order."""
 
     verdicts: list[Verdict] = Field(description="every different verdict")
-    verdict: list[int] = Field(description="for each task the place of its verdict in `verdicts`")
+    verdict: list[int] = Field(description="for each task the index of its verdict in `verdicts`")
     delta_energy: list[float | None] = Field(description="seconds²")
-    expected_failure: list[float | None] = Field(description="in [0, 1]; null where no agent is chosen")
+    expected_failure: list[float | None] = Field(description="in [0, 1]; null where no agent is selected")
     v: float = Field(description="seconds² that one failure weighs in `delta_energy`")
+    fleet_epoch: int
+
+    @classmethod
+    def of(cls, decided: BatchDecision) -> Self:
+        """The decisions of a batch."""
+        return cls(**{name: getattr(decided, name) for name in cls.model_fields})
+
+
+class VerdictJson(TypedDict):
+    """`decision.batch.Verdict` as a dispatcher receives it."""
+
+    route: str | None
+    rule: str
+    reason: str
+    agent: str | None
+    host: str | None
+    evidence: float | None
+    expected_s: float
+    timeout_s: float | None
+    hold_s: float | None
+
+
+class DecisionColumnsJson(TypedDict):
+    """`DecisionColumns` as a dispatcher receives it; a Coordinator of the previous release leaves some out."""
+
+    verdicts: list[VerdictJson]
+    verdict: list[int]
+    delta_energy: list[float | None]
+    expected_failure: NotRequired[list[float | None]]
+    v: NotRequired[float]
     fleet_epoch: int
 
 
 class CalibrateRequest(BaseModel):
-    """A calibration that somebody asks for."""
+    """A request to calibrate a stream's valves."""
 
     model_config = ConfigDict(extra="forbid")
 
     arl0: float | None = Field(
-        None, ge=100, le=500_000, description="tasks between false alarms; OCPS_ARL0 unless given"
+        None, ge=100, le=500_000, description="tasks between false alarms; OCPS_ARL0 when not given"
     )
     seed: int = Field(0, ge=0)
 
@@ -213,5 +289,5 @@ class ExecuteRequest(BaseModel):
     model_config = ConfigDict(extra="allow")
 
     type: str = Field(min_length=1, max_length=200)
-    params: dict[str, Any] = Field(default_factory=dict)
+    params: dict[str, object] = Field(default_factory=dict)
     wait_s: float | None = Field(None, gt=0, le=3600, description="longest wait; SEEDCORE_ROUTE_WAIT_S when not given")

@@ -1,7 +1,8 @@
 """What goes over the wire to and from the Energy service."""
 
+from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Annotated, Any, Self
+from typing import Annotated, Self
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
@@ -12,11 +13,13 @@ Name = Annotated[str, Field(max_length=200)]
 
 
 class AgentLoad(BaseModel):
-    """What energy looks at of one agent; State's agents fit."""
+    """What the energy takes of one agent; State's agents can be passed as they are."""
 
     model_config = ConfigDict(extra="ignore")
 
-    queued_s: float = Field(ge=0, le=1e9, allow_inf_nan=False, description="at most 30 years: its square is summed")
+    queued_s: float = Field(
+        ge=0, le=1e9, allow_inf_nan=False, description="at most 30 years: its square is summed"
+    )
     organ: Name = ""
     running: Count | None = None
     completed: Count = 0
@@ -33,8 +36,8 @@ class WorkingMemoryUse(BaseModel):
     max_bytes: Annotated[int, Field(ge=1, le=2**53)]
 
 
-class MemoryUse(BaseModel):
-    """Memories, as State tells of them."""
+class StateMemory(BaseModel):
+    """Memories, as State reports them."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -52,12 +55,12 @@ class Pair(BaseModel):
 
 
 class StateIn(BaseModel):
-    """A unified state, as State gives it, and what else somebody knows of the fleet."""
+    """A unified state, as State gives it, and further facts of the fleet."""
 
     model_config = ConfigDict(extra="ignore")
 
     agents: dict[str, AgentLoad] = Field(max_length=1_000_000)
-    memory: MemoryUse | None = None
+    memory: StateMemory | None = None
     collaboration: list[Pair] | None = Field(None, max_length=100_000)
     drift: dict[Name, Share] | None = Field(None, max_length=10_000, description="the valve's evidence by stream")
     traffic: dict[Name, Share] | None = Field(
@@ -112,9 +115,7 @@ class EnergyOut(BaseModel):
 
     energy: float
     breakdown: dict[str, float] | None = None
-    absent: dict[str, str] = Field(
-        description="terms whose facts nobody knows, and why; they are no part of the energy"
-    )
+    absent: dict[str, str] = Field(description="terms without inputs, and why; they are not part of the energy")
     source: str = Field(description="`given` or `live`")
     agents: int
     v: float = Field(description="seconds² that one expected failure weighs")
@@ -188,7 +189,7 @@ class LedgerRequest(BaseModel):
 class LedgerOut(BaseModel):
     """Entries: sums over outcomes; `expected_*` is what the decisions said, `realised_*` what came of them."""
 
-    items: list[dict[str, Any]]
+    items: list[dict[str, object]]
     next: int | None = Field(None, description="`before` of the next page; null: this is the last")
 
 
@@ -204,11 +205,11 @@ class MetricsOut(BaseModel):
     """Expected against realised over the window, by scope and in all (null: nothing ended in it); and the weights."""
 
     window_s: float
-    overall: dict[str, Any] | None
-    scopes: dict[str, dict[str, Any]]
+    overall: dict[str, object] | None
+    scopes: dict[str, dict[str, object]]
     weights: WeightsOut
-    changes: list[dict[str, Any]] = Field(description="the flywheel's last turns, the newest first")
-    flywheel: dict[str, Any] = Field(description="seconds between turns by itself (0: none), and why they fail")
+    changes: Sequence[Mapping[str, object]] = Field(description="the flywheel's last turns, the newest first")
+    flywheel: Mapping[str, object] = Field(description="seconds between turns by itself (0: none), and why they fail")
 
 
 class FlywheelRequest(BaseModel):
@@ -253,7 +254,7 @@ class ChangeRequest(BaseModel):
     scope: Annotated[str, Field(max_length=500)] | None = None
 
 
-class ChangeOut(BaseModel):
+class EnergyChangeOut(BaseModel):
     """The change of the mean realised ΔE of an outcome (seconds²), measured by the ledger; the interval holds 95 %."""
 
     before: int = Field(description="outcomes before the moment")

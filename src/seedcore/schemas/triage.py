@@ -1,13 +1,13 @@
 """What goes over the wire of a triage."""
 
-from typing import Annotated, Any, Self
+from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from seedcore.tasks.submission.task_request import Key, TaskIn
 
 MIN_POINTS, MAX_POINTS = 8, 20_000
-"""What the detector takes."""
+"""What the detector accepts."""
 
 Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 Numbers = Annotated[list[Number], Field(min_length=MIN_POINTS, max_length=MAX_POINTS)]
@@ -17,7 +17,7 @@ Label = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00]*$"
 class TriageRequest(BaseModel):
     """A series (or several by name), a stream (`type` or `domain/type`), or both.
 
-    Without a series, what was recorded of the stream is looked at: how long its last tasks took, and which failed.
+    Without a series, the stream's record is examined: how long its last tasks took, and which failed.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -25,13 +25,13 @@ class TriageRequest(BaseModel):
     stream: Annotated[str, Field(min_length=1, max_length=401, pattern=r"^[^\x00]*$")] | None = None
     data: Numbers | None = None
     series: dict[Label, Numbers] | None = Field(None, min_length=1, max_length=20)
-    context: dict[str, Any] = Field(default_factory=dict, max_length=50, description="kept with the record")
+    context: dict[str, object] = Field(default_factory=dict, max_length=50, description="stored with the record")
     false_alarm: float = Field(0.05, gt=0, le=0.5)
     window_s: float = Field(3600.0, ge=1, le=604_800)
-    task: TaskIn | None = Field(None, description="what the action `submit` submits, instead of the policy's")
-    webhook: Label | None = Field(None, description="name of the webhook that `notify` tells, instead of the policy's")
+    task: TaskIn | None = Field(None, description="the task for the action `submit`, instead of the policy's")
+    webhook: Label | None = Field(None, description="name of the webhook for `notify`, instead of the policy's")
     dry_run: bool = Field(False, description="decide without acting")
-    idempotency_key: Key | None = Field(None, description="the same again answers with the first record")
+    idempotency_key: Key | None = Field(None, description="the same key again answers with the first record")
 
     @model_validator(mode="after")
     def _has_a_subject(self) -> Self:
@@ -54,5 +54,5 @@ class TriageQuery(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     stream: str | None = Field(None, max_length=401)
-    cursor: str | None = Field(None, description="`next_cursor` of the page before")
+    cursor: str | None = Field(None, description="`next_cursor` of the previous page")
     limit: int = Field(50, ge=1, le=500)

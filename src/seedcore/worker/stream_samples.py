@@ -6,6 +6,7 @@ from typing import Any
 import orjson
 
 from seedcore.changepoint.features import task_features
+from seedcore.schemas.coordinator import StreamRows
 from seedcore.tasks.model import Lease
 from seedcore.worker.ports import Watched
 
@@ -24,13 +25,13 @@ MAX_TOLD = 200
 Stream = tuple[str | None, str]
 
 
-def told(tasks: Sequence[Lease], outcomes: Mapping[Stream, Watched]) -> list[dict[str, Any]]:
+def told(tasks: Sequence[Lease], outcomes: Mapping[Stream, Watched]) -> list[StreamRows]:
     """Rows by stream, as `schemas.coordinator.StreamRows` takes them; of tasks that have not been told before."""
     streams: dict[Stream, list[Lease]] = {}
     for task in tasks:
         if not task.told:
             streams.setdefault((task.domain, task.type), []).append(task)
-    found = []
+    found: list[StreamRows] = []
     for key in list(dict.fromkeys([*streams, *outcomes]))[:MAX_TOLD]:
         members, ended = streams.get(key, []), outcomes.get(key)
         rows = [_features(members[k]) for k in _spread(len(members))]

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 
 from seedcore.changepoint.features import OUTCOME_COLUMNS, TASK_COLUMNS
-from seedcore.coordinator.monitors.maintenance import ADOPTING, Tending
-from seedcore.coordinator.monitors.stream_monitor import CALM, RECENT, REFERENCE, Watch
-from seedcore.coordinator.monitors.stream_monitors import MAX_STREAMS, Streams
+from seedcore.coordinator.monitors.maintenance import MAX_ADOPTION_SHARE, MonitorMaintenance
+from seedcore.coordinator.monitors.monitor_storage import load_streams, save_streams
+from seedcore.coordinator.monitors.stream_monitor import CALM, RECENT, REFERENCE, StreamMonitor
+from seedcore.coordinator.monitors.stream_monitors import MAX_STREAMS, StreamMonitors
 from seedcore.coordinator.valve import Valve
 from seedcore.errors import ConflictError, NotFoundError
-from seedcore.fleet.monitor_repository import load, save
 from seedcore.schemas.coordinator import StreamRows
 from seedcore.stores.postgres import Database
 from seedcore.tasks.plans.recipes import in_force
@@ -33,18 +33,18 @@ def told(count, seed=0, shift=0.0, domain=None, seen=None):
 
 
 def calibrated(watch, arl0=10_000):
-    watch.calibrated(Valve.calibrate(watch.learn_from(), arl0, rehearsal=False))
+    watch.set_valve(Valve.calibrate(watch.reference(), arl0, rehearsal=False))
     return watch
 
 
 def learned(columns=3):
-    watch = Watch(columns)
+    watch = StreamMonitor(columns)
     watch.observe(rows(0, REFERENCE, columns))
     return watch
 
 
 def test_a_watch_learns_then_is_due_then_watches():
-    watch = Watch(3)
+    watch = StreamMonitor(3)
     watch.observe(rows(0, REFERENCE - 1))
     assert (watch.state, watch.due) == ("learning", False)
     assert watch.report()["needed"] == REFERENCE
@@ -77,7 +77,7 @@ def test_a_lasting_change_keeps_the_valve_open_until_it_is_learned():
 
 
 def test_what_is_recent_is_bounded():
-    watch = Watch(2)
+    watch = StreamMonitor(2)
     for seed in range(12):
         watch.observe(rows(seed, 500, 2))
     assert watch.recent.shape == (RECENT, 2)
@@ -87,7 +87,7 @@ def test_what_is_recent_is_bounded():
 def test_a_stored_watch_goes_on_exactly():
     watch = calibrated(learned())
     watch.observe(rows(2, 60, shift=2.0))
-    again = Watch.from_row(3, *watch.to_row())
+    again = StreamMonitor.from_stored(3, *watch.to_stored())
     assert again.report() == watch.report()
     for each in (watch, again):
         each.observe(rows(3, 300, shift=0.4))
@@ -96,63 +96,63 @@ def test_a_stored_watch_goes_on_exactly():
 
 
 def test_features_of_another_release_start_a_watch_anew():
-    assert len(Watch.from_row(4, *learned().to_row()).recent) == 0
+    assert len(StreamMonitor.from_stored(4, *learned().to_stored()).recent) == 0
 
 
 def test_streams_are_by_domain_and_type_and_bounded():
-    streams = Streams(restored=True)
-    streams.take([told(3), told(2, domain="sales", seen=40)])
+    streams = StreamMonitors(restored=True)
+    streams.observe([told(3), told(2, domain="sales", seen=40)])
     assert [(s.name, s.seen, s.report()["sampled"]) for s in streams.all()] == [
         ("echo", 3, False),
         ("sales/echo", 40, True),
     ]
-    streams.take([told(0, domain=f"d{n}", seen=1) for n in range(MAX_STREAMS)])
+    streams.observe([told(0, domain=f"d{n}", seen=1) for n in range(MAX_STREAMS)])
     assert len(streams.all()) == MAX_STREAMS
     assert streams.unwatched == 2
-    assert streams.standing(("nobody", "knows")).state == "unwatched"
+    assert streams.status(("nobody", "knows")).state == "unwatched"
 
 
 def test_until_the_stored_valves_are_there_nothing_is_taken_in():
-    streams = Streams()
-    streams.take([told(5)])
+    streams = StreamMonitors()
+    streams.observe([told(5)])
     assert (streams.missed, streams.all()) == (5, [])
 
 
 def test_rows_of_a_dispatcher_with_other_features_are_left_out():
-    streams = Streams(restored=True)
-    streams.take([StreamRows(type="echo", seen=1, tasks=[[1.0, 2.0]])])
+    streams = StreamMonitors(restored=True)
+    streams.observe([StreamRows(type="echo", seen=1, tasks=[[1.0, 2.0]])])
     assert streams.all()[0].work.observed == 0
 
 
 @pytest.mark.parametrize("threshold", [0.2, 0.5, 0.8])
 def test_evidence_reaches_the_threshold_exactly_at_an_alarm(threshold):
-    streams = Streams(threshold, restored=True)
-    streams.take([told(1)])
+    streams = StreamMonitors(threshold, restored=True)
+    streams.observe([told(1)])
     stream = streams.all()[0]
     for raw, above in ((0.5, True), (0.499, False), (0.9, True)):
         stream.work.evidence = raw
-        stream.stand(threshold)
-        assert (stream.standing.evidence >= threshold - 1e-12) is above
+        stream.update_status(threshold)
+        assert (stream.status.evidence >= threshold - 1e-12) is above
 
 
 async def test_a_stream_is_calibrated_kept_and_restored(pg_settings):
     database = Database(pg_settings)
-    streams = Streams()
-    tending = Tending(streams, database, arl0=1_000)
-    await tending.round()
+    streams = StreamMonitors()
+    maintenance = MonitorMaintenance(streams, database, arl0=1_000)
+    await maintenance.run_round()
     assert streams.restored
-    streams.take([told(REFERENCE)])
-    await tending.round()
+    streams.observe([told(REFERENCE)])
+    await maintenance.run_round()
     assert streams.get("echo").state == "closed"
-    streams.take([told(300, seed=5, shift=1.0)])
+    streams.observe([told(300, seed=5, shift=1.0)])
     assert streams.get("echo").state == "open"
-    await tending.save()
+    await maintenance.save()
 
-    again = Streams()
-    await Tending(again, database, arl0=1_000).round()
+    again = StreamMonitors()
+    await MonitorMaintenance(again, database, arl0=1_000).run_round()
     assert [s.report() for s in again.all()] == [s.report() for s in streams.all()]
     for each in (streams, again):
-        each.take([told(50, seed=7)])
+        each.observe([told(50, seed=7)])
     assert again.get("echo").report() == streams.get("echo").report()
     await database.aclose()
 
@@ -169,20 +169,20 @@ def outcomes(count, good):
 
 
 async def changed_for_good(database, good):
-    streams = Streams()
-    tending = Tending(streams, database, arl0=1_000)
-    await tending.round()
-    streams.take([told(REFERENCE)])
-    await tending.round()
+    streams = StreamMonitors()
+    maintenance = MonitorMaintenance(streams, database, arl0=1_000)
+    await maintenance.run_round()
+    streams.observe([told(REFERENCE)])
+    await maintenance.run_round()
     for seed in range(2, 12):
         lasting = StreamRows(
             type="echo", seen=100, tasks=rows(seed, 100, TASK_COLUMNS, 1.5).tolist(), outcomes=outcomes(100, good)
         )
-        streams.take([lasting])
-        await tending.round()
-        assert streams.standing((None, "echo")).shifted
-    streams.take([lasting])
-    await tending.round()
+        streams.observe([lasting])
+        await maintenance.run_round()
+        assert streams.status((None, "echo")).shifted
+    streams.observe([lasting])
+    await maintenance.run_round()
     return streams.get("echo").work
 
 
@@ -197,25 +197,25 @@ async def test_a_lasting_change_that_goes_well_becomes_normal_and_one_that_does_
 
 
 async def test_streams_that_never_stop_changing_take_turns_and_a_small_share_of_the_time(pg_settings):
-    database, streams = Database(pg_settings), Streams()
-    tending = Tending(streams, database, arl0=1_000)
-    await tending.round()
+    database, streams = Database(pg_settings), StreamMonitors()
+    maintenance = MonitorMaintenance(streams, database, arl0=1_000)
+    await maintenance.run_round()
 
     async def change(n):
         for name in ("a", "b"):
             for part in range(11):
                 lasting = rows(100 * n + part, 100, TASK_COLUMNS, 1.5 * n).tolist()
-                streams.take([StreamRows(type=name, seen=100, tasks=lasting, outcomes=outcomes(100, 0.9))])
-        await tending.round()
+                streams.observe([StreamRows(type=name, seen=100, tasks=lasting, outcomes=outcomes(100, 0.9))])
+        await maintenance.run_round()
         return [streams.get(name).work.adopted for name in ("a", "b")]
 
     assert await change(0) == [0, 0]
     began = time.monotonic()
     assert await change(1) == [1, 0]
     assert await change(2) == [1, 0], "the next one waits until learning was a small share of the time"
-    assert tending._adopt_at > time.monotonic()
-    assert tending._adopt_at < began + (time.monotonic() - began) * (1 + 1 / ADOPTING)
-    tending._adopt_at = time.monotonic()
+    assert maintenance._adopt_at > time.monotonic()
+    assert maintenance._adopt_at < began + (time.monotonic() - began) * (1 + 1 / MAX_ADOPTION_SHARE)
+    maintenance._adopt_at = time.monotonic()
     assert await change(3) == [1, 1]
     await database.aclose()
 
@@ -234,16 +234,16 @@ async def test_a_recipe_in_force_says_that_a_change_goes_well_even_where_single_
 
 async def test_a_calibration_on_demand_says_what_it_achieved_and_who_is_missing(pg_settings):
     database = Database(pg_settings)
-    streams = Streams()
-    tending = Tending(streams, database, arl0=1_000)
-    await tending.round()
-    streams.take([told(100)])
+    streams = StreamMonitors()
+    maintenance = MonitorMaintenance(streams, database, arl0=1_000)
+    await maintenance.run_round()
+    streams.observe([told(100)])
     with pytest.raises(NotFoundError, match="known: echo"):
-        await tending.calibrate("nobody", None, 0)
+        await maintenance.calibrate("nobody", None, 0)
     with pytest.raises(ConflictError, match="100 observations, at least 500"):
-        await tending.calibrate("echo", None, 0)
-    streams.take([told(500, seed=3)])
-    said = await tending.calibrate("echo", 300, 0)
+        await maintenance.calibrate("echo", None, 0)
+    streams.observe([told(500, seed=3)])
+    said = await maintenance.calibrate("echo", 300, 0)
     assert said["work"]["arl0"] == 600
     assert said["work"]["arl0_achieved"] > 300
     assert said["work"]["reference"] == 600
@@ -252,23 +252,23 @@ async def test_a_calibration_on_demand_says_what_it_achieved_and_who_is_missing(
 
 async def test_one_that_cannot_be_read_starts_anew(pg_settings):
     database = Database(pg_settings)
-    streams = Streams(restored=True)
-    streams.take([told(10)])
-    await save(database, streams.all())
+    streams = StreamMonitors(restored=True)
+    streams.observe([told(10)])
+    await save_streams(database, streams.all())
     async with database.connection() as connection:
         await connection.execute("update seedcore.valves set recent = '\\x00' where watch = 'work'")
-    found = await load(database)
+    found = await load_streams(database)
     assert [(s.name, s.work.observed, s.outcome.observed) for s in found] == [("echo", 0, 10)]
     await database.aclose()
 
 
 async def test_a_database_that_is_away_is_said_and_tending_goes_on(settings):
     away = settings.model_copy(update={"pg_dsn": "postgresql://nobody@127.0.0.1:1/none"})
-    streams = Streams()
-    tending = Tending(streams, Database(away), arl0=1_000)
-    running = asyncio.create_task(tending.run())
+    streams = StreamMonitors()
+    maintenance = MonitorMaintenance(streams, Database(away), arl0=1_000)
+    running = asyncio.create_task(maintenance.run())
     async with asyncio.timeout(20):
-        while tending.failing is None:
+        while maintenance.failing is None:
             await asyncio.sleep(0.02)
     assert not running.done()
     running.cancel()

@@ -51,9 +51,9 @@ async def coordinator(
     ml, mind = MLService({}, made.settings), CognitiveService({}, made.settings)
     await asyncio.gather(ml.start(), mind.start())
     await made._organism.aclose()
-    made._organism = FakeOrganism()
+    made._organism = made._fleet.organism = FakeOrganism()
     made._ml.call = lambda _method, path, payload: ml.invoke(path, payload)
-    made._mind.call = lambda _method, path, payload: mind.invoke(path, payload)
+    made._cognitive.call = lambda _method, path, payload: mind.invoke(path, payload)
     app = made.build_app()
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://coordinator") as http:
         http.service = made  # type: ignore[attr-defined]
@@ -164,7 +164,7 @@ async def test_a_hold_is_kept_in_the_database_and_ends_by_itself(pg_settings, tm
     asked = {"tasks": [{"type": "echo"}]}
     async with coordinator(pg_settings, f"{{actions: {HOLD}}}", tmp_path) as http:
         assert (await http.post("/decide", json=asked)).json()["decisions"][0]["rule"] == "stream_held"
-        holds = http.service._judgement.holds
+        holds = http.service._policy.holds
         await holds.put("echo", 0.05, "soon over", None, None)
         async with asyncio.timeout(10):
             while (await http.post("/decide", json=asked)).json()["decisions"][0]["route"] == "hold":
@@ -189,7 +189,7 @@ async def test_a_valve_that_learned_enough_is_recalibrated_and_another_is_not(pg
         assert refused["action"] == "none"
         unmet = refused["decision"]["would_change"][0]["unmet"]
         assert unmet == ["valve.learnable is False; it must be == True"]
-        await http.service._judgement.tending.round()
+        await http.service._policy.maintenance.run_round()
         rows = np.random.default_rng(1).standard_normal((600, TASK_COLUMNS)).tolist()
         told = question(1, 1) | {"streams": [{"type": "echo", "seen": 600, "tasks": rows}]}
         await http.post("/decide-columns", json=told)
@@ -244,7 +244,7 @@ async def test_a_webhook_that_refuses_is_a_failure_with_its_record(pg_settings, 
         assert (again.status_code, again.json()["status"], len(told)) == (200, "failed", 1)
 
 
-@pytest.mark.parametrize("who", ["_ml", "_mind"])
+@pytest.mark.parametrize("who", ["_ml", "_cognitive"])
 async def test_when_a_service_is_away_nothing_is_recorded_or_done(pg_settings, tmp_path, who):
     async with coordinator(pg_settings, f"{{actions: {HOLD}}}", tmp_path) as http:
         client = getattr(http.service, who)

@@ -69,7 +69,7 @@ class AgentBook:
             agent.completed += completed
             agent.failed += failed
             for task_type, earlier in rates.items():
-                agent.rates.setdefault(task_type, RateEstimate()).put_before(earlier)
+                agent.rates.setdefault(task_type, RateEstimate()).merge_earlier(earlier)
 
     def mark_restored(self, agent_ids: Iterable[str]) -> None:
         """These agents have their memory back, or never had one: they may be written from now on."""

@@ -1,1 +1,1 @@
-"""The monitors of live streams: one valve each for a stream's features and its outcomes."""
+"""The monitors of live streams: one valve for the features of a stream's tasks, one for its outcomes."""

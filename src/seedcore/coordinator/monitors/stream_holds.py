@@ -1,14 +1,13 @@
-"""Streams that are held: their new tasks wait for a person until the hold ends or is released."""
+"""Holds streams: new tasks of a held stream wait for a person until the hold ends or is released."""
 
 import time
 from dataclasses import dataclass
-from typing import Any
 from uuid import UUID
 
 from seedcore.errors import NotFoundError
 from seedcore.stores.postgres import Database
 
-MOST = 1_000
+MAX_HOLDS = 1_000
 
 # Primary key.
 _LOAD = """
@@ -28,7 +27,7 @@ _RELEASE = "delete from seedcore.holds where stream = $1 and until > now() retur
 
 
 @dataclass(frozen=True, slots=True)
-class Hold:
+class StreamHold:
     """A held stream; `ends` is on the monotonic clock, `wait_s` how long its tasks wait (None: as the setting says)."""
 
     stream: str
@@ -39,41 +38,41 @@ class Hold:
     wait_s: float | None
     triage: str | None
 
-    def report(self) -> dict[str, Any]:
-        """As JSON."""
+    def report(self) -> dict[str, object]:
+        """The hold as JSON."""
         names = ("stream", "since", "until", "reason", "wait_s", "triage")
         return {name: getattr(self, name) for name in names}
 
 
-class Holds:
-    """What the database holds, read again every round of the Coordinator and whenever this one changes it."""
+class StreamHolds:
+    """The holds in the database, read again every round of the maintenance and after each change made here."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._known: dict[str, Hold] = {}
+        self._known: dict[str, StreamHold] = {}
         self.loaded = False
-        """Until they are known nothing may be decided: a held stream would run."""
+        """Before the first load nothing may be decided: tasks of a held stream would run."""
 
-    def of(self, stream: str) -> Hold | None:
-        """The hold of a stream, until it ends."""
+    def of(self, stream: str) -> StreamHold | None:
+        """The hold of a stream; None: it is not held, or the hold has ended."""
         hold = self._known.get(stream)
         return hold if hold is not None and hold.ends > time.monotonic() else None
 
     def __bool__(self) -> bool:
         return bool(self._known)
 
-    def report(self) -> list[dict[str, Any]]:
-        """All of them, the one that ends first first."""
+    def report(self) -> list[dict[str, object]]:
+        """Every hold as JSON, by their ends."""
         now = time.monotonic()
         return [hold.report() for hold in self._known.values() if hold.ends > now]
 
     async def load(self) -> None:
-        """Read them."""
+        """Read the holds."""
         async with self._database.connection() as connection:
-            rows = await connection.fetch(_LOAD, MOST)
+            rows = await connection.fetch(_LOAD, MAX_HOLDS)
         now = time.monotonic()
         self._known = {
-            row["stream"]: Hold(
+            row["stream"]: StreamHold(
                 row["stream"],
                 row["since"].isoformat(),
                 row["until"].isoformat(),
@@ -86,23 +85,25 @@ class Holds:
         }
         self.loaded = True
 
-    async def put(self, stream: str, hold_s: float, reason: str, wait_s: float | None, triage: UUID | None) -> Hold:
-        """Hold a stream from now on; one that is held already is held until the new end."""
+    async def put(
+        self, stream: str, hold_s: float, reason: str, wait_s: float | None, triage: UUID | None
+    ) -> StreamHold:
+        """Hold a stream from now on; a stream that is held already gets the new end."""
         async with self._database.connection() as connection:
             await connection.execute(_PUT, stream, hold_s, reason, wait_s, triage)
         await self.load()
         return self._known[stream]
 
-    async def release(self, stream: str) -> dict[str, Any]:
-        """End a hold before its time; tasks that wait already go on waiting for a person.
+    async def release(self, stream: str) -> dict[str, object]:
+        """End a hold early; tasks that wait already keep waiting for a person.
 
         Raises:
-            NotFoundError: that stream is not held.
+            NotFoundError: the stream is not held.
         """
         async with self._database.connection() as connection:
-            gone = await connection.fetchval(_RELEASE, stream)
+            released = await connection.fetchval(_RELEASE, stream)
         await self.load()
-        if gone is None:
+        if released is None:
             held = ", ".join(sorted(self._known)) or "none"
             raise NotFoundError(f"The stream {stream!r} is not held; held: {held}.")
         return {"stream": stream, "released": True}

@@ -1,14 +1,14 @@
-"""What a triage can do: functions by name, the built-in ones and those of SEEDCORE_TRIAGE_ACTIONS."""
+"""Registers and loads triage actions: the built-in ones and those of SEEDCORE_TRIAGE_ACTIONS, by name."""
 
 import importlib
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from types import ModuleType
-from typing import Any, TypeVar
+from typing import TypeVar
 from uuid import UUID
 
-from seedcore.coordinator.monitors.maintenance import Tending
-from seedcore.coordinator.monitors.stream_holds import Holds
+from seedcore.coordinator.monitors.maintenance import MonitorMaintenance
+from seedcore.coordinator.monitors.stream_holds import StreamHolds
 from seedcore.coordinator.triage.webhooks import Webhooks
 from seedcore.decision.triage_policy import NONE, ActionPolicy
 from seedcore.errors import SettingsError
@@ -20,42 +20,42 @@ _MARK = "__seedcore_triage_action__"
 
 
 @dataclass(frozen=True, slots=True)
-class Tools:
-    """What actions work with."""
+class TriageTools:
+    """What actions act with."""
 
     database: Database
-    holds: Holds
-    tending: Tending
+    holds: StreamHolds
+    maintenance: MonitorMaintenance
     submission: Submission
     webhooks: Webhooks
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
-    """An action that is to be done.
+class ActionCall:
+    """One action to carry out.
 
     Attributes:
         id: of the triage; a good idempotency key.
-        stream: what it is about; None: series that were given.
-        policy: what the policy says of this action; `policy.options` are for actions of one's own.
-        told: what came in, was found, reasoned and decided, as JSON.
-        tools: what there is to work with.
-        task, webhook: what the request names instead of the policy.
+        stream: the stream of the triage; None: only series were given.
+        policy: the policy for this action; `policy.options` are for users' own actions.
+        record: the request, the findings, the reasons and the decision, as JSON.
+        tools: what actions act with.
+        task, webhook: those that the request names, which precede the policy's.
     """
 
     id: UUID
     stream: str | None
     policy: ActionPolicy
-    told: Mapping[str, Any]
-    tools: Tools
-    task: Mapping[str, Any] | None = None
+    record: Mapping[str, object]
+    tools: TriageTools
+    task: Mapping[str, object] | None = None
     webhook: str | None = None
 
 
-Act = Callable[[Call], Awaitable[dict[str, Any]]]
-"""Does it; the answer is recorded as its result. A SeedCoreError is recorded as its failure."""
+TriageAction = Callable[[ActionCall], Awaitable[Mapping[str, object]]]
+"""Carries out an action; the answer is recorded as its result, a SeedCoreError as its failure."""
 
-Function = TypeVar("Function", bound=Act)
+Function = TypeVar("Function", bound=TriageAction)
 
 
 def action(name: str) -> Callable[[Function], Function]:
@@ -68,31 +68,31 @@ def action(name: str) -> Callable[[Function], Function]:
     return mark
 
 
-def load_actions(settings: Settings) -> dict[str, Act]:
+def load_actions(settings: Settings) -> dict[str, TriageAction]:
     """Every action by name.
 
     Raises:
-        SettingsError: a module cannot be imported or defines none, or two actions share a name.
+        SettingsError: a module cannot be imported or defines none, or two actions have the same name.
     """
-    found: dict[str, Act] = {}
+    found: dict[str, TriageAction] = {}
     for module_name in ("seedcore.coordinator.triage.builtin_actions", *settings.triage_action_modules):
         try:
             module = importlib.import_module(module_name)
         except (Exception, SystemExit) as error:
-            what = f"{type(error).__name__}: {error}"
+            reason = f"{type(error).__name__}: {error}"
             raise SettingsError(
-                f"SEEDCORE_TRIAGE_ACTIONS: module {module_name!r} cannot be imported ({what})."
+                f"SEEDCORE_TRIAGE_ACTIONS: module {module_name!r} cannot be imported ({reason})."
             ) from error
         own = dict(_marked(module))
         if not own:
             raise SettingsError(f"SEEDCORE_TRIAGE_ACTIONS: module {module_name!r} defines no action.")
-        if twice := sorted(own.keys() & found.keys() | own.keys() & {NONE}):
-            raise SettingsError(f"Two triage actions are called {twice[0]!r}.")
+        if duplicates := sorted(own.keys() & found.keys() | own.keys() & {NONE}):
+            raise SettingsError(f"Two triage actions are called {duplicates[0]!r}.")
         found |= own
     return found
 
 
-def _marked(module: ModuleType) -> Iterable[tuple[str, Act]]:
+def _marked(module: ModuleType) -> Iterable[tuple[str, TriageAction]]:
     for value in vars(module).values():
         name = getattr(value, _MARK, None)
         if isinstance(name, str):

@@ -1,8 +1,7 @@
-"""The records of triages in PostgreSQL."""
+"""Reads and writes the records of triages in PostgreSQL."""
 
-import json
 from collections.abc import Mapping
-from typing import Any
+from typing import NamedTuple
 from uuid import UUID
 
 import asyncpg
@@ -11,9 +10,9 @@ import orjson
 from seedcore.errors import ConflictError, FieldError, InvalidInputError, NotFoundError
 from seedcore.stores.postgres import Database, loads
 
-MOST_RECORDS = 2_000
+MAX_RECORDS = 2_000
 INTERRUPTED_S = 120
-"""A record that is `acting` for longer was interrupted: no request lives so long."""
+"""A record that is `acting` for longer was interrupted: no request runs for so long."""
 
 _FIELDS = f"""
 id, at, key, stream, dry_run, action, result::text as result, ended_at, hash,
@@ -36,23 +35,36 @@ select {_FIELDS} from seedcore.triages where stream = $3 and ($1::uuid is null o
 """  # noqa: S608
 
 # Index triages_at; primary key.
-_FORGET = """
+_DELETE_EXPIRED = """
 delete from seedcore.triages where at < now() - make_interval(secs => $1)
   or id < (select id from seedcore.triages order by id desc offset $2 limit 1)
 """
 
 
-class TriageStore:
+Json = dict[str, object]
+
+
+class TriageRecord(NamedTuple):
+    """A triage before its action; `details` are its request, series, findings, reasons and decision, as JSON."""
+
+    id: UUID
+    stream: str | None
+    dry_run: bool
+    action: str
+    details: Json
+
+
+class TriageRepository:
     """Records by id and by idempotency key."""
 
     def __init__(self, database: Database, retention_s: float) -> None:
         self._database, self._retention_s = database, retention_s
 
-    async def of_key(self, key: str, request_hash: str) -> dict[str, Any] | None:
+    async def of_key(self, key: str, request_hash: str) -> Json | None:
         """The record that this key was first used for.
 
         Raises:
-            ConflictError: that was another request.
+            ConflictError: it was used for another request.
         """
         async with self._database.connection() as connection:
             row = await connection.fetchrow(_BY_KEY, key)
@@ -65,35 +77,31 @@ class TriageStore:
             )
         return _shown(row)
 
-    async def begin(
-        self, triage_id: UUID, key: str | None, request_hash: str, record: Mapping[str, Any], status: str
-    ) -> bool:
-        """Write a record before anything is done; False: its key was used in between.
+    async def begin(self, record: TriageRecord, key: str | None, request_hash: str, status: str) -> bool:
+        """Write a record before anything is done; False: its key was used meanwhile.
 
         Raises:
-            InvalidInputError: PostgreSQL cannot keep what came in.
+            InvalidInputError: PostgreSQL cannot store the request's context.
         """
-        facts = (record["stream"], record["dry_run"], record["action"])
-        text = orjson.dumps(record["told"], option=orjson.OPT_SERIALIZE_NUMPY).decode()
+        details = orjson.dumps(record.details, option=orjson.OPT_SERIALIZE_NUMPY).decode()
+        values = (record.id, key, request_hash, record.stream, record.dry_run, record.action, status, details)
         try:
             async with self._database.connection() as connection:
-                await connection.execute(_FORGET, self._retention_s, MOST_RECORDS - 1)
-                return (
-                    await connection.fetchval(_INSERT, triage_id, key, request_hash, *facts, status, text) is not None
-                )
+                await connection.execute(_DELETE_EXPIRED, self._retention_s, MAX_RECORDS - 1)
+                return await connection.fetchval(_INSERT, *values) is not None
         except asyncpg.DataError as error:
-            raise InvalidInputError(f"context cannot be stored: {error.args[0]}") from None
+            raise InvalidInputError.for_field("context", f"cannot be stored: {error.args[0]}") from None
 
-    async def end(self, triage_id: UUID, status: str, result: Mapping[str, Any]) -> None:
-        """What the action did."""
+    async def end(self, triage_id: UUID, status: str, result: Mapping[str, object]) -> None:
+        """Record the action's result."""
         async with self._database.connection() as connection:
             await connection.execute(_END, triage_id, status, orjson.dumps(result, default=str).decode())
 
-    async def get(self, triage_id: UUID) -> dict[str, Any]:
+    async def get(self, triage_id: UUID) -> Json:
         """One record.
 
         Raises:
-            NotFoundError: there is none, or its retention has passed.
+            NotFoundError: there is no such triage, or its retention has passed.
         """
         async with self._database.connection() as connection:
             row = await connection.fetchrow(_GET, triage_id)
@@ -101,18 +109,31 @@ class TriageStore:
             raise NotFoundError(f"There is no triage {triage_id}.")
         return _shown(row)
 
-    async def find(self, stream: str | None, before: UUID | None, limit: int) -> list[dict[str, Any]]:
-        """Records without their details, the newest first."""
+    async def page(self, stream: str | None, before: UUID | None, limit: int) -> Json:
+        """Records without their details, the newest first: `{items, next_cursor}`."""
         async with self._database.connection() as connection:
             if stream is None:
-                rows = await connection.fetch(_LIST, before, limit)
+                rows = await connection.fetch(_LIST, before, limit + 1)
             else:
-                rows = await connection.fetch(_LIST_OF, before, limit, stream)
-        return [_shown(row) for row in rows]
+                rows = await connection.fetch(_LIST_OF, before, limit + 1, stream)
+        items = [_shown(row) for row in rows[:limit]]
+        return {"items": items, "next_cursor": items[-1]["id"] if len(rows) > limit else None}
 
 
-def _shown(row: asyncpg.Record) -> dict[str, Any]:
-    shown = {
+def parse_triage_id(text: str) -> UUID:
+    """An id from a path or a cursor.
+
+    Raises:
+        InvalidInputError: the text is not an id.
+    """
+    try:
+        return UUID(text)
+    except ValueError:
+        raise InvalidInputError(f"{text!r} is not a valid triage id.") from None
+
+
+def _shown(row: asyncpg.Record) -> Json:
+    shown: Json = {
         "id": str(row["id"]),
         "at": row["at"].isoformat(),
         "idempotency_key": row["key"],
@@ -123,4 +144,4 @@ def _shown(row: asyncpg.Record) -> dict[str, Any]:
         "result": loads(row["result"]),
         "ended_at": None if row["ended_at"] is None else row["ended_at"].isoformat(),
     }
-    return shown | (json.loads(row["record"]) if "record" in row else {})
+    return shown | (loads(row["record"]) if "record" in row else {})

@@ -2,12 +2,13 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import asdict
 from typing import Any
 
 import ray
 from ray.exceptions import RayError, RayTaskError
 
+from seedcore.pricing.outcome_sums import Sums
+from seedcore.schemas.coordinator import EnergyReport, QuestionReport, TaskColumnsJson
 from seedcore.service_clients.cognitive_client import CognitiveClient
 from seedcore.service_clients.coordinator_client import CoordinatorClient
 from seedcore.settings import Settings
@@ -34,13 +35,13 @@ class ServiceBrain:
 
     async def decide(self, tasks: Sequence[Lease], feedback: Feedback) -> list[Decision]:
         """One decision for each task, in order; one call for all."""
-        told = {
+        report: QuestionReport = {
             "question": feedback.question,
             "unplanned": feedback.unplanned,
             "dropped": feedback.dropped,
             "streams": stream_samples.told(tasks, feedback.watched),
             "undecided": feedback.undecided,
-            "energy": [{"type": t, **asdict(sums)} for t, sums in feedback.energy.items() if sums.outcomes],
+            "energy": [_energy_report(t, sums) for t, sums in feedback.energy.items() if sums.outcomes],
             "spent": [{"agent": a, "type": t, "count": n, "money": m} for (a, t), (n, m) in feedback.spent.items()],
             "outstanding": [{"agent": a, "type": t, "count": n} for (a, t), n in feedback.outstanding.items()],
             "outcomes": [
@@ -48,7 +49,7 @@ class ServiceBrain:
                 for (a, t), (n, s, g) in feedback.outcomes.items()
             ],
         }
-        columns: dict[str, Sequence[Any]] = {
+        columns: TaskColumnsJson = {
             "type": [task.type for task in tasks],
             "domain": [task.domain for task in tasks],
             "priority": [task.priority for task in tasks],
@@ -59,9 +60,9 @@ class ServiceBrain:
         }
         if any(data := [data_of(task) for task in tasks]):
             columns["data"] = data
-        answer = await self.coordinator.decide_columns(self._asker, columns, told)
+        answer = await self.coordinator.decide_columns(self._asker, columns, report)
         verdicts, v = answer["verdicts"], answer.get("v")
-        # A Coordinator of the release before tells neither.
+        # A Coordinator of the previous release sends neither.
         fails = answer.get("expected_failure") or [None] * len(tasks)
         return [
             Decision(delta_energy=added, expected_failure=failure, v=v, **verdicts[n])
@@ -76,6 +77,21 @@ class ServiceBrain:
     def fallbacks(self) -> dict[str, int]:
         """Calls that went over HTTP because there was no Serve handle."""
         return {"coordinator": self.coordinator.counts.fallbacks, "cognitive": self.cognitive.counts.fallbacks}
+
+
+def _energy_report(task_type: str, sums: Sums) -> EnergyReport:
+    return {
+        "type": task_type,
+        "outcomes": sums.outcomes,
+        "expected_s": sums.expected_s,
+        "realised_s": sums.realised_s,
+        "expected_failures": sums.expected_failures,
+        "failures": sums.failures,
+        "expected_delta": sums.expected_delta,
+        "realised_delta": sums.realised_delta,
+        "realised_squares": sums.realised_squares,
+        "squared_error": sums.squared_error,
+    }
 
 
 class RayHosts:

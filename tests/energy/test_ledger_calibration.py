@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from seedcore.energy.calibration import calibrated, measured_change
+from seedcore.energy.ledger_calibration import calibrate, measured_change
 from seedcore.pricing.outcome_sums import Sums
 
 
@@ -13,16 +13,16 @@ def sums(deltas: list[float]) -> Sums:
 
 
 def test_without_outcomes_nothing_is_calibrated():
-    assert calibrated(Sums()) is None
+    assert calibrate(Sums()) is None
 
 
 def test_calibration_is_the_means_and_their_ratio():
-    found = calibrated(Sums(4, 2.0, 3.0, 1.0, 2, 8.0, 6.0, 20.0, 4.0))
+    found = calibrate(Sums(4, 2.0, 3.0, 1.0, 2, 8.0, 6.0, 20.0, 4.0))
     assert found is not None
     assert (found.expected_s, found.realised_s, found.seconds_ratio) == (0.5, 0.75, 1.5)
     assert (found.expected_failure, found.realised_failure) == (0.25, 0.5)
     assert (found.expected_delta, found.realised_delta, found.delta_ratio, found.rmse) == (2.0, 1.5, 0.75, 1.0)
-    nothing_expected = calibrated(Sums(1, realised_s=1.0))
+    nothing_expected = calibrate(Sums(1, realised_s=1.0))
     assert nothing_expected is not None
     assert nothing_expected.seconds_ratio is None
 

@@ -1,20 +1,20 @@
-"""What the ledger's sums say: how true expectations are, and whether the energy changed at some moment. Pure."""
+"""Evaluates the ledger's sums: how accurate expectations are, and whether the energy changed at a moment. Pure."""
 
 from dataclasses import dataclass
 from math import sqrt
 
 from seedcore.pricing.outcome_sums import Sums
 
-ENOUGH = 30
-"""Outcomes on both sides that a comparison needs: means of fewer are not near enough to normal."""
+MIN_OUTCOMES = 30
+"""Outcomes on both sides that a comparison requires: means of fewer are not close enough to normal."""
 
 Z = 1.96
 """Two-sided, 95 %."""
 
 
 @dataclass(frozen=True, slots=True)
-class Calibration:
-    """Expected against realised, means of one outcome; ratios are None where nothing was expected.
+class LedgerCalibration:
+    """Expected against realised means of an outcome; ratios are None where nothing was expected.
 
     `rmse` is the root of the mean squared error of single decisions' ΔE, in seconds².
     """
@@ -31,12 +31,12 @@ class Calibration:
     rmse: float
 
 
-def calibrated(sums: Sums) -> Calibration | None:
-    """Means of some sums; None without an outcome."""
+def calibrate(sums: Sums) -> LedgerCalibration | None:
+    """The means of sums; None without an outcome."""
     n = sums.outcomes
     if n == 0:
         return None
-    return Calibration(
+    return LedgerCalibration(
         outcomes=n,
         expected_s=sums.expected_s / n,
         realised_s=sums.realised_s / n,
@@ -51,10 +51,10 @@ def calibrated(sums: Sums) -> Calibration | None:
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
-    """How much more energy an outcome added after a moment than before it, in seconds²; the interval holds 95 %.
+class EnergyChange:
+    """How much more energy an outcome added after a moment than before, in seconds²; with its 95 % interval.
 
-    `change`, `low` and `high` are None where there were fewer than ENOUGH outcomes on a side.
+    `change`, `low` and `high` are None where there were fewer than MIN_OUTCOMES outcomes on a side.
     """
 
     before: int
@@ -64,17 +64,17 @@ class Change:
     high: float | None
 
 
-def measured_change(before: Sums, after: Sums) -> Change:
+def measured_change(before: Sums, after: Sums) -> EnergyChange:
     """The difference of the means of realised ΔE, with Welch's standard error."""
-    if min(before.outcomes, after.outcomes) < ENOUGH:
-        return Change(before.outcomes, after.outcomes, None, None, None)
+    if min(before.outcomes, after.outcomes) < MIN_OUTCOMES:
+        return EnergyChange(before.outcomes, after.outcomes, None, None, None)
     change = after.realised_delta / after.outcomes - before.realised_delta / before.outcomes
     error = Z * sqrt(_variance(before) + _variance(after))
-    return Change(before.outcomes, after.outcomes, change, change - error, change + error)
+    return EnergyChange(before.outcomes, after.outcomes, change, change - error, change + error)
 
 
 def _variance(sums: Sums) -> float:
-    """Of the mean."""
+    """The variance of the mean."""
     n, mean = sums.outcomes, sums.realised_delta / sums.outcomes
     return max(0.0, sums.realised_squares / n - mean * mean) / (n - 1)
 

@@ -1,0 +1,74 @@
+"""Keeps the fleet that decisions use: the Organism's routing table, and what its agents have learned."""
+
+import asyncio
+import time
+from collections.abc import Mapping
+from itertools import islice
+from typing import Any, Protocol
+
+from seedcore.decision.fleet_table import Fleet
+from seedcore.errors import SeedCoreError, UnavailableError
+from seedcore.fleet.learned_rates import MAX_AGENTS, rates_of
+from seedcore.stores.postgres import DATABASE_ERRORS, Database
+from seedcore.telemetry.logs import get_logger
+
+FLEET_TTL_S = 1.0
+
+
+class RoutingTableSource(Protocol):
+    """Serves the routing table: the Organism's client."""
+
+    async def fleet(self, known_epoch: int | None, /) -> Mapping[str, Any]:
+        """The routing table, or `{"unchanged": true}` when its epoch is `known_epoch`."""
+
+
+class FleetCache:
+    """The fleet, its routing table at most FLEET_TTL_S old; an older one serves while the Organism restarts."""
+
+    def __init__(self, organism: RoutingTableSource, database: Database) -> None:
+        self.organism = organism
+        self.fleet = Fleet()
+        self._database = database
+        self._read_at = float("-inf")
+        self._lock = asyncio.Lock()
+        self._merging: asyncio.Task[None] | None = None
+        self._log = get_logger("seedcore.coordinator")
+
+    async def get(self) -> Fleet:
+        """The fleet.
+
+        Raises:
+            UnavailableError: there is no routing table yet.
+        """
+        if time.monotonic() - self._read_at > FLEET_TTL_S:
+            async with self._lock:
+                if time.monotonic() - self._read_at > FLEET_TTL_S:
+                    await self._refresh()
+        return self.fleet
+
+    async def aclose(self) -> None:
+        """Stop reading learned rates."""
+        if self._merging is not None:
+            self._merging.cancel()
+            await asyncio.gather(self._merging, return_exceptions=True)
+
+    async def _refresh(self) -> None:
+        try:
+            self.fleet.update(await self.organism.fleet(self.fleet.epoch or None))
+        except SeedCoreError as error:
+            if self.fleet.epoch == 0:
+                raise UnavailableError(f"No routing table yet: {error.detail}", retry_after_s=1) from error
+            self._log.warning("routing table not refreshed", epoch=self.fleet.epoch, reason=error.detail)
+        self._read_at = time.monotonic()
+        if self.fleet.new_agents and (self._merging is None or self._merging.done()):
+            self._merging = asyncio.create_task(self._merge_learned(), name="learned rates")
+
+    async def _merge_learned(self) -> None:
+        """Read what new agents had learned, beside the decisions: until then they count as average."""
+        try:
+            while self.fleet.new_agents:
+                agents = list(islice(self.fleet.new_agents, MAX_AGENTS))
+                self.fleet.merge_earlier(agents, await rates_of(self._database, agents))
+        except DATABASE_ERRORS as error:
+            # The agents stay new: the next refresh tries again.
+            self._log.warning("learned rates not read", reason=f"{type(error).__name__}: {error}")
