@@ -3,11 +3,11 @@
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
 from seedcore.decision.backlog import Decided, Team, Waiting
+from seedcore.decision.routing_table import RoutingTableAnswer
 from seedcore.pricing.money_rates import Spending
 from seedcore.pricing.potential import Floats
 from seedcore.pricing.rates import RateColumns, RateEstimate, RateTable
@@ -35,11 +35,11 @@ class Fleet:
     _waiting: Waiting = field(default_factory=Waiting)
     _columns: dict[tuple[str, str], RateColumns] = field(default_factory=dict)
 
-    def update(self, table: Mapping[str, Any]) -> None:
-        """Take over a routing table (see `OrganismClient.fleet`); one that says `unchanged` changes nothing."""
-        if table.get("unchanged"):
+    def update(self, table: RoutingTableAnswer) -> None:
+        """Adopt a routing table (see `OrganismClient.fleet`); one that says `unchanged` changes nothing."""
+        if "unchanged" in table:
             return
-        self.epoch = int(table["epoch"])
+        self.epoch = table["epoch"]
         self._organ_of_skill = dict(table["skills"])
         self._timeouts = dict(table["timeouts"])
         self.approvals = dict(table.get("approvals", {}))
