@@ -1,15 +1,17 @@
 """The Serve application of the Organism."""
 
-from typing import Any
+from functools import partial
 
 from ray.serve import Application
 
 from entrypoints import by_hand
+from seedcore.organism.control.ray_host_provisioner import RayHostProvisioner
 from seedcore.organism.service import OrganismDeployment
+from seedcore.worker.actors.agent_host import AgentHost
 
 
-def build_organism_app(args: dict[str, Any]) -> Application:
-    """Build the application; `args` comes from the Serve config."""
+def build_organism_app(args: dict[str, object]) -> Application:
+    """Build the application; `args` comes from the Serve config. Hosts run as actors of the class `AgentHost`."""
     by_hand.check(args)
-    app: Application = OrganismDeployment.bind(args)
+    app: Application = OrganismDeployment.bind(args, provisioner=partial(RayHostProvisioner, host_actor=AgentHost))
     return app

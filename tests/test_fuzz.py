@@ -3,8 +3,9 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 from urllib.parse import unquote
 
@@ -17,7 +18,6 @@ from seedcore.cognitive.service import CognitiveService
 from seedcore.coordinator.service import CoordinatorService
 from seedcore.energy.service import EnergyService
 from seedcore.ml.service import MLService
-from seedcore.organism import service as organism_module
 from seedcore.organism.service import OrganismService
 from seedcore.settings import Settings, load_settings
 from seedcore.state.service import StateService
@@ -40,13 +40,12 @@ def apart(pg_settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Settings:
         data_dir=pg_settings.data_dir, pg_dsn=pg_settings.pg_dsn.get_secret_value(), http_port=1, request_timeout_s=5
     )
     configure_logs(settings)
-    monkeypatch.setattr(organism_module, "RayHostPool", Pool)
-    monkeypatch.setattr(OrganismService, "_tell_where", lambda _self: None)
+    monkeypatch.setattr(OrganismService, "_record_ray_address", lambda _self: None)
     return settings
 
 
 @asynccontextmanager
-async def serving(kind: type[ServiceBase] | None, settings: Settings) -> AsyncIterator[FastAPI]:
+async def serving(kind: Callable[..., ServiceBase] | None, settings: Settings) -> AsyncIterator[FastAPI]:
     if kind is None:
         app = build_app(settings)
         yield app
@@ -99,7 +98,7 @@ APPLICATIONS = {
     "energy": EnergyService,
     "cognitive": CognitiveService,
     "coordinator": CoordinatorService,
-    "organism": OrganismService,
+    "organism": partial(OrganismService, provisioner=Pool),
     "ml": MLService,
 }
 

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from statistics import median
 
 from benchmarks.organism.figures import Figure
-from seedcore.fleet.agent_registry import AgentBook
-from seedcore.fleet.agent_repository import AgentStore
+from seedcore.fleet.agent_registry import AgentRegistry
+from seedcore.fleet.agent_repository import AgentRepository
 from seedcore.settings import Settings
 from seedcore.stores.postgres import Database
 
@@ -26,7 +26,7 @@ def measure(settings: Settings, rounds: int) -> list[Figure]:
 
 async def _measure(settings: Settings, rounds: int) -> list[Figure]:
     database = Database(settings, size=1)
-    store = AgentStore(database)
+    store = AgentRepository(database)
     ids = [f"bench-{n:05d}" for n in range(AGENTS)]
     try:
         await _fill(store, ids)
@@ -41,17 +41,17 @@ async def _measure(settings: Settings, rounds: int) -> list[Figure]:
         await database.aclose()
 
 
-async def _fill(store: AgentStore, ids: Sequence[str]) -> None:
-    book = AgentBook("bench", role_weights=ROLES, most=len(ids))
+async def _fill(store: AgentRepository, ids: Sequence[str]) -> None:
+    book = AgentRegistry("bench", role_weights=ROLES, capacity=len(ids))
     for agent in ids:
         for n, kind in enumerate(TYPES * 2):
-            book.learned(agent, kind, 0.01 * n, ok=n != 3, role="reader")
+            book.record_outcome(agent, kind, 0.01 * n, ok=n != 3, role="reader")
     await store.save("bench", book)
 
 
-async def _activate(store: AgentStore, ids: Sequence[str]) -> tuple[float, AgentBook]:
+async def _activate(store: AgentRepository, ids: Sequence[str]) -> tuple[float, AgentRegistry]:
     """Median over the batches, in microseconds an agent, from the naming of the ids to their memory; and the book."""
-    book, took = AgentBook("bench", role_weights=ROLES, most=ADDRESSABLE), []
+    book, took = AgentRegistry("bench", role_weights=ROLES, capacity=ADDRESSABLE), []
     for start in range(0, len(ids), BATCH):
         batch = ids[start : start + BATCH]
         began = time.perf_counter()
@@ -63,7 +63,7 @@ async def _activate(store: AgentStore, ids: Sequence[str]) -> tuple[float, Agent
     return median(took), book
 
 
-async def _memory(store: AgentStore, ids: Sequence[str]) -> float:
+async def _memory(store: AgentRepository, ids: Sequence[str]) -> float:
     """Bytes of an active agent without work, its place in the book and its id included, as Python allocates them."""
     gc.collect()
     tracemalloc.start()
@@ -76,15 +76,15 @@ async def _memory(store: AgentStore, ids: Sequence[str]) -> float:
         tracemalloc.stop()
 
 
-async def _address(settings: Settings, store: AgentStore) -> Figure:
+async def _address(settings: Settings, store: AgentRepository) -> Figure:
     """Name 100,000 agents, each with a task: all are kept, and the host's memory stays within its bound."""
-    book = AgentBook("bench", most=settings.host_agents, idle_s=settings.agent_idle_s)
+    book = AgentRegistry("bench", capacity=settings.host_agents, idle_s=settings.agent_idle_s)
     most, began = 0, time.perf_counter()
     for start in range(0, ADDRESSABLE, 5000):
         named = [(f"far-{n:06d}", "echo") for n in range(start, start + 5000)]
         book.accept(named)
         for agent, kind in named:
-            book.ended(agent, kind, 0.01, ok=True)
+            book.finish(agent, kind, 0.01, ok=True)
         await store.save("bench", book)
         book.sleep()
         most = max(most, len(book.agents))

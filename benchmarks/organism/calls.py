@@ -9,9 +9,10 @@ import ray
 
 from benchmarks.organism.figures import Figure
 from seedcore.fleet.organ_spec import HostPlan, OrganSpec
-from seedcore.organism.control.ray_host_pool import RayHostPool
+from seedcore.organism.control.ray_host_provisioner import RayHostProvisioner
 from seedcore.settings import Settings, get_settings
 from seedcore.skills.host_protocol import Call
+from seedcore.worker.actors.agent_host import AgentHost
 from seedcore.worker.actors.ray_adapters import RayHosts
 
 HOST = "seedcore-host-bench-0"
@@ -38,7 +39,7 @@ def measure(settings: Settings, rounds: int) -> list[Figure]:
 
 async def _measure(rounds: int) -> list[Figure]:
     settings = get_settings()
-    pool = RayHostPool(settings)
+    pool = RayHostProvisioner(settings, AgentHost)
     await pool.ensure(HostPlan(HOST, "bench", OrganSpec(agents=AGENTS, num_cpus=0)))
     hosts = RayHosts(settings)
     try:

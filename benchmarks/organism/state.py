@@ -26,8 +26,9 @@ from rich.table import Table
 
 from benchmarks.organism.figures import Figure
 from benchmarks.system import System
-from seedcore.fleet.agent_registry import AgentBook, Learned
-from seedcore.fleet.agent_repository import AgentStore
+from seedcore.fleet.agent_record import LearnedState
+from seedcore.fleet.agent_registry import AgentRegistry
+from seedcore.fleet.agent_repository import AgentRepository
 from seedcore.pricing.rates import RateEstimate
 from seedcore.settings import Settings, load_settings
 from seedcore.stores.postgres import Database
@@ -98,14 +99,14 @@ def figures(agents: int, requests: int, changes: int) -> dict[str, Any]:
 
 async def _fill(settings: Settings, ids: list[str]) -> None:
     """Write agents with a past, as their host does."""
-    book = AgentBook(ORGAN, ids)
+    book = AgentRegistry(ORGAN, ids)
     rates = RateEstimate()
     for _ in range(DONE):
         rates.add(1, 0.01, 1)
     for agent_id in ids:
-        book.restore(agent_id, Learned(completed=DONE, rates=dict.fromkeys(TYPES, rates)))
+        book.restore(agent_id, LearnedState(completed=DONE, rates=dict.fromkeys(TYPES, rates)))
     database = Database(settings)
-    await AgentStore(database).save("seedcore-host-filled", book)
+    await AgentRepository(database).save("seedcore-host-filled", book)
     await database.aclose()
 
 
@@ -129,12 +130,12 @@ def _changing(settings: Settings, ids: list[str]) -> Iterator[None]:
 def _change(data_dir: Path, ids: list[str], stop: Any, began: Any) -> None:
     async def change() -> None:
         database = Database(load_settings(data_dir=data_dir))
-        book = AgentBook(ORGAN, ids)
-        store = AgentStore(database)
+        book = AgentRegistry(ORGAN, ids)
+        store = AgentRepository(database)
         while not stop.is_set():
             for agent_id in ids:
-                book.accepted(agent_id, "echo")
-                book.ended(agent_id, "echo", 0.01, ok=True)
+                book.accept_one(agent_id, "echo")
+                book.finish(agent_id, "echo", 0.01, ok=True)
             await store.save("seedcore-host-filled", book)
             began.set()
             await asyncio.sleep(EVERY_S)

@@ -20,7 +20,7 @@ PACKAGE = Path(__file__).parents[2] / "examples" / "acme_skills"
 # In a process of its own: it sees the package only where it was installed.
 SERVE = """
 import asyncio, json, sys
-from seedcore.fleet.agent_registry import AgentBook
+from seedcore.fleet.agent_registry import AgentRegistry
 from seedcore.worker.execution.executor import SkillExecutor
 from seedcore.settings import get_settings
 from seedcore.skills.host_protocol import Call
@@ -28,7 +28,7 @@ from seedcore.skills.registry import SkillRegistry
 
 async def main():
     registry = SkillRegistry.load(get_settings())
-    executor = SkillExecutor(registry, get_settings(), AgentBook("billing", ["billing-0000"]))
+    executor = SkillExecutor(registry, get_settings(), AgentRegistry("billing", ["billing-0000"]))
     calls = [Call(str(n), 1, 1, t["type"], json.dumps(t["params"]), "billing-0000", None, str(n))
              for n, t in enumerate(json.load(sys.stdin))]
     done = {}

@@ -4,20 +4,28 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seedcore.fleet.agent_lifecycle import ARCHIVE_BELOW, BACK_ABOVE, MIN_OUTCOMES, Stage, Standing, next_stage, wilson
+from seedcore.fleet.agent_lifecycle import (
+    ARCHIVE_BELOW,
+    BACK_ABOVE,
+    MIN_OUTCOMES,
+    Stage,
+    SuccessRecord,
+    next_stage,
+    wilson,
+)
 
 RANK = {Stage.ARCHIVED: 0, Stage.SCOUT: 1, Stage.EMPLOYED: 1}
 STAGES = st.sampled_from(Stage)
 SHARES = st.floats(0, 1)
 
 
-def standing(outcomes: float, success: float, peers: float = 1.0) -> Standing:
-    return Standing(outcomes, outcomes * success, outcomes * peers)
+def standing(outcomes: float, success: float, peers: float = 1.0) -> SuccessRecord:
+    return SuccessRecord(outcomes, outcomes * success, outcomes * peers)
 
 
 def after(outcomes: int, *, every: int, peers: float = 1.0) -> list[Stage]:
     """The stages of an agent that fails at every `every`th task."""
-    stage, record, stages = Stage.SCOUT, Standing(), []
+    stage, record, stages = Stage.SCOUT, SuccessRecord(), []
     for n in range(outcomes):
         record.add(ok=n % every != every - 1, peers=peers)
         stage = next_stage(stage, record)
@@ -50,7 +58,7 @@ def test_an_archived_agent_comes_back_only_when_it_is_clearly_good_again():
 
 
 def test_a_clean_record_does_not_bring_an_archived_agent_back():
-    assert next_stage(Stage.ARCHIVED, Standing()) is Stage.ARCHIVED
+    assert next_stage(Stage.ARCHIVED, SuccessRecord()) is Stage.ARCHIVED
 
 
 @given(STAGES, st.floats(0, MIN_OUTCOMES, exclude_max=True), SHARES)
@@ -67,7 +75,7 @@ def test_at_constant_success_a_stage_is_reached_and_kept(stage: Stage, outcomes:
 
 @given(STAGES, st.floats(0, 1), st.floats(0, 1))
 def test_at_constant_success_the_stage_changes_twice_at_most(stage: Stage, success: float, peers: float):
-    record, changes = Standing(), 0
+    record, changes = SuccessRecord(), 0
     for _ in range(300):
         # What a constant success rate comes to: each outcome adds its share.
         record.outcomes = record.outcomes * 0.98 + 1
@@ -101,13 +109,13 @@ def test_the_interval_is_the_published_one():
 
 @given(st.lists(st.booleans(), max_size=40), st.lists(st.booleans(), max_size=40))
 def test_a_record_that_comes_late_is_put_before_what_came_since(earlier: list[bool], later: list[bool]):
-    whole, first, second = Standing(), Standing(), Standing()
+    whole, first, second = SuccessRecord(), SuccessRecord(), SuccessRecord()
     for ok in earlier:
         first.add(ok=ok, peers=0.5)
     for ok in later:
         second.add(ok=ok, peers=0.5)
     for ok in earlier + later:
         whole.add(ok=ok, peers=0.5)
-    second.put_before(first)
+    second.merge_earlier(first)
     assert (second.outcomes, second.successes) == pytest.approx((whole.outcomes, whole.successes))
     assert second.expected == pytest.approx(whole.expected)

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seedcore.fleet.agent_roles import count, normalised, probabilities, put_before
+from seedcore.fleet.agent_roles import count, merge_earlier, normalised, probabilities
 
 ROLES = ["reader", "writer", "singer"]
 WEIGHTS = st.dictionaries(st.sampled_from(ROLES), st.floats(0.001, 1000), min_size=1)
@@ -53,6 +53,6 @@ def test_what_an_agent_does_now_outweighs_what_it_did_long_ago():
 @given(DONE, DONE)
 def test_counts_that_come_late_are_put_before(earlier: list[str], later: list[str]):
     counts = counted(later)
-    put_before(counts, counted(earlier))
+    merge_earlier(counts, counted(earlier))
     whole = counted(earlier + later)
     assert {role: pytest.approx(value) for role, value in counts.items()} == whole

@@ -110,7 +110,7 @@ def test_a_number_of_hosts_is_a_range_of_one():
 
 def test_hosts_without_agents_are_not_wanted():
     few = OrganSpec(agents=2, hosts=HostRange(min=3, max=5))
-    assert (few.least_hosts, few.most_hosts) == (2, 2)
+    assert (few.min_hosts, few.max_hosts) == (2, 2)
 
 
 def test_a_spec_survives_json():

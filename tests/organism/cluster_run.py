@@ -12,6 +12,7 @@ import signal
 import sys
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 import ray
@@ -19,14 +20,16 @@ from ray.cluster_utils import Cluster
 from ray.exceptions import RayError
 
 from seedcore.errors import SeedCoreError
-from seedcore.organism.control import reconciler
+from seedcore.organism.control import liveness
+from seedcore.organism.control.ray_host_provisioner import RayHostProvisioner
 from seedcore.organism.service import OrganismService
 from seedcore.schemas.organism import ExecuteOnOrgan
 from seedcore.settings import get_settings
+from seedcore.worker.actors.agent_host import AgentHost
 
 DEADLINE_S = 90.0
 # What is shipped waits twice as long for a silent host.
-reconciler.SILENT_S = 8.0
+liveness.SILENT_S = 8.0
 
 
 async def timed(condition: Callable[[], Awaitable[bool]]) -> float:
@@ -46,18 +49,23 @@ async def _holds(condition: Callable[[], Awaitable[bool]]) -> bool:
         return False
 
 
+def service(version: str) -> OrganismService:
+    hosts = partial(RayHostProvisioner, host_actor=AgentHost)
+    return OrganismService({"version": version}, provisioner=hosts)
+
+
 class Run:
     """One service after the other on one cluster."""
 
     def __init__(self, cluster: Cluster) -> None:
         self.cluster = cluster
-        self.service = OrganismService({"version": "1"})
+        self.service = service("1")
         self.told: dict[str, Any] = {}
 
     async def works(self) -> bool:
         """Whether every agent that the table names does a task."""
         try:
-            count = sum(len(own["agents"]) for own in self.service._keeper.table()["organs"].values())
+            count = sum(len(own["agents"]) for own in self.service._controller.view.routing_table()["organs"].values())
             await asyncio.gather(*[self.service.execute_on_organ(echo(n)) for n in range(count)])
         except SeedCoreError:
             return False
@@ -65,18 +73,18 @@ class Run:
 
     async def whole(self) -> bool:
         """Whether all that is wanted is there, and every agent works."""
-        return self.service._keeper.settled and await self.works()
+        return self.service._controller.view.settled and await self.works()
 
     async def where(self) -> dict[str, tuple[str, int]]:
         """Node and process of every host in the table."""
-        names = [host.name for host in self.service._keeper.hosts.values() if host.takes_tasks]
+        names = [host.name for host in self.service._controller.view.hosts.values() if host.takes_tasks]
         calls = [ray.get_actor(name, namespace=get_settings().namespace).__ray_call__.remote(_where) for name in names]
         return dict(zip(names, await asyncio.gather(*calls), strict=True))
 
     async def replica(self, version: str) -> None:
         """The service's replica goes, another comes."""
         await self.service.stop()
-        self.service = OrganismService({"version": version})
+        self.service = service(version)
         await self.service.start()
 
     async def all(self) -> None:
@@ -121,12 +129,12 @@ class Run:
         began = time.monotonic()
         while set(await self.where()) & made or not await self.whole():
             assert time.monotonic() - began < DEADLINE_S
-            least = min(least, sum(host.takes_tasks for host in self.service._keeper.hosts.values()))
+            least = min(least, sum(host.takes_tasks for host in self.service._controller.view.hosts.values()))
             assert await self.works()
         told["rolled"] = (least, len(await self.where()))
 
         status = await self.service.shutdown()
-        told["after_shutdown"] = [status.stopped, len(list(await self.service._pool.names()))]
+        told["after_shutdown"] = [status.stopped, len(list(await self.service._hosts.names()))]
         await self.service.stop()
 
     def moved(self, name: str, pid: int) -> Callable[[], Awaitable[bool]]:
@@ -138,7 +146,11 @@ class Run:
 
     def replaced(self, name: str, pid: int) -> Callable[[], Awaitable[bool]]:
         async def condition() -> bool:
-            alive = self.service._keeper.hosts[name].takes_tasks if name in self.service._keeper.hosts else True
+            alive = (
+                self.service._controller.view.hosts[name].takes_tasks
+                if name in self.service._controller.view.hosts
+                else True
+            )
             gone = not os.path.exists(f"/proc/{pid}")
             return gone and alive and await self.whole()
 
@@ -173,8 +185,10 @@ def main(temp_dir: str) -> None:
         try:
             asyncio.run(run.all())
         except BaseException:
-            keeper = run.service._keeper
-            print(run.service._loop, keeper.leads, keeper.epoch, *keeper.hosts.values(), sep="\n", file=sys.stderr)
+            controller, view = run.service._controller, run.service._controller.view
+            print(
+                run.service._control_loop, controller.leads, view.epoch, *view.hosts.values(), sep="\n", file=sys.stderr
+            )
             raise
         finally:
             print(json.dumps(run.told), flush=True)

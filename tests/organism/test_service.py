@@ -12,11 +12,13 @@ import pytest
 from ray.exceptions import ActorDiedError
 
 from seedcore.errors import UnavailableError
-from seedcore.fleet.agent_registry import AgentBook
+from seedcore.fleet.agent_registry import AgentRegistry
 from seedcore.fleet.organ_spec import HostPlan
-from seedcore.organism import service as module
-from seedcore.organism.control import controller as keeper_module
-from seedcore.organism.control import reconciler as reconcile_module
+from seedcore.organism import commands as commands_module
+from seedcore.organism.control import controller as controller_module
+from seedcore.organism.control import liveness as liveness_module
+from seedcore.organism.control import reconciler as reconciler_module
+from seedcore.organism.control.ray_host_provisioner import execute_on
 from seedcore.organism.desired.repository import LeadLostError
 from seedcore.organism.service import OrganismService
 from seedcore.schemas.organism import ExecuteOnOrgan, FleetRequest
@@ -25,7 +27,7 @@ from seedcore.skills import SkillRegistry
 from seedcore.skills.host_protocol import Call, Completion
 from seedcore.worker.execution.executor import SkillExecutor
 
-from .played_hosts import PlayedPool
+from .fake_hosts import FakeHosts
 
 pytestmark = pytest.mark.integration
 
@@ -34,10 +36,10 @@ Start = Callable[..., Any]
 
 
 class Host:
-    """What the pool gives for a host: an actor handle's `execute.remote`."""
+    """What stands for a host's actor handle: its `execute.remote`."""
 
     def __init__(self, plan: HostPlan, settings: Settings) -> None:
-        book = AgentBook(plan.organ, ())
+        book = AgentRegistry(plan.organ, ())
         self.executor = SkillExecutor(SkillRegistry.load(settings), settings, book)
         self.calls: list[Call] = []
         self.error: Exception | None = None
@@ -52,7 +54,7 @@ class Host:
         raise AssertionError
 
 
-class Pool(PlayedPool):
+class Pool(FakeHosts):
     """Hosts of one test, shared by all the replicas that it starts; they run skills."""
 
     def __init__(self, settings: Settings) -> None:
@@ -73,10 +75,8 @@ class Pool(PlayedPool):
     def kill(self, name: str) -> None:
         del self.alive[name], self.hosts[name]
 
-    def handle(self, name: str) -> Host:
-        if name not in self.hosts:
-            raise ValueError(name)
-        return self.hosts[name]
+    async def execute(self, host: str, call: Call, timeout_s: float) -> Completion:
+        return await execute_on(self.hosts[host], host, call, timeout_s)
 
 
 @pytest.fixture
@@ -101,16 +101,15 @@ def pool(configured: Settings) -> Pool:
 @pytest.fixture
 async def start(configured: Settings, pool: Pool, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Start]:
     """Start a replica; Ray is neither there nor needed."""
-    monkeypatch.setattr(module, "RayHostPool", lambda _settings: pool)
-    monkeypatch.setattr(keeper_module, "ROUND_S", 0.05)
-    monkeypatch.setattr(reconcile_module, "PING_S", 0.05)
-    monkeypatch.setattr(reconcile_module, "SETTLE_S", 0.1)
-    monkeypatch.setattr(module, "COME_UP_S", 3.0)
-    monkeypatch.setattr(OrganismService, "_tell_where", lambda _self: None)
+    monkeypatch.setattr(controller_module, "INTERVAL_S", 0.05)
+    monkeypatch.setattr(liveness_module, "PING_TIMEOUT_S", 0.05)
+    monkeypatch.setattr(reconciler_module, "SETTLE_S", 0.1)
+    monkeypatch.setattr(commands_module, "EFFECT_TIMEOUT_S", 3.0)
+    monkeypatch.setattr(OrganismService, "_record_ray_address", lambda _self: None)
     started: list[OrganismService] = []
 
     async def run() -> OrganismService:
-        service = OrganismService({}, configured)
+        service = OrganismService({}, configured, provisioner=lambda _settings: pool)
         await service.start()
         started.append(service)
         return service
@@ -243,14 +242,14 @@ async def test_hosts_of_an_organ_that_a_later_version_wrote_are_left_alone(
     async with service._database.connection() as connection:
         await connection.execute("""update seedcore.organs set spec = '{"future": 1}' where id = 'utility'""")
         await connection.execute("update seedcore.organism set desired = desired + 1")
-    service._keeper.nudge()
-    await until(lambda: "utility" in service._keeper.unreadable)
+    service._controller.wake()
+    await until(lambda: "utility" in service._controller.view.unreadable)
     assert (await up.post("/execute-on-organ", json=echo())).status_code == 200, "what it last knew of it holds"
     await service.stop()
     again = await start()
-    await until(lambda: again._keeper.leads)
+    await until(lambda: again._controller.leads)
     for _ in range(5):
-        await again._keeper.try_round()
+        await again._controller.try_reconcile()
     assert sorted(pool.hosts) == ["seedcore-host-ml-1", "seedcore-host-utility-2", "seedcore-host-utility-3"]
     health = await again.health()
     assert not health["ready"]
@@ -269,15 +268,15 @@ async def test_a_replica_that_starts_finds_what_lives_before_it_answers(
     health = await again.health()
     assert (health["ready"], health["organism_initialized"], health["starting"]) == (True, True, False)
     assert (await again.status()).organs.keys() == {"utility", "ml"}
-    await until(lambda: again._keeper.leads)
+    await until(lambda: again._controller.leads)
     assert pool.made == made
 
 
 async def test_until_it_has_looked_a_replica_claims_nothing(up: httpx.AsyncClient, service: OrganismService, start):
     again = await start()
-    await again._keeper.resign()
-    await again._loop
-    again._keeper.looked = False
+    await again._controller.resign()
+    await again._control_loop
+    again._controller.observed = False
     health = await again.health()
     assert (health["ready"], health["organism_initialized"], health["starting"]) == (False, None, True)
     with pytest.raises(UnavailableError, match="not looked yet"):
@@ -288,7 +287,7 @@ async def test_two_replicas_at_once_make_nothing_twice_and_tell_the_same(
     up: httpx.AsyncClient, service: OrganismService, start: Start, pool: Pool
 ):
     other = await start()
-    assert (service._keeper.leads, other._keeper.leads) == (True, False)
+    assert (service._controller.leads, other._controller.leads) == (True, False)
     made, removed = list(pool.made), list(pool.removed)
     await asyncio.sleep(0.5)  # several rounds of both: what must not happen has had its time
     assert (pool.made, pool.removed) == (made, removed)
@@ -303,23 +302,23 @@ async def test_when_the_leader_goes_the_other_heals(
 ):
     other = await start()
     await service.stop()
-    await until(lambda: other._keeper.leads)
+    await until(lambda: other._controller.leads)
     dead = pool.hosts["seedcore-host-ml-1"]
     pool.kill("seedcore-host-ml-1")
     await until(lambda: pool.hosts.get("seedcore-host-ml-1") not in (None, dead))
-    await until(lambda: other._keeper.complete)
+    await until(lambda: other._controller.view.complete)
 
 
 async def test_a_leader_that_lost_the_lead_writes_nothing(up: httpx.AsyncClient, service: OrganismService):
-    keeper = service._keeper
+    controller = service._controller
     async with service._database.connection() as connection:
         taken = "update seedcore.organism set leader = gen_random_uuid(), leads_until = now() + interval '1 hour'"
         await connection.execute(taken)
         with pytest.raises(LeadLostError):
-            await keeper._store.save_hosts(keeper._owner, [], [], new_epoch=True)
+            await controller._repository.save_hosts(controller._owner, [], [], new_epoch=True)
         with pytest.raises(LeadLostError):
-            await keeper._store.number_hosts(keeper._owner, 1)
-    await until(lambda: not keeper.leads)
+            await controller._repository.number_hosts(controller._owner, 1)
+    await until(lambda: not controller.leads)
     assert (await up.get("/health")).status_code == 200
 
 
@@ -521,7 +520,7 @@ async def test_lifecycles_reach_the_table(up: httpx.AsyncClient, service: Organi
         await connection.execute(
             "update seedcore.agents set lifecycle = 'employed', seq = nextval('seedcore.agent_change')"
         )
-    await until(lambda: service._keeper.epoch > before["epoch"])
+    await until(lambda: service._controller.view.epoch > before["epoch"])
     assert (await up.get("/fleet")).json()["organs"]["utility"]["scouts"] == [0, 2, 3]
 
 

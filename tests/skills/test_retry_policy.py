@@ -1,6 +1,6 @@
 import pytest
 
-from seedcore.fleet.agent_registry import AgentBook
+from seedcore.fleet.agent_registry import AgentRegistry
 from seedcore.settings import Settings
 from seedcore.skills import RetryPolicy, SkillRegistry
 from seedcore.skills.host_protocol import Call
@@ -34,7 +34,7 @@ def test_a_task_gets_its_skills_attempts_and_lane_unless_it_names_its_own(settin
 async def test_a_failed_attempt_says_how_long_its_skill_lets_it_wait(
     settings: Settings, name: str, attempt: int, longest: float | None
 ):
-    executor = SkillExecutor(REGISTRY, settings, AgentBook("utility", ["a-1"]))
+    executor = SkillExecutor(REGISTRY, settings, AgentRegistry("utility", ["a-1"]))
     call = Call("0198c0de-0000-7000-8000-000000000001", 7, attempt, name, '{"value": 1}', "a-1", None, "k")
     (completion,) = [c async for chunk in executor.run([call]) for c in chunk]
     assert (completion.ok, completion.retryable, completion.retry_within_s) == (False, True, longest)

@@ -7,13 +7,13 @@ from typing import Any
 import httpx
 import pytest
 
-from seedcore.fleet.agent_registry import AgentBook
-from seedcore.fleet.agent_repository import AgentStore
+from seedcore.fleet.agent_registry import AgentRegistry
+from seedcore.fleet.agent_repository import AgentRepository
 from seedcore.settings import Settings
 from seedcore.state.service import StateService
 from seedcore.stores.postgres import Database
 
-Save = Callable[..., Awaitable[AgentBook]]
+Save = Callable[..., Awaitable[AgentRegistry]]
 
 
 @pytest.fixture
@@ -27,9 +27,9 @@ async def database(pg_settings: Settings) -> AsyncIterator[Database]:
 def save(database: Database) -> Save:
     """Write agents as their host does."""
 
-    async def write(organ: str, host: str, ids: list[str]) -> AgentBook:
-        book = AgentBook(organ, ids)
-        await AgentStore(database).save(host, book)
+    async def write(organ: str, host: str, ids: list[str]) -> AgentRegistry:
+        book = AgentRegistry(organ, ids)
+        await AgentRepository(database).save(host, book)
         return book
 
     return write

@@ -7,7 +7,7 @@ import asyncpg
 import orjson
 import pytest
 
-from seedcore.fleet.agent_repository import AgentStore
+from seedcore.fleet.agent_repository import AgentRepository
 from seedcore.pricing.rates import RateEstimate
 from seedcore.schemas.state import AgentState
 from seedcore.state import agent_view as module
@@ -35,12 +35,12 @@ async def test_before_anything_was_written_there_is_nothing(view: AgentView):
 
 async def test_agents_are_seen_as_their_hosts_wrote_them(database: Database, view: AgentView, save: Save):
     book = await save("utility", "h-0", ["u-0", "u-1"])
-    book.accepted("u-0", "echo")
-    book.accepted("u-0", "echo")
-    book.left("u-0", "echo")
-    book.learned("u-0", "echo", 2.0, ok=True)
-    book.learned("u-0", "echo", 2.0, ok=False)
-    await AgentStore(database).save("h-0", book)
+    book.accept_one("u-0", "echo")
+    book.accept_one("u-0", "echo")
+    book.release("u-0", "echo")
+    book.record_outcome("u-0", "echo", 2.0, ok=True)
+    book.record_outcome("u-0", "echo", 2.0, ok=False)
+    await AgentRepository(database).save("h-0", book)
     await view.read()
     agent = agents(view)["u-0"]
     assert (agent.organ, agent.host, agent.running, agent.completed, agent.failed) == ("utility", "h-0", 1, 1, 1)
@@ -63,8 +63,8 @@ async def test_only_what_changed_is_read_again(
     monkeypatch.setattr(view.columns, "put", lambda batch: (read.extend(batch["id"]), put(batch)))
     await view.read()
     assert read == []
-    book.accepted("u-7", "echo")
-    await AgentStore(database).save("h-0", book)
+    book.accept_one("u-7", "echo")
+    await AgentRepository(database).save("h-0", book)
     await view.read()
     assert read == ["u-7"]
     assert agents(view)["u-7"].running == 1
@@ -117,8 +117,8 @@ async def test_what_changed_while_the_first_pages_were_read_is_read_again(
 
     async def change_in_between(connection: asyncpg.Connection) -> Any:
         seen = await read_all(connection)
-        book.accepted("a", "echo")
-        await AgentStore(database).save("h-0", book)
+        book.accept_one("a", "echo")
+        await AgentRepository(database).save("h-0", book)
         return seen
 
     view._read_all = change_in_between  # type: ignore[method-assign]
@@ -153,9 +153,9 @@ async def test_organs_are_the_sums_of_their_agents(database: Database, view: Age
     book = await save("utility", "h-0", ["u-0", "u-1"])
     await save("ml", "h-1", ["m-0"])
     for agent in ("u-0", "u-1"):
-        book.accepted(agent, "echo")
-        book.learned(agent, "echo", 1.0, ok=agent == "u-0")
-    await AgentStore(database).save("h-0", book)
+        book.accept_one(agent, "echo")
+        book.record_outcome(agent, "echo", 1.0, ok=agent == "u-0")
+    await AgentRepository(database).save("h-0", book)
     await view.read()
     organs = view.columns.sums()
     assert list(organs) == ["ml", "utility"]

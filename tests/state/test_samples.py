@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
-from seedcore.fleet.agent_repository import AgentStore
+from seedcore.fleet.agent_repository import AgentRepository
 from seedcore.settings import Settings
 from seedcore.state import samples as module
 from seedcore.state.samples import Sampler, expire
@@ -34,9 +34,9 @@ async def rows(database: Database, table: str) -> list[dict[str, Any]]:
 async def test_a_sample_is_the_present_of_system_and_organs(pg_settings: Settings, database: Database, save: Save):
     book = await save("utility", "h-0", ["u-0", "u-1"])
     await save("ml", "h-1", ["m-0"])
-    book.accepted("u-0", "echo")
-    book.learned("u-0", "echo", 1.0, ok=True)
-    await AgentStore(database).save("h-0", book)
+    book.accept_one("u-0", "echo")
+    book.record_outcome("u-0", "echo", 1.0, ok=True)
+    await AgentRepository(database).save("h-0", book)
     async with database.connection() as connection:
         await submit(connection, [NewTask("echo", "{}") for _ in range(3)])
     sources = Sources(pg_settings, nothing)

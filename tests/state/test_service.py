@@ -6,8 +6,8 @@ import json
 import httpx
 import pytest
 
-from seedcore.fleet.agent_registry import AgentBook
-from seedcore.fleet.agent_repository import AgentStore
+from seedcore.fleet.agent_registry import AgentRegistry
+from seedcore.fleet.agent_repository import AgentRepository
 from seedcore.schemas.state import UnifiedState
 from seedcore.settings import Settings, load_settings
 from seedcore.state.service import StateService
@@ -23,7 +23,7 @@ PARTS = ("agents", "organs", "system", "memory")
 
 
 @pytest.fixture
-async def lively(database: Database, save: Save) -> AgentBook:
+async def lively(database: Database, save: Save) -> AgentRegistry:
     """Three agents of two organs, two tasks in the queue, one memory."""
     book = await save("utility", "h-0", ["u-0", "u-1"])
     await save("ml", "h-1", ["m-0"])
@@ -118,17 +118,17 @@ async def test_a_handle_gets_the_same_as_http(service: StateService, http: httpx
 
 
 async def test_what_was_committed_before_the_request_is_in_the_answer(
-    http: httpx.AsyncClient, lively: AgentBook, database: Database
+    http: httpx.AsyncClient, lively: AgentRegistry, database: Database
 ):
     for count in range(1, 20):
-        lively.accepted("u-0", "echo")
-        await AgentStore(database).save("h-0", lively)
+        lively.accept_one("u-0", "echo")
+        await AgentRepository(database).save("h-0", lively)
         state = (await http.post("/unified-state", json={"agent_ids": ["u-0"], "include_system": False})).json()
         assert state["agents"]["u-0"]["running"] == count == state["organs"]["utility"]["running"]
 
 
 async def test_the_tag_stays_while_nothing_changes_and_is_another_after_a_change(
-    http: httpx.AsyncClient, lively: AgentBook, database: Database
+    http: httpx.AsyncClient, lively: AgentRegistry, database: Database
 ):
     path = "/unified-state?include_system=false"
     first = await http.get(path)
@@ -139,20 +139,22 @@ async def test_the_tag_stays_while_nothing_changes_and_is_another_after_a_change
     assert (await http.get(path, headers={"If-None-Match": '"other"'})).status_code == 200
     filtered = await http.get(path + "&agent_ids=m-0", headers={"If-None-Match": tag})
     assert filtered.status_code == 200
-    lively.accepted("u-0", "echo")
-    await AgentStore(database).save("h-0", lively)
+    lively.accept_one("u-0", "echo")
+    await AgentRepository(database).save("h-0", lively)
     changed = await http.get(path, headers={"If-None-Match": tag})
     assert (changed.status_code, changed.json()["agents"]["u-0"]["running"]) == (200, 1)
     assert changed.headers["etag"] != tag
 
 
-async def test_replicas_agree_on_the_state_and_on_its_tag(pg_settings: Settings, lively: AgentBook, database: Database):
+async def test_replicas_agree_on_the_state_and_on_its_tag(
+    pg_settings: Settings, lively: AgentRegistry, database: Database
+):
     path = "/unified-state?include_system=false"
     async with running(pg_settings) as one, running(pg_settings) as other:
         await http_to(one).get(path)
         for _ in range(3):
-            lively.accepted("u-0", "echo")
-            await AgentStore(database).save("h-0", lively)
+            lively.accept_one("u-0", "echo")
+            await AgentRepository(database).save("h-0", lively)
             await http_to(one).get(path)
         answers = [await http_to(replica).get(path) for replica in (one, other)]
         # One that has just been started has never seen what was there before.

@@ -9,8 +9,8 @@ from typing import Any
 import httpx
 import pytest
 
-from seedcore.fleet.agent_registry import AgentBook
-from seedcore.fleet.agent_repository import AgentStore
+from seedcore.fleet.agent_registry import AgentRegistry
+from seedcore.fleet.agent_repository import AgentRepository
 from seedcore.schemas.state import StreamRequest
 from seedcore.settings import Settings
 from seedcore.state import state_stream as module
@@ -70,17 +70,17 @@ class Follower:
 
 
 @pytest.fixture
-async def book(save: Save) -> AgentBook:
+async def book(save: Save) -> AgentRegistry:
     return await save("utility", "h-0", ["u-0", "u-1"])
 
 
-async def change(database: Database, book: AgentBook, agent: str = "u-0") -> None:
-    book.accepted(agent, "echo")
-    await AgentStore(database).save("h-0", book)
+async def change(database: Database, book: AgentRegistry, agent: str = "u-0") -> None:
+    book.accept_one(agent, "echo")
+    await AgentRepository(database).save("h-0", book)
 
 
 async def test_a_stream_begins_with_a_snapshot_and_goes_on_with_what_changed(
-    service: StateService, database: Database, book: AgentBook
+    service: StateService, database: Database, book: AgentRegistry
 ):
     async with Follower(service) as follower:
         await follower.next()
@@ -100,7 +100,7 @@ async def test_a_stream_begins_with_a_snapshot_and_goes_on_with_what_changed(
                 await follower.next()
 
 
-async def test_what_changes_often_is_told_once_a_beat(service: StateService, database: Database, book: AgentBook):
+async def test_what_changes_often_is_told_once_a_beat(service: StateService, database: Database, book: AgentRegistry):
     async with Follower(service, include_system=False) as follower:
         await follower.next()
         for _ in range(30):
@@ -120,7 +120,7 @@ async def test_what_changes_often_is_told_once_a_beat(service: StateService, dat
 
 @pytest.mark.parametrize("elsewhere", [False, True])
 async def test_a_reader_that_comes_back_is_told_what_it_missed(
-    pg_settings: Settings, service: StateService, database: Database, book: AgentBook, elsewhere: bool
+    pg_settings: Settings, service: StateService, database: Database, book: AgentRegistry, elsewhere: bool
 ):
     async with Follower(service) as follower:
         await follower.next()
@@ -136,7 +136,7 @@ async def test_a_reader_that_comes_back_is_told_what_it_missed(
 
 
 async def test_a_late_commit_is_told_to_who_stood_before_and_after_it(
-    service: StateService, database: Database, book: AgentBook
+    service: StateService, database: Database, book: AgentRegistry
 ):
     connection = await database.connect()
     transaction = connection.transaction()
@@ -156,7 +156,7 @@ async def test_a_late_commit_is_told_to_who_stood_before_and_after_it(
 
 
 async def test_an_agent_that_lives_nowhere_any_more_is_gone_also_for_who_comes_back(
-    service: StateService, database: Database, book: AgentBook
+    service: StateService, database: Database, book: AgentRegistry
 ):
     async with Follower(service, include_system=False) as follower:
         await follower.next()
@@ -185,7 +185,7 @@ async def test_parts_that_are_not_wanted_are_never_told(service: StateService):
 
 
 async def test_while_a_source_fails_followers_are_told_so_and_told_when_it_is_back(
-    service: StateService, database: Database, book: AgentBook, monkeypatch: pytest.MonkeyPatch
+    service: StateService, database: Database, book: AgentRegistry, monkeypatch: pytest.MonkeyPatch
 ):
     async with Follower(service) as follower:
         await follower.next()
@@ -236,7 +236,9 @@ async def over_http(service: StateService) -> AsyncIterator[str]:
         await serving
 
 
-async def test_over_http_a_reader_that_leaves_is_noticed(service: StateService, database: Database, book: AgentBook):
+async def test_over_http_a_reader_that_leaves_is_noticed(
+    service: StateService, database: Database, book: AgentRegistry
+):
     async with over_http(service) as url, httpx.AsyncClient(base_url=url, timeout=DEADLINE_S) as client:
         async with client.stream("GET", "/stream?include_system=false") as answer:
             assert answer.headers["content-type"].startswith("text/event-stream")

@@ -7,6 +7,7 @@ from uuid import UUID
 
 from seedcore.cognitive.evidence import End, Subject
 from seedcore.errors import ConflictError
+from seedcore.fleet.agent_reads import hosts_of
 from seedcore.stores.postgres import Database
 from seedcore.tasks import queries
 
@@ -19,10 +20,10 @@ BEFORE = 4
 # Refusals by people, policy or budget say nothing about the work.
 _NO_FAILURES = ["policy_rejected", "approval_rejected", "approval_expired", "budget_exceeded", "step_failed"]
 
-# Primary keys, which are in the order of submission: finished and dead by page, tasks, agents.
+# Primary keys, which are in the order of submission: finished and dead by page, tasks.
 _ENDS = """
 select case when t.domain is null then t.type else t.domain || '/' || t.type end as stream, e.ok, e.attempts, e.code,
-       e.agent, a.host, extract(epoch from now() - t.created_at)::float8 as age_s
+       e.agent, extract(epoch from now() - t.created_at)::float8 as age_s
 from (select * from (select id, true as ok, null as code, attempts, decision->>'agent' as agent from seedcore.finished
                      where id >= seedcore.first_id(now() - make_interval(secs => $1)) and status = 'completed'
                      order by id desc limit $2) f
@@ -31,11 +32,9 @@ from (select * from (select id, true as ok, null as code, attempts, decision->>'
                      where id >= seedcore.first_id(now() - make_interval(secs => $1)) and error_code <> all($4::text[])
                      order by id desc limit $2) d
       order by id desc limit $2) e
-join seedcore.tasks t on t.id = e.id left join seedcore.agents a on a.id = e.agent
+join seedcore.tasks t on t.id = e.id
 where $3::uuid is null or e.id <> $3::uuid
 """
-
-_HOST = "select host from seedcore.agents where id = $1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +49,8 @@ async def read_ends(database: Database, window_s: float, without: UUID | None = 
     """Tasks that were submitted in the window or in BEFORE windows before it, and have ended."""
     async with database.connection() as connection:
         rows = await connection.fetch(_ENDS, window_s * (1 + BEFORE), MOST_ENDS, without, _NO_FAILURES)
-    ends = [_end(row, window_s) for row in rows]
+        hosts = await hosts_of(connection, {row["agent"] for row in rows if row["agent"] is not None})
+    ends = [_end(row, hosts.get(row["agent"]), window_s) for row in rows]
     full = len(ends) >= MOST_ENDS - 1
     return History(ends, max(row["age_s"] for row in rows) if full else None)
 
@@ -70,7 +70,7 @@ async def read_task(database: Database, task_id: UUID) -> Subject:
         if not codes:
             raise ConflictError(f"No attempt of task {task_id} has failed: it is {task.status}.")
         agent = (task.decision or {}).get("agent")
-        host = None if agent is None else await connection.fetchval(_HOST, agent)
+        host = None if agent is None else (await hosts_of(connection, [agent])).get(agent)
     stream = task.type if task.domain is None else f"{task.domain}/{task.type}"
     return Subject(stream, str(task_id), tuple(codes), agent, host)
 
@@ -80,7 +80,5 @@ def _codes(events: Sequence[Any]) -> list[str]:
     return [str(event.data["code"]) for event in events if event.event == "retried" and "code" in event.data]
 
 
-def _end(row: Any, window_s: float) -> End:
-    return End(
-        row["stream"], row["ok"], row["age_s"] <= window_s, row["attempts"], row["code"], row["agent"], row["host"]
-    )
+def _end(row: Any, host: str | None, window_s: float) -> End:
+    return End(row["stream"], row["ok"], row["age_s"] <= window_s, row["attempts"], row["code"], row["agent"], host)

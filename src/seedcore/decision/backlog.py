@@ -5,13 +5,13 @@ counts until its next report, which includes it, except for the questions that t
 answers had not arrived yet. So a batch does not see an idle agent where the previous batch has just been sent.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
 from seedcore.decision.batch import Assignments
+from seedcore.decision.routing_table import OrganColumns
 from seedcore.pricing.potential import Floats, Places
 from seedcore.pricing.routers import Load
 
@@ -46,7 +46,7 @@ class Team:
     place: dict[str, int]
 
     @classmethod
-    def of(cls, organ: str, columns: Mapping[str, Any]) -> "Team":
+    def of(cls, organ: str, columns: OrganColumns) -> "Team":
         """The team that an organ's part of the table tells."""
         ids = list(columns["agents"])
         scouts = np.array(columns["scouts"], dtype=np.int64)

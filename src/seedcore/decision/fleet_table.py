@@ -3,13 +3,13 @@
 import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
 from seedcore.decision.backlog import Backlog, Team
 from seedcore.decision.batch import Assignments
 from seedcore.pricing.money_rates import MoneyRates
+from seedcore.decision.routing_table import RoutingTableAnswer
 from seedcore.pricing.potential import Floats
 from seedcore.pricing.rates import RateColumns, RateEstimate, RateTable
 from seedcore.pricing.routers import Load
@@ -34,11 +34,11 @@ class Fleet:
     _backlog: Backlog = field(default_factory=Backlog)
     _columns: dict[tuple[str, str], RateColumns] = field(default_factory=dict)
 
-    def update(self, table: Mapping[str, Any]) -> None:
-        """Take over a routing table (see `OrganismClient.fleet`); one that says `unchanged` changes nothing."""
-        if table.get("unchanged"):
+    def update(self, table: RoutingTableAnswer) -> None:
+        """Adopt a routing table (see `OrganismClient.fleet`); one that says `unchanged` changes nothing."""
+        if "unchanged" in table:
             return
-        self.epoch = int(table["epoch"])
+        self.epoch = table["epoch"]
         self._organ_of_skill = dict(table["skills"])
         self._timeouts = dict(table["timeouts"])
         self.approvals = dict(table.get("approvals", {}))

@@ -1,12 +1,13 @@
-"""Agents in PostgreSQL: what they have learned, read and written in batches."""
+"""The table `agents` as hosts use it: restores what agents have learned, and writes what changed, in batches."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
+import asyncpg
 import orjson
 
-from seedcore.fleet.agent_lifecycle import Stage, Standing
-from seedcore.fleet.agent_registry import AgentBook, AgentRow, Learned
+from seedcore.fleet.agent_lifecycle import Stage, SuccessRecord
+from seedcore.fleet.agent_record import AgentRow, LearnedState
+from seedcore.fleet.agent_registry import AgentRegistry
 from seedcore.pricing.rates import RateEstimate
 from seedcore.stores.postgres import Database
 from seedcore.telemetry.logs import get_logger
@@ -30,65 +31,65 @@ select id, completed, failed, rates, lifecycle, standing, role_counts, memory
 from seedcore.agents where id = any($1::text[])
 """
 
-MOST = 5000
+BATCH = 5000
 """Agents that one statement reads or writes."""
 
-REPORT_S = 0.2
+REPORT_INTERVAL_S = 0.2
 """Pause between two saves of a host's agents: State shows a change within half a second."""
 
-SAVE_SHARE = 0.15
-"""Most of a host's time that saves may take; where they take longer, they come less often."""
+MAX_SAVE_SHARE = 0.15
+"""Share of a host's time that saves may take; where they take longer, they come less often."""
 
-LONGEST_PAUSE_S = 5.0
+MAX_PAUSE_S = 5.0
 
 
 def pause_after(seconds: float) -> float:
     """Seconds to wait after a save that took `seconds`."""
-    return min(LONGEST_PAUSE_S, max(REPORT_S, seconds * (1 / SAVE_SHARE - 1)))
+    return min(MAX_PAUSE_S, max(REPORT_INTERVAL_S, seconds * (1 / MAX_SAVE_SHARE - 1)))
 
 
-class AgentStore:
-    """Reads and writes agents; one statement a batch."""
+class AgentRepository:
+    """Reads and writes the agents of a host; one statement a batch."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def restore(self, book: AgentBook) -> int:
-        """Give those agents of `book` back what they had learned that do not have it yet; returns how many there were.
+    async def restore(self, registry: AgentRegistry) -> int:
+        """Load what the unrestored agents of `registry` had learned; returns how many agents were restored.
 
-        One query for all of them (for each MOST).
+        One query for each BATCH of them.
         """
         count = 0
-        while agent_ids := book.unrestored(MOST):
+        while agent_ids := registry.unrestored(BATCH):
             async with self._database.connection() as connection:
                 rows = await connection.fetch(_RESTORE, agent_ids)
             for row in rows:
-                book.restore(row["id"], _learned(row))
-            book.mark_restored(agent_ids)
+                registry.restore(row["id"], _learned_state(row))
+            registry.mark_restored(agent_ids)
             count += len(agent_ids)
         return count
 
-    async def save(self, host: str, book: AgentBook) -> int:
-        """Write the agents that changed; returns how many. A write that fails is made up for by the next.
+    async def save(self, host: str, registry: AgentRegistry) -> int:
+        """Write the agents that changed; returns how many. What a failed write leaves out, the next one writes.
 
-        An agent gets its memory back first: its row would otherwise replace what it had learned elsewhere.
+        Agents are restored first: otherwise their rows would replace what they had learned elsewhere.
         """
-        await self.restore(book)
+        await self.restore(registry)
         count = 0
-        while changed := book.take_changed(MOST):
+        while changed := registry.take_changed(BATCH):
             try:
                 async with self._database.connection() as connection:
                     await connection.execute(_SAVE, *_columns(changed), host)
             except BaseException:
-                book.mark_changed(a.id for a in changed)
+                registry.mark_changed(a.id for a in changed)
                 raise
             count += len(changed)
-            if len(changed) < MOST:
+            if len(changed) < BATCH:
                 break
         return count
 
 
-def _columns(rows: Sequence[AgentRow]) -> list[list[Any]]:
+def _columns(rows: Sequence[AgentRow]) -> list[list[object]]:
     return [
         [a.id for a in rows],
         [a.organ for a in rows],
@@ -105,24 +106,24 @@ def _columns(rows: Sequence[AgentRow]) -> list[list[Any]]:
     ]
 
 
-def _json(value: Mapping[str, Any] | None) -> str | None:
+def _json(value: Mapping[str, object] | None) -> str | None:
     return None if value is None else orjson.dumps(value).decode()
 
 
-def _learned(row: Any) -> Learned:
-    """What a row tells. A stage that this version does not know (a newer one wrote it) is that of a beginner."""
+def _learned_state(row: asyncpg.Record) -> LearnedState:
+    """What a row says. A stage that this version does not know (a newer one wrote it) counts as that of a scout."""
     try:
         stage = Stage(row["lifecycle"])
     except ValueError:
-        get_logger("seedcore.organism").warning("unknown stage", agent=row["id"], stage=row["lifecycle"])
+        get_logger("seedcore.fleet").warning("unknown agent stage", agent=row["id"], stage=row["lifecycle"])
         stage = Stage.SCOUT
-    standing, counts = row["standing"], row["role_counts"]
-    return Learned(
+    record, role_counts = row["standing"], row["role_counts"]
+    return LearnedState(
         completed=row["completed"],
         failed=row["failed"],
         rates={name: RateEstimate(**sums) for name, sums in orjson.loads(row["rates"]).items()},
         stage=stage,
-        standing=None if standing is None else Standing(**orjson.loads(standing)),
-        roles=None if counts is None else orjson.loads(counts),
+        record=None if record is None else SuccessRecord(**orjson.loads(record)),
+        roles=None if role_counts is None else orjson.loads(role_counts),
         memory=row["memory"],
     )

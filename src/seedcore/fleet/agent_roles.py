@@ -1,4 +1,4 @@
-"""What an agent proves to be good at: probabilities of the roles that its organ declares.
+"""Role probabilities of an agent: which of its organ's roles it proves to be good at.
 
 The organ's weights are the prior, as strong as PRIOR_SUCCESSES successes. Every success at a skill that names a role
 counts for that role, and fades as outcomes do for rates (`pricing.rates.FORGET`: a memory of 50). The probabilities are
@@ -25,14 +25,14 @@ def probabilities(prior: Mapping[str, float], counts: Mapping[str, float]) -> di
 
 
 def count(counts: dict[str, float], role: str) -> None:
-    """Take in a success at a skill of `role`."""
+    """Count a success at a skill of `role`."""
     for name in counts:
         counts[name] *= FORGET
     counts[role] = counts.get(role, 0.0) + 1.0
 
 
-def put_before(counts: dict[str, float], earlier: Mapping[str, float]) -> None:
-    """Take in what `earlier` counted, as successes before all of those in `counts`."""
+def merge_earlier(counts: dict[str, float], earlier: Mapping[str, float]) -> None:
+    """Add the counts of `earlier`, as successes older than all in `counts`."""
     keep = 1.0 - (1.0 - FORGET) * sum(counts.values())
     for role, value in earlier.items():
         counts[role] = counts.get(role, 0.0) + value * keep

@@ -1,4 +1,4 @@
-"""How much one host may do at once: the settings, and what its organ says otherwise."""
+"""Concurrency limits of one host: the settings, and what its organ overrides."""
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -6,7 +6,7 @@ from seedcore.settings import Settings
 
 
 class HostLimits(BaseModel):
-    """An organ's own limits (`limits:` in the organs file); where it gives none, the setting named holds."""
+    """An organ's own limits (`limits:` in the organs file); where it gives none, the setting applies."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -23,6 +23,6 @@ class HostLimits(BaseModel):
         None, ge=1, le=256, description="skills in processes that one host runs at once; unset: SEEDCORE_HOST_PROCESSES"
     )
 
-    def over(self, settings: Settings) -> Settings:
-        """`settings` with what is given here in its place."""
+    def override(self, settings: Settings) -> Settings:
+        """`settings` with these limits in place of its own."""
         return settings.model_copy(update=self.model_dump(exclude_none=True))

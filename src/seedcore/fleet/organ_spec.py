@@ -1,10 +1,10 @@
-"""Organs as the user writes them: a validated YAML, and what it asks for."""
+"""The organs file: a validated YAML that declares organs, their agents, hosts and limits."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Self
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -21,7 +21,7 @@ Weight = Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False)]
 
 
 class HostRange(BaseModel):
-    """How many hosts: never fewer than `min`, as many as the measured load needs, at most `max`."""
+    """How many hosts an organ has: at least `min`, at most `max`, as many as the measured load needs between them."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -36,7 +36,7 @@ class HostRange(BaseModel):
 
 
 class OrganSpec(BaseModel):
-    """A named pool of agents with the same skills, as it ought to be."""
+    """The desired state of an organ: a named pool of agents with the same skills."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -59,25 +59,25 @@ class OrganSpec(BaseModel):
 
     @field_validator("hosts", mode="before")
     @classmethod
-    def _number_is_range(cls, value: Any) -> Any:
+    def _number_is_range(cls, value: object) -> object:
         return {"min": value, "max": value} if isinstance(value, int) and not isinstance(value, bool) else value
 
     @field_validator("skills", "domains")
     @classmethod
-    def _each_once(cls, value: list[str]) -> list[str]:
+    def _unique(cls, value: list[str]) -> list[str]:
         twice = sorted({name for name in value if value.count(name) > 1}) if len(set(value)) < len(value) else []
         if twice:
-            raise ValueError(f"{', '.join(twice)} comes twice")
+            raise ValueError(f"{', '.join(twice)} is listed twice")
         return value
 
     @property
-    def least_hosts(self) -> int:
-        """Hosts that there must be: a host without agents would be of no use."""
+    def min_hosts(self) -> int:
+        """Fewest hosts; never more than agents, as a host without agents has nothing to do."""
         return min(self.hosts.min, self.agents)
 
     @property
-    def most_hosts(self) -> int:
-        """Hosts that there may be."""
+    def max_hosts(self) -> int:
+        """Most hosts; never more than agents."""
         return min(self.hosts.max, self.agents)
 
 
@@ -91,7 +91,7 @@ class OrgansFile(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class HostPlan:
-    """One host that ought to be there. Which agents live on it, the table says: they come on first use."""
+    """A host to create. The routing table says which agents live on it; they are activated on first use."""
 
     name: str
     organ: str
@@ -102,7 +102,7 @@ def load_organs(settings: Settings) -> dict[str, OrganSpec]:
     """Read SEEDCORE_ORGANS_PATH, or the organs in the package.
 
     Raises:
-        SettingsError: the file is missing, empty or wrong; the detail names file and field.
+        SettingsError: the file is missing, empty or invalid; the detail names file and field.
     """
     path = settings.organs_path
     source = str(path) if path else "the package's default_organs.yaml"
@@ -141,7 +141,7 @@ def organ_of_skills(organs: Mapping[str, OrganSpec], declared: Mapping[str, str]
         declared: the organ that each known skill declares.
 
     Raises:
-        InvalidInputError: an organ lists a skill that nobody knows, or two organs claim the same skill or domain.
+        InvalidInputError: an organ lists an unknown skill, or two organs claim the same skill or domain.
     """
     wrong: list[FieldError] = []
     placed: dict[str, str] = {}
@@ -149,17 +149,17 @@ def organ_of_skills(organs: Mapping[str, OrganSpec], declared: Mapping[str, str]
     for organ, spec in organs.items():
         for name in spec.skills:
             if name not in declared:
-                wrong.append(FieldError(f"organs.{organ}.skills", f"there is no skill {name!r}"))
+                wrong.append(FieldError(f"organs.{organ}.skills", f"unknown skill {name!r}"))
             elif placed.setdefault(name, organ) != organ:
                 wrong.append(
-                    FieldError(f"organs.{organ}.skills", f"organ {placed[name]!r} has the skill {name!r}, too")
+                    FieldError(f"organs.{organ}.skills", f"organ {placed[name]!r} also lists the skill {name!r}")
                 )
         for name in spec.domains:
             if domains.setdefault(name, organ) != organ:
                 other = domains[name]
-                wrong.append(FieldError(f"organs.{organ}.domains", f"organ {other!r} has the domain {name!r}, too"))
+                wrong.append(FieldError(f"organs.{organ}.domains", f"organ {other!r} also lists the domain {name!r}"))
     if wrong:
-        raise InvalidInputError("; ".join(f"{e.field}: {e.message}" for e in wrong[:10]), errors=wrong)
+        raise InvalidInputError.for_fields(wrong)
     return {**declared, **placed}
 
 

@@ -1,19 +1,20 @@
-"""What the Organism tells of organs, hosts, routes and evolutions, in the shapes of its wire."""
+"""Organs, hosts, routes and evolutions in the shapes that go over the wire."""
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from dataclasses import asdict
 
 from pydantic import ValidationError
 
 from seedcore.errors import InvalidInputError, NotFoundError, wrong_fields
 from seedcore.organism.control.host import Host
 from seedcore.organism.desired.desired_state import Organ
-from seedcore.organism.routing.type_routes import RouteTable
+from seedcore.organism.desired.evolution_repository import EvolutionRow
+from seedcore.organism.routing.type_routes import TypeRoutes
 from seedcore.schemas.organism import EvolutionRecord, HostStatus, OrganModel, OrganStatus, ResolveRoute, RouteAnswer
 
 
 def organ_model(organ: Organ, skills: Mapping[str, str]) -> OrganModel:
-    """What an organ ought to be; `skills` tells the organ of each skill."""
+    """The desired state of an organ; `skills` has the organ of each skill."""
     own = sorted(name for name, home in skills.items() if home == organ.id)
     from_file = organ.file_hash is not None
     return OrganModel(id=organ.id, version=organ.version, from_file=from_file, spec=organ.spec, skills=own)
@@ -26,13 +27,13 @@ def organ_status(
     fingerprint: str,
     running: Callable[[str], int | None],
 ) -> OrganStatus:
-    """What there is of an organ.
+    """The observed state of an organ.
 
     Args:
-        organ: what it ought to be.
+        organ: its desired state.
         hosts: all hosts.
         skills: the organ of each skill.
-        fingerprint: what a host of it would be made with today.
+        fingerprint: of a host that would be created for it now.
         running: tasks that a host has in hand, where that is known.
     """
     own = [host for host in hosts.values() if host.organ == organ.id]
@@ -61,13 +62,13 @@ def _host_status(host: Host, fingerprint: str, running: int | None) -> HostStatu
     )
 
 
-def evolution(record: Mapping[str, Any]) -> EvolutionRecord:
+def evolution_record(row: EvolutionRow) -> EvolutionRecord:
     """A stored evolution."""
-    return EvolutionRecord.model_validate({**record, "organs": record["after"]})
+    return EvolutionRecord.model_validate({**asdict(row), "organs": row.after})
 
 
-def route_answer(routes: RouteTable, item: Mapping[str, Any]) -> RouteAnswer:
-    """The answer to one of many questions; what is wrong with it is its answer."""
+def route_answer(routes: TypeRoutes, item: Mapping[str, object]) -> RouteAnswer:
+    """The answer to one of many requests; an error of one is its own answer."""
     try:
         request = ResolveRoute.model_validate(item)
         organ, source = routes.resolve(request.type, request.domain)
@@ -80,16 +81,16 @@ def route_answer(routes: RouteTable, item: Mapping[str, Any]) -> RouteAnswer:
     return RouteAnswer(organ_id=organ, resolved_from=source)
 
 
-def version_of(if_match: str | None) -> int | None:
+def if_match_version(if_match: str | None) -> int | None:
     """The version that If-Match names; None when it names none.
 
     Raises:
-        InvalidInputError: it is no version.
+        InvalidInputError: it is not a version.
     """
     if if_match is None or if_match.strip() == "*":
         return None
     text = if_match.strip().removeprefix("W/").strip('"')
     if not text.isdecimal():
-        message = f"must be an organ's version as its ETag tells it, got {if_match!r}"
+        message = f"must be the version of the organ, as in its ETag, got {if_match!r}"
         raise InvalidInputError.for_field("If-Match", message)
     return int(text)

@@ -12,7 +12,7 @@ SLOTS = st.integers(1, 300)
 def over_time(scale: Scale, loads: list[int], slots: int, bounds: tuple[int, int], every_s: float = 1.0) -> list[int]:
     seen = []
     for running in loads:
-        scale = next_scale(scale, running, slots, every_s, least=bounds[0], most=bounds[1])
+        scale = next_scale(scale, running, slots, every_s, min_hosts=bounds[0], max_hosts=bounds[1])
         seen.append(scale.hosts)
     return seen
 
@@ -63,6 +63,6 @@ def test_every_change_of_the_number_lowers_the_energy_at_the_load_of_that_moment
     scale = Scale(start)
     for running in loads:
         before = scale.hosts
-        scale = next_scale(scale, running, slots, 2.0, least=1, most=20)
+        scale = next_scale(scale, running, slots, 2.0, min_hosts=1, max_hosts=20)
         if scale.hosts != before:
             assert energy_of(scale.hosts, running, slots) <= energy_of(before, running, slots) + 1e-9

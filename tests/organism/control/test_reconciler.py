@@ -3,11 +3,13 @@
 import pytest
 
 from seedcore.fleet.organ_spec import OrganSpec
+from seedcore.organism.control import liveness as liveness_module
 from seedcore.organism.control import reconciler as module
-from seedcore.organism.control.host import Host, name_of, organ_of_name
-from seedcore.organism.control.reconciler import RESTART_S, SETTLE_S, SILENT_S, START_S, SUSPECT_S, Reconciler
+from seedcore.organism.control.host import Host, host_name, organ_of_host
+from seedcore.organism.control.liveness import RESTART_S, SILENT_S, START_S, SUSPECT_S
+from seedcore.organism.control.reconciler import SETTLE_S, Reconciler
 from seedcore.organism.desired.desired_state import Organ
-from tests.organism.played_hosts import PlayedPool
+from tests.organism.fake_hosts import FakeHosts
 
 DRAIN_S = 60.0
 
@@ -25,7 +27,7 @@ class Clock:
 class Fleet:
     """A reconciler, and rounds as its leader does them."""
 
-    def __init__(self, pool: PlayedPool, clock: Clock) -> None:
+    def __init__(self, pool: FakeHosts, clock: Clock) -> None:
         self.pool, self.clock = pool, clock
         self.version = "1"
         self.reconciler = Reconciler(pool, lambda o: f"{self.version}/{o.spec.num_cpus}", lambda _o: 10, DRAIN_S)
@@ -34,13 +36,13 @@ class Fleet:
     async def round(self, organs: dict[str, Organ], after_s: float = 1.0) -> None:
         self.clock.now += after_s
         reconciler = self.reconciler
-        await reconciler.look(organs)
+        await reconciler.observe(organs)
         await reconciler.remove_drained()
         make, _ = reconciler.plan(organs)
         for name, count in sorted(make.items()):
             for _ in range(count):
                 self.number += 1
-                reconciler.add(organs[name], self.number)
+                reconciler.add_host(organs[name], self.number)
 
     async def rounds(self, organs: dict[str, Organ], seconds: int) -> None:
         for _ in range(seconds):
@@ -57,17 +59,18 @@ class Fleet:
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     made = Clock()
     monkeypatch.setattr(module, "time", made)
-    monkeypatch.setattr(module, "PING_S", 0.02)
+    monkeypatch.setattr(liveness_module, "time", made)
+    monkeypatch.setattr(liveness_module, "PING_TIMEOUT_S", 0.02)
     return made
 
 
 @pytest.fixture
-def pool() -> PlayedPool:
-    return PlayedPool()
+def pool() -> FakeHosts:
+    return FakeHosts()
 
 
 @pytest.fixture
-def fleet(pool: PlayedPool, clock: Clock) -> Fleet:
+def fleet(pool: FakeHosts, clock: Clock) -> Fleet:
     return Fleet(pool, clock)
 
 
@@ -77,24 +80,24 @@ def organ(name: str = "a", least: int = 1, most: int | None = None, **fields: ob
 
 
 ONE, TWO = organ(), organ(least=2)
-A1, A2, A3 = (name_of("a", n) for n in (1, 2, 3))
+A1, A2, A3 = (host_name("a", n) for n in (1, 2, 3))
 
 
 def test_a_name_tells_the_organ():
-    assert organ_of_name(name_of("my-organ-2", 7)) == "my-organ-2"
-    assert [organ_of_name(name) for name in ("seedcore-host-", "seedcore-host-7", "seedcore-host-a-x", "a-7")] == [
+    assert organ_of_host(host_name("my-organ-2", 7)) == "my-organ-2"
+    assert [organ_of_host(name) for name in ("seedcore-host-", "seedcore-host-7", "seedcore-host-a-x", "a-7")] == [
         None
     ] * 4
 
 
-async def test_what_is_wanted_is_made_and_then_left_alone(fleet: Fleet, pool: PlayedPool):
+async def test_what_is_wanted_is_made_and_then_left_alone(fleet: Fleet, pool: FakeHosts):
     await fleet.rounds({**TWO, **organ("b")}, 2)
-    assert fleet.living() == sorted(pool.made) == [A1, A2, name_of("b", 3)]
+    assert fleet.living() == sorted(pool.made) == [A1, A2, host_name("b", 3)]
     await fleet.rounds({**TWO, **organ("b")}, 100)
     assert (len(pool.made), pool.removed) == (3, [])
 
 
-async def test_a_host_that_dies_is_made_anew(fleet: Fleet, pool: PlayedPool):
+async def test_a_host_that_dies_is_made_anew(fleet: Fleet, pool: FakeHosts):
     await fleet.rounds(TWO, 2)
     del pool.alive[A2]
     await fleet.round(TWO)
@@ -102,7 +105,7 @@ async def test_a_host_that_dies_is_made_anew(fleet: Fleet, pool: PlayedPool):
     assert pool.made.count(A2) == 2
 
 
-async def test_a_host_that_restarts_gets_no_tasks_until_it_answers(fleet: Fleet, pool: PlayedPool):
+async def test_a_host_that_restarts_gets_no_tasks_until_it_answers(fleet: Fleet, pool: FakeHosts):
     await fleet.rounds(TWO, 2)
     pool.dead.add(A1)
     await fleet.rounds(TWO, 5)
@@ -114,7 +117,7 @@ async def test_a_host_that_restarts_gets_no_tasks_until_it_answers(fleet: Fleet,
     assert (pool.made, pool.removed) == ([A1, A2], [])
 
 
-async def test_a_host_that_says_nothing_is_passed_over_and_then_made_anew(fleet: Fleet, pool: PlayedPool):
+async def test_a_host_that_says_nothing_is_passed_over_and_then_made_anew(fleet: Fleet, pool: FakeHosts):
     await fleet.rounds(TWO, 2)
     pool.silent.add(A1)
     await fleet.rounds(TWO, int(SUSPECT_S) - 1)
@@ -137,20 +140,20 @@ async def test_a_question_that_ray_cancels_is_a_host_that_does_not_answer_and_en
     assert fleet.living() == [A1, A2]
 
 
-async def test_a_host_that_comes_to_itself_in_time_is_kept(fleet: Fleet, pool: PlayedPool):
+async def test_a_host_that_comes_to_itself_in_time_is_kept(fleet: Fleet, pool: FakeHosts):
     await fleet.rounds(TWO, 2)
     pool.silent.add(A1)
     await fleet.rounds(TWO, int(SUSPECT_S) + 3)
     pool.silent.clear()
-    watch = fleet.reconciler._watched[A1]
-    assert watch.ping is not None
-    watch.ping.cancel()  # the played host forgets its callers; a real one would answer now
-    watch.ping = None
+    health = fleet.reconciler._liveness.health(A1)
+    assert health.ping is not None
+    health.ping.cancel()  # the played host forgets its callers; a real one would answer now
+    health.ping = None
     await fleet.rounds(TWO, int(SILENT_S))
     assert (fleet.living(), pool.removed) == ([A1, A2], [])
 
 
-async def test_a_host_that_starts_has_longer(fleet: Fleet, pool: PlayedPool):
+async def test_a_host_that_starts_has_longer(fleet: Fleet, pool: FakeHosts):
     pool.silent |= {A1}
     await fleet.rounds(ONE, int(START_S) - 5)
     assert pool.removed == []
@@ -158,9 +161,7 @@ async def test_a_host_that_starts_has_longer(fleet: Fleet, pool: PlayedPool):
     assert pool.removed == [A1]
 
 
-async def test_a_host_that_never_answers_gets_its_whole_time_again_once_it_was_made_anew(
-    fleet: Fleet, pool: PlayedPool
-):
+async def test_a_host_that_never_answers_gets_its_whole_time_again_once_it_was_made_anew(fleet: Fleet, pool: FakeHosts):
     pool.deaf.add(A1)
     await fleet.rounds(ONE, int(START_S) + 5)
     assert (pool.removed, pool.made) == ([A1], [A1, A1])
@@ -170,7 +171,7 @@ async def test_a_host_that_never_answers_gets_its_whole_time_again_once_it_was_m
     assert pool.removed == [A1, A1]
 
 
-async def test_a_host_whose_restart_never_ends_is_made_anew_sooner_than_one_that_starts(fleet: Fleet, pool: PlayedPool):
+async def test_a_host_whose_restart_never_ends_is_made_anew_sooner_than_one_that_starts(fleet: Fleet, pool: FakeHosts):
     await fleet.rounds(TWO, 2)
     pool.dead.add(A1)
     await fleet.round(TWO)
@@ -182,27 +183,27 @@ async def test_a_host_whose_restart_never_ends_is_made_anew_sooner_than_one_that
     assert (fleet.living(), pool.removed) == ([A1, A2], [A1])
 
 
-async def test_a_host_that_only_ever_says_that_it_restarts_is_made_anew(fleet: Fleet, pool: PlayedPool):
+async def test_a_host_that_only_ever_says_that_it_restarts_is_made_anew(fleet: Fleet, pool: FakeHosts):
     await fleet.rounds(TWO, 2)
     pool.dead.add(A1)
     await fleet.rounds(TWO, int(RESTART_S) + 3)
     assert pool.removed == [A1]
 
 
-async def test_one_organ_that_cannot_be_made_holds_up_no_other(fleet: Fleet, pool: PlayedPool):
+async def test_one_organ_that_cannot_be_made_holds_up_no_other(fleet: Fleet, pool: FakeHosts):
     pool.refuse.add("b")
     both = {**ONE, **organ("b")}
     await fleet.rounds(both, 3)
     assert fleet.living() == [A1]
-    assert fleet.host(name_of("b", 2)).reason == "RuntimeError: no resources"
+    assert fleet.host(host_name("b", 2)).reason == "RuntimeError: no resources"
     pool.refuse.clear()
     await fleet.rounds(both, 2)
-    assert fleet.living() == [A1, name_of("b", 2)]
+    assert fleet.living() == [A1, host_name("b", 2)]
 
 
-async def test_a_host_drains_until_it_has_nothing_in_hand(fleet: Fleet, pool: PlayedPool):
+async def test_a_host_drains_until_it_has_nothing_in_hand(fleet: Fleet, pool: FakeHosts):
     await fleet.rounds({**ONE, **organ("b")}, 2)
-    b = name_of("b", 2)
+    b = host_name("b", 2)
     pool.running[b] = 3
     await fleet.rounds(ONE, 20)
     assert fleet.living() == [A1], "it gets no tasks"
@@ -212,7 +213,7 @@ async def test_a_host_drains_until_it_has_nothing_in_hand(fleet: Fleet, pool: Pl
     assert (pool.removed, list(pool.alive)) == ([b], [A1])
 
 
-async def test_an_idle_host_is_stopped_no_sooner_than_everybody_knows(fleet: Fleet, pool: PlayedPool):
+async def test_an_idle_host_is_stopped_no_sooner_than_everybody_knows(fleet: Fleet, pool: FakeHosts):
     await fleet.rounds(ONE, 2)
     await fleet.round({})
     await fleet.rounds({}, int(SETTLE_S))
@@ -221,7 +222,7 @@ async def test_an_idle_host_is_stopped_no_sooner_than_everybody_knows(fleet: Fle
     assert (pool.alive, fleet.reconciler.hosts) == ({}, {})
 
 
-async def test_a_host_that_never_ends_its_tasks_is_stopped_when_its_time_is_up(fleet: Fleet, pool: PlayedPool):
+async def test_a_host_that_never_ends_its_tasks_is_stopped_when_its_time_is_up(fleet: Fleet, pool: FakeHosts):
     await fleet.rounds(ONE, 2)
     pool.running[A1] = 1
     await fleet.rounds({}, int(DRAIN_S))
@@ -230,7 +231,7 @@ async def test_a_host_that_never_ends_its_tasks_is_stopped_when_its_time_is_up(f
     assert pool.alive == {}
 
 
-async def test_a_removal_that_fails_is_tried_again(fleet: Fleet, pool: PlayedPool):
+async def test_a_removal_that_fails_is_tried_again(fleet: Fleet, pool: FakeHosts):
     await fleet.rounds(ONE, 2)
     pool.stuck.add(A1)
     await fleet.rounds({}, 10)
@@ -240,7 +241,7 @@ async def test_a_removal_that_fails_is_tried_again(fleet: Fleet, pool: PlayedPoo
     assert (pool.alive, pool.removed) == ({}, [A1])
 
 
-async def test_an_organ_grows_and_shrinks_with_its_load(fleet: Fleet, pool: PlayedPool):
+async def test_an_organ_grows_and_shrinks_with_its_load(fleet: Fleet, pool: FakeHosts):
     wanted = organ(least=1, most=3)
     await fleet.rounds(wanted, 2)
     pool.running[A1] = 20
@@ -254,7 +255,7 @@ async def test_an_organ_grows_and_shrinks_with_its_load(fleet: Fleet, pool: Play
     assert sorted(pool.removed) == [A2, A3]
 
 
-async def test_a_new_version_replaces_hosts_one_by_one_and_never_below_the_minimum(fleet: Fleet, pool: PlayedPool):
+async def test_a_new_version_replaces_hosts_one_by_one_and_never_below_the_minimum(fleet: Fleet, pool: FakeHosts):
     await fleet.rounds(TWO, 2)
     fleet.version = "2"
     seen = set()
@@ -262,12 +263,12 @@ async def test_a_new_version_replaces_hosts_one_by_one_and_never_below_the_minim
         await fleet.round(TWO)
         seen.add(len(fleet.living()))
         assert len(fleet.living()) >= 2
-    assert fleet.living() == [A3, name_of("a", 4)]
+    assert fleet.living() == [A3, host_name("a", 4)]
     assert sorted(pool.removed) == [A1, A2]
     assert {fleet.host(name).fingerprint for name in fleet.living()} == {"2/0.0"}
 
 
-async def test_changed_resources_reach_running_hosts(fleet: Fleet, pool: PlayedPool):
+async def test_changed_resources_reach_running_hosts(fleet: Fleet, pool: FakeHosts):
     await fleet.rounds(ONE, 2)
     bigger = organ(num_cpus=2)
     await fleet.rounds(bigger, 12)
@@ -275,27 +276,27 @@ async def test_changed_resources_reach_running_hosts(fleet: Fleet, pool: PlayedP
 
 
 async def test_hosts_that_nobody_planned_are_kept_for_wanted_organs_until_a_successor_lives(fleet: Fleet, pool):
-    for name in (name_of("a", 0), name_of("gone", 0)):
+    for name in (host_name("a", 0), host_name("gone", 0)):
         pool.alive[name] = None
-    await fleet.reconciler.adopt(ONE)
-    assert pool.removed == [name_of("gone", 0)]
+    await fleet.reconciler.adopt_unplanned(ONE)
+    assert pool.removed == [host_name("gone", 0)]
     await fleet.round(ONE)
-    assert fleet.living() == [name_of("a", 0)]
+    assert fleet.living() == [host_name("a", 0)]
     await fleet.rounds(ONE, 10)
     assert fleet.living() == [A1]
-    assert name_of("a", 0) not in pool.alive
+    assert host_name("a", 0) not in pool.alive
 
 
-async def test_another_leader_goes_on_where_one_stopped(fleet: Fleet, pool: PlayedPool, clock: Clock):
+async def test_another_leader_goes_on_where_one_stopped(fleet: Fleet, pool: FakeHosts, clock: Clock):
     await fleet.rounds({**ONE, **organ("b")}, 2)
-    b = name_of("b", 2)
+    b = host_name("b", 2)
     pool.running[b] = 1
     await fleet.rounds(ONE, 5)
     second = Fleet(pool, clock)
     second.number = fleet.number
     hosts = {h.name: Host(h.name, h.organ, h.fingerprint, drain_reason=h.drain_reason) for h in [fleet.host(A1)]}
     hosts[b] = Host(b, "b", "1/0.0", drain_reason="not wanted any more", draining_s=DRAIN_S - 1)
-    second.reconciler.take_up(hosts)
+    second.reconciler.take_over(hosts)
     await second.round(ONE)
     assert second.living() == [A1]
     assert b in pool.alive
@@ -304,7 +305,7 @@ async def test_another_leader_goes_on_where_one_stopped(fleet: Fleet, pool: Play
     assert pool.made == [A1, b]
 
 
-async def test_a_node_that_comes_later_gets_a_host_and_the_successor_comes_first(fleet: Fleet, pool: PlayedPool):
+async def test_a_node_that_comes_later_gets_a_host_and_the_successor_comes_first(fleet: Fleet, pool: FakeHosts):
     wanted = organ(least=2)
     await fleet.rounds(wanted, 5)
     assert {pool.homes[name] for name in fleet.living()} == {"node-1"}
@@ -320,7 +321,7 @@ async def test_a_node_that_comes_later_gets_a_host_and_the_successor_comes_first
     assert len(pool.made) == made == 3
 
 
-async def test_nothing_moves_while_nodes_are_not_known(fleet: Fleet, pool: PlayedPool, monkeypatch: pytest.MonkeyPatch):
+async def test_nothing_moves_while_nodes_are_not_known(fleet: Fleet, pool: FakeHosts, monkeypatch: pytest.MonkeyPatch):
     async def nodes(_organs: object) -> dict[str, list[str]]:
         raise ConnectionError("the GCS is away")
 

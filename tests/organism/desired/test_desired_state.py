@@ -2,7 +2,7 @@
 
 from seedcore.fleet.organ_spec import OrganSpec
 from seedcore.organism.agents.roster import Roster
-from seedcore.organism.desired.desired_state import Organ, apply_file, hash_of, present
+from seedcore.organism.desired.desired_state import Organ, apply_file, present, spec_hash
 
 A, B = OrganSpec(agents=3), OrganSpec(agents=5, description="b")
 
@@ -14,8 +14,8 @@ def applied(organs: dict[str, Organ], wanted: dict[str, OrganSpec]) -> dict[str,
 def test_the_first_time_everything_comes_from_the_file():
     organs = applied({}, {"a": A, "b": B})
     assert {name: (o.spec, o.version, o.file_hash) for name, o in organs.items()} == {
-        "a": (A, 1, hash_of(A)),
-        "b": (B, 1, hash_of(B)),
+        "a": (A, 1, spec_hash(A)),
+        "b": (B, 1, spec_hash(B)),
     }
 
 
@@ -54,4 +54,4 @@ def test_organs_that_never_came_from_the_file_stay():
 
 def test_a_file_that_says_what_is_there_already_only_takes_it_over():
     organs = applied({"a": Organ("a", A)}, {"a": A})
-    assert (organs["a"].version, organs["a"].file_hash) == (1, hash_of(A))
+    assert (organs["a"].version, organs["a"].file_hash) == (1, spec_hash(A))

@@ -11,7 +11,7 @@ from seedcore.errors import ConflictError, InvalidInputError, NotFoundError
 from seedcore.fleet.organ_spec import HostRange, OrganSpec, organ_of_skills
 from seedcore.organism.agents.roster import Roster
 from seedcore.organism.desired.desired_state import Organ, present
-from seedcore.organism.desired.evolution import Change, evolve, undone
+from seedcore.organism.desired.evolution import EvolutionPlan, plan_evolution, undo_evolution
 from seedcore.schemas.organism import EvolveRequest
 
 DECLARED = {"echo": "a", "shout": "a", "predict": "b"}
@@ -21,13 +21,13 @@ def organs(**agents: int) -> dict[str, Organ]:
     return {name: Organ(name, OrganSpec(agents=count)) for name, count in agents.items()}
 
 
-def do(known: dict[str, Organ], **request: Any) -> Change:
+def do(known: dict[str, Organ], **request: Any) -> EvolutionPlan:
     wanted = TypeAdapter(EvolveRequest).validate_python(request).root
     specs = {name: organ.spec for name, organ in present(known).items()}
-    return evolve(known, organ_of_skills(specs, DECLARED), DECLARED, wanted)
+    return plan_evolution(known, organ_of_skills(specs, DECLARED), DECLARED, wanted)
 
 
-def after(known: dict[str, Organ], change: Change) -> dict[str, Organ]:
+def after(known: dict[str, Organ], change: EvolutionPlan) -> dict[str, Organ]:
     return {**known, **{organ.id: organ for organ in change.organs}}
 
 
@@ -141,7 +141,7 @@ def test_no_agent_is_ever_in_two_organs_and_every_step_can_be_undone(operations:
         )
         assert set(skills(later).values()) <= set(present(later)) | set(DECLARED.values())
         versions = {organ.id: organ.version for organ in change.organs}
-        back = {**later, **{organ.id: organ for organ in undone(later, before, versions)}}
+        back = {**later, **{organ.id: organ for organ in undo_evolution(later, before, versions)}}
         assert agents(back) == agents(known)
         assert skills(back) == skills(known)
         assert all(back[name].version > later[name].version for name in versions)
@@ -154,4 +154,4 @@ def test_what_was_changed_since_cannot_be_undone():
     later = after(known, change)
     later["a"] = later["a"].changed(roster=Roster())
     with pytest.raises(ConflictError, match="'a' has been changed since"):
-        undone(later, {"a": known["a"]}, {"a": 2})
+        undo_evolution(later, {"a": known["a"]}, {"a": 2})

@@ -5,10 +5,10 @@ import pytest
 from seedcore.errors import NotFoundError
 from seedcore.fleet.organ_spec import OrganSpec
 from seedcore.organism.desired.desired_state import Organ
-from seedcore.organism.routing.type_routes import RouteTable
+from seedcore.organism.routing.type_routes import TypeRoutes
 
 ORGANS = {"utility": Organ("utility", OrganSpec()), "risk": Organ("risk", OrganSpec(domains=["credit", "fraud"]))}
-ROUTES = RouteTable.of(7, {"echo": "utility", "score": "risk", "orphan": "nowhere"}, ORGANS)
+ROUTES = TypeRoutes.of(7, {"echo": "utility", "score": "risk", "orphan": "nowhere"}, ORGANS)
 
 
 @pytest.mark.parametrize(

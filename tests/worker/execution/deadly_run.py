@@ -14,12 +14,13 @@ from typing import Any
 import ray
 
 from seedcore.fleet.organ_spec import HostPlan, OrganSpec
-from seedcore.organism.control.ray_host_pool import RayHostPool
+from seedcore.organism.control.ray_host_provisioner import RayHostProvisioner
 from seedcore.settings import get_settings
 from seedcore.stores.postgres import ENGINE_SESSION, Database
 from seedcore.tasks import queries
 from seedcore.tasks.model import NewTask
 from seedcore.tasks.submission.submit import submit
+from seedcore.worker.actors.agent_host import AgentHost
 from seedcore.worker.actors.ray_adapters import RayHosts
 from seedcore.worker.dispatcher import Dispatcher
 from seedcore.worker.ports import Decision, Feedback, PlanAsk
@@ -57,7 +58,7 @@ async def run(database: Database, *tasks: NewTask) -> list[dict[str, Any]]:
 async def main(address: str) -> None:
     settings = get_settings()
     ray.init(address=address, namespace=settings.namespace, log_to_driver=False)
-    pool = RayHostPool(settings)
+    pool = RayHostProvisioner(settings, AgentHost)
     await pool.ensure(HostPlan(HOST, "t", OrganSpec(num_cpus=0)))
     before = await asyncio.wait_for(pool.handle(HOST).status.remote(), 60)
     database = Database(settings, session=ENGINE_SESSION, name="deadly")

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from seedcore.fleet.agent_registry import AgentBook
+from seedcore.fleet.agent_registry import AgentRegistry
 from seedcore.settings import load_settings
 from seedcore.skills import SkillRegistry
 from seedcore.skills.host_protocol import Call, Completion
@@ -24,7 +24,7 @@ KINDS = ["async", "thread", "process"]
 
 
 def make() -> SkillExecutor:
-    return SkillExecutor(SkillRegistry(specs_of(odd_skills)), load_settings(host_processes=1), AgentBook("utility"))
+    return SkillExecutor(SkillRegistry(specs_of(odd_skills)), load_settings(host_processes=1), AgentRegistry("utility"))
 
 
 @pytest.fixture(scope="module")

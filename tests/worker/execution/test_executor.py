@@ -11,7 +11,7 @@ import pytest
 from pydantic import BaseModel
 
 from seedcore.errors import NotConfiguredError, NotFoundError, OverloadedError, SkillError, UnavailableError
-from seedcore.fleet.agent_registry import AgentBook
+from seedcore.fleet.agent_registry import AgentRegistry
 from seedcore.settings import load_settings
 from seedcore.skills import SkillContext, SkillRegistry, skill
 from seedcore.skills.host_protocol import Call, Completion
@@ -169,16 +169,16 @@ def _forget() -> None:
 
 
 @pytest.fixture
-def book() -> AgentBook:
-    return AgentBook("utility", ["a-1", "a-2"])
+def book() -> AgentRegistry:
+    return AgentRegistry("utility", ["a-1", "a-2"])
 
 
-def make(book: AgentBook, **given: Any) -> SkillExecutor:
+def make(book: AgentRegistry, **given: Any) -> SkillExecutor:
     return SkillExecutor(SkillRegistry([getattr(f, MARK) for f in SKILLS]), load_settings(**given), book)
 
 
 @pytest.fixture
-def executor(book: AgentBook) -> SkillExecutor:
+def executor(book: AgentRegistry) -> SkillExecutor:
     return make(book)
 
 
@@ -284,7 +284,7 @@ async def test_a_result_of_another_type_is_told_with_both_types(executor: SkillE
     assert done.error_message == "the skill returned Other, declared is Value"
 
 
-async def test_a_result_over_the_limit_is_refused(book: AgentBook):
+async def test_a_result_over_the_limit_is_refused(book: AgentRegistry):
     executor = make(book, max_result_bytes=1024)
     assert (await one(executor, "echo", "ü" * 500)).ok
     done = await one(executor, "echo", "ü" * 507)
@@ -314,7 +314,7 @@ async def test_a_result_that_is_no_json_is_a_failure_of_the_skill(executor: Skil
 
 
 @pytest.mark.parametrize("own", [True, False], ids=["of the call", "of the settings"])
-async def test_a_slow_skill_is_cancelled_at_its_time_limit(book: AgentBook, own: bool):
+async def test_a_slow_skill_is_cancelled_at_its_time_limit(book: AgentRegistry, own: bool):
     executor = make(book, skill_timeout_s=0.05)
     limited = call("sleep", 30, timeout_s=0.05) if own else call("wait")
     if not own:
@@ -328,7 +328,7 @@ async def test_a_slow_skill_is_cancelled_at_its_time_limit(book: AgentBook, own:
     assert 0.04 < done.seconds < 5
 
 
-async def test_time_in_the_queue_is_not_time_of_the_skill(book: AgentBook):
+async def test_time_in_the_queue_is_not_time_of_the_skill(book: AgentRegistry):
     executor = make(book, host_concurrency=1)
     done = await run(executor, [call("sleep", 0.05, task=f"t-{n}", timeout_s=0.2) for n in range(8)])
     assert all(c.ok and c.seconds < 0.2 for c in done.values())
@@ -349,7 +349,7 @@ async def test_a_slow_task_does_not_hold_up_its_neighbours(executor: SkillExecut
     assert len(order) == 21
 
 
-async def test_no_more_run_at_once_than_the_setting_says(book: AgentBook):
+async def test_no_more_run_at_once_than_the_setting_says(book: AgentRegistry):
     executor = make(book, host_concurrency=3)
     batches = [[call("sleep", 0.01, task=f"{b}-{n}") for n in range(10)] for b in range(2)]
     for done in await asyncio.gather(*[run(executor, batch) for batch in batches]):
@@ -357,7 +357,7 @@ async def test_no_more_run_at_once_than_the_setting_says(book: AgentBook):
     assert seen.most == 3
 
 
-async def test_the_number_in_hand_counts_running_and_waiting(book: AgentBook):
+async def test_the_number_in_hand_counts_running_and_waiting(book: AgentRegistry):
     executor = make(book, host_concurrency=1)
     reading = asyncio.create_task(run(executor, [call("wait", task=f"t-{n}") for n in range(3)]))
     await asyncio.sleep(0.02)
@@ -428,7 +428,7 @@ async def test_a_call_cancelled_before_its_first_step_ends_too(executor: SkillEx
     assert executor.running == 0
 
 
-async def test_a_call_cancelled_while_it_waits_for_a_slot_ends_too(book: AgentBook):
+async def test_a_call_cancelled_while_it_waits_for_a_slot_ends_too(book: AgentRegistry):
     executor = make(book, host_concurrency=1)
     reading = asyncio.create_task(run(executor, [call("wait", task="first"), call("sleep", 30, task="second")]))
     await asyncio.sleep(0.02)
@@ -450,7 +450,7 @@ async def test_cancel_reaches_every_attempt_at_a_task(executor: SkillExecutor):
     assert executor.running == 0
 
 
-async def test_when_the_reader_has_gone_its_calls_are_cancelled(executor: SkillExecutor, book: AgentBook):
+async def test_when_the_reader_has_gone_its_calls_are_cancelled(executor: SkillExecutor, book: AgentRegistry):
     chunks = executor.run([call("echo"), call("sleep", 30, task="t-2")])
     assert [c.task_id for c in await anext(chunks)] == ["t-1"]
     await chunks.aclose()  # type: ignore[attr-defined]
@@ -465,7 +465,7 @@ async def test_when_the_reader_has_gone_its_calls_are_cancelled(executor: SkillE
 
 
 async def test_agents_learn_from_good_and_bad_endings_but_not_from_cancelled_ones(
-    executor: SkillExecutor, book: AgentBook
+    executor: SkillExecutor, book: AgentRegistry
 ):
     await run(executor, [call("sleep", 0.05, task="g"), call("raise", "runtime", task="b"), call("echo", agent="a-2")])
     agent = book.agents["a-1"]

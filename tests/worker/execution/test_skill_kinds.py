@@ -10,7 +10,7 @@ from typing import Any
 import psutil
 import pytest
 
-from seedcore.fleet.agent_registry import AgentBook
+from seedcore.fleet.agent_registry import AgentRegistry
 from seedcore.settings import load_settings
 from seedcore.skills import SkillRegistry
 from seedcore.skills.host_protocol import Call, Completion
@@ -34,7 +34,7 @@ async def make() -> AsyncIterator[Make]:
     made: list[SkillExecutor] = []
 
     def one(**given: Any) -> SkillExecutor:
-        book = AgentBook("utility")
+        book = AgentRegistry("utility")
         made.append(SkillExecutor(SkillRegistry(specs_of(kinds)), load_settings(**given), book))
         return made[-1]
 

@@ -1,66 +1,74 @@
-"""Agents as their hosts wrote them: the lifecycle of each, and those that are not wanted any more."""
+"""The index of agents: the stage of each as its host wrote it, and agents that live although no organ has them."""
 
 from collections.abc import Mapping
 
-from seedcore.organism.desired.repository import OrganStore
-from seedcore.organism.routing.routing_table import SCOUT, Members
+from seedcore.fleet import agent_reads
+from seedcore.fleet.agent_lifecycle import Stage
+from seedcore.fleet.agent_reads import CHANGES_PAGE, AgentChange
+from seedcore.organism.routing.table_builder import OrganMembers
+from seedcore.stores.postgres import Database
 
 MARGIN = 1000
-"""A batch whose change numbers are not visible yet may be passed by a later one: so many are read again."""
-
-PAGE = 20_000
+"""Change numbers become visible out of order: so many before the last known one are read again."""
 
 
-class Sleepers:
-    """Reads agents by their change number, so that only what changed crosses the wire."""
+class AgentIndex:
+    """Reads agents by their change number, so that only what changed crosses the wire.
 
-    def __init__(self, store: OrganStore) -> None:
-        self._store = store
+    Attributes:
+        lifecycle: the stage of each agent that has a row.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
         self._seq = 0
         self._versions: dict[str, int] = {}
         self._known: set[str] = set()
         self._unwanted: set[str] = set()
-        self._lives: dict[str, str] = {}
+        self._host_of: dict[str, str] = {}
         self.lifecycle: dict[str, str] = {}
 
-    async def refresh(self, members: Mapping[str, tuple[int, Members]]) -> bool:
-        """Read what changed; True when a wanted agent's lifecycle is another one than before.
+    async def refresh(self, members: Mapping[str, tuple[int, OrganMembers]]) -> bool:
+        """Read what changed; returns whether the stage of an agent of an organ did.
 
         Args:
-            members: the version and the agents of every wanted organ.
+            members: version and agents of every desired organ.
         """
         versions = {organ: version for organ, (version, _) in members.items()}
         if versions != self._versions:
             self._versions = versions
             self._known = {agent for _, own in members.values() for agent in own.ids}
-            self._unwanted |= self._lives.keys() - self._known
-        changed = False
+            self._unwanted |= self._host_of.keys() - self._known
+        stage_changed = False
         while True:
-            rows = await self._store.changed_agents(max(0, self._seq - MARGIN))
+            async with self._database.connection() as connection:
+                rows = await agent_reads.changed_since(connection, max(0, self._seq - MARGIN))
             for row in rows:
-                changed |= self._take(row["id"], row["lifecycle"], row["host"])
-            last = rows[-1]["seq"] if rows else self._seq
-            if len(rows) < PAGE or last <= self._seq:
+                stage_changed |= self._apply(row)
+            last = rows[-1].seq if rows else self._seq
+            if len(rows) < CHANGES_PAGE or last <= self._seq:
                 self._seq = max(self._seq, last)
-                return changed
+                return stage_changed
             self._seq = last
 
-    def _take(self, agent: str, lifecycle: str, host: str) -> bool:
-        if host:
-            self._lives[agent] = host
+    def _apply(self, row: AgentChange) -> bool:
+        agent = row.id
+        if row.host:
+            self._host_of[agent] = row.host
             if agent not in self._known:
                 self._unwanted.add(agent)
         else:
-            self._lives.pop(agent, None)
+            self._host_of.pop(agent, None)
             self._unwanted.discard(agent)
-        # Who has no row yet counts as a scout: its first row changes nothing.
-        if self.lifecycle.get(agent, SCOUT) == lifecycle:
+        # An agent without a row counts as a scout: its first row changes nothing.
+        if self.lifecycle.get(agent, Stage.SCOUT) == row.lifecycle:
             return False
-        self.lifecycle[agent] = lifecycle
+        self.lifecycle[agent] = row.lifecycle
         return agent in self._known
 
-    async def put_to_sleep(self) -> None:
-        """Agents that no organ wants any more live nowhere; those that still have work are asked again."""
+    async def put_unwanted_to_sleep(self) -> None:
+        """Put agents to sleep that no organ has; those that still have work are tried again by the next call."""
         self._unwanted -= self._known
         if self._unwanted:
-            await self._store.put_to_sleep(sorted(self._unwanted))
+            async with self._database.connection() as connection:
+                await agent_reads.put_to_sleep(connection, sorted(self._unwanted))

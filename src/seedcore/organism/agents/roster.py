@@ -1,4 +1,4 @@
-"""Which agents an organ has: made by counting, moved in from other organs, or gone."""
+"""The roster of an organ: agents that are numbered by counting, that moved in from other organs, or that left."""
 
 from collections.abc import Iterable
 from itertools import count, islice
@@ -9,9 +9,9 @@ from seedcore.fleet.organ_spec import OrganSpec
 
 
 class Roster(BaseModel):
-    """What counting alone does not tell.
+    """What counting alone does not say.
 
-    `extra` are agents that came from elsewhere (clones, other organs); they are the first to be wanted. `gone` are
+    `extra` are agents that came from elsewhere (clones, other organs); they come before the counted ones. `gone` are
     those that are never counted here again: retired agents, and those that moved away.
     """
 
@@ -30,7 +30,7 @@ class Roster(BaseModel):
         return (*came, *islice(own, spec.agents - len(came)))
 
     def without(self, agents: Iterable[str]) -> "Roster":
-        """The same without `agents`, for good."""
+        """This roster without `agents`, for good."""
         drop = dict.fromkeys(agents)
         known = set(self.gone)
         return Roster(
@@ -39,7 +39,7 @@ class Roster(BaseModel):
         )
 
     def joined_by(self, agents: Iterable[str]) -> "Roster":
-        """The same with `agents` from elsewhere, who are the first to be wanted."""
+        """This roster with `agents` from elsewhere, before all others."""
         come = dict.fromkeys(agents)
         return Roster(
             extra=[*come, *(agent for agent in self.extra if agent not in come)],

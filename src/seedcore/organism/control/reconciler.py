@@ -1,129 +1,69 @@
-"""Making the hosts that there ought to be, and knowing which of them live. `HostPool` is the Ray side of it."""
+"""One pass of the control loop: compares desired with observed hosts, and plans what to create, drain and remove.
+
+`controller.Controller` is the loop that calls it.
+"""
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
 
-from seedcore.fleet.organ_spec import HostPlan, OrganSpec
 from seedcore.organism.control.autoscaler import Scale, energy_of, next_scale
-from seedcore.organism.control.host import Host, name_of, organ_of_name
-from seedcore.organism.control.rebalancer import Spreading
-from seedcore.organism.control.rollout import MOVES, OUTDATED, HostFact, next_steps
+from seedcore.organism.control.host import Host, host_name, organ_of_host
+from seedcore.organism.control.host_provisioner import HostProvisioner
+from seedcore.organism.control.liveness import LivenessChecker
+from seedcore.organism.control.rebalancer import Rebalancer
+from seedcore.organism.control.rollout import MOVES, OUTDATED, HostFacts, plan_rollout
 from seedcore.organism.desired.desired_state import Organ
 from seedcore.telemetry.logs import get_logger
 
-PING_S = 1.0
-"""A round waits so long for answers; those that come later count in the next."""
-
-SUSPECT_S = 5.0
-"""A host that has not answered for so long gets no tasks."""
-
-SILENT_S = 15.0
-"""A host that has not answered for so long is ended and made anew: its process is stopped, or its event loop blocked.
-Longer than SEEDCORE_HOST_BLOCKED_S, after which a host ends itself and can say why."""
-
-RESTART_S = 30.0
-"""The same for a host that answered and has failed since: Ray restarts it, or its process is stopped meanwhile."""
-
-START_S = 120.0
-"""The same for a host that was made and has not answered yet: it may wait for resources, or for a slow machine."""
-
 SETTLE_S = 3.0
-"""A draining host is stopped no sooner: by then everybody has a table without it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Pulse:
-    """A host's answer: tasks in hand, and the node that it lives on."""
-
-    running: int
-    node: str | None = None
-
-
-class HostPool(Protocol):
-    """Hosts as somebody keeps them."""
-
-    async def ensure(self, plan: HostPlan) -> bool:
-        """Make the host unless it is there; whether it was made."""
-
-    async def ping(self, name: str) -> Pulse:
-        """The host's answer, however long it takes; raises when it cannot come."""
-
-    async def remove(self, name: str) -> None:
-        """End a host for good; one that is gone already is fine."""
-
-    async def retire(self, name: str) -> None:
-        """The same, after the host has handed back what it still has in hand, and has saved what its agents learned."""
-
-    async def names(self) -> Iterable[str]:
-        """The hosts that there are, whoever made them."""
-
-    async def nodes(self, organs: Mapping[str, OrganSpec]) -> dict[str, list[str]]:
-        """For each organ the nodes that have what one of its hosts needs."""
-
-
-@dataclass(slots=True)
-class _Watch:
-    """What only the leader's memory knows of a host. Times are of `time.monotonic`.
-
-    Attributes:
-        since: when it last answered; before its first answer when it was made, or first failed.
-        may_be_silent_s: counted from then; after that it is made anew.
-        answered: the process that answers now has answered before.
-        running: tasks that it had in hand then.
-        drains_from: when it began to drain.
-        ping: the question that it has not answered yet.
-    """
-
-    since: float
-    may_be_silent_s: float = START_S
-    answered: bool = False
-    running: int = 0
-    drains_from: float | None = None
-    ping: "asyncio.Task[Pulse] | None" = None
+"""A draining host is removed no sooner: by then every worker has a routing table without it."""
 
 
 @dataclass(slots=True)
 class Reconciler:
-    """Compares desired and living hosts, and repairs the difference. One leader runs it at a time.
+    """The hosts of the organism as their leader keeps them.
 
     Args:
-        pool: where the hosts are.
-        fingerprint: of the code, skills, resources and limits that a host of an organ is made with today.
+        provisioner: creates, pings and removes hosts.
+        fingerprint: of a host that would be created for an organ now; see `host.host_fingerprint`.
         slots: tasks that one host of an organ runs at once.
-        drain_s: longest time that a draining host may take to end its tasks.
+        drain_s: longest time that a draining host may take to finish its tasks.
     """
 
-    pool: HostPool
+    provisioner: HostProvisioner
     fingerprint: Callable[[Organ], str]
     slots: Callable[[Organ], int]
     drain_s: float
     hosts: dict[str, Host] = field(default_factory=dict)
     scales: dict[str, Scale] = field(default_factory=dict)
-    _watched: dict[str, _Watch] = field(default_factory=dict)
-    _last: float | None = None
+    _liveness: LivenessChecker = field(init=False)
+    _planned_at: float | None = None
     _nodes: dict[str, list[str]] = field(default_factory=dict)
-    _spreading: Spreading = field(default_factory=Spreading)
+    _rebalancer: Rebalancer = field(default_factory=Rebalancer)
     _moving: set[str] = field(default_factory=set)
 
-    def take_up(self, hosts: Mapping[str, Host]) -> None:
-        """Go on where another leader stopped: what it planned holds, who lives is asked anew."""
+    def __post_init__(self) -> None:
+        self._liveness = LivenessChecker(self.provisioner, self.fingerprint)
+
+    def take_over(self, hosts: Mapping[str, Host]) -> None:
+        """Continue where another leader stopped: its plans hold, and every host is pinged again."""
         self.stop()
         self.hosts = dict(hosts)
-        self.scales, self._last = {}, None
+        self.scales, self._planned_at = {}, None
         for host in self.hosts.values():
-            host.alive, host.reason = False, "not asked yet"
-            watch = self._watch(host)
+            host.alive, host.reason = False, "not pinged yet"
+            health = self._liveness.health(host.name)
             if host.drain_reason is not None:
-                watch.drains_from = time.monotonic() - (host.draining_s or 0.0)
+                health.draining_since = time.monotonic() - (host.draining_s or 0.0)
 
-    async def adopt(self, organs: Collection[str]) -> list[Host]:
-        """Hosts that nobody planned: those of wanted organs are kept until a successor lives, others are ended."""
+    async def adopt_unplanned(self, organs: Collection[str]) -> list[Host]:
+        """Handle hosts that no leader planned: those of desired organs are kept until a successor lives, others are
+        removed. Returns those that are kept."""
         adopted = []
-        for name in await self.pool.names():
-            organ = organ_of_name(name)
+        for name in await self.provisioner.names():
+            organ = organ_of_host(name)
             if name in self.hosts or organ is None:
                 continue
             if organ in organs:
@@ -131,98 +71,83 @@ class Reconciler:
                 self._add(host)
                 adopted.append(host)
             else:
-                get_logger("seedcore.organism").warning("nobody planned this host: it is ended", host=name)
-                await self.pool.remove(name)
+                get_logger("seedcore.organism").warning("removing unplanned host", host=name)
+                await self.provisioner.remove(name)
         return adopted
 
-    async def look(self, organs: Mapping[str, Organ]) -> None:
-        """Make the planned hosts that are missing and ask every host how it is."""
-        hosts = list(self.hosts.values())
-        there = await asyncio.gather(*[self._ensure(host, organs) for host in hosts])
-        for host, is_there in zip(hosts, there, strict=True):
-            watch = self._watch(host)
-            if is_there and watch.ping is None:
-                watch.ping = asyncio.create_task(self.pool.ping(host.name), name=f"ping {host.name}")
-        pings = [watch.ping for watch in self._watched.values() if watch.ping is not None]
-        if pings:
-            await asyncio.wait(pings, timeout=PING_S)
-        for host in hosts:
-            await self._judge(host)
-        self._nodes = await self._look_for_nodes(organs)
+    async def observe(self, organs: Mapping[str, Organ]) -> None:
+        """Create the planned hosts that are missing, and find out which hosts are alive."""
+        await self._liveness.check(list(self.hosts.values()), organs)
+        self._nodes = await self._list_nodes(organs)
 
-    def plan(self, organs: Mapping[str, Organ], leave: Collection[str] = ()) -> tuple[dict[str, int], list[Host]]:
-        """Scale, and decide the next steps.
+    def plan(self, organs: Mapping[str, Organ], untouched: Collection[str] = ()) -> tuple[dict[str, int], list[Host]]:
+        """Scale every organ, and decide the next steps.
 
         Args:
-            organs: the wanted organs; those whose hosts are to stop are not among them.
-            leave: organs whose hosts stay as they are.
+            organs: the desired organs; those whose hosts are to stop are not among them.
+            untouched: organs whose hosts stay as they are.
 
         Returns:
             How many new hosts each organ needs, and the hosts that begin to drain.
         """
         now = time.monotonic()
-        elapsed_s, self._last = now - (self._last or now), now
-        make: dict[str, int] = {}
+        elapsed_s, self._planned_at = now - (self._planned_at or now), now
+        create: dict[str, int] = {}
         draining: list[Host] = []
         for name in dict.fromkeys([*organs, *(host.organ for host in self.hosts.values())]):
-            if name in leave:
+            if name in untouched:
                 continue
             own = [host for host in self.hosts.values() if host.organ == name]
             organ = organs.get(name)
-            facts = [self._fact(host, organ) for host in own]
-            want = 0 if organ is None else self._scale(organ, own, elapsed_s)
-            if organ is not None and (moves := self._unevenly_spread(organ, own, want, now)) is not None:
-                self._moving.add(moves)
-                facts = [self._fact(host, organ) for host in own]
-            steps = next_steps(want, 0 if organ is None else organ.spec.least_hosts, facts)
-            if steps.make:
-                make[name] = steps.make
-            for host_name, why in steps.drain:
-                host = self.hosts[host_name]
-                host.drain_reason = MOVES if host_name in self._moving and why == OUTDATED else why
-                self._watch(host).drains_from = now
-                draining.append(host)
+            desired = 0 if organ is None else self._scale(organ, own, elapsed_s)
+            if organ is not None:
+                self._choose_move(organ, own, desired, now)
+            facts = [self._facts(host, organ) for host in own]
+            steps = plan_rollout(desired, 0 if organ is None else organ.spec.min_hosts, facts)
+            if steps.create:
+                create[name] = steps.create
+            draining += [self._drain(host, reason, now) for host, reason in steps.drain]
         self.scales = {name: scale for name, scale in self.scales.items() if name in organs}
-        return make, draining
+        return create, draining
 
-    def add(self, organ: Organ, number: int) -> Host:
-        """Plan a new host; the next `look` makes it."""
-        host = Host(name_of(organ.id, number), organ.id, self.fingerprint(organ), reason="is being made")
+    def add_host(self, organ: Organ, number: int) -> Host:
+        """Plan a new host; the next `observe` creates it."""
+        host = Host(host_name(organ.id, number), organ.id, self.fingerprint(organ), reason="starting")
         self._add(host)
         return host
 
     async def remove_drained(self) -> list[Host]:
-        """End the draining hosts that have nothing in hand any more, or have had their time; returns them."""
-        done = [host for host in self.hosts.values() if host.drain_reason is not None and self._drained(host)]
-        ended = await asyncio.gather(*[self._remove(host, self.pool.retire) for host in done])
-        gone = [host for host, is_gone in zip(done, ended, strict=True) if is_gone]
+        """Remove the draining hosts that have no tasks in hand, or whose time is up; returns them."""
+        drained = [host for host in self.hosts.values() if host.drain_reason is not None and self._drained(host)]
+        retire = self.provisioner.retire
+        removed = await asyncio.gather(*[self._liveness.remove(host, retire) for host in drained])
+        gone = [host for host, is_gone in zip(drained, removed, strict=True) if is_gone]
         for host in gone:
-            self._forget(host)
+            del self.hosts[host.name]
+            self._moving.discard(host.name)
+            self._liveness.forget(host.name)
         return gone
 
     def running(self, name: str) -> int | None:
-        """Tasks that a host said it has in hand; None when it has not answered since it was made."""
-        watch = self._watched.get(name)
-        return watch.running if watch is not None and watch.answered else None
+        """Tasks in hand as a host last reported; None when it has not replied since it was created."""
+        return self._liveness.running(name)
 
     def stop(self) -> None:
-        """Ask nobody any more."""
-        for watch in self._watched.values():
-            if watch.ping is not None:
-                watch.ping.cancel()
-        self._watched = {}
+        """Stop pinging."""
+        self._liveness.stop()
 
-    def _scale(self, organ: Organ, own: Iterable[Host], elapsed_s: float) -> int:
+    def _scale(self, organ: Organ, own: Sequence[Host], elapsed_s: float) -> int:
+        """The number of hosts that the organ is to have at its measured load."""
         up = [host for host in own if host.drain_reason is None]
-        running = sum(self._watch(host).running for host in own if host.alive)
+        running = sum(self._liveness.health(host.name).running for host in own if host.alive)
         scale = self.scales.get(organ.id) or Scale(len(up))
-        spec = organ.spec
         slots = self.slots(organ)
-        after = next_scale(scale, running, slots, elapsed_s, least=spec.least_hosts, most=spec.most_hosts)
+        min_hosts, max_hosts = organ.spec.min_hosts, organ.spec.max_hosts
+        after = next_scale(scale, running, slots, elapsed_s, min_hosts=min_hosts, max_hosts=max_hosts)
         self.scales[organ.id] = after
         if after.hosts != scale.hosts and up:
             get_logger("seedcore.organism").info(
-                "organ scales",
+                "organ scaled",
                 organ=organ.id,
                 before=scale.hosts,
                 after=after.hosts,
@@ -232,112 +157,42 @@ class Reconciler:
             )
         return after.hosts
 
-    def _fact(self, host: Host, organ: Organ | None) -> HostFact:
+    def _choose_move(self, organ: Organ, own: Sequence[Host], desired: int, now: float) -> None:
+        """Choose a host to replace by one on an emptier node; only while nothing else is under way."""
+        nodes = {host.name: host.node for host in own if host.node is not None and self._is_settled(host, organ)}
+        if not len(nodes) == len(own) == desired or desired < 2:
+            return
+        moving = self._rebalancer.next_move(organ.id, nodes, self._nodes.get(organ.id, ()), now)
+        if moving is not None:
+            self._moving.add(moving)
+
+    def _is_settled(self, host: Host, organ: Organ) -> bool:
+        return host.takes_tasks and self._facts(host, organ).current
+
+    def _facts(self, host: Host, organ: Organ | None) -> HostFacts:
         current = organ is not None and host.fingerprint == self.fingerprint(organ) and host.name not in self._moving
-        return HostFact(host.name, host.number, current, host.alive, host.drain_reason is not None)
+        return HostFacts(host.name, host.number, current, host.alive, host.drain_reason is not None)
 
-    def _unevenly_spread(self, organ: Organ, own: Iterable[Host], want: int, now: float) -> str | None:
-        """The host that is to make way for one on an emptier node; only where nothing else is under way."""
-        homes = {host.name: host.node for host in own if host.node is not None and self._settled(host, organ)}
-        if len(homes) != want or len(homes) != len(list(own)) or want < 2:
-            return None
-        return self._spreading.next(organ.id, homes, self._nodes.get(organ.id, ()), now)
-
-    def _settled(self, host: Host, organ: Organ) -> bool:
-        return host.takes_tasks and self._fact(host, organ).current
-
-    async def _look_for_nodes(self, organs: Mapping[str, Organ]) -> dict[str, list[str]]:
-        try:
-            return await self.pool.nodes({name: organ.spec for name, organ in organs.items()})
-        except Exception as error:  # noqa: BLE001 - whatever it is, nothing moves before they are known again
-            get_logger("seedcore.organism").warning("nodes are not known", reason=f"{type(error).__name__}: {error}")
-            return {}
+    def _drain(self, name: str, reason: str, now: float) -> Host:
+        host = self.hosts[name]
+        host.drain_reason = MOVES if name in self._moving and reason == OUTDATED else reason
+        self._liveness.health(name).draining_since = now
+        return host
 
     def _drained(self, host: Host) -> bool:
-        watch = self._watch(host)
-        if not host.alive or watch.drains_from is None:
+        health = self._liveness.health(host.name)
+        if not host.alive or health.draining_since is None:
             return True
-        drained_s = time.monotonic() - watch.drains_from
-        return drained_s > self.drain_s or (drained_s > SETTLE_S and watch.running == 0)
+        drained_s = time.monotonic() - health.draining_since
+        return drained_s > self.drain_s or (drained_s > SETTLE_S and health.running == 0)
 
-    async def _ensure(self, host: Host, organs: Mapping[str, Organ]) -> bool:
-        """Make the host unless it is there; False when that cannot be. Those that drain are not made anew."""
-        organ = organs.get(host.organ)
-        if host.drain_reason is not None or organ is None:
-            return True
+    async def _list_nodes(self, organs: Mapping[str, Organ]) -> dict[str, list[str]]:
         try:
-            made = await self.pool.ensure(HostPlan(host.name, host.organ, organ.spec))
-        except Exception as error:  # noqa: BLE001 - whatever stands in the way of one host, the next round tries again
-            self._lost(host, f"{type(error).__name__}: {error}"[:300])
-            return False
-        if made:
-            host.fingerprint = self.fingerprint(organ)
-            self._start_anew(host, "is being made")
-        return True
-
-    async def _judge(self, host: Host) -> None:
-        """Hold what the host said, or how long it has said nothing, against what is expected of it."""
-        watch, now = self._watch(host), time.monotonic()
-        if watch.ping is not None and watch.ping.done():
-            ping, watch.ping = watch.ping, None
-            error = asyncio.CancelledError() if ping.cancelled() else ping.exception()
-            if error is not None:
-                self._failed(host, f"{type(error).__name__}: {error}"[:300])
-            else:
-                self._answered(host, ping.result())
-        silent_s = now - watch.since
-        if silent_s > watch.may_be_silent_s and host.drain_reason is None:
-            get_logger("seedcore.organism").warning("host is silent: it is ended", host=host.name, seconds=silent_s)
-            if await self._remove(host, self.pool.remove):
-                self._start_anew(host, f"said nothing for {silent_s:.0f} s, is being made anew")
-        elif host.alive and silent_s > SUSPECT_S:
-            self._lost(host, f"has said nothing for {silent_s:.0f} s")
-
-    def _answered(self, host: Host, pulse: Pulse) -> None:
-        watch = self._watch(host)
-        watch.since, watch.may_be_silent_s = time.monotonic(), SILENT_S
-        watch.answered, watch.running = True, pulse.running
-        host.alive, host.reason, host.node = True, None, pulse.node
-
-    def _failed(self, host: Host, reason: str) -> None:
-        """Another process answers next, or none. Failing again gives it no more time."""
-        watch = self._watch(host)
-        if watch.answered:
-            watch.since, watch.may_be_silent_s = time.monotonic(), RESTART_S
-            watch.answered, watch.running = False, 0
-        self._lost(host, reason)
-
-    def _start_anew(self, host: Host, reason: str) -> None:
-        """It was made, or will be in the next round: what was known of the one before counts no more."""
-        watch = self._watch(host)
-        if watch.ping is not None:
-            watch.ping.cancel()
-        self._watched[host.name] = _Watch(time.monotonic(), drains_from=watch.drains_from)
-        self._lost(host, reason)
-
-    def _lost(self, host: Host, reason: str) -> None:
-        if host.alive:
-            get_logger("seedcore.organism").warning("host lost", host=host.name, reason=reason)
-        host.alive, host.reason = False, reason
-
-    async def _remove(self, host: Host, how: Callable[[str], Awaitable[None]]) -> bool:
-        try:
-            await how(host.name)
-        except Exception as error:  # noqa: BLE001 - as above
-            get_logger("seedcore.organism").warning("host not removed", host=host.name, reason=str(error))
-            return False
-        return True
-
-    def _watch(self, host: Host) -> _Watch:
-        return self._watched.setdefault(host.name, _Watch(time.monotonic()))
+            return await self.provisioner.nodes({name: organ.spec for name, organ in organs.items()})
+        except Exception as error:  # noqa: BLE001 - whatever it is, nothing moves until nodes are known again
+            get_logger("seedcore.organism").warning("cannot list nodes", reason=f"{type(error).__name__}: {error}")
+            return {}
 
     def _add(self, host: Host) -> None:
         self.hosts[host.name] = host
-        self._watch(host)
-
-    def _forget(self, host: Host) -> None:
-        del self.hosts[host.name]
-        self._moving.discard(host.name)
-        watch = self._watched.pop(host.name, None)
-        if watch is not None and watch.ping is not None:
-            watch.ping.cancel()
+        self._liveness.health(host.name)

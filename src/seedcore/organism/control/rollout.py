@@ -1,20 +1,21 @@
-"""What to do about an organ's hosts: pure, from what is wanted and what is there."""
+"""Rollout of an organ's hosts: which to create and which to drain, from desired and observed state. Pure."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-OUTDATED, TOO_MANY, UNWANTED = "outdated", "more than needed", "not wanted any more"
+OUTDATED, TOO_MANY, UNWANTED = "outdated", "more than needed", "no longer wanted"
 MOVES = "another node has fewer of its organ"
+"""Why a host is drained."""
 
 
 @dataclass(frozen=True, slots=True)
-class HostFact:
+class HostFacts:
     """One host of the organ.
 
     Attributes:
-        number: grows with every host that is made.
-        current: it was made with today's code, resources and limits.
-        alive: it answers.
+        number: grows with every host that is created.
+        current: it was created with the present code, resources and limits.
+        alive: it answers pings.
         draining: it gets no new tasks and will be stopped.
     """
 
@@ -26,48 +27,50 @@ class HostFact:
 
 
 @dataclass(frozen=True, slots=True)
-class Steps:
-    """How many hosts to make, and which to drain, each with the reason."""
+class RolloutSteps:
+    """How many hosts to create, and which to drain, each with the reason."""
 
-    make: int = 0
+    create: int = 0
     drain: tuple[tuple[str, str], ...] = ()
 
 
-def next_steps(want: int, least: int, hosts: Sequence[HostFact]) -> Steps:
-    """The next steps towards `want` current hosts.
+def plan_rollout(desired: int, min_alive: int, hosts: Sequence[HostFacts]) -> RolloutSteps:
+    """The next steps towards `desired` current hosts.
 
-    Outdated hosts are replaced one at a time, and never so that fewer than `least` are alive: where one can be spared
-    it goes first, else its successor comes first. Hosts that do not answer go before those that do.
+    Outdated hosts are replaced one at a time, and never so that fewer than `min_alive` are alive: where one can be
+    spared it is drained first, else its successor is created first. Hosts that do not answer go before those that do.
 
     Args:
-        want: hosts that there ought to be; 0 when the organ is to be stopped.
-        least: hosts that must stay alive, at most `want`.
-        hosts: those that there are.
+        desired: how many hosts to have; 0 when the organ is to be stopped.
+        min_alive: how many hosts must stay alive, at most `desired`.
+        hosts: the existing hosts.
     """
     up = [host for host in hosts if not host.draining]
-    if want == 0:
-        return Steps(drain=tuple((host.name, UNWANTED) for host in up))
+    if desired == 0:
+        return RolloutSteps(drain=tuple((host.name, UNWANTED) for host in up))
     silent = [host for host in up if not host.current and not host.alive]
     if silent:
-        return Steps(drain=tuple((host.name, OUTDATED) for host in silent))
-    if len(up) < want:
-        return Steps(make=want - len(up))
+        return RolloutSteps(drain=tuple((host.name, OUTDATED) for host in silent))
+    if len(up) < desired:
+        return RolloutSteps(create=desired - len(up))
     outdated = sorted((host for host in up if not host.current), key=lambda host: host.number)
-    spare = sum(host.alive for host in up) - least
+    spare = sum(host.alive for host in up) - min_alive
     if outdated:
-        return _roll(up, outdated, want, spare, busy=any(host.draining for host in hosts))
+        return _roll(up, outdated, desired, spare, busy=any(host.draining for host in hosts))
     drain = []
-    for host in sorted(up, key=lambda host: (host.alive, -host.number))[: len(up) - want]:
+    for host in sorted(up, key=lambda host: (host.alive, -host.number))[: len(up) - desired]:
         if host.alive and spare <= 0:
             break
         spare -= host.alive
         drain.append((host.name, TOO_MANY))
-    return Steps(drain=tuple(drain))
+    return RolloutSteps(drain=tuple(drain))
 
 
-def _roll(up: Sequence[HostFact], outdated: Sequence[HostFact], want: int, spare: int, *, busy: bool) -> Steps:
+def _roll(
+    up: Sequence[HostFacts], outdated: Sequence[HostFacts], desired: int, spare: int, *, busy: bool
+) -> RolloutSteps:
     if busy or not all(host.alive for host in up if host.current):
-        return Steps()
+        return RolloutSteps()
     if spare > 0:
-        return Steps(drain=((outdated[0].name, OUTDATED),))
-    return Steps(make=1) if len(up) <= want else Steps()
+        return RolloutSteps(drain=((outdated[0].name, OUTDATED),))
+    return RolloutSteps(create=1) if len(up) <= desired else RolloutSteps()

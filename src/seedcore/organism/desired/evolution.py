@@ -1,20 +1,19 @@
-"""Evolution: organs split and merged, agents cloned and retired. Pure: from what ought to be to what ought to be."""
+"""Evolution: splitting and merging organs, cloning and retiring agents. Pure: from desired state to desired state."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 from seedcore.errors import ConflictError, InvalidInputError, NotFoundError
 from seedcore.fleet.organ_spec import HostRange
 from seedcore.organism.desired.desired_state import Organ, present
 from seedcore.schemas.organism import Clone, Evolution, Merge, Retire, Split
 
-MOST_AGENTS = 100_000
+MAX_AGENTS = 100_000
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
-    """What an evolution does.
+class EvolutionPlan:
+    """What an evolution changes.
 
     Attributes:
         organs: the organs to store.
@@ -28,66 +27,71 @@ class Change:
     clones: Mapping[str, str] = field(default_factory=dict)
 
 
-def evolve(
-    organs: Mapping[str, Organ], skills: Mapping[str, str], declared: Mapping[str, str], do: Evolution
-) -> Change:
-    """Work out a change.
+def plan_evolution(
+    organs: Mapping[str, Organ], skills: Mapping[str, str], declared: Mapping[str, str], request: Evolution
+) -> EvolutionPlan:
+    """Plan an evolution.
 
     Args:
         organs: every organ, removed ones included.
         skills: the organ that runs each skill now.
         declared: the organ that each skill declares for itself.
-        do: what to do.
+        request: what is asked for.
 
     Raises:
-        NotFoundError: an organ or agent is not there.
-        InvalidInputError: what is asked makes no sense for them.
+        NotFoundError: an organ or agent does not exist.
+        InvalidInputError: the request does not fit them.
         ConflictError: it would leave an organ without agents or skills.
     """
-    match do:
+    match request:
         case Split():
-            return _split(organs, skills, do)
+            return _split(organs, skills, request)
         case Merge():
-            return _merge(organs, skills, declared, do)
+            return _merge(organs, skills, declared, request)
         case Clone():
-            return _clone(organs, do)
+            return _clone(organs, request)
         case Retire():
-            return _retire(organs, do)
-    raise AssertionError(do)
+            return _retire(organs, request)
+    raise AssertionError(request)
 
 
-def _split(organs: Mapping[str, Organ], skills: Mapping[str, str], do: Split) -> Change:
-    source, into = _get(organs, do.organ_id), organs.get(do.into)
+def _split(organs: Mapping[str, Organ], skills: Mapping[str, str], request: Split) -> EvolutionPlan:
+    source, into = _get(organs, request.organ_id), organs.get(request.into)
     if into is not None and not into.removed:
-        raise ConflictError(f"There is an organ {do.into!r} already: choose another name, or merge.")
+        raise ConflictError(f"Organ {request.into!r} already exists: choose another name, or merge.")
     own = {name for name, organ in skills.items() if organ == source.id}
-    if foreign := sorted(set(do.skills) - own):
-        raise InvalidInputError(f"skills: organ {source.id!r} does not have {', '.join(foreign)}; it has {_list(own)}.")
-    if own == set(do.skills):
+    if foreign := sorted(set(request.skills) - own):
+        message = f"organ {source.id!r} does not have {', '.join(foreign)}; it has {_list(own)}"
+        raise InvalidInputError.for_field("skills", message)
+    if own == set(request.skills):
         raise ConflictError(f"Organ {source.id!r} would be left without a skill; it has {_list(own)}.")
     ids = source.agent_ids
-    count = do.agents or len(ids) // 2
+    count = request.agents or len(ids) // 2
     if not 0 < count < len(ids):
-        raise ConflictError(f"Organ {source.id!r} has {len(ids)} agents: it cannot give {count} away and keep one.")
-    # Evenly among them: those who moved in early and late are on both sides.
+        raise ConflictError(
+            f"Organ {source.id!r} has {len(ids)} agents: it cannot give {count} away and keep at least one."
+        )
+    # Evenly spread: both sides get agents that joined early and late.
     moved = [ids[n * len(ids) // count] for n in range(count)]
     spec = source.spec
     hosts = HostRange(min=min(spec.hosts.min, count), max=spec.hosts.max)
     new_spec = spec.model_copy(
-        update={"skills": sorted(do.skills), "domains": [], "agents": count, "hosts": do.hosts or hosts}
+        update={"skills": sorted(request.skills), "domains": [], "agents": count, "hosts": request.hosts or hosts}
     )
     left = spec.model_copy(
-        update={"agents": len(ids) - count, "skills": [name for name in spec.skills if name not in do.skills]}
+        update={"agents": len(ids) - count, "skills": [name for name in spec.skills if name not in request.skills]}
     )
-    target = into or Organ(do.into, new_spec, version=0)
+    target = into or Organ(request.into, new_spec, version=0)
     made = target.changed(new_spec, target.roster.joined_by(moved))
-    return Change((source.changed(left, source.roster.without(moved)), made), ids, ids)
+    return EvolutionPlan((source.changed(left, source.roster.without(moved)), made), ids, ids)
 
 
-def _merge(organs: Mapping[str, Organ], skills: Mapping[str, str], declared: Mapping[str, str], do: Merge) -> Change:
-    source, into = _get(organs, do.organ_id), _get(organs, do.into)
+def _merge(
+    organs: Mapping[str, Organ], skills: Mapping[str, str], declared: Mapping[str, str], request: Merge
+) -> EvolutionPlan:
+    source, into = _get(organs, request.organ_id), _get(organs, request.into)
     if source.id == into.id:
-        raise InvalidInputError("into: an organ cannot be merged into itself.")
+        raise InvalidInputError.for_field("into", "an organ cannot be merged into itself")
     moved, kept = source.agent_ids, into.agent_ids
     _check_size(into, len(moved) + len(kept))
     a, b = source.spec, into.spec
@@ -105,29 +109,29 @@ def _merge(organs: Mapping[str, Organ], skills: Mapping[str, str], declared: Map
         }
     )
     gone = source.changed(roster=source.roster.without(moved), removed=True)
-    return Change((gone, into.changed(merged, into.roster.joined_by(moved))), (*kept, *moved), (*kept, *moved))
+    return EvolutionPlan((gone, into.changed(merged, into.roster.joined_by(moved))), (*kept, *moved), (*kept, *moved))
 
 
-def _clone(organs: Mapping[str, Organ], do: Clone) -> Change:
-    organ = _organ_of_agent(organs, do.agent)
+def _clone(organs: Mapping[str, Organ], request: Clone) -> EvolutionPlan:
+    organ = _organ_of_agent(organs, request.agent)
     ids = organ.agent_ids
-    _check_size(organ, len(ids) + do.count)
+    _check_size(organ, len(ids) + request.count)
     taken = {name for other in organs.values() for name in (*other.roster.extra, *other.roster.gone)}
     new: list[str] = []
     number = 0
-    while len(new) < do.count:
+    while len(new) < request.count:
         number += 1
-        name = f"{do.agent}-c{number}"
+        name = f"{request.agent}-c{number}"
         if name not in taken:
             new.append(name)
-    spec = organ.spec.model_copy(update={"agents": len(ids) + do.count})
+    spec = organ.spec.model_copy(update={"agents": len(ids) + request.count})
     changed = organ.changed(spec, organ.roster.joined_by(new))
-    return Change((changed,), ids, (*ids, *new), dict.fromkeys(new, do.agent))
+    return EvolutionPlan((changed,), ids, (*ids, *new), dict.fromkeys(new, request.agent))
 
 
-def _retire(organs: Mapping[str, Organ], do: Retire) -> Change:
+def _retire(organs: Mapping[str, Organ], request: Retire) -> EvolutionPlan:
     leaving: dict[str, list[str]] = {}
-    for agent in dict.fromkeys(do.agents):
+    for agent in dict.fromkeys(request.agents):
         leaving.setdefault(_organ_of_agent(organs, agent).id, []).append(agent)
     changed: list[Organ] = []
     before: list[str] = []
@@ -142,15 +146,17 @@ def _retire(organs: Mapping[str, Organ], do: Retire) -> Change:
         changed.append(later)
         before += ids
         after += later.agent_ids
-    return Change(tuple(changed), tuple(before), tuple(after))
+    return EvolutionPlan(tuple(changed), tuple(before), tuple(after))
 
 
-def undone(organs: Mapping[str, Organ], before: Mapping[str, Organ | None], after: Mapping[str, int]) -> list[Organ]:
-    """The organs to store so that an evolution is undone.
+def undo_evolution(
+    organs: Mapping[str, Organ], before: Mapping[str, Organ | None], after: Mapping[str, int]
+) -> list[Organ]:
+    """The organs to store to undo an evolution.
 
     Args:
         organs: every organ as it is.
-        before: the organs as they were before it; None: there was none of that name.
+        before: the organs as they were before it; None where there was none of that name.
         after: their versions right after it.
 
     Raises:
@@ -160,16 +166,16 @@ def undone(organs: Mapping[str, Organ], before: Mapping[str, Organ | None], afte
         if organs[name].version != version:
             raise ConflictError(
                 f"Organ {name!r} has been changed since (version {organs[name].version}, it was {version}): "
-                "undo what came later first, or change it back with PUT."
+                "undo the later changes first, or change it back with PUT."
             )
-    back = []
-    for name, then in before.items():
+    restored = []
+    for name, earlier in before.items():
         now = organs[name]
-        if then is None:
-            back.append(now.changed(roster=now.roster.without(now.agent_ids), removed=True))
+        if earlier is None:
+            restored.append(now.changed(roster=now.roster.without(now.agent_ids), removed=True))
         else:
-            back.append(replace(then, version=now.version + 1, file_hash=now.file_hash))
-    return back
+            restored.append(replace(earlier, version=now.version + 1, file_hash=now.file_hash))
+    return restored
 
 
 def _get(organs: Mapping[str, Organ], name: str) -> Organ:
@@ -180,19 +186,15 @@ def _get(organs: Mapping[str, Organ], name: str) -> Organ:
 
 
 def _organ_of_agent(organs: Mapping[str, Organ], agent: str) -> Organ:
-    found = _first(present(organs).values(), lambda organ: agent in organ.agent_ids)
+    found = next((organ for organ in present(organs).values() if agent in organ.agent_ids), None)
     if found is None:
         raise NotFoundError(f"There is no agent {agent!r}; GET /organism/agents lists them.")
     return found
 
 
-def _first(organs: Iterable[Organ], fits: Callable[[Organ], Any]) -> Organ | None:
-    return next((organ for organ in organs if fits(organ)), None)
-
-
 def _check_size(organ: Organ, agents: int) -> None:
-    if agents > MOST_AGENTS:
-        raise ConflictError(f"Organ {organ.id!r} would have {agents} agents; at most {MOST_AGENTS} are allowed.")
+    if agents > MAX_AGENTS:
+        raise ConflictError(f"Organ {organ.id!r} would have {agents} agents; at most {MAX_AGENTS} are allowed.")
 
 
 def _list(names: Iterable[str]) -> str:

@@ -1,18 +1,21 @@
-"""What evolved, in PostgreSQL: each change with its energy before and after, and what it takes to undo it."""
+"""The table `evolutions`: each evolution with its energy before and after, and what it takes to undo it."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import NamedTuple, TypedDict
 from uuid import UUID
 
 import asyncpg
 
+from seedcore.errors import NotFoundError
 from seedcore.fleet.organ_spec import OrganSpec
 from seedcore.organism.agents.roster import Roster
 from seedcore.organism.desired.desired_state import Organ
 from seedcore.stores.postgres import loads
 
-# Primary key evolutions (id), indexes evolutions_created and evolutions_unmeasured; agents by primary key.
+# Primary key evolutions (id), indexes evolutions_created and evolutions_unmeasured.
 _COLUMNS = "id, request, before, after, desired, energy_before, energy_after, created_at, undone_at"
 _INSERT = """
 insert into seedcore.evolutions (id, request, before, after, agents, desired, energy_before)
@@ -28,42 +31,89 @@ where energy_after is null and undone_at is null and desired <= $1 and created_a
 order by created_at limit 10
 """
 _MEASURED = "update seedcore.evolutions set energy_after = $2 where id = $1"
-_CLONE = """
-insert into seedcore.agents (id, organ, host, rates, lifecycle, standing, roles, role_counts)
-select c.id, a.organ, '', a.rates, a.lifecycle, a.standing, a.roles, a.role_counts
-from unnest($1::text[], $2::text[]) as c(id, original) join seedcore.agents a on a.id = c.original
-on conflict (id) do nothing
-"""
-_WORK = """
-select queued_s, running, completed, failed from seedcore.agents where id = any($1::text[]) and host = any($2::text[])
-"""
+
+
+class StoredOrgan(TypedDict):
+    """An organ in the column `before`, as JSON."""
+
+    spec: dict[str, object]
+    roster: dict[str, object]
+    removed: bool
+
+
+class MeasuredEnergy(TypedDict):
+    """The columns `energy_before` and `energy_after`: see `schemas.organism.EnergyMeasured`."""
+
+    energy: float
+    breakdown: dict[str, float]
+    agents: int
+    measured_at: str
+
+
+@dataclass(frozen=True, slots=True)
+class EvolutionRow:
+    """A stored evolution.
+
+    Attributes:
+        request: what was asked for, as JSON.
+        before: the organs as they were; None where there was none of that name.
+        after: the version of each organ right after it.
+        desired: the number of the change that it was.
+    """
+
+    id: UUID
+    request: dict[str, object]
+    before: dict[str, StoredOrgan | None]
+    after: dict[str, int]
+    desired: int
+    energy_before: MeasuredEnergy
+    energy_after: MeasuredEnergy | None
+    created_at: datetime
+    undone_at: datetime | None
+
+    def organs_before(self) -> dict[str, Organ | None]:
+        """The organs as they were before it; None where there was none of that name."""
+        return {name: None if organ is None else _organ(name, organ) for name, organ in self.before.items()}
+
+
+class UnmeasuredEvolution(NamedTuple):
+    """An evolution whose energy after has not been measured yet, and the agents to measure it from."""
+
+    id: UUID
+    agents: list[str]
 
 
 async def insert(
     connection: asyncpg.Connection,
     evolution: UUID,
-    request: Mapping[str, Any],
+    request: Mapping[str, object],
     before: Mapping[str, Organ | None],
     after: Mapping[str, int],
     agents: Sequence[str],
     desired: int,
-    energy: Mapping[str, Any],
+    energy: MeasuredEnergy,
 ) -> None:
-    """Record a change that has just been made."""
-    was = {name: None if organ is None else _organ_json(organ) for name, organ in before.items()}
-    values = [json.dumps(value) for value in (request, was, after)]
+    """Record an evolution that has just been written."""
+    organs_before = {name: None if organ is None else _stored(organ) for name, organ in before.items()}
+    values = [json.dumps(value) for value in (request, organs_before, after)]
     await connection.execute(_INSERT, evolution, *values, list(agents), desired, json.dumps(energy))
 
 
-async def get(connection: asyncpg.Connection, evolution: UUID) -> dict[str, Any] | None:
-    """One change."""
+async def get(connection: asyncpg.Connection, evolution: UUID) -> EvolutionRow:
+    """One evolution.
+
+    Raises:
+        NotFoundError: there is none of that id.
+    """
     row = await connection.fetchrow(_GET, evolution)
-    return None if row is None else _record(row)
+    if row is None:
+        raise NotFoundError(f"There is no evolution {evolution}; GET /organism/evolve lists them.")
+    return _row(row)
 
 
-async def latest(connection: asyncpg.Connection, limit: int) -> list[dict[str, Any]]:
-    """The last changes, the newest first."""
-    return [_record(row) for row in await connection.fetch(_LIST, limit)]
+async def latest(connection: asyncpg.Connection, limit: int) -> list[EvolutionRow]:
+    """The last evolutions, newest first."""
+    return [_row(row) for row in await connection.fetch(_LIST, limit)]
 
 
 async def mark_undone(connection: asyncpg.Connection, evolution: UUID) -> bool:
@@ -71,41 +121,26 @@ async def mark_undone(connection: asyncpg.Connection, evolution: UUID) -> bool:
     return await connection.fetchval(_UNDO, evolution) is not None
 
 
-async def unmeasured(connection: asyncpg.Connection, desired: int) -> list[tuple[UUID, list[str]]]:
-    """Changes up to `desired` whose energy after has not been measured: their ids and agents."""
-    return [(row["id"], row["agents"]) for row in await connection.fetch(_UNMEASURED, desired)]
+async def unmeasured(connection: asyncpg.Connection, desired: int) -> list[UnmeasuredEvolution]:
+    """Evolutions up to the change `desired` whose energy after has not been measured."""
+    return [UnmeasuredEvolution(*row) for row in await connection.fetch(_UNMEASURED, desired)]
 
 
-async def save_energy(connection: asyncpg.Connection, evolution: UUID, energy: Mapping[str, Any]) -> None:
-    """What was measured after a change had taken effect."""
+async def save_energy_after(connection: asyncpg.Connection, evolution: UUID, energy: MeasuredEnergy) -> None:
+    """Write what was measured after an evolution had taken effect."""
     await connection.execute(_MEASURED, evolution, json.dumps(energy))
 
 
-async def clone(connection: asyncpg.Connection, clones: Mapping[str, str]) -> None:
-    """New agents start with what the originals have learned; their counters start at 0."""
-    await connection.execute(_CLONE, list(clones), list(clones.values()))
-
-
-async def work_of(
-    connection: asyncpg.Connection, agents: Iterable[str], hosts: Iterable[str]
-) -> list[tuple[float, int, int, int]]:
-    """Work of those of `agents` that one of `hosts` told of: seconds queued, tasks in hand, completed, failed."""
-    return [tuple(row) for row in await connection.fetch(_WORK, list(agents), list(hosts))]
-
-
-def organ_of(name: str, stored: Mapping[str, Any] | None) -> Organ | None:
-    """An organ as `insert` stored it."""
-    if stored is None:
-        return None
+def _organ(name: str, stored: StoredOrgan) -> Organ:
     spec, roster = OrganSpec.model_validate(stored["spec"]), Roster.model_validate(stored["roster"])
     return Organ(name, spec, roster, removed=stored["removed"])
 
 
-def _organ_json(organ: Organ) -> dict[str, Any]:
+def _stored(organ: Organ) -> StoredOrgan:
     spec, roster = organ.spec.model_dump(mode="json"), organ.roster.model_dump(mode="json")
-    return {"spec": spec, "roster": roster, "removed": organ.removed}
+    return StoredOrgan(spec=spec, roster=roster, removed=organ.removed)
 
 
-def _record(row: asyncpg.Record) -> dict[str, Any]:
+def _row(row: asyncpg.Record) -> EvolutionRow:
     decoded = {name: loads(row[name]) for name in ("request", "before", "after", "energy_before", "energy_after")}
-    return {**dict(row), **decoded}
+    return EvolutionRow(**{**dict(row), **decoded})

@@ -1,10 +1,12 @@
-"""What the organism keeps in PostgreSQL: desired organs, planned hosts, and who leads. Each is one statement or one
-transaction; what a leader writes holds only while it leads."""
+"""The Organism's tables: desired organs, planned hosts, and who leads.
+
+Each function is one statement or one transaction. What a leader writes is accepted only while it leads.
+"""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import NamedTuple
 from uuid import UUID
 
 import asyncpg
@@ -17,7 +19,7 @@ from seedcore.organism.desired.desired_state import Organ
 from seedcore.stores.postgres import Database, loads
 from seedcore.telemetry.logs import get_logger
 
-# All by primary key, but for _CHANGED (index agents_seq); organs and hosts are hundreds at most.
+# All by primary key; organs and hosts are hundreds at most.
 _LEAD = """
 with led as (
   update seedcore.organism set leader = $1, leads_until = now() + make_interval(secs => $2)
@@ -56,16 +58,11 @@ on conflict (name) do update set organ = excluded.organ, fingerprint = excluded.
   draining_since = coalesce(host_plans.draining_since, excluded.draining_since)
 """
 _DROP_HOSTS = "delete from seedcore.host_plans where name = any($1::text[])"
-_CHANGED = "select id, host, running, lifecycle, seq from seedcore.agents where seq > $1 order by seq limit 20000"
-_SLEEP = """
-update seedcore.agents set host = '', running = 0, queued_s = 0, seq = nextval('seedcore.agent_change')
-where id = any($1::text[]) and running = 0
-"""
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
-    """The organism's row, and whether the asker leads."""
+class LeadershipState:
+    """The organism's row, and whether the caller leads."""
 
     epoch: int
     desired: int
@@ -74,47 +71,54 @@ class Standing:
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
-    """What is wanted.
+class DesiredState:
+    """What the organism is to be.
 
     Attributes:
-        desired: the number of the last change.
-        stopped: no host is wanted.
+        change: the number of the last change.
+        stopped: no host is to run.
         organs: every organ, removed ones included.
-        unreadable: organs that another version wrote, and this one cannot read.
+        unreadable: organs that another version wrote and this one cannot read.
     """
 
-    desired: int
+    change: int
     stopped: bool
     organs: dict[str, Organ]
     unreadable: frozenset[str]
 
 
+class LockedState(NamedTuple):
+    """The organism's row, locked: the number of the last change, and whether the organism is stopped."""
+
+    change: int
+    stopped: bool
+
+
 class LeadLostError(Exception):
-    """Somebody else leads now: nothing was written."""
+    """Another replica leads now: nothing was written."""
 
 
-class OrganStore:
+class OrganismRepository:
     """Reads and writes the organism's rows."""
 
     def __init__(self, database: Database) -> None:
         self.database = database
 
-    async def lead(self, owner: UUID, lead_s: float) -> Standing:
+    async def lead(self, owner: UUID, lead_s: float) -> LeadershipState:
         """Become or stay the leader for `lead_s` seconds, unless another one is."""
         async with self.database.connection() as connection:
-            return Standing(**dict(await connection.fetchrow(_LEAD, owner, lead_s)))
+            return LeadershipState(**dict(await connection.fetchrow(_LEAD, owner, lead_s)))
 
     async def resign(self, owner: UUID) -> None:
         """Let another one lead at once."""
         async with self.database.connection() as connection:
             await connection.execute(_RESIGN, owner)
 
-    async def organs(self) -> "Wanted":
-        """All that is wanted now."""
+    async def desired_state(self) -> DesiredState:
+        """Read the whole desired state."""
         async with self.database.transaction() as connection:
             row = await connection.fetchrow(_DESIRED)
-            return Wanted(row["desired"], row["stopped"], *await _read_organs(connection))
+            return DesiredState(row["desired"], row["stopped"], *await _read_organs(connection))
 
     async def hosts(self) -> dict[str, Host]:
         """The planned hosts as the leader last saw them."""
@@ -123,16 +127,16 @@ class OrganStore:
         return {row["name"]: Host(**dict(row)) for row in rows}
 
     async def number_hosts(self, owner: UUID, count: int) -> int:
-        """The last of `count` numbers for new hosts.
+        """Take `count` numbers for new hosts; returns the last of them.
 
         Raises:
             LeadLostError: `owner` does not lead.
         """
         async with self.database.connection() as connection:
-            return int((await self._fence(connection, owner, 0, count))["host_number"])
+            return (await self._fence(connection, owner, 0, count))["host_number"]
 
     async def save_hosts(self, owner: UUID, changed: Sequence[Host], gone: Sequence[str], *, new_epoch: bool) -> int:
-        """Write what the leader saw and plans; returns the epoch, a new one when the routing table has changed.
+        """Write what the leader observed and planned; returns the epoch, a new one when the routing table changed.
 
         Raises:
             LeadLostError: `owner` does not lead; nothing is written.
@@ -144,7 +148,7 @@ class OrganStore:
             names = ("name", "organ", "fingerprint", "alive", "reason", "node", "drain_reason")
             if changed:
                 await connection.execute(_SAVE_HOSTS, *[[getattr(host, n) for host in changed] for n in names])
-            return int(epoch)
+            return epoch
 
     async def _fence(self, connection: asyncpg.Connection, owner: UUID, epochs: int, hosts: int) -> Mapping[str, int]:
         row = await connection.fetchrow(_FENCE, owner, epochs, hosts)
@@ -152,31 +156,20 @@ class OrganStore:
             raise LeadLostError
         return dict(row)
 
-    async def changed_agents(self, seq: int) -> list[Mapping[str, Any]]:
-        """Agents that were written after the change `seq`: id, host, running, lifecycle and seq; 20,000 at most."""
-        async with self.database.connection() as connection:
-            return list(await connection.fetch(_CHANGED, seq))
 
-    async def put_to_sleep(self, agents: Iterable[str]) -> None:
-        """These live nowhere any more; what they have learned stays."""
-        async with self.database.connection() as connection:
-            await connection.execute(_SLEEP, list(agents))
-
-
-async def lock_desired(connection: asyncpg.Connection) -> tuple[int, bool]:
-    """Begin a change of what is wanted: others wait until this transaction ends. The last change's number, and whether
-    the organism is stopped."""
-    return tuple(await connection.fetchrow(_LOCK))
+async def lock_desired(connection: asyncpg.Connection) -> LockedState:
+    """Begin a change of the desired state: other changes wait until this transaction ends."""
+    return LockedState(*await connection.fetchrow(_LOCK))
 
 
 async def count_change(connection: asyncpg.Connection, *, stopped: bool) -> int:
-    """Something else is wanted now; returns the change's number."""
+    """Count a change of the desired state; returns its number."""
     return int(await connection.fetchval(_CHANGE, stopped))
 
 
 async def read_organs(connection: asyncpg.Connection) -> dict[str, Organ]:
-    """Every organ, removed ones included; those that another version wrote and this one cannot read are left out: who
-    writes one anew replaces it."""
+    """Every organ, removed ones included. Those that another version wrote and this one cannot read are left out:
+    writing one replaces it."""
     return (await _read_organs(connection))[0]
 
 
@@ -187,9 +180,7 @@ async def _read_organs(connection: asyncpg.Connection) -> tuple[dict[str, Organ]
             spec = OrganSpec.model_validate(loads(row["spec"]))
             roster = Roster.model_validate(loads(row["roster"]))
         except ValidationError as error:
-            get_logger("seedcore.organism").error(
-                "a stored organ does not fit this version", organ=row["id"], reason=str(error)
-            )
+            get_logger("seedcore.organism").error("cannot read a stored organ", organ=row["id"], reason=str(error))
             unreadable.add(row["id"])
             continue
         organs[row["id"]] = Organ(row["id"], spec, roster, row["version"], row["file_hash"], row["removed"])
@@ -197,7 +188,7 @@ async def _read_organs(connection: asyncpg.Connection) -> tuple[dict[str, Organ]
 
 
 async def write_organs(connection: asyncpg.Connection, organs: Sequence[Organ]) -> None:
-    """Store organs as they are given, versions included."""
+    """Store organs as given, versions included."""
     await connection.execute(
         _SAVE_ORGANS,
         [organ.id for organ in organs],

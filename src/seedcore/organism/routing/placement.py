@@ -1,7 +1,7 @@
-"""Agents to hosts: rendezvous hashing with a bound on how many one host gets.
+"""Placement of agents on hosts: rendezvous hashing with a bound on how many one host gets.
 
-Every (agent, host) pair has a score that nobody chooses; an agent lives on the host of its highest score that has
-room. When a host goes, its agents move, and few others; when it comes back, they come back. Two replicas agree.
+Every (agent, host) pair has a score, a hash of both; an agent lives on the host of its highest score that has room.
+When a host goes, its agents move, and few others; when it comes back, they move back. All replicas agree.
 """
 
 from collections import Counter
@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 Keys = npt.NDArray[np.uint64]
-Places = npt.NDArray[np.int64]
+Indices = npt.NDArray[np.int64]
 
 
 def keys_of(names: Sequence[str]) -> Keys:
@@ -21,8 +21,8 @@ def keys_of(names: Sequence[str]) -> Keys:
     return np.frombuffer(digests, dtype="<u8").astype(np.uint64)
 
 
-def place(agents: Keys, hosts: Sequence[str]) -> Places:
-    """The place in `hosts` of each agent, shape (n,); no host gets more than ceil(n / hosts).
+def place(agents: Keys, hosts: Sequence[str]) -> Indices:
+    """The index in `hosts` of each agent, shape (n,); no host gets more than ceil(n / hosts).
 
     Args:
         agents: what `keys_of` gives for the agents' ids.
@@ -38,17 +38,17 @@ def place(agents: Keys, hosts: Sequence[str]) -> Places:
         raise ValueError("there is no host to place agents on")
     host_keys = keys_of(hosts)
     room = np.full(len(hosts), -(-len(agents) // len(hosts)), dtype=np.int64)
-    homeless = np.arange(len(agents))
-    while len(homeless):
-        best, score = _best(agents[homeless], host_keys, np.flatnonzero(room > 0))
-        # Those who want a host most get its room, whatever the order that agents come in.
-        order = np.lexsort((agents[homeless], ~score, best))
-        wanted = best[order]
-        rank = np.arange(len(wanted)) - np.searchsorted(wanted, wanted)
-        accepted = rank < room[wanted]
-        home[homeless[order[accepted]]] = wanted[accepted]
-        room -= np.bincount(wanted[accepted], minlength=len(hosts))
-        homeless = homeless[order[~accepted]]
+    unplaced = np.arange(len(agents))
+    while len(unplaced):
+        best, score = _best(agents[unplaced], host_keys, np.flatnonzero(room > 0))
+        # The highest scores get a host's room, whatever the order of the agents.
+        order = np.lexsort((agents[unplaced], ~score, best))
+        chosen = best[order]
+        rank = np.arange(len(chosen)) - np.searchsorted(chosen, chosen)
+        accepted = rank < room[chosen]
+        home[unplaced[order[accepted]]] = chosen[accepted]
+        room -= np.bincount(chosen[accepted], minlength=len(hosts))
+        unplaced = unplaced[order[~accepted]]
     return home
 
 
@@ -56,17 +56,17 @@ def choose_node(nodes: Sequence[str], organ: str, taken: Mapping[str, tuple[str,
     """The node for a new host: the one with the fewest hosts of its organ, then with the fewest of all.
 
     Args:
-        nodes: those that have what the host needs.
+        nodes: those that have the resources that the host needs.
         organ: the host's.
-        taken: organ and node of every host that there is.
+        taken: organ and node of every existing host.
     """
     own = Counter(node for other, node in taken.values() if other == organ)
     every = Counter(node for _, node in taken.values())
     return min(nodes, key=lambda node: (own[node], every[node], node), default=None)
 
 
-def _best(agents: Keys, host_keys: Keys, open_hosts: Places) -> tuple[Places, Keys]:
-    """Each agent's best open host and its score. One host after the other: never a matrix of agents by hosts."""
+def _best(agents: Keys, host_keys: Keys, open_hosts: Indices) -> tuple[Indices, Keys]:
+    """Each agent's best open host and its score. One host at a time: never a matrix of agents by hosts."""
     best = np.full(len(agents), open_hosts[0], dtype=np.int64)
     score = _mix(agents ^ host_keys[open_hosts[0]])
     for host in open_hosts[1:]:

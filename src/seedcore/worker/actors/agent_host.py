@@ -11,10 +11,10 @@ import ray
 
 from seedcore import __version__
 from seedcore.fleet.agent_memory import AgentMemory
-from seedcore.fleet.agent_registry import AgentBook
-from seedcore.fleet.agent_repository import REPORT_S, AgentStore, pause_after
+from seedcore.fleet.agent_registry import AgentRegistry
+from seedcore.fleet.agent_repository import REPORT_INTERVAL_S, AgentRepository, pause_after
 from seedcore.fleet.host_limits import HostLimits
-from seedcore.fleet.host_repository import HostStore
+from seedcore.fleet.host_repository import HostRepository
 from seedcore.service_clients.skill_clients import Clients
 from seedcore.settings import get_settings
 from seedcore.skills.context import SkillClients
@@ -60,12 +60,14 @@ class AgentHost:
         limits: Mapping[str, Any] | None = None,
         roles: Mapping[str, float] | None = None,
     ) -> None:
-        settings = HostLimits.model_validate(limits or {}).over(get_settings())
+        settings = HostLimits.model_validate(limits or {}).override(get_settings())
         configure_logs(settings)
         refuse_embedded_on_many_nodes(settings)
         self._log = get_logger("seedcore.organism.host", host=name, organ=organ)
         self.name = name
-        self._agents = AgentBook(organ, role_weights=roles, most=settings.host_agents, idle_s=settings.agent_idle_s)
+        self._agents = AgentRegistry(
+            organ, role_weights=roles, capacity=settings.host_agents, idle_s=settings.agent_idle_s
+        )
         registry = SkillRegistry.load(settings)
         # A pool belongs to one loop: this one is for skills that use their agent's memory.
         self._memories = Database(settings, size=1, name="seedcore-memory")
@@ -73,8 +75,8 @@ class AgentHost:
         self._desk = Desk(lambda: SkillExecutor(registry, settings, self._agents, clients, self._memory))
         self._warming = Warming(warm_ups(registry, organ, clients))
         database = Database(settings, size=1, name="seedcore-host")
-        self._store = AgentStore(database)
-        self._hosts = HostStore(database, name, organ)
+        self._store = AgentRepository(database)
+        self._hosts = HostRepository(database, name, organ)
         self._reader: asyncio.AbstractEventLoop | None = None
         self._background = BackgroundLoop("report")
         skills = self._desk.background
@@ -108,7 +110,7 @@ class AgentHost:
 
     async def employ(self, agent_ids: list[str]) -> None:
         """Re-employ agents: each is a scout with a clean record, whatever it had done."""
-        self._agents.pardon(agent_ids)
+        self._agents.re_employ(agent_ids)
 
     async def save(self) -> int:
         """Write what agents have learned now; returns how many were written."""
@@ -168,7 +170,7 @@ class AgentHost:
     async def _report(self) -> None:
         begun, written, at = False, None, 0.0
         while True:
-            pause_s, began = REPORT_S, time.monotonic()
+            pause_s, began = REPORT_INTERVAL_S, time.monotonic()
             try:
                 if not begun:
                     await self._hosts.begin()
@@ -177,7 +179,7 @@ class AgentHost:
                 self._agents.sleep()
                 told = self._told()
                 if told != written or began - at > BEAT_S:
-                    await self._hosts.save(told)
+                    await self._hosts.save_status(told)
                     written, at = told, began
                 pause_s = pause_after(time.monotonic() - began)
             except Exception as error:  # noqa: BLE001 - the report must go on whatever the database says; it is logged
@@ -207,25 +209,25 @@ class AgentHost:
             "write it as a plain `def` (a thread) or with process=True"
         )
         for job in culprits:
-            self._agents.learned(job.call.agent, job.call.skill, seen.seconds, ok=False)
+            self._agents.record_outcome(job.call.agent, job.call.skill, seen.seconds, ok=False)
         await self._end(why, [job.call.task_id for job in culprits], message)
 
     async def _end(self, why: dict[str, Any], culprits: list[str], message: str) -> None:
         for job in self._desk.executor.jobs():
-            self._agents.left(job.call.agent, job.call.skill)
+            self._agents.release(job.call.agent, job.call.skill)
         if self._reader is not None:
             self._reader.call_soon_threadsafe(self._desk.close, why["reason"], culprits, message)
         deadline = time.monotonic() + LAST_WORDS_S
         try:
             async with asyncio.timeout(LAST_WORDS_S):
                 await self._store.save(self.name, self._agents)
-                await self._hosts.ended(why)
+                await self._hosts.record_end(why)
         except Exception as error:  # noqa: BLE001 - the host ends all the same; what is lost are the last outcomes
             self._log.error("last words are lost", reason=f"{type(error).__name__}: {error}")
         while self._desk.open_streams and time.monotonic() < deadline:  # noqa: ASYNC110 - they end in another loop
             await asyncio.sleep(0.02)
         # What was yielded last is on its way through Ray's own threads.
-        await asyncio.sleep(REPORT_S)
+        await asyncio.sleep(REPORT_INTERVAL_S)
         os._exit(EXIT_REPLACED)
 
 

@@ -5,7 +5,7 @@ import time
 from collections.abc import AsyncGenerator, Callable, Sequence
 from typing import Any
 
-from seedcore.fleet.agent_registry import AgentBook
+from seedcore.fleet.agent_registry import AgentRegistry
 from seedcore.settings import Settings
 from seedcore.skills.context import CancelFlag, SkillClients, SkillContext, SkillMemory
 from seedcore.skills.host_protocol import Call, Completion
@@ -50,7 +50,7 @@ class SkillExecutor:
         self,
         registry: SkillRegistry,
         settings: Settings,
-        agents: AgentBook,
+        agents: AgentRegistry,
         clients: SkillClients | None = None,
         memory: Callable[[str], SkillMemory] | None = None,
     ) -> None:
@@ -166,11 +166,11 @@ class SkillExecutor:
         if completion is None and not job.cancelled:
             completion = failed(call, 0.0, "skill_failed", "the event loop of the skill was closed", retryable=True)
         if completion is None:
-            self._agents.left(call.agent, call.skill)
+            self._agents.release(call.agent, call.skill)
             completion = failed(call, 0.0, "cancelled", "cancelled on request", retryable=False)
         else:
             role = None if job.spec is None else job.spec.role
-            self._agents.ended(call.agent, call.skill, completion.seconds, ok=completion.ok, role=role)
+            self._agents.finish(call.agent, call.skill, completion.seconds, ok=completion.ok, role=role)
         job.done(completion if job.usage is None else completion._replace(usage=job.usage))
         if (following := self._gate.leave(job)) is not None:
             self._lanes[_kind(following.spec)].add([following])

@@ -4,11 +4,11 @@ import asyncio
 from collections.abc import Mapping
 
 from seedcore.fleet.organ_spec import HostPlan, OrganSpec
-from seedcore.organism.control.reconciler import Pulse
+from seedcore.organism.control.host_provisioner import PingReply
 from seedcore.organism.routing.placement import choose_node
 
 
-class PlayedPool:
+class FakeHosts:
     """What a reconciler asks of Ray. Several reconcilers may share it, as replicas share a Ray.
 
     Attributes:
@@ -41,14 +41,14 @@ class PlayedPool:
         self.homes[plan.name] = choose_node(self.there, plan.organ, taken) or "node-1"
         return True
 
-    async def ping(self, name: str) -> Pulse:
+    async def ping(self, name: str) -> PingReply:
         if name in self.cancels:
             raise asyncio.CancelledError
         if name in self.silent | self.deaf:
             await asyncio.Event().wait()
         if name not in self.alive or name in self.dead:
             raise ConnectionError(f"{name} is dead")
-        return Pulse(self.running.get(name, 0), self.homes.get(name, "node-1"))
+        return PingReply(self.running.get(name, 0), self.homes.get(name, "node-1"))
 
     async def remove(self, name: str) -> None:
         if name in self.stuck:

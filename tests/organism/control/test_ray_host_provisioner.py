@@ -1,4 +1,4 @@
-"""The pool of hosts: named, detached, in SeedCore's namespace, and found again by name. Ray itself is played."""
+"""Hosts on Ray: named, detached, in SeedCore's namespace, and found again by name. Ray itself is played."""
 
 import asyncio
 from dataclasses import replace
@@ -8,10 +8,11 @@ import pytest
 import ray
 
 from seedcore.fleet.organ_spec import HostPlan, OrganSpec
-from seedcore.organism.control import ray_host_pool as module
-from seedcore.organism.control.ray_host_pool import RayHostPool
-from seedcore.organism.control.reconciler import Pulse
+from seedcore.organism.control import ray_host_provisioner as module
+from seedcore.organism.control.host_provisioner import PingReply
+from seedcore.organism.control.ray_host_provisioner import RayHostProvisioner
 from seedcore.settings import load_settings
+from seedcore.worker.actors.agent_host import AgentHost
 
 PLAN = HostPlan(
     "seedcore-host-a-0",
@@ -89,8 +90,8 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> FakeRay:
     return made
 
 
-def pool() -> RayHostPool:
-    return RayHostPool(load_settings(namespace="here"))
+def pool() -> RayHostProvisioner:
+    return RayHostProvisioner(load_settings(namespace="here"), AgentHost)
 
 
 async def test_a_host_is_a_detached_named_actor_that_restarts_for_ever(fake: FakeRay):
@@ -157,7 +158,7 @@ async def test_a_host_that_restarts_keeps_its_handle(fake: FakeRay):
 async def test_a_host_tells_what_it_has_in_hand_and_where_it_lives(fake: FakeRay):
     made = pool()
     assert await made.ensure(PLAN)
-    assert await made.ping(PLAN.name) == Pulse(2, "n-1")
+    assert await made.ping(PLAN.name) == PingReply(2, "n-1")
 
 
 async def test_only_who_makes_a_host_says_so(fake: FakeRay):

@@ -1,29 +1,47 @@
-"""Changing what is wanted: one transaction a change, so that all replicas see the same. Evolutions are measured."""
+"""Writes changes of the desired state: one transaction a change, so that all replicas see the same."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import NamedTuple
 from uuid import UUID, uuid4
 
 import asyncpg
 import numpy as np
 
 from seedcore.errors import ConflictError, NotFoundError, PreconditionFailedError
+from seedcore.fleet import agent_reads
+from seedcore.fleet.agent_reads import AgentWork
 from seedcore.fleet.organ_spec import OrganSpec, organ_of_skills
 from seedcore.organism.control.host import Host
 from seedcore.organism.desired import evolution_repository
 from seedcore.organism.desired.desired_state import Organ, apply_file, present
-from seedcore.organism.desired.evolution import Change, evolve, undone
+from seedcore.organism.desired.evolution import EvolutionPlan, plan_evolution, undo_evolution
+from seedcore.organism.desired.evolution_repository import MeasuredEnergy
 from seedcore.organism.desired.repository import count_change, lock_desired, read_organs, write_organs
 from seedcore.pricing.potential import FleetState, Weights, potential
 from seedcore.schemas.organism import Evolution
 from seedcore.stores.postgres import Database
 
 
+class PutResult(NamedTuple):
+    """The number of the change, the organ as written, and whether it is a new one."""
+
+    change: int
+    organ: Organ
+    created: bool
+
+
+class EvolveResult(NamedTuple):
+    """The number of the change, and the id of the evolution."""
+
+    change: int
+    evolution: UUID
+
+
 @dataclass(frozen=True, slots=True)
-class Changes:
-    """All that changes what is wanted. Every method returns the number of the change, to wait for.
+class DesiredStateWriter:
+    """Every change of the desired state. Each method returns the number of the change, to wait for.
 
     Args:
         database: where it is written.
@@ -35,8 +53,8 @@ class Changes:
     declared: Mapping[str, str]
     energy_v: float
 
-    async def apply(self, wanted: Mapping[str, OrganSpec]) -> int:
-        """Apply the organs file, and let the organism run; see `desired.apply_file` for who wins.
+    async def apply(self, file: Mapping[str, OrganSpec]) -> int:
+        """Apply the organs file, and let the organism run; `desired_state.apply_file` says which changes win.
 
         Raises:
             InvalidInputError: a skill is unknown, or claimed twice; nothing is changed.
@@ -44,24 +62,24 @@ class Changes:
         async with self.database.transaction() as connection:
             desired, stopped = await lock_desired(connection)
             organs = await read_organs(connection)
-            changed = apply_file(organs, wanted)
+            changed = apply_file(organs, file)
             if stopped or changed:
                 desired = await self._write(connection, organs, changed, stopped=False)
             return desired
 
     async def stop(self) -> int:
-        """Want no host any more, until `apply`."""
+        """Stop every host, until `apply`."""
         async with self.database.transaction() as connection:
             desired, stopped = await lock_desired(connection)
             return desired if stopped else await count_change(connection, stopped=True)
 
-    async def put(self, name: str, spec: OrganSpec, version: int | None) -> tuple[int, Organ, bool]:
-        """Make `spec` what is wanted of an organ; whether it is a new one, too.
+    async def put(self, name: str, spec: OrganSpec, version: int | None) -> PutResult:
+        """Make `spec` the desired state of an organ.
 
         Args:
             name: the organ's id.
-            spec: all of what it ought to be.
-            version: what it must be now; None: any, or none.
+            spec: its whole desired state.
+            version: the version that it must have now; None: any, or none.
 
         Raises:
             PreconditionFailedError: it has another version.
@@ -74,15 +92,15 @@ class Changes:
             _check_version(name, present(organs).get(name), version)
             changed = Organ(name, spec) if known is None else known.changed(spec)
             desired = await self._write(connection, organs, [changed], stopped=stopped)
-            return desired, changed, known is None or known.removed
+            return PutResult(desired, changed, known is None or known.removed)
 
     async def remove(self, name: str, version: int | None) -> int:
-        """Want an organ no more.
+        """Remove an organ.
 
         Raises:
-            NotFoundError: there is none.
+            NotFoundError: it does not exist.
             PreconditionFailedError: it has another version.
-            ConflictError: skills run there, which would be left without an agent.
+            ConflictError: skills run there, and would be left without an agent.
         """
         async with self.database.transaction() as connection:
             _, stopped = await lock_desired(connection)
@@ -99,67 +117,64 @@ class Changes:
                 )
             return await self._write(connection, organs, [organ.changed(removed=True)], stopped=stopped)
 
-    async def evolve(self, do: Evolution, hosts: Iterable[str]) -> tuple[int, UUID]:
-        """Do it, and record it with the energy measured just before.
+    async def evolve(self, request: Evolution, hosts: Iterable[str]) -> EvolveResult:
+        """Evolve, and record it with the energy measured just before.
 
         Raises:
-            NotFoundError, InvalidInputError, ConflictError: see `evolve.evolve`.
+            NotFoundError, InvalidInputError, ConflictError: see `evolution.plan_evolution`.
         """
         async with self.database.transaction() as connection:
             _, stopped = await lock_desired(connection)
             organs = await read_organs(connection)
-            change = evolve(organs, self._skills(organs), self.declared, do)
-            energy = await self._measure(connection, change.before, hosts)
-            desired = await self._write(connection, organs, change.organs, stopped=stopped)
-            await evolution_repository.clone(connection, change.clones)
+            plan = plan_evolution(organs, self._skills(organs), self.declared, request)
+            energy = await self._measure(connection, plan.before, hosts)
+            desired = await self._write(connection, organs, plan.organs, stopped=stopped)
+            await agent_reads.clone(connection, plan.clones)
             evolution = uuid4()
-            request = do.model_dump(mode="json", exclude={"wait_s"}, exclude_none=True)
-            before, after = _around(organs, change)
-            await evolution_repository.insert(
-                connection, evolution, request, before, after, change.after, desired, energy
-            )
-            return desired, evolution
+            asked = request.model_dump(mode="json", exclude={"wait_s"}, exclude_none=True)
+            before, after = _before_and_after(organs, plan)
+            await evolution_repository.insert(connection, evolution, asked, before, after, plan.after, desired, energy)
+            return EvolveResult(desired, evolution)
 
     async def undo(self, evolution: UUID) -> int:
-        """Make the organs what they were before an evolution.
+        """Restore the organs as they were before an evolution.
 
         Raises:
-            NotFoundError: there is no such evolution.
+            NotFoundError: it does not exist.
             ConflictError: it was undone, or one of its organs has been changed since.
         """
         async with self.database.transaction() as connection:
             _, stopped = await lock_desired(connection)
             record = await evolution_repository.get(connection, evolution)
-            if record is None:
-                raise NotFoundError(f"There is no evolution {evolution}; GET /organism/evolve lists them.")
             if not await evolution_repository.mark_undone(connection, evolution):
-                raise ConflictError(f"Evolution {evolution} has been undone, at {record['undone_at'].isoformat()}.")
+                at = "" if record.undone_at is None else f", at {record.undone_at.isoformat()}"
+                raise ConflictError(f"Evolution {evolution} has been undone already{at}.")
             organs = await read_organs(connection)
-            before = {name: evolution_repository.organ_of(name, stored) for name, stored in record["before"].items()}
-            return await self._write(connection, organs, undone(organs, before, record["after"]), stopped=stopped)
+            restored = undo_evolution(organs, record.organs_before(), record.after)
+            return await self._write(connection, organs, restored, stopped=stopped)
 
     async def measure_settled(self, desired: int, hosts: Mapping[str, Host]) -> None:
-        """Measure the energy after those evolutions that have taken effect by the change `desired`."""
+        """Measure the energy after the evolutions that have taken effect with the change `desired`."""
         async with self.database.connection() as connection:
             for evolution, agents in await evolution_repository.unmeasured(connection, desired):
                 energy = await self._measure(connection, agents, hosts)
-                await evolution_repository.save_energy(connection, evolution, energy)
+                await evolution_repository.save_energy_after(connection, evolution, energy)
 
     async def _measure(
         self, connection: asyncpg.Connection, agents: Iterable[str], hosts: Iterable[str]
-    ) -> dict[str, Any]:
-        """Energy of what `agents` have in hand now, as living hosts told; expected failures are those that the agents
-        have had so far."""
-        work = await evolution_repository.work_of(connection, agents, hosts)
-        queued = np.array([seconds for seconds, *_ in work], dtype=np.float64)
-        failures = np.array([n * failed / max(1, good + failed) for _, n, good, failed in work], dtype=np.float64)
+    ) -> MeasuredEnergy:
+        """Energy of what `agents` have in hand now, as living hosts reported it; expected failures are estimated from
+        the failures that the agents have had so far."""
+        work = await agent_reads.work_of(connection, agents, hosts)
+        queued = np.array([own.queued_s for own in work], dtype=np.float64)
+        failures = np.array([_expected_failures(own) for own in work], dtype=np.float64)
         measured = potential(FleetState(queued, failures), Weights(v=self.energy_v))
-        return {
-            "energy": measured.energy,
-            "breakdown": measured.breakdown,
-            "agents": len(work),
-            "measured_at": datetime.now(UTC).isoformat(),
-        }
+        return MeasuredEnergy(
+            energy=measured.energy,
+            breakdown=measured.breakdown,
+            agents=len(work),
+            measured_at=datetime.now(UTC).isoformat(),
+        )
 
     async def _write(
         self,
@@ -175,8 +190,12 @@ class Changes:
         return await count_change(connection, stopped=stopped)
 
     def _skills(self, organs: Mapping[str, Organ]) -> dict[str, str]:
-        """The organ of each skill; raises when organs claim what they cannot have."""
+        """The organ of each skill; raises when organs claim unknown skills, or the same one twice."""
         return organ_of_skills({name: organ.spec for name, organ in present(organs).items()}, self.declared)
+
+
+def _expected_failures(work: AgentWork) -> float:
+    return work.running * work.failed / max(1, work.completed + work.failed)
 
 
 def _check_version(name: str, organ: Organ | None, version: int | None) -> None:
@@ -184,10 +203,12 @@ def _check_version(name: str, organ: Organ | None, version: int | None) -> None:
     if version is not None and version != now:
         is_now = f"has version {now}" if now else "does not exist"
         raise PreconditionFailedError(
-            f"Organ {name!r} {is_now}, If-Match says {version}: read it again, then change it."
+            f"Organ {name!r} {is_now}, but If-Match names version {version}: read it again, then change it."
         )
 
 
-def _around(organs: Mapping[str, Organ], change: Change) -> tuple[dict[str, Organ | None], dict[str, int]]:
-    before = {organ.id: present(organs).get(organ.id) for organ in change.organs}
-    return before, {organ.id: organ.version for organ in change.organs}
+def _before_and_after(
+    organs: Mapping[str, Organ], plan: EvolutionPlan
+) -> tuple[dict[str, Organ | None], dict[str, int]]:
+    before = {organ.id: present(organs).get(organ.id) for organ in plan.organs}
+    return before, {organ.id: organ.version for organ in plan.organs}

@@ -4,17 +4,17 @@ import time
 
 from seedcore.fleet.organ_spec import OrganSpec
 from seedcore.organism.agents.roster import Roster
-from seedcore.organism.routing.routing_table import Members, Skills, agents_of, build_table
+from seedcore.organism.routing.table_builder import OrganMembers, SkillDeclarations, build_routing_table, living_agents
 
-SKILLS = Skills({"echo": "a"}, {"echo": 5.0})
+SKILLS = SkillDeclarations({"echo": "a"}, {"echo": 5.0})
 
 
-def members(**agents: int) -> dict[str, Members]:
-    return {name: Members.of(name, OrganSpec(agents=count), Roster()) for name, count in agents.items()}
+def members(**agents: int) -> dict[str, OrganMembers]:
+    return {name: OrganMembers.of(name, OrganSpec(agents=count), Roster()) for name, count in agents.items()}
 
 
 def test_an_organ_without_a_living_host_has_no_agents_in_the_table():
-    table = build_table(3, members(a=4, b=2), {"a": ["h-1", "h-0"], "b": []}, {}, SKILLS)
+    table = build_routing_table(3, members(a=4, b=2), {"a": ["h-1", "h-0"], "b": []}, {}, SKILLS)
     assert (table["epoch"], table["skills"], table["timeouts"]) == (3, {"echo": "a"}, {"echo": 5.0})
     assert table["organs"]["b"]["agents"] == []
     own = table["organs"]["a"]
@@ -22,34 +22,34 @@ def test_an_organ_without_a_living_host_has_no_agents_in_the_table():
 
 
 def test_skills_that_need_approval_stand_in_the_table():
-    declared = Skills({"echo": "a", "pay": "a"}, {}, {"pay": 60.0})
-    assert build_table(1, members(a=1), {"a": ["h-0"]}, {}, declared)["approvals"] == {"pay": 60.0}
+    declared = SkillDeclarations({"echo": "a", "pay": "a"}, {}, {"pay": 60.0})
+    assert build_routing_table(1, members(a=1), {"a": ["h-0"]}, {}, declared)["approvals"] == {"pay": 60.0}
 
 
 def test_agents_that_never_worked_are_scouts():
     lifecycle = {"a-0000": "employed", "a-0002": "archived"}
-    own = build_table(1, members(a=4), {"a": ["h"]}, lifecycle, SKILLS)["organs"]["a"]
+    own = build_routing_table(1, members(a=4), {"a": ["h"]}, lifecycle, SKILLS)["organs"]["a"]
     assert (own["scouts"], own["archived"]) == ([1, 3], [2])
 
 
 def test_hosts_stand_with_their_nodes_where_these_are_known():
-    own = build_table(1, members(a=2), {"a": ["h-1", "h-0"]}, {}, SKILLS, {"h-1": "n"})["organs"]["a"]
+    own = build_routing_table(1, members(a=2), {"a": ["h-1", "h-0"]}, {}, SKILLS, {"h-1": "n"})["organs"]["a"]
     assert (own["hosts"], own["nodes"]) == (["h-0", "h-1"], [None, "n"])
 
 
 def test_people_read_records():
-    table = build_table(1, members(a=2, b=1), {"a": ["h"], "b": ["g"]}, {"a-0000": "employed"}, SKILLS)
-    assert agents_of(table) == [
+    table = build_routing_table(1, members(a=2, b=1), {"a": ["h"], "b": ["g"]}, {"a-0000": "employed"}, SKILLS)
+    assert living_agents(table) == [
         {"id": "a-0000", "organ": "a", "host": "h", "lifecycle": "employed"},
         {"id": "a-0001", "organ": "a", "host": "h", "lifecycle": "scout"},
         {"id": "b-0000", "organ": "b", "host": "g", "lifecycle": "scout"},
     ]
-    assert [agent["id"] for agent in agents_of(table, ["b"])] == ["b-0000"]
+    assert [agent["id"] for agent in living_agents(table, ["b"])] == ["b-0000"]
 
 
 def test_a_hundred_thousand_agents_are_no_burden():
     own = members(a=100_000)
     began = time.process_time()
-    table = build_table(1, own, {"a": [f"h-{n}" for n in range(10)]}, {}, SKILLS)
+    table = build_routing_table(1, own, {"a": [f"h-{n}" for n in range(10)]}, {}, SKILLS)
     assert time.process_time() - began < 3
     assert len(table["organs"]["a"]["host"]) == 100_000

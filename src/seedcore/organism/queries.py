@@ -1,0 +1,94 @@
+"""What the organism answers about itself: status, organs, agents, routes and the routing table."""
+
+import time
+
+from seedcore.decision.routing_table import RoutingTableAnswer, UnchangedRoutingTable
+from seedcore.errors import UnavailableError
+from seedcore.organism import responses
+from seedcore.organism.control.controller import Controller
+from seedcore.organism.desired.desired_state import Organ
+from seedcore.organism.routing.table_builder import LivingAgent, living_agents
+from seedcore.organism.routing.type_routes import TypeRoutes
+from seedcore.schemas.organism import OrganismStatus, OrganModel
+
+STALE_S = 30.0
+"""A replica whose last pass of the control loop is older than this does not know which hosts live."""
+
+
+class OrganismQueries:
+    """Answers from what the control loop of this replica knows."""
+
+    def __init__(self, controller: Controller) -> None:
+        self._controller, self._view = controller, controller.view
+
+    @property
+    def observed_s(self) -> float | None:
+        """Seconds since the last pass of the control loop; None before the first."""
+        controller = self._controller
+        return time.monotonic() - controller.observed_at if controller.observed else None
+
+    @property
+    def known(self) -> bool:
+        """Whether this replica knows which hosts live."""
+        return self._controller.observed and time.monotonic() - self._controller.observed_at < STALE_S
+
+    def check_ready(self) -> None:
+        """Refuse to answer before there is anything to answer from.
+
+        Raises:
+            UnavailableError: this replica knows no host yet, or the organism is not initialized.
+        """
+        if not self._controller.observed:
+            raise UnavailableError("This replica has not looked yet which hosts live.", retry_after_s=1)
+        if not self._view.organs or self._view.stopped:
+            raise UnavailableError("The organism is not initialized: POST /organism/initialize.", retry_after_s=2)
+
+    def status(self) -> OrganismStatus:
+        """What is desired and what lives."""
+        view, controller = self._view, self._controller
+        skills = view.skill_organs()
+        return OrganismStatus(
+            organism_initialized=view.complete,
+            stopped=view.stopped,
+            leads=controller.leads,
+            epoch=view.epoch,
+            organs={
+                name: responses.organ_status(organ, view.hosts, skills, view.fingerprint(organ), controller.running)
+                for name, organ in view.organs.items()
+            },
+            missing_organs=sorted(set(skills.values()) - set(view.organs)),
+        )
+
+    def organ(self, name: str) -> Organ:
+        """The desired state of an organ.
+
+        Raises:
+            NotFoundError: it does not exist.
+        """
+        return self._view.organ(name)
+
+    def organ_model(self, organ: Organ) -> OrganModel:
+        """An organ as it goes over the wire."""
+        return responses.organ_model(organ, self._view.skill_organs())
+
+    def organs(self) -> list[OrganModel]:
+        """The desired state of every organ."""
+        return [self.organ_model(organ) for organ in self._view.organs.values()]
+
+    def routing_table(self, known_epoch: int | None) -> RoutingTableAnswer:
+        """The routing table; a short answer when it is still that of `known_epoch`."""
+        self.check_ready()
+        table = self._view.routing_table()
+        if known_epoch == table["epoch"]:
+            return UnchangedRoutingTable(epoch=table["epoch"], unchanged=True)
+        return table
+
+    def agents(self) -> list[LivingAgent]:
+        """Living agents."""
+        self.check_ready()
+        return living_agents(self._view.routing_table())
+
+    def type_routes(self) -> TypeRoutes:
+        """The organs of task types and domains."""
+        self.check_ready()
+        return self._view.type_routes()
