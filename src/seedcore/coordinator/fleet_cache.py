@@ -2,11 +2,11 @@
 
 import asyncio
 import time
-from collections.abc import Mapping
 from itertools import islice
-from typing import Any, Protocol
+from typing import Protocol
 
 from seedcore.decision.fleet_table import Fleet
+from seedcore.decision.routing_table import RoutingTableAnswer
 from seedcore.errors import SeedCoreError, UnavailableError
 from seedcore.fleet.learned_rates import MAX_AGENTS, rates_of
 from seedcore.stores.postgres import DATABASE_ERRORS, Database
@@ -18,7 +18,7 @@ FLEET_TTL_S = 1.0
 class RoutingTableSource(Protocol):
     """Serves the routing table: the Organism's client."""
 
-    async def fleet(self, known_epoch: int | None, /) -> Mapping[str, Any]:
+    async def fleet(self, known_epoch: int | None, /) -> RoutingTableAnswer:
         """The routing table, or `{"unchanged": true}` when its epoch is `known_epoch`."""
 
 

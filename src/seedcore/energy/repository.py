@@ -11,8 +11,8 @@ from uuid import uuid4
 import asyncpg
 from pydantic import JsonValue
 
-from seedcore.energy.ledger_calibration import EnergyChange, measured_change
 from seedcore.energy.fleet_facts import FleetFacts, read_fleet_facts
+from seedcore.energy.ledger_calibration import EnergyChange, measured_change
 from seedcore.errors import ConflictError, NotFoundError
 from seedcore.fleet import flywheel, ledger_repository
 from seedcore.fleet.flywheel import MAX_FACTOR, MIN_FACTOR, FlywheelTurn, WeightChange

@@ -40,7 +40,7 @@ class LearnedState:
         self.failed += earlier.failed
         self.memory = self.memory or earlier.memory
         for task_type, rate in earlier.rates.items():
-            self.rates.setdefault(task_type, RateEstimate()).put_before(rate)
+            self.rates.setdefault(task_type, RateEstimate()).merge_earlier(rate)
         if earlier.roles:
             self.roles = self.roles or {}
             agent_roles.merge_earlier(self.roles, earlier.roles)

@@ -250,7 +250,7 @@ class OrganismService(ServiceBase):
         return self._queries.organ_model(organ)
 
     def _fingerprint(self, organ: Organ) -> str:
-        return host_fingerprint(organ.spec, self.args.get("version", __version__), self._skill_names)
+        return host_fingerprint(organ.spec, str(self.args.get("version", __version__)), self._skill_names)
 
     def _slots(self, organ: Organ) -> int:
         return organ.spec.limits.host_concurrency or self.settings.host_concurrency

@@ -17,9 +17,7 @@ class AgentLoad(BaseModel):
 
     model_config = ConfigDict(extra="ignore")
 
-    queued_s: float = Field(
-        ge=0, le=1e9, allow_inf_nan=False, description="at most 30 years: its square is summed"
-    )
+    queued_s: float = Field(ge=0, le=1e9, allow_inf_nan=False, description="at most 30 years: its square is summed")
     organ: Name = ""
     running: Count | None = None
     completed: Count = 0
