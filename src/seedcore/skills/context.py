@@ -1,7 +1,7 @@
-"""What a skill knows about the task that it runs for, and what it may reach from there."""
+"""The context of a skill: facts of its task, and the clients and memory that it may use."""
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from math import isfinite, nan
 from typing import Any, Protocol, TypeVar
@@ -12,11 +12,39 @@ MAX_TOKENS, MAX_MONEY = 1e12, 1e9
 """What one attempt may report as spent: more is a mistake, and would drown every other figure."""
 
 
-class SkillClients(Protocol):
-    """What a skill may call: the typed clients of the services."""
+class Prediction(Protocol):
+    """What a model answers for one row: a label or value, and for classes their probabilities by label."""
 
     @property
-    def ml(self) -> Any:
+    def prediction(self) -> bool | int | float | str | None:
+        """The label, or the value of a regression."""
+
+    @property
+    def probabilities(self) -> Mapping[str, float] | None:
+        """By label; None for a regression."""
+
+
+class PredictionClient(Protocol):
+    """Client of the ML service."""
+
+    async def reach(self) -> object:
+        """Connect, so that the first prediction does not wait for it."""
+
+    async def predict(
+        self,
+        name: str,
+        features: Mapping[str, object] | Sequence[object],
+        version: int | None = None,
+        alias: str | None = None,
+    ) -> Prediction:
+        """Predict one row with a trained model; the newest version answers unless one is named."""
+
+
+class SkillClients(Protocol):
+    """The clients of services that a skill may call."""
+
+    @property
+    def ml(self) -> PredictionClient:
         """Client of the ML service."""
 
 
