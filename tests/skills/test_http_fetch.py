@@ -336,7 +336,7 @@ def test_text_is_read_in_its_character_set(kind: str, body: bytes, text: str):
 
 @pytest.mark.parametrize("kind", ["image/png", "application/octet-stream", ""])
 def test_what_is_no_text_is_refused(kind: str):
-    with pytest.raises(SkillError, match="no text") as caught:
+    with pytest.raises(SkillError, match="not text") as caught:
         to_page(Fetched("http://x/", 200, kind, b"\x00"))
     assert not caught.value.transient
 

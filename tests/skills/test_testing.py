@@ -46,7 +46,7 @@ def test_each_kind_runs_and_gives_json():
 def test_params_that_do_not_fit_and_functions_that_are_none_are_refused():
     with pytest.raises(ValidationError):
         run_skill(double, {"valeu": 2})
-    with pytest.raises(TypeError, match="no skill"):
+    with pytest.raises(TypeError, match="not a skill"):
         run_skill(print, {})
 
 

@@ -19,7 +19,7 @@ def encode(spec: SkillSpec, result: object, limit: int) -> str:
             retryable, because another attempt would give the same.
     """
     if not isinstance(result, spec.result):
-        raise _refused(f"the skill returned {type(result).__name__}; it declares {spec.result.__name__}")
+        raise _refused(f"the skill returned {type(result).__name__}, declared is {spec.result.__name__}")
     try:
         text = result.model_dump_json()
     except (ValueError, RecursionError) as error:  # pydantic's own error is a ValueError
