@@ -16,7 +16,7 @@ from seedcore.client import operations
 from seedcore.client.errors import SubmitManyError
 from seedcore.client.models import NewTask
 from seedcore.client.protocol import Reply, Request
-from tests.client.play import GONE, LOST, Network, network, ok, problem
+from tests.client.scripted_network import GONE, LOST, Network, network, ok, problem
 
 
 def tasks_of(request: Request) -> list[dict[str, Any]]:

@@ -13,7 +13,7 @@ import pytest
 
 from seedcore import errors
 from seedcore.client import AsyncSeedCore, NewTask, SeedCore, async_client, sync_client
-from tests.client.play import TASK_ID, event, task
+from tests.client.scripted_network import TASK_ID, event, task
 
 Handler = Callable[[httpx.Request], httpx.Response]
 KINDS = ("sync", "async")

@@ -13,7 +13,7 @@ from seedcore.client import operations
 from seedcore.client.errors import TaskFailedError, UnexpectedResultError
 from seedcore.client.models import NewTask
 from seedcore.client.protocol import Reply, Request
-from tests.client.play import GONE, LOST, TASK_ID, Later, Network, event, network, ok, problem, task
+from tests.client.scripted_network import GONE, LOST, TASK_ID, Delayed, Network, event, network, ok, problem, task
 
 NO_MORE = Reply(204, {})
 WHOLE = [event(n, name) for n, name in enumerate(["submitted", "leased", "started", "completed"], start=1)]
@@ -135,9 +135,9 @@ def test_without_streams_it_polls_ever_more_slowly(no_stream: Any):
 
     net = Network(answer)
     assert waited(net).ended
-    assert len(cursors(net)) == operations.BARREN_STREAMS
+    assert len(cursors(net)) == operations.MAX_SILENT_STREAMS
     assert net.pauses == sorted(net.pauses)
-    assert net.pauses[-1] == operations.LONGEST_POLL_S
+    assert net.pauses[-1] == operations.MAX_POLL_S
 
 
 def test_waiting_outlives_a_restart():
@@ -149,7 +149,7 @@ def test_waiting_outlives_a_restart():
 def test_waiting_ends_in_time_and_says_how_it_stands():
     net = Network(lambda request: [PING] if request.path.endswith("/events") else RUNNING)
     began = net.time
-    with pytest.raises(errors.DeadlineError, match=f"{TASK_ID} is running after 3 s. It goes on") as raised:
+    with pytest.raises(errors.DeadlineError, match=f"{TASK_ID} is running after 3 s. It continues") as raised:
         waited(net, 3)
     assert raised.value.extra["task_id"] == str(TASK_ID)
     assert net.time - began == pytest.approx(3)
@@ -165,7 +165,7 @@ def test_a_stream_that_goes_on_is_not_read_far_past_the_end(gaps: Iterator[float
         def __iter__(self) -> Any:
             granted = net.timeouts[-1]
             for seconds in gaps:
-                yield Later(seconds, PING) if seconds <= granted else Later(granted, LOST)
+                yield Delayed(seconds, PING) if seconds <= granted else Delayed(granted, LOST)
 
     net.answers = lambda request: Endless() if request.path.endswith("/events") else RUNNING
     began = net.time
@@ -219,7 +219,7 @@ def test_run_raises_when_the_result_is_another():
 
 
 def test_submit_and_wait_share_the_time_of_a_run():
-    net = network(Later(12, ok(task(), 201)), *[RUNNING] * 200)
+    net = network(Delayed(12, ok(task(), 201)), *[RUNNING] * 200)
     began = net.time
     with pytest.raises(errors.DeadlineError):
         net.run(operations.run(net.policy(), NewTask(type="echo"), None, 20))

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from seedcore import errors
 from seedcore.client import operations
-from seedcore.client.http_retry import Policy
+from seedcore.client.http_retry import HttpPolicy
 from seedcore.client.models import NewTask
-from seedcore.client.protocol import Failure, Reply, retry_after_s
-from tests.client.play import GONE, LOST, TASK_ID, Later, Network, network, ok, problem, task
+from seedcore.client.protocol import ConnectionFailure, Reply, retry_after_s
+from tests.client.scripted_network import GONE, LOST, TASK_ID, Delayed, Network, network, ok, problem, task
 
 BUSY = problem(429, "overloaded")
 DOWN = problem(503, "unavailable")
@@ -99,7 +99,7 @@ def test_a_retry_after_may_be_a_date():
     answer=st.sampled_from([GONE, LOST, BUSY, DOWN, PROXY, problem(429, "overloaded", {"retry-after": "3"})]),
 )
 def test_no_attempt_begins_after_the_bound_and_pauses_grow_to_theirs(retry_for_s: float, took_s: float, answer: Any):
-    net = Network(lambda _: Later(took_s, answer))
+    net = Network(lambda _: Delayed(took_s, answer))
     began = net.time
     with pytest.raises(errors.SeedCoreError):
         net.run(operations.get(net.policy(retry_for_s=retry_for_s), TASK_ID))
@@ -110,7 +110,7 @@ def test_no_attempt_begins_after_the_bound_and_pauses_grow_to_theirs(retry_for_s
 
 
 def test_jitter_is_between_half_and_all():
-    jitters = [Policy("http://x").jitter() for _ in range(500)]
+    jitters = [HttpPolicy("http://x").jitter() for _ in range(500)]
     assert 0.5 <= min(jitters) < 0.55
     assert 0.95 < max(jitters) <= 1
 
@@ -151,5 +151,7 @@ def test_a_failure_names_its_kind_without_a_text():
     import httpx
 
     request = httpx.Request("GET", "http://x")
-    assert Failure.of(httpx.ReadTimeout("", request=request)) == Failure("ReadTimeout", sent=True)
-    assert Failure.of(httpx.ConnectTimeout("late", request=request)) == Failure("ConnectTimeout: late", sent=False)
+    assert ConnectionFailure.of(httpx.ReadTimeout("", request=request)) == ConnectionFailure("ReadTimeout", sent=True)
+    assert ConnectionFailure.of(httpx.ConnectTimeout("late", request=request)) == ConnectionFailure(
+        "ConnectTimeout: late", sent=False
+    )

@@ -17,7 +17,7 @@ from seedcore.client import NewTask, Options, Task, TaskFailedError, UnexpectedR
 from seedcore.client.models import LimitOption
 from seedcore.errors import InvalidInputError
 from seedcore.tasks.submission.task_request import LimitIn, TaskIn
-from tests.client.play import task
+from tests.client.scripted_network import task
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]))
 NUMBER = st.one_of(st.integers(-(2**63), 2**63 - 1), st.floats(allow_nan=False, allow_infinity=False))
@@ -72,7 +72,7 @@ def test_models_and_rich_values_are_written_as_json():
 )
 def test_what_json_has_no_word_for_is_refused(value: Any):
     for params in ({"value": value}, {"value": [None, {"deep": value}]}):
-        with pytest.raises(InvalidInputError, match=r"^params cannot be written as JSON") as raised:
+        with pytest.raises(InvalidInputError, match=r"^params: cannot be written as JSON") as raised:
             NewTask(type="echo", params=params).encode()
         assert [e.field for e in raised.value.errors] == ["params"]
 

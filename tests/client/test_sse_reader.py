@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from seedcore.client.sse_reader import MAX_EVENT_BYTES, Message, Parser
+from seedcore.client.sse_reader import MAX_EVENT_BYTES, SseMessage, SseParser
 from seedcore.web.sse import encode_stream
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
@@ -22,8 +22,8 @@ LINE = st.one_of(
 )
 
 
-def parsed(pieces: Iterable[bytes]) -> list[Message]:
-    parser = Parser()
+def parsed(pieces: Iterable[bytes]) -> list[SseMessage]:
+    parser = SseParser()
     return [message for piece in pieces for message in parser.feed(piece)]
 
 
@@ -32,13 +32,13 @@ def in_pieces(stream: bytes, cuts: list[int]) -> list[bytes]:
     return [stream[a:b] for a, b in itertools.pairwise(edges)]
 
 
-def by_the_letter(lines: list[str]) -> list[Message]:
+def by_the_letter(lines: list[str]) -> list[SseMessage]:
     """The standard's own algorithm, on lines that are already apart."""
     found, data, name, last = [], [], "", ""
     for line in lines:
         if not line:
             if data:
-                found.append(Message(last, name or "message", "\n".join(data)))
+                found.append(SseMessage(last, name or "message", "\n".join(data)))
             data, name = [], ""
             continue
         field, _, value = line.partition(":")
@@ -80,11 +80,11 @@ async def test_what_seedcore_sends_is_read(events: list[tuple[int, dict[str, Any
 
 
 def test_a_byte_order_mark_is_skipped():
-    assert parsed([b"\xef\xbb\xbfdata: 1\n\n"]) == [Message("", "message", "1")]
+    assert parsed([b"\xef\xbb\xbfdata: 1\n\n"]) == [SseMessage("", "message", "1")]
 
 
 def test_an_event_that_is_cut_off_is_dropped():
-    assert parsed([b"id: 1\ndata: a\n\nid: 2\ndata: b\n"]) == [Message("1", "message", "a")]
+    assert parsed([b"id: 1\ndata: a\n\nid: 2\ndata: b\n"]) == [SseMessage("1", "message", "a")]
 
 
 @pytest.mark.parametrize("piece", [b"x" * 65_536, b"data: " + b"x" * 65_500 + b"\n"])

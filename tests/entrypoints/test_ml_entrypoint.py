@@ -6,7 +6,7 @@ from ray import serve
 from entrypoints.cognitive_entrypoint import build_cognitive_app
 from entrypoints.ml_entrypoint import build_ml_service
 from seedcore.settings import get_settings
-from tests.ml.conftest import flowers
+from tests.ml.support import flowers
 
 
 @pytest.fixture(autouse=True)

@@ -12,6 +12,7 @@ from seedcore.errors import InvalidInputError
 from seedcore.ml.anomaly import MAX_LENGTH, MIN_LENGTH, detect
 from seedcore.ml.service import MLService
 from seedcore.service_clients.ml_client import MLClient
+from tests.service_clients.local_handle import LocalHandle
 
 seeds = st.integers(0, 10_000)
 
@@ -216,13 +217,9 @@ async def test_bad_input_names_the_field(http: httpx.AsyncClient, content, field
     assert field in [e["field"] for e in answer.json()["errors"]]
 
 
-async def test_a_series_that_cannot_be_judged_spoils_no_other(service: MLService, monkeypatch):
+async def test_a_series_that_cannot_be_judged_spoils_no_other(service: MLService):
     client = MLClient(service.settings)
-
-    async def call(_method, path, payload):
-        return await service.invoke(path, payload)
-
-    monkeypatch.setattr(client, "call", call)
+    client._handle = LocalHandle(service)
     good = noise(3, 100)
     good[40] = 30.0
     said = await client.detect_anomalies([good.tolist(), [1.0, 2.0]])

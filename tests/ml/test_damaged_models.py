@@ -10,7 +10,7 @@ import pytest
 
 from seedcore.ml.model_store import MANIFEST, MODEL
 from seedcore.ml.service import MLService
-from tests.ml.conftest import flowers
+from tests.ml.support import flowers
 
 FEW = {"num_boost_round": 3}
 

@@ -5,7 +5,7 @@ import pytest
 
 from seedcore.errors import InvalidInputError, TooLargeError
 from seedcore.ml.dataset import from_records, from_rows
-from tests.ml.conftest import flowers
+from tests.ml.support import flowers
 
 
 def rows(labels, n=12):

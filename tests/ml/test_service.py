@@ -7,7 +7,7 @@ import pytest
 from seedcore.errors import InvalidInputError, NotFoundError
 from seedcore.ml import service as module
 from seedcore.ml.service import MLService
-from tests.ml.conftest import flowers
+from tests.ml.support import flowers
 
 
 async def trained(http: httpx.AsyncClient, name: str = "flowers", **kwargs) -> dict:
@@ -200,12 +200,12 @@ async def test_a_training_whose_client_went_away_stops_and_keeps_nothing(service
     slow = {"name": "slow", "params": {"n_estimators": 5000, "max_depth": 12}} | flowers(n=3000)
     call = asyncio.create_task(service.invoke("/xgboost/train", slow))
     await asyncio.sleep(0.3)
-    assert service._trainings == 1
+    assert service._running_trainings == 1
     call.cancel()
     with pytest.raises(asyncio.CancelledError):
         await call
     async with asyncio.timeout(10):
-        while service._trainings:
+        while service._running_trainings:
             await asyncio.sleep(0.02)
     assert (await service.invoke("/xgboost/list_models"))["total_count"] == 0
 
@@ -222,14 +222,14 @@ async def test_it_is_ready_once_a_model_was_trained_and_asked_and_none_of_it_is_
 ):
     await warm(http)
     assert (await http.get("/health")).json()["models"] == 0
-    assert list(service.registry.names()) == []
+    assert list(service.store.names()) == []
 
 
 async def test_a_warm_up_that_fails_is_in_health_with_its_reason(settings, monkeypatch: pytest.MonkeyPatch):
     def broken(*_: object) -> None:
         raise OSError("libxgboost.so cannot be read")
 
-    monkeypatch.setattr("seedcore.ml.service.train", broken)
+    monkeypatch.setattr("seedcore.ml.service.train_request", broken)
     made = MLService({"version": "test"}, settings)
     await made.start()
     try:
@@ -247,7 +247,7 @@ async def test_health_tells_whether_the_folder_can_be_used(service: MLService, h
     answer = await http.get("/health")
     assert answer.status_code == 200
     assert answer.json()["models"] == 1
-    service.registry.root.rename(service.registry.root.with_name("moved"))
+    service.store.root.rename(service.store.root.with_name("moved"))
     answer = await http.get("/health")
     assert answer.status_code == 503
     assert answer.json()["storage"]["usable"] is False

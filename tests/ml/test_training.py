@@ -7,8 +7,8 @@ import pytest
 from seedcore.errors import DeadlineError
 from seedcore.ml.dataset import from_rows
 from seedcore.ml.training import split, train
-from seedcore.ml.xgboost_params import resolve
-from tests.ml.conftest import flowers
+from seedcore.ml.xgboost_params import resolve_params
+from tests.ml.support import flowers
 
 
 def table(**kwargs):
@@ -17,9 +17,9 @@ def table(**kwargs):
 
 
 def test_the_same_seed_gives_the_same_model_and_metrics():
-    params = resolve({"seed": 5, "subsample": 0.7, "num_boost_round": 20})
+    params = resolve_params({"seed": 5, "subsample": 0.7, "num_boost_round": 20})
     one, two = (train(table(), params, threading.Event()) for _ in range(2))
-    other = train(table(), resolve({"seed": 6, "subsample": 0.7, "num_boost_round": 20}), threading.Event())
+    other = train(table(), resolve_params({"seed": 6, "subsample": 0.7, "num_boost_round": 20}), threading.Event())
     assert (one.ubj, one.metrics) == (two.ubj, two.metrics)
     assert other.ubj != one.ubj
 
@@ -36,7 +36,7 @@ def test_metrics_are_of_held_out_rows_not_of_those_learnt():
     rng = np.random.default_rng(0)
     rows = [[float(rng.random()), int(rng.integers(0, 2))] for _ in range(400)]
     made = from_rows(["x", "y"], rows, "y", 1000)
-    trained = train(made, resolve({"max_depth": 10}), threading.Event())
+    trained = train(made, resolve_params({"max_depth": 10}), threading.Event())
     assert trained.metrics["accuracy"] < 0.7
     assert (trained.metrics["n_train"], trained.metrics["n_valid"]) == (320, 80)
 
@@ -46,5 +46,5 @@ def test_a_stopped_training_ends_soon_and_keeps_nothing():
     threading.Timer(0.2, stop.set).start()
     begun = time.monotonic()
     with pytest.raises(DeadlineError):
-        train(table(n=3000), resolve({"num_boost_round": 5000, "max_depth": 12}), stop)
+        train(table(n=3000), resolve_params({"num_boost_round": 5000, "max_depth": 12}), stop)
     assert time.monotonic() - begun < 5

@@ -1,15 +1,15 @@
 import pytest
 
 from seedcore.errors import InvalidInputError
-from seedcore.ml.xgboost_params import RULES, resolve
+from seedcore.ml.xgboost_params import RULES, resolve_params
 
 
 def test_nothing_given_means_the_defaults():
-    assert resolve({}) == {name: rule.default for name, rule in RULES.items()}
+    assert resolve_params({}) == {name: rule.default for name, rule in RULES.items()}
 
 
 def test_synonyms_arrive_under_xgboosts_own_names():
-    found = resolve({"n_estimators": 7, "eta": 0.05, "random_state": 3})
+    found = resolve_params({"n_estimators": 7, "eta": 0.05, "random_state": 3})
     assert (found["num_boost_round"], found["learning_rate"], found["seed"]) == (7, 0.05, 3)
 
 
@@ -23,12 +23,12 @@ def test_synonyms_arrive_under_xgboosts_own_names():
         ({"max_depth": "6"}, "params.max_depth", "integer"),
         ({"learning_rate": 0}, "params.learning_rate", "above 0"),
         ({"subsample": float("nan")}, "params.subsample", "number"),
-        ({"eta": 0.1, "learning_rate": 0.2}, "params.learning_rate", "given already"),
+        ({"eta": 0.1, "learning_rate": 0.2}, "params.learning_rate", "also given"),
         ({"nthread": 64}, "params.nthread", "unknown"),
     ],
 )
 def test_a_bad_parameter_is_named_with_what_is_allowed(given, field, says):
     with pytest.raises(InvalidInputError) as caught:
-        resolve(given)
+        resolve_params(given)
     assert [e.field for e in caught.value.errors] == [field]
     assert says in caught.value.errors[0].message

@@ -7,11 +7,12 @@ import pytest
 from seedcore.errors import InvalidInputError, NotFoundError, UnavailableError
 from seedcore.ml.service import MLService
 from seedcore.service_clients.ml_client import MAX_BATCH, MLClient
-from tests.ml.conftest import flowers
+from tests.ml.support import flowers
+from tests.service_clients.local_handle import LocalHandle
 
 
 class Loopback(MLClient):
-    """The client over the service in this process; it counts what was sent."""
+    """The client of a service in this process; it records what was sent."""
 
     def __init__(self, service: MLService) -> None:
         super().__init__(service.settings)
@@ -19,8 +20,9 @@ class Loopback(MLClient):
         self.sent: list[tuple[str, Any]] = []
         self.gate = asyncio.Event()
         self.gate.set()
+        self._handle = LocalHandle(self)
 
-    async def call(self, method: str, path: str, payload: Any = None) -> Any:
+    async def invoke(self, path: str, payload: Any = None) -> Any:
         self.sent.append((path, payload))
         await self.gate.wait()
         return await self.service.invoke(path, payload)
@@ -116,7 +118,7 @@ async def test_an_answer_of_the_wrong_length_is_an_error_not_a_hang(client: Loop
     async def short(*_args: Any) -> Any:
         return {"predictions": [], "model": {"name": "m", "version": 1}}
 
-    monkeypatch.setattr(client, "call", short)
+    monkeypatch.setattr(client, "invoke", short)
     with pytest.raises(UnavailableError, match="0 of 1"):
         await client.predict("m", [0, 0, 0])
 

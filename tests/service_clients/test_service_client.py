@@ -7,12 +7,12 @@ from typing import Any
 
 import httpx
 import pytest
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 from ray.exceptions import ActorDiedError, RayTaskError
 from ray.serve.exceptions import BackPressureError, RayServeException
 
 from seedcore import errors
-from seedcore.service_clients.service_client import ServiceClient, unwrap
+from seedcore.service_clients.service_client import ServiceClient, json_of
 from seedcore.settings import load_settings
 
 SECRET = "hunter2"
@@ -66,9 +66,6 @@ def raising(error: Exception) -> Callable[[str, Any], Any]:
 def failed_in_replica(cause: Exception) -> Exception:
     """What a caller catches when `cause` was raised in a replica."""
     return RayTaskError("invoke", "Traceback: line 1", cause).as_instanceof_cause()
-
-
-# -- over HTTP ---------------------------------------------------------------------------------------------
 
 
 async def test_without_ray_calls_go_over_http_and_the_fallback_is_counted():
@@ -171,18 +168,26 @@ async def test_closing_twice_is_fine():
     await client.aclose()
 
 
-def test_unwrap_gives_the_json_of_a_good_answer():
+def test_a_good_answer_gives_its_json_of_a_good_answer():
     request = httpx.Request("GET", "http://h/x")
-    assert unwrap(httpx.Response(200, json=[1], request=request)) == [1]
-
-
-# -- over a handle -----------------------------------------------------------------------------------------
+    assert json_of(httpx.Response(200, json=[1], request=request)) == [1]
 
 
 async def test_a_handle_is_used_when_there_is_one_and_counted():
     client = by_handle(lambda path, payload: {"path": path, "payload": payload})
     assert await client.call("POST", "/x", Ask(n=1)) == {"path": "/x", "payload": {"n": 1, "m": None}}
     assert (client.counts.handle, client.counts.http, client.counts.fallbacks) == (1, 0, 0)
+
+
+@pytest.mark.parametrize("transport", ["handle", "http"])
+async def test_an_answer_becomes_the_model_that_the_caller_names(transport: str):
+    if transport == "handle":
+        client = by_handle(lambda _path, payload: payload)
+    else:
+        client = by_http(lambda request: httpx.Response(200, content=request.content))
+    assert await client.call("POST", "/x", {"n": 1}, returns=Ask) == Ask(n=1)
+    with pytest.raises(ValidationError):
+        await client.call("POST", "/x", {"n": "none"}, returns=Ask)
 
 
 async def test_an_error_raised_in_the_replica_comes_back_itself():

@@ -15,8 +15,8 @@ import pytest
 from seedcore.errors import NotConfiguredError, SkillError
 from seedcore.settings import get_settings
 from seedcore.skills.builtin._addresses import Address, AllowList, is_public
-from seedcore.skills.builtin._guarded_http import Fetched, Fetcher, Limits
-from seedcore.skills.builtin.http_fetch import Address as Params
+from seedcore.skills.builtin._guarded_http import Fetched, Fetcher, FetchLimits
+from seedcore.skills.builtin.http_fetch import FetchParams as Params
 from seedcore.skills.builtin.http_fetch import http_fetch, to_page
 
 LOOPBACK = ip_address("127.0.0.1")
@@ -128,7 +128,7 @@ async def test_urls_that_are_not_allowed_are_refused_before_any_connection(site:
 
 
 async def test_a_host_whose_address_is_not_public_is_refused(site: Site):
-    await refused(fetcher(site).fetch("http://other.test/"), "10.0.0.5, which is no public address")
+    await refused(fetcher(site).fetch("http://other.test/"), "10.0.0.5, which is not a public address")
     both = fetcher(site, resolve=resolver({"other.test": [LOOPBACK, ip_address("169.254.169.254")]}))
     await refused(both.fetch("http://other.test/"), "169.254.169.254")
     real = fetcher(site, is_public=is_public)
@@ -154,7 +154,7 @@ async def test_redirects_are_followed_and_each_is_checked(site: Site):
     found = await fetcher(site).fetch(f"http://site.test:{site.port}/a")
     assert (found.body, found.url) == (b"end", f"http://site.test:{site.port}/c")
     for target, says in [
-        ("http://other.test/", "no public address"),
+        ("http://other.test/", "not a public address"),
         ("http://169.254.169.254/latest", "SEEDCORE_FETCH_ALLOW"),
         ("file:///etc/passwd", "http"),
         ("//[::1]/", "SEEDCORE_FETCH_ALLOW"),
@@ -170,7 +170,7 @@ async def test_redirects_end_after_three(site: Site):
 
 
 async def test_a_page_over_the_limit_is_refused_whether_announced_or_not(site: Site):
-    small = fetcher(site, limits=Limits(max_bytes=1000))
+    small = fetcher(site, limits=FetchLimits(max_bytes=1000))
     site.pages["/"] = page(b"x" * 1001)
     await refused(small.fetch(f"http://site.test:{site.port}/"), "larger than 1000")
 
@@ -196,7 +196,7 @@ async def test_a_page_that_drips_for_ever_ends_at_the_time_limit(site: Site):
     site.stream = drip
     begun = time.monotonic()
     with pytest.raises(SkillError, match=r"did not answer in 0\.3 s") as caught:
-        await fetcher(site, limits=Limits(seconds=0.3)).fetch(f"http://site.test:{site.port}/stream")
+        await fetcher(site, limits=FetchLimits(seconds=0.3)).fetch(f"http://site.test:{site.port}/stream")
     assert caught.value.transient
     assert time.monotonic() - begun < 3
 
@@ -336,7 +336,7 @@ def test_text_is_read_in_its_character_set(kind: str, body: bytes, text: str):
 
 @pytest.mark.parametrize("kind", ["image/png", "application/octet-stream", ""])
 def test_what_is_no_text_is_refused(kind: str):
-    with pytest.raises(SkillError, match="no text") as caught:
+    with pytest.raises(SkillError, match="not text") as caught:
         to_page(Fetched("http://x/", 200, kind, b"\x00"))
     assert not caught.value.transient
 
@@ -350,7 +350,7 @@ async def test_the_skill_itself_refuses_loopback_even_when_it_is_allowed(site: S
     monkeypatch.setenv("SEEDCORE_FETCH_ALLOW", f"127.0.0.1:{site.port},localhost:{site.port}")
     get_settings.cache_clear()
     for host in ("127.0.0.1", "localhost"):
-        with pytest.raises(SkillError, match="no public address") as caught:
+        with pytest.raises(SkillError, match="not a public address") as caught:
             await http_fetch(Params(url=f"http://{host}:{site.port}/"), None)
         assert not caught.value.transient
     assert site.asked == []

@@ -1,6 +1,7 @@
 """The registry: where skills come from, and what a task is told that names none of them."""
 
 import importlib.metadata
+import subprocess
 import sys
 from collections.abc import Callable
 from importlib.metadata import EntryPoint
@@ -81,9 +82,6 @@ def registry() -> SkillRegistry:
     return SkillRegistry([getattr(strict, MARK)])
 
 
-# -- where skills come from --------------------------------------------------------------------------------
-
-
 def test_the_built_in_skills_are_always_there(settings: Settings):
     assert "echo" in SkillRegistry.load(settings)
 
@@ -157,7 +155,59 @@ def test_entry_points_are_read_from_the_installed_packages():
     assert module.entry_points is importlib.metadata.entry_points
 
 
-# -- what tasks are told -----------------------------------------------------------------------------------
+def test_entry_points_name_every_room_that_has_skills():
+    """After a new `seedcore.ROOM.skills`, add its entry point to pyproject.toml and install SeedCore again."""
+    points = importlib.metadata.entry_points(group="seedcore.skills")
+    own = sorted(point.module for point in points if point.module.startswith("seedcore."))
+    assert own == module.rooms_with_skills()
+    assert "seedcore.ml.skills" in own
+
+
+def test_skills_of_rooms_are_not_checked_as_modules_of_users(settings: Settings, monkeypatch: pytest.MonkeyPatch):
+    entry(monkeypatch, EntryPoint("ml", "seedcore.ml.skills", "seedcore.skills"))
+    assert module.module_sources(settings) == []
+    assert "ml.predict" in loaded()
+
+
+def test_a_package_with_a_similar_name_is_a_users(settings: Settings, monkeypatch: pytest.MonkeyPatch):
+    entry(monkeypatch, EntryPoint("extra", "seedcore_extra.skills", "seedcore.skills"))
+    assert [name for name, _ in module.module_sources(settings)] == ["seedcore_extra.skills"]
+
+
+def test_without_installed_metadata_skills_of_rooms_are_found_by_their_place(monkeypatch: pytest.MonkeyPatch):
+    entry(monkeypatch)
+    assert "ml.predict" in loaded()
+
+
+def test_skills_of_rooms_are_found_where_the_source_folder_is_only_on_the_path(tmp_path: Path):
+    code = (
+        "import importlib.metadata\n"
+        "from seedcore.settings import load_settings\n"
+        "from seedcore.skills import SkillRegistry\n"
+        "assert not importlib.metadata.entry_points(group='seedcore.skills')\n"
+        "print(*SkillRegistry.load(load_settings()))\n"
+    )
+    # Everything that is installed, but SeedCore's own metadata.
+    (site,) = {Path(p) for p in sys.path if (Path(p) / "pydantic").is_dir()}
+    for entry_ in site.iterdir():
+        if not entry_.name.startswith("seedcore"):
+            (tmp_path / entry_.name).symlink_to(entry_)
+    source = Path(module.__file__).parents[2]
+    ended = subprocess.run(
+        [sys.executable, "-S", "-c", code],
+        env={"PYTHONPATH": f"{source}:{tmp_path}", "PATH": ""},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert {"echo", "ml.predict"} <= set(ended.stdout.split())
+
+
+def test_a_room_whose_skills_cannot_be_imported_is_named(monkeypatch: pytest.MonkeyPatch):
+    entry(monkeypatch, EntryPoint("lost", "seedcore.lost.skills", "seedcore.skills"))
+    assert "SeedCore's own skills: module 'seedcore.lost.skills' cannot be imported" in refused()
 
 
 def test_a_skill_is_found_by_name_and_the_known_ones_are_listed_otherwise(registry: SkillRegistry):

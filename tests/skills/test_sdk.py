@@ -191,7 +191,7 @@ def test_a_role_is_noted_and_held_to_what_an_organ_can_declare():
 def test_only_a_skill_in_a_thread_may_wait_for_the_hosts_loop():
     context = SkillContext(task_id="t", attempt=1, lease_token=2, idempotency_key="k", logger=None)
     assert context.cancelled is False
-    with pytest.raises(RuntimeError, match="an async skill awaits"):
+    with pytest.raises(RuntimeError, match="in an async skill, await"):
         context.run(double(Number(value=1), context))
 
 

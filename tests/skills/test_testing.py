@@ -6,7 +6,7 @@ import pytest
 from pydantic import BaseModel, ValidationError
 
 from seedcore.skills import SkillContext, SkillError, skill
-from seedcore.skills.testing import KeptMemory, run_skill
+from seedcore.skills.testing import DictMemory, run_skill
 
 
 class Number(BaseModel):
@@ -35,7 +35,7 @@ def busy(params: Number, context: SkillContext) -> Number:
 
 
 def test_each_kind_runs_and_gives_json():
-    memory = KeptMemory()
+    memory = DictMemory()
     assert run_skill(double, {"value": 2}, memory=memory) == {"value": 4.0}
     assert run_skill(double, {"value": 2}, memory=memory, attempt=3) == {"value": 6.0}
     assert memory.values == {"seen": 2}
@@ -46,7 +46,7 @@ def test_each_kind_runs_and_gives_json():
 def test_params_that_do_not_fit_and_functions_that_are_none_are_refused():
     with pytest.raises(ValidationError):
         run_skill(double, {"valeu": 2})
-    with pytest.raises(TypeError, match="no skill"):
+    with pytest.raises(TypeError, match="not a skill"):
         run_skill(print, {})
 
 

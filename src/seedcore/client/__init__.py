@@ -1,6 +1,6 @@
 """Typed client of SeedCore's HTTP API, sync and async; `seedcore.client.sql` submits inside your own transaction.
 
-It needs httpx, pydantic and orjson alone: neither Ray nor a database driver is imported.
+It needs httpx, pydantic and orjson only; it imports neither Ray nor a database driver.
 """
 
 from seedcore.client.async_client import AsyncSeedCore

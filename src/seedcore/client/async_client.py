@@ -1,4 +1,4 @@
-"""The client for asyncio."""
+"""The client for asyncio code."""
 
 import asyncio
 import contextlib
@@ -10,26 +10,38 @@ from uuid import UUID
 import httpx
 
 from seedcore.client import operations
-from seedcore.client.client_options import http_arguments, policy_of
+from seedcore.client.client_options import http_arguments, http_policy
 from seedcore.client.models import Event, NewTask, Options, Params, QueueState, RunOptions, Skill, Status, Task
-from seedcore.client.protocol import Close, Emit, Failure, Flow, Open, Pause, Read, Reply, Send, Step
+from seedcore.client.protocol import (
+    CloseStream,
+    ConnectionFailure,
+    Emit,
+    OpenStream,
+    Pause,
+    ReadStream,
+    Reply,
+    SendRequest,
+    Step,
+    StepAnswer,
+    Steps,
+)
 
 T = TypeVar("T")
 
 
 class AsyncSeedCore:
-    """A SeedCore, reached over HTTP. One object serves any number of tasks of one event loop; close it at the end.
+    """A SeedCore, reached over HTTP. One object serves all asyncio tasks of one event loop; close it at the end.
 
-    Connection errors, 429 and 503 are tried again with backoff, `Retry-After` honoured, for `retry_for_s` at most.
-    Whatever SeedCore refuses is raised as the error of `seedcore.errors` that it raised itself; when nothing answers,
-    UnavailableError. A call that was given params, options or an id that are not allowed raises InvalidInputError.
+    Connection errors, 429 and 503 are retried with backoff for up to `retry_for_s`; `Retry-After` is honoured.
+    SeedCore's errors are raised as the classes of `seedcore.errors`; when nothing answers, UnavailableError. Params,
+    options and ids that are not allowed raise InvalidInputError.
 
     Args:
         base_url: where the gateway is, such as `http://127.0.0.1:8000`.
-        api_key: one of its SEEDCORE_API_KEYS; None where it needs none.
-        timeout_s: seconds for connecting, and for every read and write.
-        retry_for_s: no attempt begins later than this many seconds after the first one.
-        transport: httpx's way to the server, for certificates or proxies of your own.
+        api_key: one of its SEEDCORE_API_KEYS; None when it needs none.
+        timeout_s: seconds to connect, and for every read and write.
+        retry_for_s: seconds after the first attempt in which a retry may begin.
+        transport: an httpx transport, for certificates or proxies of your own.
     """
 
     def __init__(
@@ -41,7 +53,7 @@ class AsyncSeedCore:
         retry_for_s: float = 30.0,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
-        self._policy = policy_of(base_url, timeout_s, retry_for_s)
+        self._policy = http_policy(base_url, timeout_s, retry_for_s)
         self._http = httpx.AsyncClient(**http_arguments(self._policy, api_key), transport=transport)
 
     async def __aenter__(self) -> Self:
@@ -60,7 +72,7 @@ class AsyncSeedCore:
         await self._http.aclose()
 
     async def submit(self, task_type: str, params: Params | None = None, **options: Unpack[Options]) -> Task:
-        """Submit a task; under an `idempotency_key` that was used before, the first one comes back.
+        """Submit a task; with an `idempotency_key` that was used before, the first task is returned.
 
         Raises:
             ConflictError: the key was used with another type or other params.
@@ -77,7 +89,7 @@ class AsyncSeedCore:
         """Submit any number of tasks in batches of at most `max_tasks` and `max_bytes`; their ids, in order.
 
         Raises:
-            SubmitManyError: a batch failed; it says what was accepted before, and how to go on.
+            SubmitManyError: a batch failed; it holds what was accepted before, and the tasks to submit again.
         """
         return await self._drive(operations.submit_many(self._policy, tasks, max_tasks, max_bytes))
 
@@ -102,23 +114,23 @@ class AsyncSeedCore:
         task_type: str,
         params: Params | None = None,
         *,
-        returns: Any = None,
+        returns: type[object] | None = None,
         timeout_s: float = 60.0,
         **options: Unpack[RunOptions],
-    ) -> Any:
-        """Submit a task, wait for its end for `timeout_s` at most, and give its result as a `returns`.
+    ) -> object:
+        """Submit a task, wait up to `timeout_s` for its end, and return its result as a `returns`.
 
         Raises:
             TaskFailedError: it failed or was cancelled; `code` and `message` say why.
-            UnexpectedResultError: its result is no `returns`.
-            DeadlineError: it has not ended in time; it goes on, and `extra["task_id"]` names it.
+            UnexpectedResultError: its result does not fit `returns`.
+            DeadlineError: it has not ended in time; it continues, and `extra["task_id"]` names it.
         """
         return await self._drive(
             operations.run(self._policy, NewTask.of(task_type, params, options), returns, timeout_s)
         )
 
     async def wait(self, task_id: UUID | str, timeout_s: float = 60.0) -> Task:
-        """The task once it has ended, whatever its end. Follows its events; where no stream gets through, it polls.
+        """The task once it has ended, however it ended. Follows its events; polls when no stream gets through.
 
         Raises:
             DeadlineError: it has not ended after `timeout_s`.
@@ -128,9 +140,9 @@ class AsyncSeedCore:
     def events(self, task_id: UUID | str, *, after: int = 0) -> AsyncGenerator[Event]:
         """A task's events after the id `after`, as they happen, to its last one; a broken stream is resumed.
 
-        It holds a connection until it ends or is closed.
+        Holds a connection until the generator ends or is closed.
         """
-        return self._iterate(operations.events(self._policy, task_id, after))
+        return self._iterate(operations.events(self._policy, task_id, after), Event)
 
     async def get(self, task_id: UUID | str) -> Task:
         """One task."""
@@ -147,12 +159,12 @@ class AsyncSeedCore:
         limit: int | None = None,
         page_size: int = 50,
     ) -> AsyncGenerator[Task]:
-        """Tasks, the newest first, `limit` at most; a page of `page_size` (1 to 500) is fetched when it is needed."""
+        """Up to `limit` tasks, the newest first; pages of `page_size` (1 to 500) are fetched as needed."""
         filters = {"status": status, "type": task_type, "queue": queue, "domain": domain, "parent_id": parent_id}
-        return self._iterate(operations.find(self._policy, filters, limit, page_size))
+        return self._iterate(operations.find(self._policy, filters, limit, page_size), Task)
 
     async def cancel(self, task_id: UUID | str) -> Task:
-        """End a task before its time; ConflictError when it has ended."""
+        """Cancel a task; ConflictError when it has ended."""
         return await self._drive(operations.control(self._policy, task_id, "cancel"))
 
     async def retry(self, task_id: UUID | str) -> Task:
@@ -160,50 +172,51 @@ class AsyncSeedCore:
         return await self._drive(operations.control(self._policy, task_id, "retry"))
 
     async def approve(self, task_id: UUID | str) -> Task:
-        """Release a task that waits for a person; ConflictError when it does not."""
+        """Approve a task that waits for approval; ConflictError when it does not."""
         return await self._drive(operations.control(self._policy, task_id, "approve"))
 
     async def reject(self, task_id: UUID | str, reason: str | None = None) -> Task:
-        """Refuse a task that waits for a person; ConflictError when it does not."""
+        """Reject a task that waits for approval; ConflictError when it does not."""
         return await self._drive(operations.control(self._policy, task_id, "reject", reason))
 
     async def plan(self, task_id: UUID | str) -> list[Task]:
-        """The steps that a goal was planned into; empty when it was not planned."""
+        """The steps of a goal's plan; empty when it was not planned."""
         return await self._drive(operations.plan(self._policy, task_id))
 
     async def queue(self) -> QueueState:
-        """How much waits, for how long, and whether dispatchers make progress."""
+        """How many tasks wait, for how long, and whether dispatchers make progress."""
         return await self._drive(operations.queue(self._policy))
 
     async def skills(self) -> list[Skill]:
-        """Every skill, with the schemas of what it takes and gives."""
+        """Every skill, with the schemas of its params and result."""
         return (await self._drive(operations.skills(self._policy))).items
 
-    async def _drive(self, flow: Flow[T]) -> T:
-        async with _Wire(self._http) as wire:
-            answer: Any = None
+    async def _drive(self, steps: Steps[T]) -> T:
+        async with _AsyncTransport(self._http) as transport:
+            answer: StepAnswer = None
             while True:
                 try:
-                    step = flow.send(answer)
+                    step = steps.send(answer)
                 except StopIteration as end:
-                    return end.value  # type: ignore[no-any-return]
-                answer = await wire.do(step)
+                    result: T = end.value
+                    return result
+                answer = await transport.carry_out(step)
 
-    async def _iterate(self, flow: Flow[None]) -> AsyncGenerator[Any]:
-        async with _Wire(self._http) as wire:
-            answer: Any = None
+    async def _iterate(self, steps: Steps[None], kind: type[T]) -> AsyncGenerator[T]:
+        async with _AsyncTransport(self._http) as transport:
+            answer: StepAnswer = None
             while True:
                 try:
-                    step = flow.send(answer)
+                    step = steps.send(answer)
                 except StopIteration:
                     return
-                answer = await wire.do(step)
-                if isinstance(step, Emit):
+                answer = await transport.carry_out(step)
+                if isinstance(step, Emit) and isinstance(step.item, kind):
                     yield step.item
 
 
-class _Wire:
-    """Carries steps out; holds the one stream that may be open."""
+class _AsyncTransport:
+    """Carries out steps; holds the one stream that may be open."""
 
     def __init__(self, http: httpx.AsyncClient) -> None:
         self._http = http
@@ -216,30 +229,30 @@ class _Wire:
     async def __aexit__(self, *_: object) -> None:
         await self._close()
 
-    async def do(self, step: Step) -> Any:
-        """What the step is answered with."""
+    async def carry_out(self, step: Step) -> StepAnswer:
+        """Do the step; its answer."""
         try:
             match step:
-                case Send(request, timeout_s):
-                    answer = await self._http.request(**request.arguments(timeout_s))
-                    return Reply(answer.status_code, answer.headers, answer.content)
-                case Open(request, timeout_s):
+                case SendRequest(request, timeout_s):
+                    response = await self._http.request(**request.arguments(timeout_s))
+                    return Reply(response.status_code, response.headers, response.content)
+                case OpenStream(request, timeout_s):
                     return await self._stream(self._http.build_request(**request.arguments(timeout_s)))
-                case Read():
+                case ReadStream():
                     return b"" if self._chunks is None else await anext(self._chunks, b"")
-                case Close():
+                case CloseStream():
                     await self._close()
                 case Pause(seconds):
                     await asyncio.sleep(seconds)
         except httpx.RequestError as error:
-            return Failure.of(error)
+            return ConnectionFailure.of(error)
         return None
 
     async def _stream(self, request: httpx.Request) -> Reply:
         await self._close()
         self._open = await self._http.send(request, stream=True)
         reply = Reply(self._open.status_code, self._open.headers)
-        if reply.streams:
+        if reply.is_event_stream:
             self._chunks = self._open.aiter_bytes()
             return reply
         return Reply(reply.status, reply.headers, await self._open.aread())
@@ -247,5 +260,5 @@ class _Wire:
     async def _close(self) -> None:
         if self._open is not None:
             opened, self._open, self._chunks = self._open, None, None
-            with contextlib.suppress(httpx.RequestError):  # what is thrown away may be broken
+            with contextlib.suppress(httpx.RequestError):  # the stream may be broken already
                 await opened.aclose()

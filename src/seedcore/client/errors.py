@@ -1,7 +1,6 @@
-"""Errors that only a client meets; all others are those of `seedcore.errors`."""
+"""Errors of the client alone; all others are those of `seedcore.errors`."""
 
 from collections.abc import Sequence
-from typing import Any
 from uuid import UUID
 
 from seedcore.client.models import NewTask, Task
@@ -12,9 +11,9 @@ class TaskFailedError(SeedCoreError):
     """A task that `run` waited for ended as failed or cancelled.
 
     Attributes:
-        code: why, as the task says it (`skill_failed`, `policy_rejected`, ...); `cancelled` when it says nothing.
-        message: the task's own words.
-        task: the task, ended.
+        code: the task's error code (`skill_failed`, `policy_rejected`, ...); `cancelled` when it has none.
+        message: the task's error message.
+        task: the ended task.
     """
 
     code, title = "task_failed", "Task failed"
@@ -27,7 +26,7 @@ class TaskFailedError(SeedCoreError):
         code = str(task.status) if task.error is None else task.error.code
         message = "" if task.error is None else task.error.message or ""
         error = cls(f"Task {task.id} ({task.type}) {task.status}: {code}" + (f": {message}" if message else ""))
-        # What ended the task is what a caller asks about, and differs from task to task.
+        # Callers look at the code of the task's own error, which differs from task to task.
         error.code = code  # type: ignore[misc]
         error.message, error.task = message, task
         return error
@@ -37,13 +36,13 @@ class TaskFailedError(SeedCoreError):
         """False: the task's own attempts are spent."""
         return False
 
-    def __reduce__(self) -> tuple[Any, ...]:
+    def __reduce__(self) -> tuple[object, ...]:
         """Cross process borders with the task."""
         return TaskFailedError.of, (self.task,)
 
 
 class UnexpectedResultError(SeedCoreError):
-    """A task completed, but its result is not what `returns` says; `task` holds it, `reason` says why."""
+    """A task completed, but its result does not fit `returns`; `task` holds it, `reason` says why."""
 
     code, title = "unexpected_result", "Unexpected result"
     task: Task
@@ -61,7 +60,7 @@ class UnexpectedResultError(SeedCoreError):
         """False: the result stays what it is."""
         return False
 
-    def __reduce__(self) -> tuple[Any, ...]:
+    def __reduce__(self) -> tuple[object, ...]:
         """Cross process borders with the task."""
         return UnexpectedResultError.of, (self.task, self.reason)
 
@@ -71,16 +70,23 @@ class SubmitManyError(SeedCoreError):
 
     Attributes:
         accepted: the ids of the tasks before it, in order: they are in SeedCore.
-        unsure: the tasks of the failed batch, under the keys that they were sent with. They were refused, or the answer
-            got lost; submitting them again makes no second task.
+        unsure: the tasks of the failed batch, with the keys that they were sent with. They were refused, or the
+            response was lost; submitting them again creates no second task.
         cause: why it failed. Nothing after `unsure` was sent.
     """
 
     code, title = "batch_failed", "Batch failed"
 
-    def __init__(self, detail: str, **known: Any) -> None:
-        super().__init__(detail, **known)
-        # As a problem document that came from elsewhere knows it.
+    def __init__(
+        self,
+        detail: str,
+        *,
+        errors: Sequence[FieldError] = (),
+        retry_after_s: float | None = None,
+        **extra: object,
+    ) -> None:
+        super().__init__(detail, errors=errors, retry_after_s=retry_after_s, **extra)
+        # Defaults for an error that is rebuilt from a problem document.
         self.accepted: list[UUID] = []
         self.unsure: list[NewTask] = []
         self.cause = SeedCoreError(detail)
@@ -89,7 +95,7 @@ class SubmitManyError(SeedCoreError):
     def of(cls, accepted: list[UUID], unsure: Sequence[NewTask], cause: SeedCoreError) -> "SubmitManyError":
         """The error of a batch that came after `accepted`."""
         detail = f"{len(accepted)} tasks were accepted, then a batch of {len(unsure)} failed: {cause.detail}"
-        errors = [FieldError(_moved(item.field, len(accepted)), item.message) for item in cause.errors]
+        errors = [FieldError(_shifted(item.field, len(accepted)), item.message) for item in cause.errors]
         error = cls(detail, errors=errors, retry_after_s=cause.retry_after_s)
         error.accepted, error.unsure, error.cause = accepted, list(unsure), cause
         return error
@@ -99,13 +105,13 @@ class SubmitManyError(SeedCoreError):
         """Whether the failed batch may be accepted later."""
         return self.cause.transient
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        """Cross process borders with all that is known."""
+    def __reduce__(self) -> tuple[object, ...]:
+        """Cross process borders with all attributes."""
         return SubmitManyError.of, (self.accepted, self.unsure, self.cause)
 
 
-def _moved(field: str, by: int) -> str:
-    """`tasks.3.params` of a batch, counted from the first task of all."""
+def _shifted(field: str, by: int) -> str:
+    """`tasks.3.params` of a batch, counted from the first task of all batches."""
     head, _, rest = field.partition(".")
     number, _, rest = rest.partition(".")
     return f"tasks.{int(number) + by}.{rest}".rstrip(".") if head == "tasks" and number.isdecimal() else field

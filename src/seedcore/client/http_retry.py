@@ -1,4 +1,4 @@
-"""When to try again, and for how long."""
+"""Sends requests with retries: when to try again, and for how long."""
 
 import math
 import random
@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from seedcore.client.protocol import Failure, Flow, Pause, Reply, Request, Send, Trouble, refused, unreachable
+from seedcore.client.protocol import ConnectionFailure, FailedAttempt, Pause, Request, Steps, refused, send, unreachable
 from seedcore.errors import UnavailableError
 
 M = TypeVar("M", bound=BaseModel)
@@ -18,19 +18,19 @@ SHORTEST_TIMEOUT_S = 0.05
 
 
 def _jitter() -> float:
-    return random.uniform(0.5, 1.0)  # noqa: S311 - spreads retries, guards nothing
+    return random.uniform(0.5, 1.0)  # noqa: S311 - spreads retries, not a secret
 
 
 @dataclass(frozen=True, slots=True)
-class Policy:
-    """How patient a client is; all times in seconds.
+class HttpPolicy:
+    """Address, timeouts and retries of a client; all times in seconds.
 
     Attributes:
         timeout_s: for connecting, and for every read and write of a request.
         retry_for_s: no attempt begins later than this after the first one.
         first_pause_s: the pause before the second attempt; it doubles up to `longest_pause_s`, and each is shortened
             at random to between half and all of it.
-        idle_s: an event stream that is silent for so long is broken: SeedCore sends a comment every 15 s.
+        idle_s: an event stream that is silent for so long counts as broken: SeedCore sends a comment every 15 s.
     """
 
     base_url: str
@@ -49,46 +49,46 @@ class Policy:
 
 
 class Retries:
-    """The attempts at one thing: pauses between them, and an end."""
+    """The attempts of one operation: the pauses between them, and the time of the last one."""
 
-    def __init__(self, policy: Policy, until: float | None = None) -> None:
+    def __init__(self, policy: HttpPolicy, until: float | None = None) -> None:
         self._policy = policy
-        self._end = policy.now() + policy.retry_for_s if until is None else until
+        self._deadline = policy.now() + policy.retry_for_s if until is None else until
         self._pause = policy.first_pause_s
 
-    def pause(self, trouble: Trouble) -> Flow[None]:
-        """Wait before the next attempt; raises the trouble's error when there is no time for one."""
+    def pause(self, failed: FailedAttempt) -> Steps[None]:
+        """Wait before the next attempt; raises the error of the failed one when there is no time left."""
         policy = self._policy
-        # Everybody is told the same moment to come back: the jitter goes on top of it.
-        wait = (trouble.error.retry_after_s or 0.0) + self._pause * policy.jitter()
-        if policy.now() + wait >= self._end:
-            raise trouble.error
+        # All clients get the same Retry-After, so the jitter is added to it.
+        wait = (failed.error.retry_after_s or 0.0) + self._pause * policy.jitter()
+        if policy.now() + wait >= self._deadline:
+            raise failed.error
         self._pause = min(2 * self._pause, policy.longest_pause_s)
         yield Pause(wait)
 
 
-def call(policy: Policy, request: Request, answer: type[M], until: float | None = None) -> Flow[M]:
-    """Send until there is a good answer; `until` replaces the policy's own bound.
+def call(policy: HttpPolicy, request: Request, answer: type[M], until: float | None = None) -> Steps[M]:
+    """Send until a request succeeds; `until` replaces the policy's own bound.
 
     Raises:
         SeedCoreError: what SeedCore answered, or UnavailableError when nothing did.
     """
     retries = Retries(policy, until)
     while True:
-        got: Reply | Failure = yield Send(request, policy.timeout(until))
-        if isinstance(got, Failure):
-            trouble = unreachable(policy.base_url, got)
-        elif 200 <= got.status < 300:
-            return parse(policy, answer, got.body)
+        reply = yield from send(request, policy.timeout(until))
+        if isinstance(reply, ConnectionFailure):
+            failed = unreachable(policy.base_url, reply)
+        elif 200 <= reply.status < 300:
+            return parse(policy, answer, reply.body)
         else:
-            trouble = refused(policy.base_url, got)
-        if not trouble.again or not (request.repeatable or trouble.untouched):
-            raise trouble.error
-        yield from retries.pause(trouble)
+            failed = refused(policy.base_url, reply)
+        if not failed.retryable or not (request.repeatable or failed.unprocessed):
+            raise failed.error
+        yield from retries.pause(failed)
 
 
-def parse(policy: Policy, answer: type[M], body: bytes) -> M:
-    """A good answer's body.
+def parse(policy: HttpPolicy, answer: type[M], body: bytes) -> M:
+    """The body of a successful response.
 
     Raises:
         UnavailableError: it is not what SeedCore sends.

@@ -1,4 +1,4 @@
-"""What goes to SeedCore and what comes back, typed."""
+"""Models of requests to SeedCore and of its answers."""
 
 import json
 from collections.abc import Mapping
@@ -31,12 +31,12 @@ __all__ = [
     "TaskError",
 ]
 
-Params = Mapping[str, Any] | BaseModel
-"""What a skill is given: named JSON values, or a pydantic model."""
+Params = Mapping[str, object] | BaseModel
+"""Params of a skill: named JSON values, or a pydantic model."""
 
 
 class LimitOption(TypedDict, total=False):
-    """How many tasks of a key run at once, how many start in a second; what is not said stays as the key has it."""
+    """How many tasks of a key run at once, and how many start in a second; what is left out stays as it is."""
 
     key: Required[str]
     max_running: int
@@ -45,7 +45,7 @@ class LimitOption(TypedDict, total=False):
 
 
 class RunOptions(TypedDict, total=False):
-    """The options of `run`. `NewTask`, and so the API's own model, decides what is allowed; this names the types."""
+    """The options of `run`, by type. `NewTask`, like the API's own model, decides which values are allowed."""
 
     queue: str
     domain: str | None
@@ -59,12 +59,12 @@ class RunOptions(TypedDict, total=False):
 
 
 class Options(RunOptions, total=False):
-    """The options of `submit`: those of `run`, where `timeout_s` is how long to wait, and a time limit for attempts."""
+    """The options of `submit`: those of `run`, and `timeout_s` as the time limit of an attempt."""
 
     timeout_s: float | None
 
 
-def _object(value: Any) -> dict[str, Any]:
+def _as_object(value: object) -> dict[str, object]:
     if isinstance(value, BaseModel):
         return value.model_dump(mode="json", by_alias=True)
     if isinstance(value, Mapping) and all(isinstance(key, str) for key in value):
@@ -81,10 +81,10 @@ class NewTask(TaskIn):
 
     model_config = ConfigDict(frozen=True)
 
-    params: Annotated[Any, BeforeValidator(_object)] = Field(default_factory=dict)
+    params: Annotated[Any, BeforeValidator(_as_object)] = Field(default_factory=dict)
 
     @classmethod
-    def of(cls, task_type: str, params: Params | None, options: Mapping[str, Any]) -> "NewTask":
+    def of(cls, task_type: str, params: Params | None, options: Mapping[str, object]) -> "NewTask":
         """The task that `submit` was asked for.
 
         Raises:
@@ -97,7 +97,7 @@ class NewTask(TaskIn):
             raise InvalidInputError.for_fields(wrong) from None
 
     def keyed(self, key: str) -> "NewTask":
-        """The same task under `key`, unless it has a key."""
+        """The same task with this idempotency key, unless it has one."""
         return self if self.idempotency_key is not None else self.model_copy(update={"idempotency_key": key})
 
     def encode_params(self) -> str:
@@ -109,7 +109,7 @@ class NewTask(TaskIn):
         return to_json(self.params, "params").decode()
 
     def encode(self, *, without: frozenset[str] = frozenset()) -> bytes:
-        """JSON of the fields that were set, but those in `without`.
+        """JSON of the fields that were set, except those in `without`.
 
         Raises:
             InvalidInputError: the params cannot be written as JSON.
@@ -117,8 +117,8 @@ class NewTask(TaskIn):
         return to_json({name: getattr(self, name) for name in sorted(self.model_fields_set - without)}, "params")
 
 
-def to_json(value: Any, field: str) -> bytes:
-    """`value` as JSON: models, dates, UUIDs and enumerations become what JSON has.
+def to_json(value: object, field: str) -> bytes:
+    """`value` as JSON; models, dates, UUIDs and enumerations become plain JSON values.
 
     Raises:
         InvalidInputError: it cannot be written; names `field`.
@@ -127,7 +127,7 @@ def to_json(value: Any, field: str) -> bytes:
         plain = to_jsonable_python(value, by_alias=True, inf_nan_mode="constants")
         text = orjson.dumps(plain)
         if b"null" in text:
-            # orjson writes NaN and infinities as null: another value than the caller gave.
+            # orjson writes NaN and infinities as null, which is not what the caller gave.
             _FINITE.encode(plain)
     except (TypeError, ValueError, RecursionError) as error:
         message = f"cannot be written as JSON: {error}"
@@ -138,20 +138,20 @@ def to_json(value: Any, field: str) -> bytes:
 _FINITE = json.JSONEncoder(allow_nan=False, check_circular=False)
 
 
-class _Answer(BaseModel):
-    # A newer SeedCore may say more: that is kept, in `model_extra`.
+class _Response(BaseModel):
+    # Fields of a newer SeedCore are kept in `model_extra`.
     model_config = ConfigDict(frozen=True, extra="allow")
 
 
-class TaskError(_Answer):
+class TaskError(_Response):
     """Why a task failed: a stable `code`, and a `message` for people."""
 
     code: str
     message: str | None = None
 
 
-class Decision(_Answer):
-    """What was decided about a task and why; `delta_energy` in the units of DESIGN's energy, `evidence` of 0 to 1."""
+class Decision(_Response):
+    """What was decided about a task and why; `delta_energy` in units of energy, `evidence` from 0 to 1."""
 
     route: str | None = None
     rule: str | None = None
@@ -161,10 +161,10 @@ class Decision(_Answer):
     evidence: float | None = None
 
 
-class Task(_Answer):
-    """A task as SeedCore shows it; times are aware, `timeout_s` in seconds.
+class Task(_Response):
+    """A task as SeedCore shows it; times have a time zone, `timeout_s` is in seconds.
 
-    `unreadable` says why a value (`params`, `result`) is None that JSON readers could not read.
+    `unreadable` says why a value (`params`, `result`) that JSON readers could not read is None.
     """
 
     id: UUID
@@ -189,7 +189,7 @@ class Task(_Answer):
     step: str | None = None
     deadline: datetime | None = None
     limit_key: str | None = None
-    errors: list[dict[str, Any]] = Field(default_factory=list, description="of a failed task's attempts")
+    errors: list[dict[str, object]] = Field(default_factory=list, description="of a failed task's attempts")
     unreadable: dict[str, str] = Field(default_factory=dict)
 
     @property
@@ -200,59 +200,59 @@ class Task(_Answer):
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One line of a task's history; `id` grows along it, `data` holds `task_id`, `at` and what belongs to the event."""
+    """One event of a task; ids ascend, and `data` holds `task_id`, `at` and the facts of the event."""
 
     id: int
     event: str
     data: dict[str, Any]
 
 
-class QueueDepth(_Answer):
-    """How much waits in one queue; `oldest_ready_s` in seconds."""
+class QueueDepth(_Response):
+    """How many tasks wait in one queue; `oldest_ready_s` in seconds."""
 
     ready: int
     deferred: int
     oldest_ready_s: float | None = None
 
 
-class QueueState(_Answer):
+class QueueState(_Response):
     """Depths by queue, and the living dispatchers with their progress; totals are in `model_extra`."""
 
     queues: dict[str, QueueDepth]
-    dispatchers: list[dict[str, Any]]
+    dispatchers: list[dict[str, object]]
 
 
-class Skill(_Answer):
-    """A skill, with the JSON schemas of what it takes and gives; `timeout_s` in seconds."""
+class Skill(_Response):
+    """A skill, with the JSON schemas of its params and result; `timeout_s` in seconds."""
 
     name: str
     organ: str
     timeout_s: float
     description: str | None = None
-    params_schema: dict[str, Any]
-    result_schema: dict[str, Any]
+    params_schema: dict[str, object]
+    result_schema: dict[str, object]
 
 
-class Page(_Answer):
+class TaskPage(_Response):
     """One page of `GET /tasks`."""
 
     items: list[Task]
     next_cursor: str | None
 
 
-class Plan(_Answer):
+class PlanSteps(_Response):
     """The answer of `GET /tasks/{id}/plan`."""
 
     steps: list[Task]
 
 
-class Ids(_Answer):
+class TaskIds(_Response):
     """The answer of `POST /tasks/batch`."""
 
     ids: list[UUID]
 
 
-class Skills(_Answer):
+class SkillList(_Response):
     """The answer of `GET /skills`."""
 
     items: list[Skill]

@@ -1,35 +1,34 @@
-"""The operations, each a flow: what the sync and the async client have in common, which is all of it."""
+"""The operations of the API as generators of steps, shared by the sync and the async client."""
 
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
 from uuid import UUID
 
 from pydantic import TypeAdapter, ValidationError
 
 from seedcore.client.errors import SubmitManyError, TaskFailedError, UnexpectedResultError
-from seedcore.client.event_stream import Cursor, stream
-from seedcore.client.http_retry import Policy, Retries, call
-from seedcore.client.models import Ids, NewTask, Page, Plan, QueueState, Skills, Status, Task, to_json
-from seedcore.client.protocol import PREFIX, Emit, Flow, Pause, Request, Trouble
+from seedcore.client.event_stream import Cursor, follow_stream
+from seedcore.client.http_retry import HttpPolicy, Retries, call
+from seedcore.client.models import NewTask, PlanSteps, QueueState, SkillList, Status, Task, TaskIds, TaskPage, to_json
+from seedcore.client.protocol import PREFIX, Emit, FailedAttempt, Pause, Request, Steps
 from seedcore.errors import DeadlineError, FieldError, InvalidInputError, SeedCoreError, TooLargeError, UnavailableError
 
 MAX_BATCH_TASKS = 10_000
 MAX_BATCH_BYTES = 16 * 1024 * 1024
-"""What SeedCore takes in one batch, unless its settings say otherwise."""
+"""What SeedCore accepts in one batch by default."""
 
-BARREN_STREAMS = 3
-"""Event streams in a row that say nothing, before `wait` polls alone."""
+MAX_SILENT_STREAMS = 3
+"""Event streams in a row without a byte, after which `wait` only polls."""
 
-LONGEST_POLL_S = 2.0
-LAST_LOOK_S = 1.0
+MAX_POLL_S = 2.0
+LAST_POLL_S = 1.0
 
 _HEAD, _TAIL = b'{"tasks":[', b"]}"
 
 
-def task_path(task_id: UUID | str, verb: str = "") -> str:
-    """The path of a task, or of what is done to it.
+def task_path(task_id: UUID | str, action: str = "") -> str:
+    """The path of a task, or of an action on it.
 
     Raises:
         InvalidInputError: it is not a task id.
@@ -37,13 +36,12 @@ def task_path(task_id: UUID | str, verb: str = "") -> str:
     try:
         known = task_id if isinstance(task_id, UUID) else UUID(task_id)
     except (ValueError, AttributeError, TypeError):
-        message = "not a task id"
-        raise InvalidInputError.for_field("task_id", message) from None
-    return f"{PREFIX}/tasks/{known}" + (f"/{verb}" if verb else "")
+        raise InvalidInputError.for_field("task_id", "not a task id") from None
+    return f"{PREFIX}/tasks/{known}" + (f"/{action}" if action else "")
 
 
-def submit(policy: Policy, task: NewTask, until: float | None = None) -> Flow[Task]:
-    """Submit one task. It always has a key, so that sending it again makes no second one."""
+def submit(policy: HttpPolicy, task: NewTask, until: float | None = None) -> Steps[Task]:
+    """Submit one task. It always gets an idempotency key, so that sending it again creates no second one."""
     body = task.keyed(str(uuid.uuid4())).encode()
     return (yield from call(policy, Request("POST", f"{PREFIX}/tasks", body=body), Task, until))
 
@@ -57,7 +55,7 @@ class Batch:
 
 
 def batches(tasks: Iterable[NewTask], max_tasks: int, max_bytes: int) -> Iterator[Batch]:
-    """The tasks in order, as many to a batch as fit; `tasks` is read no further than the batch needs.
+    """The tasks in order, as many in a batch as fit; `tasks` is consumed lazily.
 
     Raises:
         InvalidInputError: a task's params cannot be written as JSON.
@@ -73,7 +71,7 @@ def batches(tasks: Iterable[NewTask], max_tasks: int, max_bytes: int) -> Iterato
         if len(_HEAD) + len(piece) + len(_TAIL) > max_bytes:
             message = f"{len(piece)} bytes do not fit into a batch of at most {max_bytes}"
             raise TooLargeError(f"params: {message}.", errors=[FieldError("params", message)], limit=max_bytes)
-        # Every piece but the first has a comma in front.
+        # Every piece except the first has a comma in front.
         if len(held) == max_tasks or size + len(piece) + bool(held) > max_bytes:
             yield Batch(held, _HEAD + b",".join(pieces) + _TAIL)
             held, pieces, size = [], [], len(_HEAD) + len(_TAIL)
@@ -84,7 +82,7 @@ def batches(tasks: Iterable[NewTask], max_tasks: int, max_bytes: int) -> Iterato
         yield Batch(held, _HEAD + b",".join(pieces) + _TAIL)
 
 
-def submit_many(policy: Policy, tasks: Iterable[NewTask], max_tasks: int, max_bytes: int) -> Flow[list[UUID]]:
+def submit_many(policy: HttpPolicy, tasks: Iterable[NewTask], max_tasks: int, max_bytes: int) -> Steps[list[UUID]]:
     """Submit in batches, each all or none.
 
     Raises:
@@ -97,7 +95,7 @@ def submit_many(policy: Policy, tasks: Iterable[NewTask], max_tasks: int, max_by
     try:
         for batch in batches(tasks, max_tasks, max_bytes):
             sending = batch.tasks
-            answer = yield from call(policy, Request("POST", f"{PREFIX}/tasks/batch", body=batch.body), Ids)
+            answer = yield from call(policy, Request("POST", f"{PREFIX}/tasks/batch", body=batch.body), TaskIds)
             if len(answer.ids) != len(batch.tasks):
                 raise UnavailableError(f"{policy.base_url} gave {len(answer.ids)} ids for {len(batch.tasks)} tasks.")
             ids += answer.ids
@@ -107,22 +105,22 @@ def submit_many(policy: Policy, tasks: Iterable[NewTask], max_tasks: int, max_by
     return ids
 
 
-def get(policy: Policy, task_id: UUID | str, until: float | None = None) -> Flow[Task]:
+def get(policy: HttpPolicy, task_id: UUID | str, until: float | None = None) -> Steps[Task]:
     """One task."""
     return (yield from call(policy, Request("GET", task_path(task_id)), Task, until))
 
 
-def find(policy: Policy, filters: dict[str, Any], limit: int | None, page_size: int) -> Flow[None]:
+def find(policy: HttpPolicy, filters: Mapping[str, object], limit: int | None, page_size: int) -> Steps[None]:
     """Emit tasks, the newest first, page after page; `limit` at most."""
     if not 1 <= page_size <= 500 or (limit is not None and limit < 0):
-        raise InvalidInputError("page_size must lie in 1 to 500, and limit not be negative.")
+        raise InvalidInputError("page_size must be from 1 to 500, and limit must not be negative.")
     query = {name: str(value) for name, value in filters.items() if value is not None}
     left = limit
     cursor: dict[str, str] = {}
     while left is None or left > 0:
         size = page_size if left is None else min(page_size, left)
         request = Request("GET", f"{PREFIX}/tasks", {**query, **cursor, "limit": size})
-        page = yield from call(policy, request, Page)
+        page = yield from call(policy, request, TaskPage)
         for task in page.items:
             yield Emit(task)
         if page.next_cursor is None:
@@ -131,51 +129,51 @@ def find(policy: Policy, filters: dict[str, Any], limit: int | None, page_size: 
         left = None if left is None else left - len(page.items)
 
 
-def control(policy: Policy, task_id: UUID | str, verb: str, reason: str | None = None) -> Flow[Task]:
+def control(policy: HttpPolicy, task_id: UUID | str, action: str, reason: str | None = None) -> Steps[Task]:
     """Cancel, retry, approve or reject.
 
-    It is not repeated when the answer got lost: the second answer would be that it cannot be done any more.
+    It is not repeated when the response was lost: the second response would be a conflict.
     """
     body = None if reason is None else to_json({"reason": reason}, "reason")
-    return (yield from call(policy, Request("POST", task_path(task_id, verb), body=body, repeatable=False), Task))
+    return (yield from call(policy, Request("POST", task_path(task_id, action), body=body, repeatable=False), Task))
 
 
-def plan(policy: Policy, task_id: UUID | str) -> Flow[list[Task]]:
+def plan(policy: HttpPolicy, task_id: UUID | str) -> Steps[list[Task]]:
     """The steps of a plan."""
-    return (yield from call(policy, Request("GET", task_path(task_id, "plan")), Plan)).steps
+    return (yield from call(policy, Request("GET", task_path(task_id, "plan")), PlanSteps)).steps
 
 
-def queue(policy: Policy) -> Flow[QueueState]:
+def queue(policy: HttpPolicy) -> Steps[QueueState]:
     """The state of the queues."""
     return (yield from call(policy, Request("GET", f"{PREFIX}/queue"), QueueState))
 
 
-def skills(policy: Policy) -> Flow[Skills]:
+def skills(policy: HttpPolicy) -> Steps[SkillList]:
     """Every skill."""
-    return (yield from call(policy, Request("GET", f"{PREFIX}/skills"), Skills))
+    return (yield from call(policy, Request("GET", f"{PREFIX}/skills"), SkillList))
 
 
-def events(policy: Policy, task_id: UUID | str, after: int) -> Flow[None]:
+def events(policy: HttpPolicy, task_id: UUID | str, after: int) -> Steps[None]:
     """Emit a task's events after the id `after`, to its last one; a stream that breaks is resumed."""
     path = task_path(task_id, "events")
     cursor = Cursor(after)
     retries = Retries(policy)
     while True:
-        heard = cursor.heard
-        trouble = yield from stream(policy, path, cursor)
-        if trouble is None:
+        chunks = cursor.chunks
+        failed = yield from follow_stream(policy, path, cursor)
+        if failed is None:
             return
-        if not trouble.again:
-            raise trouble.error
-        if cursor.heard > heard:
+        if not failed.retryable:
+            raise failed.error
+        if cursor.chunks > chunks:
             retries = Retries(policy)
-        yield from retries.pause(trouble)
+        yield from retries.pause(failed)
 
 
-def wait(policy: Policy, task_id: UUID | str, timeout_s: float, began: float | None = None) -> Flow[Task]:
-    """The task once it has ended: its stream tells when to look, and looking now and then must do without one.
+def wait(policy: HttpPolicy, task_id: UUID | str, timeout_s: float, began: float | None = None) -> Steps[Task]:
+    """The task once it has ended. Its event stream says when to fetch it; without a stream it is polled.
 
-    The time runs from `began` on, or from now.
+    The timeout runs from `began`, or from now.
 
     Raises:
         DeadlineError: it has not ended after `timeout_s`.
@@ -183,32 +181,32 @@ def wait(policy: Policy, task_id: UUID | str, timeout_s: float, began: float | N
     path = task_path(task_id, "events")
     until = (policy.now() if began is None else began) + timeout_s
     cursor = Cursor(0)
-    barren = 0
+    silent = 0
     pause = policy.first_pause_s
     while True:
-        trouble: Trouble | None = None
-        if barren < BARREN_STREAMS and policy.now() < until:
-            heard = cursor.heard
-            trouble = yield from stream(policy, path, cursor, until)
-            barren = 0 if cursor.heard > heard else barren + 1
-        task = yield from get(policy, task_id, max(until, policy.now() + LAST_LOOK_S))
+        failed: FailedAttempt | None = None
+        if silent < MAX_SILENT_STREAMS and policy.now() < until:
+            chunks = cursor.chunks
+            failed = yield from follow_stream(policy, path, cursor, until)
+            silent = 0 if cursor.chunks > chunks else silent + 1
+        task = yield from get(policy, task_id, max(until, policy.now() + LAST_POLL_S))
         if task.ended:
             return task
         left = until - policy.now()
         if left <= 0:
             raise _not_ended(task, timeout_s)
-        # A server may say when to come back, also to those who poll meanwhile.
-        asked = (trouble.error.retry_after_s or 0.0) if trouble is not None else 0.0
+        # A Retry-After of the stream also holds for polling.
+        asked = (failed.error.retry_after_s or 0.0) if failed is not None else 0.0
         yield Pause(min(left, max(asked, pause * policy.jitter())))
-        pause = min(2 * pause, LONGEST_POLL_S) if barren else policy.first_pause_s
+        pause = min(2 * pause, MAX_POLL_S) if silent else policy.first_pause_s
 
 
-def run(policy: Policy, task: NewTask, returns: Any, timeout_s: float) -> Flow[Any]:
-    """Submit, wait, and give the result as `returns`, or as it is when that is None.
+def run(policy: HttpPolicy, task: NewTask, returns: type[object] | None, timeout_s: float) -> Steps[object]:
+    """Submit, wait, and return the result as a `returns`, or unchanged when that is None.
 
     Raises:
         TaskFailedError: the task failed or was cancelled.
-        UnexpectedResultError: its result is no `returns`.
+        UnexpectedResultError: its result does not fit `returns`.
         DeadlineError: it has not ended after `timeout_s`.
     """
     began = policy.now()
@@ -219,10 +217,11 @@ def run(policy: Policy, task: NewTask, returns: Any, timeout_s: float) -> Flow[A
     return ended.result if returns is None else _typed(ended, returns)
 
 
-def _typed(task: Task, returns: Any) -> Any:
+def _typed(task: Task, returns: type[object]) -> object:
     try:
-        # As JSON, so that strict models take what JSON has no type for: dates, UUIDs, tuples.
-        return TypeAdapter(returns).validate_json(to_json(task.result, "result"))
+        # As JSON, so that strict models accept what JSON has no type for: dates, UUIDs, tuples.
+        adapter: TypeAdapter[object] = TypeAdapter(returns)
+        return adapter.validate_json(to_json(task.result, "result"))
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(map(str, first["loc"]))
@@ -230,7 +229,7 @@ def _typed(task: Task, returns: Any) -> Any:
 
 
 def _not_ended(task: Task, timeout_s: float) -> DeadlineError:
-    mend = "It goes on: wait for it again, or cancel it."
+    hint = "It continues: wait for it again, or cancel it."
     return DeadlineError(
-        f"Task {task.id} is {task.status} after {timeout_s:g} s. {mend}", task_id=str(task.id), task_status=task.status
+        f"Task {task.id} is {task.status} after {timeout_s:g} s. {hint}", task_id=str(task.id), task_status=task.status
     )

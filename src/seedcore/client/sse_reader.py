@@ -1,23 +1,23 @@
-"""Reading a server-sent event stream (WHATWG HTML §9.2.6), piece by piece."""
+"""Parses a server-sent event stream (WHATWG HTML §9.2.6), piece by piece."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 MAX_EVENT_BYTES = 8 * 1024 * 1024
-"""An event may be this large: results are bounded far below it, and a stream that never ends a line is no stream."""
+"""Largest event. Results are far smaller; a stream that never ends a line is not an event stream."""
 
 
 @dataclass(frozen=True, slots=True)
-class Message:
-    """An event as it stood in the stream."""
+class SseMessage:
+    """One event of the stream."""
 
     id: str
     event: str
     data: str
 
 
-class Parser:
-    """Gives the events of a stream whose bytes come in any pieces; an event that the stream cuts off is dropped."""
+class SseParser:
+    """Parses a stream whose bytes arrive in any pieces; an incomplete last event is dropped."""
 
     def __init__(self) -> None:
         self._buffer = bytearray()
@@ -28,7 +28,7 @@ class Parser:
         self._data: list[str] = []
         self._size = 0
 
-    def feed(self, chunk: bytes) -> Iterator[Message]:
+    def feed(self, chunk: bytes) -> Iterator[SseMessage]:
         """The events that `chunk` completes.
 
         Raises:
@@ -43,7 +43,7 @@ class Parser:
                 self._field(line)
                 continue
             if self._data:
-                yield Message(self._id, self._event or "message", "\n".join(self._data))
+                yield SseMessage(self._id, self._event or "message", "\n".join(self._data))
             self._event, self._data, self._size = "", [], 0
         if self._size + len(self._buffer) > MAX_EVENT_BYTES:
             raise ValueError(f"an event of more than {MAX_EVENT_BYTES} bytes")
@@ -71,7 +71,7 @@ class Parser:
         carriage = buffer.find(b"\r", start, None if line_feed < 0 else line_feed)
         if carriage >= 0:
             if carriage + 1 == len(buffer):
-                # A line feed that belongs to it may be in the next piece.
+                # Its line feed may be in the next piece.
                 self._searched = carriage
                 return None
             return carriage, carriage + (2 if buffer[carriage + 1] == 0x0A else 1)

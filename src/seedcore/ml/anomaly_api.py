@@ -1,8 +1,8 @@
-"""Anomalies of a caller's series."""
+"""Detects anomalies in a caller's series and answers in the wire format."""
 
 from seedcore.errors import InvalidInputError, problem
-from seedcore.ml.anomaly import Found, detect
-from seedcore.schemas.ml import (
+from seedcore.ml.anomaly import Detection, detect
+from seedcore.schemas.anomaly import (
     AnomalyPoint,
     DetectBatchRequest,
     DetectBatchResponse,
@@ -13,7 +13,7 @@ from seedcore.schemas.ml import (
 )
 
 
-def one(request: DetectRequest) -> DetectResponse:
+def detect_one(request: DetectRequest) -> DetectResponse:
     """The anomalies of one series.
 
     Raises:
@@ -22,8 +22,8 @@ def one(request: DetectRequest) -> DetectResponse:
     return _answer(detect(request.data, request.false_alarm), request.false_alarm, len(request.data))
 
 
-def many(request: DetectBatchRequest) -> DetectBatchResponse:
-    """Those of several; what is wrong with one is its own error."""
+def detect_batch(request: DetectBatchRequest) -> DetectBatchResponse:
+    """The anomalies of each series; a series that cannot be judged gets an error of its own."""
     items = []
     for data in request.series:
         try:
@@ -34,7 +34,7 @@ def many(request: DetectBatchRequest) -> DetectBatchResponse:
     return DetectBatchResponse(items=items)
 
 
-def _answer(found: Found, false_alarm: float, points: int) -> DetectResponse:
+def _answer(found: Detection, false_alarm: float, points: int) -> DetectResponse:
     return DetectResponse(
         anomalies=[
             AnomalyPoint(

@@ -1,11 +1,11 @@
-"""Turning what a client sends into a table of numbers, or saying which cells are wrong."""
+"""Turns rows or records into a table of numbers, or says which cells are wrong."""
 
 import math
 import re
 from array import array
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,8 +21,13 @@ MAX_COLUMNS = 4096
 _MAX_REPORTED = 20
 
 Floats = NDArray[np.float32]
-Place = Callable[[int, str | None], tuple[str, str]]
-"""(row, column or None) → the field to name and a prefix of the message."""
+
+
+class CellLocator(Protocol):
+    """Names a place in the client's input."""
+
+    def __call__(self, row: int, column: str | None, /) -> tuple[str, str]:
+        """(field, prefix of the message) of a cell, or of the whole row when `column` is None."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +42,7 @@ class Table:
     targets: Floats
 
 
-def to_number(value: Any) -> float:
+def to_number(value: object) -> float:
     """A feature's value as a float; null is NaN.
 
     Raises:
@@ -46,7 +51,7 @@ def to_number(value: Any) -> float:
     if value is None:
         return math.nan
     if not isinstance(value, (int, float)):
-        raise ValueError(f"must be a number, a boolean or null, not {_shown(value)}")
+        raise ValueError(f"must be a number, a boolean or null, not {_abbreviated(value)}")
     if value != value:
         return math.nan
     if not -FLOAT32_MAX <= value <= FLOAT32_MAX:
@@ -54,34 +59,36 @@ def to_number(value: Any) -> float:
     return float(value)
 
 
-# What `float` takes beside these (`1_000`, other scripts' digits, `infinity`) is text.
+# `float` also takes `1_000`, digits of other scripts and `infinity`; here those are text.
 _CELL = re.compile(r"[ \t]*(?:[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?|[nN]a[nN])[ \t]*")
 
 
-def from_text(value: Any) -> float:
+def parse_cell(value: object) -> float:
     """A feature's value in a CSV cell; an empty cell is NaN, and so is `nan`."""
     try:
-        if value and not _CELL.fullmatch(value):
+        if not value:
+            return math.nan
+        if not isinstance(value, str) or not _CELL.fullmatch(value):
             raise ValueError
-        return to_number(float(value) if value else None)
+        return to_number(float(value))
     except ValueError:
-        raise ValueError(f"must be a number or empty, not {_shown(value)}") from None
+        raise ValueError(f"must be a number or empty, not {_abbreviated(value)}") from None
 
 
-def _shown(value: Any) -> str:
+def _abbreviated(value: object) -> str:
     text = repr(value)
     return text if len(text) <= 40 else text[:37] + "..."
 
 
-def from_rows(columns: Sequence[str], rows: Sequence[Sequence[Any]], label_column: str, max_rows: int) -> Table:
+def from_rows(columns: Sequence[str], rows: Sequence[Sequence[object]], label_column: str, max_rows: int) -> Table:
     """A table from lists in the order of `columns`."""
-    return build(columns, rows, label_column, max_rows, lambda i, c: (f"rows.{i}", f"{c}: " if c else ""))
+    return build_table(columns, rows, label_column, max_rows, lambda i, c: (f"rows.{i}", f"{c}: " if c else ""))
 
 
-def from_records(records: Sequence[Mapping[str, Any]], label_column: str, max_rows: int) -> Table:
+def from_records(records: Sequence[Mapping[str, object]], label_column: str, max_rows: int) -> Table:
     """A table from objects; the first one's keys are the columns, and all others must have the same."""
     if not records:
-        raise too_few(0, "dataset")
+        raise too_few_rows(0, "dataset")
     columns = list(records[0])
     known = set(columns)
     wrong = []
@@ -94,19 +101,21 @@ def from_records(records: Sequence[Mapping[str, Any]], label_column: str, max_ro
             if len(wrong) == _MAX_REPORTED:
                 break
     if wrong:
-        raise _invalid(wrong)
+        raise InvalidInputError.for_fields(wrong)
     rows = ([record[c] for c in columns] for record in records)
-    return build(columns, rows, label_column, max_rows, lambda i, c: (f"dataset.{i}" + (f".{c}" if c else ""), ""))
+    return build_table(
+        columns, rows, label_column, max_rows, lambda i, c: (f"dataset.{i}" + (f".{c}" if c else ""), "")
+    )
 
 
-def build(
+def build_table(
     columns: Sequence[str],
-    rows: Iterable[Sequence[Any]],
+    rows: Iterable[Sequence[object]],
     label_column: str,
     max_rows: int,
-    place: Place,
-    parse: Callable[[Any], float] = to_number,
-    read_labels: Callable[[list[Any]], list[Any]] = list,
+    locate: CellLocator,
+    parse: Callable[[object], float] = to_number,
+    read_labels: Callable[[list[object]], list[object]] = list,
 ) -> Table:
     """Check and convert the rows one by one, so that a large file is never held as Python objects.
 
@@ -121,7 +130,7 @@ def build(
         if i >= max_rows:
             raise TooLargeError(f"There are more than {max_rows} rows (SEEDCORE_MAX_TRAIN_ROWS).", limit=max_rows)
         if len(row) != len(columns):
-            field, prefix = place(i, None)
+            field, prefix = locate(i, None)
             wrong.append(FieldError(field, f"{prefix}has {len(row)} values, must have {len(columns)}"))
         else:
             labels.append(row[at])
@@ -129,15 +138,15 @@ def build(
                 try:
                     values.append(parse(value))
                 except ValueError as error:
-                    field, prefix = place(i, name)
+                    field, prefix = locate(i, name)
                     wrong.append(FieldError(field, f"{prefix}{error}"))
         if len(wrong) >= _MAX_REPORTED:
             break
     if wrong:
-        raise _invalid(wrong)
+        raise InvalidInputError.for_fields(wrong)
     if len(labels) < MIN_ROWS:
-        raise too_few(len(labels), place(0, None)[0].split(".")[0])
-    kind, classes, targets = encode_labels(read_labels(labels), lambda i: place(i, label_column))
+        raise too_few_rows(len(labels), locate(0, None)[0].split(".")[0])
+    kind, classes, targets = encode_labels(read_labels(labels), lambda i: locate(i, label_column))
     matrix = np.frombuffer(values, dtype=np.float32).reshape(len(labels), len(names))
     return Table(names, matrix, label_column, kind, classes, targets)
 
@@ -153,39 +162,41 @@ def _label_position(columns: Sequence[str], label_column: str) -> int:
         wrong.append(FieldError("columns", "a name has 1 to 200 characters, not only white space"))
     if label_column not in columns:
         known = ", ".join(map(str, columns[:50]))
-        wrong.append(FieldError("label_column", f"{label_column!r} is no column; the columns are: {known}"))
+        wrong.append(FieldError("label_column", f"{label_column!r} is not a column; the columns are: {known}"))
     elif len(columns) < 2:
-        wrong.append(FieldError("columns", "there must be a feature beside the label"))
+        wrong.append(FieldError("columns", "there must be at least one feature besides the label"))
     if wrong:
-        raise _invalid(wrong)
+        raise InvalidInputError.for_fields(wrong)
     return columns.index(label_column)
 
 
 def encode_labels(
-    values: list[Any], place: Callable[[int], tuple[str, str]]
+    values: Sequence[object], locate: Callable[[int], tuple[str, str]]
 ) -> tuple[LabelKind, tuple[Label, ...], Floats]:
     """(kind, classes in order, targets). Floats are regression; integers, text and booleans are classes."""
     kinds = [_label_kind(v) for v in values]
     wrong = [
-        FieldError(place(i)[0], f"{place(i)[1]}a label must be an integer, text, a boolean or a finite number")
+        FieldError(locate(i)[0], f"{locate(i)[1]}a label must be an integer, text, a boolean or a finite number")
         for i, kind in enumerate(kinds)
         if kind is None
     ]
     if wrong:
-        raise _invalid(wrong[:_MAX_REPORTED])
+        raise InvalidInputError.for_fields(wrong[:_MAX_REPORTED])
     kind = "number" if set(kinds) == {"integer", "number"} else kinds[0]
     if kind != "number" and len(set(kinds)) > 1:
-        raise _invalid([FieldError("label_column", f"labels are of different types: {sorted(set(map(str, kinds)))}")])
+        message = f"labels are of different types: {sorted(set(map(str, kinds)))}"
+        raise InvalidInputError.for_field("label_column", message)
     if len(set(values)) < 2:
         what = "one value" if kind == "number" else "one class"
-        raise _invalid([FieldError("label_column", f"all labels are {_shown(values[0])}: {what} only; at least 2")])
+        message = f"all labels are {_abbreviated(values[0])}: {what} only; at least 2"
+        raise InvalidInputError.for_field("label_column", message)
     if kind == "number":
         return kind, (), np.asarray(values, dtype=np.float32)
     assert kind is not None
     return kind, *_classes(values)
 
 
-def _label_kind(value: Any) -> LabelKind | None:
+def _label_kind(value: object) -> LabelKind | None:
     if isinstance(value, bool):
         return "boolean"
     if isinstance(value, int):
@@ -197,24 +208,20 @@ def _label_kind(value: Any) -> LabelKind | None:
     return None
 
 
-def _classes(values: list[Any]) -> tuple[tuple[Label, ...], Floats]:
+def _classes(values: Sequence[Any]) -> tuple[tuple[Label, ...], Floats]:
     classes = tuple(sorted(set(values)))
     if len(classes) > MAX_CLASSES:
         hint = "" if isinstance(values[0], str) else "; for regression send them as floats (1.0)"
-        raise _invalid([FieldError("label_column", f"{len(classes)} classes, at most {MAX_CLASSES}{hint}")])
+        raise InvalidInputError.for_field("label_column", f"{len(classes)} classes, at most {MAX_CLASSES}{hint}")
     number = {label: i for i, label in enumerate(classes)}
     targets = np.asarray([number[v] for v in values], dtype=np.float32)
     rare = [classes[i] for i in np.flatnonzero(np.bincount(targets.astype(np.int64)) < MIN_ROWS_PER_CLASS)]
     if rare:
         message = f"every class needs at least {MIN_ROWS_PER_CLASS} rows; fewer have: {rare[:10]}"
-        raise _invalid([FieldError("label_column", message)])
+        raise InvalidInputError.for_field("label_column", message)
     return classes, targets
 
 
-def too_few(count: int, field: str) -> InvalidInputError:
-    """The error for a training set that is too small to learn from and to measure."""
-    return _invalid([FieldError(field, f"has {count} rows, must have at least {MIN_ROWS}")])
-
-
-def _invalid(wrong: Sequence[FieldError]) -> InvalidInputError:
-    return InvalidInputError.for_fields(wrong)
+def too_few_rows(count: int, field: str) -> InvalidInputError:
+    """The error for a training set that is too small to train and to evaluate."""
+    return InvalidInputError.for_field(field, f"has {count} rows, must have at least {MIN_ROWS}")

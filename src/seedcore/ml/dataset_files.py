@@ -1,4 +1,4 @@
-"""Training sets in files: CSV and Parquet inside the `datasets` folder of the data directory, nowhere else."""
+"""Reads training sets from CSV and Parquet files, only inside the `datasets` folder of the data directory."""
 
 import csv
 import errno
@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from seedcore.errors import (
-    FieldError,
     InvalidInputError,
     NotConfiguredError,
     NotFoundError,
@@ -19,27 +18,27 @@ from seedcore.errors import (
 from seedcore.ml import dataset
 
 MAX_FILE_BYTES = 256 * 1024 * 1024
-# As a program writes numbers. `007`, `+7`, `1_000`, `٣` and 30 digits are text: as numbers they would
-# be merged with others.
+# Numbers as programs write them. `007`, `+7`, `1_000`, `٣` and 30 digits stay text: as numbers, different labels would
+# become one.
 _INTEGER = re.compile(r"0|-?[1-9][0-9]{0,17}")
 _NUMBER = re.compile(
     r"-?(?:0|[1-9][0-9]{0,17})(?:\.[0-9]*)?(?:[eE][+-]?[0-9]{1,4})?|-?\.[0-9]+(?:[eE][+-]?[0-9]{1,4})?"
 )
 
 
-def load(folder: Path, source: str, label_column: str, max_rows: int) -> dataset.Table:
+def load_file(folder: Path, source: str, label_column: str, max_rows: int) -> dataset.Table:
     """The table in the file `source` of `folder`.
 
     Raises:
-        InvalidInputError: the path leaves the folder or is none, or the content does not fit.
+        InvalidInputError: the path is not valid or leaves the folder, or the content does not fit.
         NotFoundError: there is no such file.
-        UnavailableError: the disk refuses.
+        UnavailableError: the disk cannot be read.
         TooLargeError: the file or its count of rows is over the limit.
     """
     try:
         return _read(_inside(folder, source), source, label_column, max_rows)
     except FileNotFoundError:
-        raise _missing(folder, source) from None
+        raise _not_found(folder, source) from None
     except OSError as error:
         if error.errno in (errno.ENAMETOOLONG, errno.ELOOP):
             raise _invalid(f"must name a file: {error.strerror}") from None
@@ -55,7 +54,7 @@ def _read(path: Path, source: str, label_column: str, max_rows: int) -> dataset.
     try:
         return _from_csv(path, label_column, max_rows)
     except (UnicodeDecodeError, csv.Error) as error:
-        raise _invalid(f"is no CSV in UTF-8: {error}") from None
+        raise _invalid(f"is not a CSV file in UTF-8: {error}") from None
 
 
 def _inside(folder: Path, source: str) -> Path:
@@ -69,11 +68,11 @@ def _inside(folder: Path, source: str) -> Path:
     if not path.is_relative_to(root):
         raise _invalid(f"must stay inside {folder}")
     if not path.is_file():
-        raise _missing(folder, source)
+        raise _not_found(folder, source)
     return path
 
 
-def _missing(folder: Path, source: str) -> NotFoundError:
+def _not_found(folder: Path, source: str) -> NotFoundError:
     return NotFoundError(f"There is no file {source!r} in {folder}.")
 
 
@@ -85,23 +84,21 @@ def _from_csv(path: Path, label_column: str, max_rows: int) -> dataset.Table:
             raise _invalid("is empty; its first line must name the columns")
         rows = (row for row in reader if row)
 
-        def place(_row: int, column: str | None) -> tuple[str, str]:
+        def locate(_row: int, column: str | None) -> tuple[str, str]:
             return "data_source", f"line {reader.line_num}, {column}: " if column else f"line {reader.line_num} "
 
-        return dataset.build(columns, rows, label_column, max_rows, place, dataset.from_text, _typed_labels)
+        return dataset.build_table(columns, rows, label_column, max_rows, locate, dataset.parse_cell, _typed_labels)
 
 
-def _typed_labels(cells: list[Any]) -> list[Any]:
-    """A CSV has text only: labels are integers when all are plain ones, else numbers when all are, else text."""
+def _typed_labels(cells: Sequence[object]) -> list[object]:
+    """A CSV holds text: labels become integers when all look like one, else numbers when all do, else stay text."""
     if any(not cell for cell in cells):
-        raise InvalidInputError(
-            "label_column: some labels are empty", errors=[FieldError("label_column", "some labels are empty")]
-        )
-    bare = [cell.strip(" \t") for cell in cells]
+        raise InvalidInputError.for_field("label_column", "some labels are empty")
+    texts = [str(cell).strip(" \t") for cell in cells]
     for pattern, kind in ((_INTEGER, int), (_NUMBER, float)):
-        if all(map(pattern.fullmatch, bare)):
-            return [kind(cell) for cell in bare]
-    return cells
+        if all(map(pattern.fullmatch, texts)):
+            return [kind(text) for text in texts]
+    return list(cells)
 
 
 def _from_parquet(path: Path, label_column: str, max_rows: int) -> dataset.Table:
@@ -111,17 +108,18 @@ def _from_parquet(path: Path, label_column: str, max_rows: int) -> dataset.Table
     except ImportError:
         raise NotConfiguredError("Reading Parquet needs pyarrow: `pip install pyarrow`, or send a CSV.") from None
 
-    def rows(file: Any) -> Iterator[Sequence[Any]]:
+    def rows(file: Any) -> Iterator[Sequence[object]]:
         for batch in file.iter_batches(batch_size=8192):
             yield from zip(*(column.to_pylist() for column in batch.columns), strict=True)
 
-    def place(row: int, column: str | None) -> tuple[str, str]:
+    def locate(row: int, column: str | None) -> tuple[str, str]:
         return "data_source", f"row {row}, {column}: " if column else f"row {row} "
 
     try:
         with parquet.ParquetFile(path) as file:
-            return dataset.build(list(file.schema_arrow.names), rows(file), label_column, max_rows, place)
-    except (arrow.ArrowException, OSError) as error:  # of damaged content it says OSError, too
+            columns = list(file.schema_arrow.names)
+            return dataset.build_table(columns, rows(file), label_column, max_rows, locate)
+    except (arrow.ArrowException, OSError) as error:  # Parquet raises OSError for damaged content
         raise _invalid(f"cannot be read as Parquet: {error}") from None
 
 

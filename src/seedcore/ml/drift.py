@@ -1,4 +1,4 @@
-"""Drift of a batch: the Coordinator's valve over the caller's rows or tasks."""
+"""Scores drift: runs the Coordinator's change-point valve over a caller's rows or tasks."""
 
 from base64 import b64decode, b64encode
 
@@ -8,14 +8,14 @@ import numpy.typing as npt
 from seedcore.changepoint import Valve
 from seedcore.changepoint.features import task_features
 from seedcore.errors import InvalidInputError
-from seedcore.schemas.ml import DriftRequest, DriftResponse, DriftTask
+from seedcore.schemas.drift import DriftRequest, DriftResponse, DriftTask
 
 
-def score(request: DriftRequest) -> DriftResponse:
-    """Calibrate on the reference, or go on from a state; then follow the observations.
+def score_drift(request: DriftRequest) -> DriftResponse:
+    """Calibrate on the reference, or resume from a state; then follow the observations.
 
     Raises:
-        InvalidInputError: the reference is too small, rows differ in length, or the state is none.
+        InvalidInputError: the reference is too small, rows differ in length, or the state is not one.
     """
     if request.state is not None:
         valve = Valve.from_bytes(_bytes(request.state))
@@ -42,7 +42,7 @@ def _matrix(rows: list[list[float]] | None, tasks: list[DriftTask] | None) -> np
         rows = [task_features(task.type, task.params, gap_s=task.gap_s) for task in tasks]
     given = rows or []
     if len({len(row) for row in given}) > 1:
-        raise InvalidInputError("the rows differ in length.")
+        raise InvalidInputError("The rows differ in length; give each row the same number of values.")
     return np.array(given, dtype=np.float64)
 
 
@@ -50,4 +50,5 @@ def _bytes(text: str) -> bytes:
     try:
         return b64decode(text, validate=True)
     except ValueError as error:
-        raise InvalidInputError(f"state is not base64: {error}") from error
+        message = f"is not base64 ({error}); send the `state` of an earlier answer unchanged"
+        raise InvalidInputError.for_field("state", message) from error

@@ -1,4 +1,4 @@
-"""How good predictions are, on rows that the model has not seen."""
+"""Measures how good predictions are on rows that the model has not seen."""
 
 import numpy as np
 from numpy.typing import NDArray

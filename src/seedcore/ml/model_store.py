@@ -1,8 +1,8 @@
-"""The models on disk: `{name}/{version}/model.ubj` beside `manifest.json`.
+"""Stores model files on disk: `{name}/{version}/model.ubj` next to `manifest.json`.
 
-A version's folder is made first, exclusively, and so claims the number among concurrent trainers. The files come
-together, by renaming a finished temporary folder over the empty one: a version is there whole or not at all.
-Deleting empties the folder and leaves it, so that a number never means two models.
+A trainer claims a version number by creating its folder, which fails if another trainer was first. It then renames a
+finished temporary folder over the empty one, so a version is complete or absent. Deleting empties the folder and keeps
+it, so that a number never means two models.
 """
 
 import errno
@@ -13,7 +13,7 @@ import time
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from hashlib import sha256
 from pathlib import Path
 
@@ -29,8 +29,8 @@ _STALE_S = 6 * 3600
 _NAME = re.compile(NAME_PATTERN.removesuffix("$"))
 
 
-class Manifest(BaseModel):
-    """What the registry knows about one version."""
+class ModelManifest(BaseModel):
+    """What is stored about one version."""
 
     name: str
     version: int
@@ -49,24 +49,24 @@ class Manifest(BaseModel):
 
 
 @dataclass(frozen=True, slots=True)
-class Stamp:
-    """Identity of a manifest file: it changes when another process deletes or replaces the version."""
+class ManifestStamp:
+    """Identity of a manifest file; it changes when another process deletes or replaces the version."""
 
     inode: int
     modified_ns: int
 
 
-class ModelRegistry:
-    """The models under one folder. Any number of processes may use it at once."""
+class ModelStore:
+    """The models under one folder. Several processes may use it at once."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
 
     def prepare(self) -> None:
-        """Make the folder, and remove what trainers that died have left in it.
+        """Create the folder, and remove temporary files of trainers that died.
 
         Raises:
-            UnavailableError: the folder cannot be made or written.
+            UnavailableError: the folder cannot be created or written.
         """
         try:
             self.root.mkdir(parents=True, exist_ok=True)
@@ -77,14 +77,14 @@ class ModelRegistry:
                 if time.time() - leftover.stat().st_mtime > _STALE_S:
                     shutil.rmtree(leftover, ignore_errors=True)
         except OSError as error:
-            raise _unusable(self.root, error) from error
+            raise _storage_error(self.root, error) from error
 
-    def save(self, ubj: bytes, draft: Manifest) -> Manifest:
+    def save(self, ubj: bytes, draft: ModelManifest) -> ModelManifest:
         """Store a model under the next number of its name; `draft`'s version, sha256 and size are filled in.
 
         Raises:
-            ConflictError: the name has too many versions, or was taken away meanwhile.
-            UnavailableError: the disk refuses.
+            ConflictError: the name has too many versions.
+            UnavailableError: the disk cannot be written.
         """
         home = self._home(draft.name)
         try:
@@ -102,7 +102,7 @@ class ModelRegistry:
             temporary.rename(home / str(version))
             _sync_folder(home)
         except OSError as error:
-            raise _unusable(self.root, error) from error
+            raise _storage_error(self.root, error) from error
         return manifest
 
     def _claim(self, home: Path) -> int:
@@ -115,7 +115,7 @@ class ModelRegistry:
             return number
 
     def versions(self, name: str) -> list[int]:
-        """The versions of `name` that are there, ascending; none when the name is unknown."""
+        """The stored versions of `name`, ascending; empty when the name is unknown."""
         home = self._home(name)
         try:
             numbers = [int(p.name) for p in home.iterdir() if p.name.isdecimal()]
@@ -137,9 +137,9 @@ class ModelRegistry:
         for number in numbers:
             if (home / str(number) / MANIFEST).exists():
                 return number
-        raise NotFoundError(f"There is no model {name!r}. `GET /ml/xgboost/list_models` lists those there are.")
+        raise NotFoundError(f"There is no model {name!r}. `GET /ml/xgboost/list_models` lists the models.")
 
-    def stamp(self, name: str, version: int) -> Stamp:
+    def stamp(self, name: str, version: int) -> ManifestStamp:
         """The identity of a version's manifest.
 
         Raises:
@@ -148,10 +148,10 @@ class ModelRegistry:
         try:
             facts = (self._home(name) / str(version) / MANIFEST).stat()
         except FileNotFoundError:
-            raise self._missing(name, version) from None
-        return Stamp(facts.st_ino, facts.st_mtime_ns)
+            raise self._not_found(name, version) from None
+        return ManifestStamp(facts.st_ino, facts.st_mtime_ns)
 
-    def manifest(self, name: str, version: int) -> Manifest:
+    def manifest(self, name: str, version: int) -> ModelManifest:
         """A version's manifest.
 
         Raises:
@@ -161,14 +161,14 @@ class ModelRegistry:
         try:
             text = (self._home(name) / str(version) / MANIFEST).read_bytes()
         except FileNotFoundError:
-            raise self._missing(name, version) from None
+            raise self._not_found(name, version) from None
         try:
-            return Manifest.model_validate_json(text)
+            return ModelManifest.model_validate_json(text)
         except ValidationError as error:
-            raise damaged(name, version, f"its manifest does not read ({error.error_count()} errors)") from None
+            raise damaged_model(name, version, f"its manifest cannot be read ({error.error_count()} errors)") from None
 
-    def load(self, name: str, version: int) -> tuple[Manifest, bytes]:
-        """A version's manifest and model, held against the manifest's SHA-256.
+    def load(self, name: str, version: int) -> tuple[ModelManifest, bytes]:
+        """A version's manifest and model, verified by the manifest's SHA-256.
 
         Raises:
             NotFoundError: there is no such version.
@@ -179,10 +179,10 @@ class ModelRegistry:
             ubj = (self._home(name) / str(version) / MODEL).read_bytes()
         except FileNotFoundError:
             if (self._home(name) / str(version) / MANIFEST).exists():
-                raise damaged(name, version, f"{MODEL} is not there") from None
-            raise self._missing(name, version) from None
+                raise damaged_model(name, version, f"{MODEL} is missing") from None
+            raise self._not_found(name, version) from None
         if sha256(ubj).hexdigest() != manifest.sha256:
-            raise damaged(name, version, f"{MODEL} does not have the SHA-256 of its manifest")
+            raise damaged_model(name, version, f"{MODEL} does not have the SHA-256 of its manifest")
         return manifest, ubj
 
     def delete(self, name: str, version: int | None = None) -> list[int]:
@@ -191,21 +191,21 @@ class ModelRegistry:
         Raises:
             NotFoundError: there is nothing to delete.
         """
-        there = self.versions(name)
-        if version is not None and version not in there:
-            raise self._missing(name, version)
-        if not there:
+        stored = self.versions(name)
+        if version is not None and version not in stored:
+            raise self._not_found(name, version)
+        if not stored:
             self.latest(name)
-        doomed = there if version is None else [version]
+        deleted = stored if version is None else [version]
         try:
-            for number in doomed:
+            for number in deleted:
                 folder = self._home(name) / str(number)
-                # The manifest first: without it a version does not exist, whatever happens next.
+                # The manifest goes first: without it a version does not exist, whatever fails next.
                 (folder / MANIFEST).unlink(missing_ok=True)
                 (folder / MODEL).unlink(missing_ok=True)
         except OSError as error:
-            raise _unusable(self.root, error) from error
-        return doomed
+            raise _storage_error(self.root, error) from error
+        return deleted
 
     def names(self) -> Iterator[str]:
         """The names that have a version, in order."""
@@ -215,33 +215,28 @@ class ModelRegistry:
             return
         yield from (name for name in found if self.versions(name))
 
-    def newest(self) -> tuple[list[Manifest], list[BrokenModel]]:
-        """The newest manifest of each name, and those that cannot be read."""
-        good, broken = [], []
+    def newest(self) -> tuple[list[ModelManifest], list[BrokenModel]]:
+        """(newest manifest of each name, versions whose manifest cannot be read)."""
+        readable, broken = [], []
         for name in self.names():
             version = self.latest(name)
             try:
-                good.append(self.manifest(name, version))
+                readable.append(self.manifest(name, version))
             except ConflictError as error:
                 broken.append(BrokenModel(name=name, version=version, reason=error.detail))
-        return good, broken
+        return readable, broken
 
     def _home(self, name: str) -> Path:
         if not _NAME.fullmatch(name):
-            message = "1 to 64 letters, digits, dots, dashes and underscores, a letter or digit first"
+            message = "must be 1 to 64 letters, digits, dots, dashes and underscores, beginning with a letter or digit"
             raise InvalidInputError.for_field("name", message)
         return self.root / name
 
-    def _missing(self, name: str, version: int) -> NotFoundError:
-        there = self.versions(name)
-        if not there:
+    def _not_found(self, name: str, version: int) -> NotFoundError:
+        stored = self.versions(name)
+        if not stored:
             return NotFoundError(f"There is no model {name!r}.")
-        return NotFoundError(f"Model {name!r} has no version {version}; it has {', '.join(map(str, there[-20:]))}.")
-
-
-def now() -> datetime:
-    """The time that goes into a manifest."""
-    return datetime.now(UTC)
+        return NotFoundError(f"Model {name!r} has no version {version}; it has {', '.join(map(str, stored[-20:]))}.")
 
 
 def _write(path: Path, content: bytes) -> None:
@@ -259,11 +254,11 @@ def _sync_folder(path: Path) -> None:
         os.close(handle)
 
 
-def damaged(name: str, version: int, why: str) -> ConflictError:
+def damaged_model(name: str, version: int, why: str) -> ConflictError:
     """The error for a version whose files cannot be used."""
     return ConflictError(f"Model {name!r} version {version} is damaged: {why}. Delete the version and train it again.")
 
 
-def _unusable(root: Path, error: OSError) -> UnavailableError:
+def _storage_error(root: Path, error: OSError) -> UnavailableError:
     code = errno.errorcode.get(error.errno or 0, "?")
     return UnavailableError(f"The model folder {root} (XGB_STORAGE_PATH) cannot be used: {code} {error.strerror}.")

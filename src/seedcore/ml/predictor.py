@@ -1,46 +1,46 @@
-"""Predictions from models in memory: a bounded cache of boosters, and rows turned into vectors."""
+"""Predicts with models from a bounded in-memory cache."""
 
 import threading
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from seedcore import errors
 from seedcore.errors import FieldError, InvalidInputError
 from seedcore.ml.dataset import Floats, to_number
-from seedcore.ml.model_store import Manifest, ModelRegistry, Stamp, damaged
+from seedcore.ml.model_store import ManifestStamp, ModelManifest, ModelStore, damaged_model
 from seedcore.ml.training import as_probabilities
 from seedcore.schemas.ml import Features, RowPrediction
 
 CACHED_MODELS = 16
+MAX_ERRORS = 20
 
 
-class Model:
+class LoadedModel:
     """One version, ready to predict; safe to use from several threads.
 
     Raises:
-        ConflictError: the file is no model, or not the one that its manifest describes.
+        ConflictError: the file is not a model, or not the one that its manifest describes.
     """
 
-    def __init__(self, manifest: Manifest, ubj: bytes) -> None:
+    def __init__(self, manifest: ModelManifest, ubj: bytes) -> None:
         import xgboost
 
         self.manifest = manifest
-        # One thread a call: a second one costs more than it brings, and makes the tail longer.
+        # One thread a call: a second one costs more than it saves and lengthens the latency tail.
         self._booster = xgboost.Booster({"nthread": 1})
         try:
             if not (ubj.startswith(b"{") and ubj.endswith(b"}")):
-                # XGBoost ends the process when it reads a part of a model, or nothing.
-                raise ValueError("it is no whole UBJSON object")
+                # XGBoost ends the process when it reads an empty or truncated model.
+                raise ValueError("it is not a complete UBJSON object")
             self._booster.load_model(bytearray(ubj))
             self._check()
         except (xgboost.core.XGBoostError, ValueError, LookupError) as error:
-            # The checksum says that the file is what was stored, not that it is a model, or the manifest's.
+            # The checksum proves that the file is what was stored, not that it is a model or fits the manifest.
             reason = str(error).split("\n")[0][:200]
-            raise damaged(manifest.name, manifest.version, f"XGBoost cannot use it ({reason})") from error
+            raise damaged_model(manifest.name, manifest.version, f"XGBoost cannot use it ({reason})") from error
         self._positions = {name: i for i, name in enumerate(manifest.features)}
 
     def _check(self) -> None:
@@ -59,7 +59,7 @@ class Model:
         """One row in the model's order, NaN where a value is null.
 
         Raises:
-            InvalidInputError: names the columns that are missing, unknown or no numbers.
+            InvalidInputError: names the columns that are missing, unknown or not numbers.
         """
         names = self.manifest.features
         if isinstance(features, Mapping):
@@ -70,15 +70,16 @@ class Model:
                 if n not in self._positions
             ]
             if wrong:
-                raise _invalid(wrong)
-            values: Sequence[Any] = [features[n] for n in names]
+                raise InvalidInputError.for_fields(wrong[:MAX_ERRORS])
+            values: Sequence[object] = [features[n] for n in names]
         else:
             values = features
             if len(values) != len(names):
-                raise _invalid([FieldError(field, f"has {len(values)} values, the model takes {len(names)}")])
+                message = f"has {len(values)} values, the model takes {len(names)}"
+                raise InvalidInputError.for_field(field, message)
         return self._numbers(values, field)
 
-    def _numbers(self, values: Sequence[Any], field: str) -> list[float]:
+    def _numbers(self, values: Sequence[object], field: str) -> list[float]:
         row, wrong = [], []
         for name, value in zip(self.manifest.features, values, strict=True):
             try:
@@ -86,7 +87,7 @@ class Model:
             except ValueError as error:
                 wrong.append(FieldError(f"{field}.{name}", str(error)))
         if wrong:
-            raise _invalid(wrong)
+            raise InvalidInputError.for_fields(wrong[:MAX_ERRORS])
         return row
 
     def predict(self, matrix: Floats) -> list[RowPrediction]:
@@ -103,25 +104,21 @@ class Model:
         ]
 
 
-def _invalid(wrong: list[FieldError]) -> InvalidInputError:
-    return InvalidInputError.for_fields(wrong[:20])
-
-
 @dataclass(frozen=True, slots=True)
 class _Cached:
-    stamp: Stamp
-    model: Model
+    stamp: ManifestStamp
+    model: LoadedModel
 
 
 class Predictor:
-    """Loads models on first use and keeps the last used ones.
+    """Loads models on first use and caches the most recently used.
 
-    The disk is asked on every call which version is the newest and whether it is still the one in memory, so what
-    another replica trains or deletes counts at once.
+    Every call checks on disk which version is the newest and whether the cached one is current, so what another replica
+    trains or deletes takes effect at once.
     """
 
-    def __init__(self, registry: ModelRegistry, capacity: int = CACHED_MODELS) -> None:
-        self.registry = registry
+    def __init__(self, store: ModelStore, capacity: int = CACHED_MODELS) -> None:
+        self.store = store
         self.capacity = capacity
         self._models: OrderedDict[tuple[str, int], _Cached] = OrderedDict()
         self._lock = threading.Lock()
@@ -132,15 +129,15 @@ class Predictor:
         """How many models are in memory."""
         return len(self._models)
 
-    def model(self, name: str, version: int | None = None) -> Model:
+    def model(self, name: str, version: int | None = None) -> LoadedModel:
         """A version, or the newest.
 
         Raises:
             NotFoundError: there is no such model.
             ConflictError: its files are damaged.
         """
-        number = self.registry.latest(name) if version is None else version
-        key, stamp = (name, number), self.registry.stamp(name, number)
+        number = self.store.latest(name) if version is None else version
+        key, stamp = (name, number), self.store.stamp(name, number)
         found = self._cached(key, stamp)
         if found is not None:
             return found
@@ -148,14 +145,14 @@ class Predictor:
             found = self._cached(key, stamp)
             if found is not None:
                 return found
-            model = Model(*self.registry.load(name, number))
+            model = LoadedModel(*self.store.load(name, number))
             with self._lock:
                 self._models[key] = _Cached(stamp, model)
                 while len(self._models) > self.capacity:
                     self._models.popitem(last=False)
             return model
 
-    def _cached(self, key: tuple[str, int], stamp: Stamp) -> Model | None:
+    def _cached(self, key: tuple[str, int], stamp: ManifestStamp) -> LoadedModel | None:
         with self._lock:
             entry = self._models.get(key)
             if entry is None or entry.stamp != stamp:
@@ -163,7 +160,7 @@ class Predictor:
             self._models.move_to_end(key)
             return entry.model
 
-    def one(self, name: str, version: int | None, features: Features) -> tuple[RowPrediction, Manifest]:
+    def predict_one(self, name: str, version: int | None, features: Features) -> tuple[RowPrediction, ModelManifest]:
         """Predict one row.
 
         Raises:
@@ -173,8 +170,10 @@ class Predictor:
         matrix = np.array([model.vector(features)], dtype=np.float32)
         return model.predict(matrix)[0], model.manifest
 
-    def many(self, name: str, version: int | None, rows: Sequence[Features]) -> tuple[list[RowPrediction], Manifest]:
-        """Predict many rows at once; a row that does not fit gets an error of its own and spoils no other."""
+    def predict_many(
+        self, name: str, version: int | None, rows: Sequence[Features]
+    ) -> tuple[list[RowPrediction], ModelManifest]:
+        """Predict many rows at once; a row that does not fit gets an error and does not affect the others."""
         model = self.model(name, version)
         answers: list[RowPrediction | None] = [None] * len(rows)
         vectors, places = [], []

@@ -1,31 +1,38 @@
-"""Training: hold a fifth of the rows out, measure on it, then learn from all rows.
+"""Trains a model: measures it on a held-out fifth of the rows, then trains the stored model on all rows.
 
-The metrics are those of a model that never saw the held-out rows; the model that is kept has learnt from all, which
-can only use more of what the client sent. Both are deterministic for the seed.
+The metrics belong to a model that never saw the held-out rows. Both models are deterministic for the seed.
 """
 
 import os
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from seedcore.errors import DeadlineError
-from seedcore.ml import evaluation
+from seedcore.ml import dataset, dataset_files, evaluation
 from seedcore.ml.dataset import Floats, Table
-from seedcore.schemas.ml import Task
+from seedcore.ml.model_store import ModelManifest
+from seedcore.ml.xgboost_params import resolve_params
+from seedcore.schemas.ml import Task, TrainRequest
+from seedcore.settings import Settings
+
+if TYPE_CHECKING:
+    import xgboost
 
 HELD_OUT = 0.2
-# Below this many rows a second thread costs more than it brings.
+# Below this many rows a second thread costs more than it saves.
 _ROWS_PER_THREAD = 20_000
 
 
 @dataclass(frozen=True, slots=True)
-class Trained:
-    """A model in XGBoost's UBJSON, and how it did on the held-out rows."""
+class TrainedModel:
+    """A model in XGBoost's UBJSON format, with its metrics on the held-out rows."""
 
     ubj: bytes
     task: Task
@@ -34,19 +41,62 @@ class Trained:
     seconds: float
 
 
+def train_request(
+    request: TrainRequest, settings: Settings, stop: threading.Event
+) -> tuple[ModelManifest, TrainedModel]:
+    """Train on the request's table; (manifest without version and checksum, model).
+
+    Raises:
+        InvalidInputError: names the parameters, columns or cells that are wrong.
+        DeadlineError: `stop` was set.
+    """
+    import xgboost
+
+    params = resolve_params(request.params)
+    table = _read_table(request, settings)
+    trained = train(table, params, stop)
+    manifest = ModelManifest(
+        name=request.name,
+        version=0,
+        created_at=datetime.now(UTC),
+        task=trained.task,
+        features=list(table.columns),
+        label_column=table.label_column,
+        label_kind=table.label_kind,
+        labels=list(table.labels),
+        params=params,
+        metrics=trained.metrics,
+        n_rows=len(table.targets),
+        sha256="",
+        size_bytes=0,
+        xgboost_version=xgboost.__version__,
+    )
+    return manifest, trained
+
+
+def _read_table(request: TrainRequest, settings: Settings) -> Table:
+    label, max_rows = request.label_column, settings.max_train_rows
+    if request.dataset is not None:
+        return dataset.from_records(request.dataset, label, max_rows)
+    if request.rows is not None and request.columns is not None:
+        return dataset.from_rows(request.columns, request.rows, label, max_rows)
+    assert request.data_source is not None
+    return dataset_files.load_file(settings.data_dir / "datasets", request.data_source, label, max_rows)
+
+
 def task_of(table: Table) -> Task:
-    """What kind of answer the labels ask for."""
+    """The kind of task that the labels define."""
     if table.label_kind == "number":
         return "regression"
     return "binary" if len(table.labels) == 2 else "multiclass"
 
 
-def train(table: Table, params: dict[str, float | int], stop: threading.Event) -> Trained:
-    """Learn from `table`.
+def train(table: Table, params: dict[str, float | int], stop: threading.Event) -> TrainedModel:
+    """Train on `table`.
 
     Args:
-        params: from `seedcore.ml.xgboost_params.resolve`.
-        stop: when set, training ends after the tree that it is at.
+        params: from `resolve_params`.
+        stop: when set, training ends after the current tree.
 
     Raises:
         DeadlineError: `stop` was set.
@@ -60,7 +110,7 @@ def train(table: Table, params: dict[str, float | int], stop: threading.Event) -
     final = _fit(table.matrix, table.targets, task, len(table.labels), params, stop)
     counts = {"n_train": float(len(fitting)), "n_valid": float(len(held))}
     ubj = bytes(final.save_raw(raw_format="ubj"))
-    return Trained(ubj, task, found | counts, params, time.perf_counter() - begun)
+    return TrainedModel(ubj, task, found | counts, params, time.perf_counter() - begun)
 
 
 def split(table: Table, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -80,12 +130,12 @@ def split(table: Table, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]
     return np.sort(np.concatenate(fitting)), np.sort(np.concatenate(held))
 
 
-def as_probabilities(task: Task, answers: Any) -> Floats:
-    """XGBoost's answers for classes as (n, k): for two classes it gives the chance of the second alone."""
+def as_probabilities(task: Task, answers: Floats) -> Floats:
+    """XGBoost's answers for classes as (n, k); for two classes it returns the probability of the second alone."""
     return np.column_stack([1 - answers, answers]) if task == "binary" else answers
 
 
-def _measure(task: Task, targets: Floats, answers: Any) -> dict[str, float]:
+def _measure(task: Task, targets: Floats, answers: Floats) -> dict[str, float]:
     if task == "regression":
         return evaluation.regression(targets, answers)
     return evaluation.classification(targets, as_probabilities(task, answers))
@@ -105,22 +155,29 @@ def _fit(
     n_classes: int,
     params: dict[str, float | int],
     stop: threading.Event,
-) -> Any:
+) -> "xgboost.Booster":
     import xgboost
 
-    class Stop(xgboost.callback.TrainingCallback):
-        def after_iteration(self, model: Any, epoch: int, evals_log: Any) -> bool:
-            return stop.is_set()
-
     threads = min(os.cpu_count() or 1, 1 + len(targets) // _ROWS_PER_THREAD)
-    options: dict[str, Any] = {k: v for k, v in params.items() if k != "num_boost_round"}
+    options: dict[str, float | int | str] = {k: v for k, v in params.items() if k != "num_boost_round"}
     options |= {"objective": _OBJECTIVES[task], "tree_method": "hist", "nthread": threads, "verbosity": 0}
     if task == "multiclass":
         options["num_class"] = n_classes
     if task != "binary":
         del options["scale_pos_weight"]
     data = xgboost.DMatrix(matrix, label=targets, missing=np.nan, nthread=threads)
-    booster = xgboost.train(options, data, int(params["num_boost_round"]), callbacks=[Stop()], verbose_eval=False)
+    callbacks = [_stop_callback(stop.is_set)]
+    booster = xgboost.train(options, data, int(params["num_boost_round"]), callbacks=callbacks, verbose_eval=False)
     if stop.is_set():
-        raise DeadlineError("Training was stopped before it ended; nothing was kept.")
+        raise DeadlineError("Training was stopped before it ended; no model was stored.")
     return booster
+
+
+def _stop_callback(stopped: Callable[[], bool]) -> "xgboost.callback.TrainingCallback":
+    import xgboost
+
+    class StopTraining(xgboost.callback.TrainingCallback):
+        def after_iteration(self, model: object, epoch: int, evals_log: object) -> bool:
+            return stopped()
+
+    return StopTraining()

@@ -1,15 +1,15 @@
-"""The XGBoost parameters that a client may set: an allow-list with types and ranges."""
+"""Validates the XGBoost parameters that a client may set, by an allow-list with types and ranges."""
 
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TypeGuard
 
 from seedcore.errors import FieldError, InvalidInputError
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
+class ParameterRule:
     """One parameter: XGBoost's own name, its type, its closed range (open below when `above`) and default."""
 
     kind: type[int] | type[float]
@@ -23,7 +23,7 @@ class Rule:
         noun = "an integer" if self.kind is int else "a number"
         return f"{noun} {'above' if self.above else 'from'} {self.low:g} to {self.high:g}"
 
-    def accepts(self, value: Any) -> bool:
+    def accepts(self, value: object) -> TypeGuard[int | float]:
         """Whether `value` is of the type and in the range."""
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
             return False
@@ -33,19 +33,19 @@ class Rule:
 
 
 # The defaults are XGBoost's own; num_boost_round is the count of trees that its scikit-learn wrapper uses.
-RULES: Mapping[str, Rule] = {
-    "num_boost_round": Rule(int, 1, 5000, 100),
-    "max_depth": Rule(int, 1, 16, 6),
-    "max_bin": Rule(int, 2, 1024, 256),
-    "learning_rate": Rule(float, 0, 1, 0.3, above=True),
-    "subsample": Rule(float, 0, 1, 1.0, above=True),
-    "colsample_bytree": Rule(float, 0, 1, 1.0, above=True),
-    "reg_lambda": Rule(float, 0, 1e6, 1.0),
-    "reg_alpha": Rule(float, 0, 1e6, 0.0),
-    "min_child_weight": Rule(float, 0, 1e6, 1.0),
-    "gamma": Rule(float, 0, 1e6, 0.0),
-    "scale_pos_weight": Rule(float, 0, 1e6, 1.0, above=True),
-    "seed": Rule(int, 0, 2**31 - 1, 0),
+RULES: Mapping[str, ParameterRule] = {
+    "num_boost_round": ParameterRule(int, 1, 5000, 100),
+    "max_depth": ParameterRule(int, 1, 16, 6),
+    "max_bin": ParameterRule(int, 2, 1024, 256),
+    "learning_rate": ParameterRule(float, 0, 1, 0.3, above=True),
+    "subsample": ParameterRule(float, 0, 1, 1.0, above=True),
+    "colsample_bytree": ParameterRule(float, 0, 1, 1.0, above=True),
+    "reg_lambda": ParameterRule(float, 0, 1e6, 1.0),
+    "reg_alpha": ParameterRule(float, 0, 1e6, 0.0),
+    "min_child_weight": ParameterRule(float, 0, 1e6, 1.0),
+    "gamma": ParameterRule(float, 0, 1e6, 0.0),
+    "scale_pos_weight": ParameterRule(float, 0, 1e6, 1.0, above=True),
+    "seed": ParameterRule(int, 0, 2**31 - 1, 0),
 }
 SYNONYMS: Mapping[str, str] = {
     "n_estimators": "num_boost_round",
@@ -57,8 +57,8 @@ SYNONYMS: Mapping[str, str] = {
 }
 
 
-def resolve(given: Mapping[str, Any]) -> dict[str, float | int]:
-    """All parameters: those given, checked, under XGBoost's names, and the defaults of the rest.
+def resolve_params(given: Mapping[str, object]) -> dict[str, float | int]:
+    """All parameters under XGBoost's names: the given ones, validated, and defaults for the rest.
 
     Raises:
         InvalidInputError: names each unknown, repeated or out-of-range parameter.
@@ -72,7 +72,7 @@ def resolve(given: Mapping[str, Any]) -> dict[str, float | int]:
             known = ", ".join(sorted((*RULES, *SYNONYMS)))
             wrong.append(FieldError(f"params.{key}", f"unknown; allowed: {known}"))
         elif name in found:
-            wrong.append(FieldError(f"params.{key}", f"means {name}, which is given already"))
+            wrong.append(FieldError(f"params.{key}", f"means {name}, which is also given; give one of them"))
         elif not rule.accepts(value):
             wrong.append(FieldError(f"params.{key}", f"must be {rule.allowed()}"))
         else:

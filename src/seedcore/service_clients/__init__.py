@@ -1,1 +1,1 @@
-"""Typed clients of the services."""
+"""Typed clients between services."""

@@ -1,7 +1,6 @@
 """Client of the Cognitive service."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from seedcore.schemas.cognitive import MakeDecisionResponse, PlanStep, PlanTaskRequest, PlanTaskResponse, ReasonResponse
 from seedcore.service_clients.service_client import ServiceClient
@@ -17,27 +16,34 @@ class CognitiveClient(ServiceClient):
     async def plan_task(
         self,
         goal: str | Sequence[str],
-        inputs: Mapping[str, Any],
+        inputs: Mapping[str, object],
         max_steps: int | None = None,
         *,
         without: Sequence[str] = (),
         done: Mapping[str, str] | None = None,
     ) -> PlanTaskResponse:
-        """The cheapest plan that reaches `goal` from `inputs`, without some skills, from steps that are done.
+        """The cheapest plan that reaches `goal` from `inputs`.
+
+        Args:
+            goal: fields, skills, or fields of skills; see `PlanTaskRequest`.
+            inputs: values that exist already.
+            max_steps: upper bound of the plan's steps; the service's own when None.
+            without: skills not to run.
+            done: the skill of each completed step, by the step's id.
 
         Raises:
             NoPlanError: there is none; the detail says what is missing.
         """
-        wanted = goal if isinstance(goal, str) else list(goal)
-        body: dict[str, Any] = {"goal": wanted, "inputs": dict(inputs), "max_steps": max_steps}
+        goals = goal if isinstance(goal, str) else list(goal)
+        body: dict[str, object] = {"goal": goals, "inputs": dict(inputs), "max_steps": max_steps}
         if without or done:
             body |= {"without": list(without), "done": dict(done or {})}
-        return PlanTaskResponse.model_validate(await self.call("POST", "/plan-task", body))
+        return await self.call("POST", "/plan-task", body, returns=PlanTaskResponse)
 
-    async def reason_about_failure(self, request: Mapping[str, Any]) -> ReasonResponse:
-        """What may have caused a failure; see `schemas.cognitive.ReasonRequest`."""
-        return ReasonResponse.model_validate(await self.call("POST", "/reason-about-failure", request))
+    async def reason_about_failure(self, request: Mapping[str, object]) -> ReasonResponse:
+        """Possible causes of a failure; see `schemas.cognitive.ReasonRequest`."""
+        return await self.call("POST", "/reason-about-failure", request, returns=ReasonResponse)
 
-    async def make_decision(self, request: Mapping[str, Any]) -> MakeDecisionResponse:
+    async def make_decision(self, request: Mapping[str, object]) -> MakeDecisionResponse:
         """The option of the least expected loss; see `schemas.cognitive.MakeDecisionRequest`."""
-        return MakeDecisionResponse.model_validate(await self.call("POST", "/make-decision", request))
+        return await self.call("POST", "/make-decision", request, returns=MakeDecisionResponse)

@@ -1,9 +1,9 @@
-"""Typed clients of the services: Serve handle first, HTTP second, the same methods over both."""
+"""Base of the service clients: calls a service over its Serve handle, or over HTTP when there is no handle."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol, TypeVar, overload
 
 import httpx
 from pydantic import BaseModel
@@ -12,10 +12,27 @@ from seedcore import errors
 from seedcore.settings import Settings, get_settings
 from seedcore.telemetry.logs import get_logger
 
+ResponseT = TypeVar("ResponseT", bound=BaseModel)
+
+
+class InvokeMethod(Protocol):
+    """The method `invoke` of a Serve handle."""
+
+    def remote(self, path: str, payload: object, /) -> Awaitable[object]:
+        """Run the operation `path` in a replica; see `ServiceBase.invoke`."""
+
+
+class ServeHandle(Protocol):
+    """A Serve handle of a service."""
+
+    @property
+    def invoke(self) -> InvokeMethod:
+        """Runs an operation of the service."""
+
 
 @dataclass(slots=True)
 class TransportCounts:
-    """How often each way was taken; `fallbacks` counts calls that wanted a handle and went over HTTP."""
+    """Calls by transport; `fallbacks` counts those that went over HTTP because there was no handle."""
 
     handle: int = 0
     http: int = 0
@@ -24,7 +41,7 @@ class TransportCounts:
 
 
 class ServiceClient:
-    """Base of the clients: subclasses name the Serve application and its route prefix, and add typed methods."""
+    """Calls one service. Subclasses name the Serve application and its route prefix, and add typed methods."""
 
     app: ClassVar[str]
     prefix: ClassVar[str]
@@ -33,12 +50,32 @@ class ServiceClient:
         self.settings = settings or get_settings()
         self.timeout_s = timeout_s
         self.counts = TransportCounts()
-        self._handle: Any = None
+        self._handle: ServeHandle | None = None
         self._http: httpx.AsyncClient | None = None
         self._log = get_logger("seedcore.clients", app=self.app)
 
-    async def call(self, method: str, path: str, payload: BaseModel | Mapping[str, Any] | None = None) -> Any:
-        """Do the operation `path`; JSON in, JSON out.
+    @overload
+    async def call(
+        self,
+        method: str,
+        path: str,
+        payload: BaseModel | Mapping[str, object] | None = None,
+        *,
+        returns: type[ResponseT],
+    ) -> ResponseT: ...
+
+    @overload
+    async def call(self, method: str, path: str, payload: BaseModel | Mapping[str, object] | None = None) -> Any: ...
+
+    async def call(
+        self,
+        method: str,
+        path: str,
+        payload: BaseModel | Mapping[str, object] | None = None,
+        *,
+        returns: type[BaseModel] | None = None,
+    ) -> object:
+        """Run the operation `path`; the answer is a `returns`, or plain JSON when no model is given.
 
         Raises:
             SeedCoreError: the error that the service raised, or UnavailableError when nothing answers.
@@ -46,47 +83,52 @@ class ServiceClient:
         body = payload.model_dump(mode="json") if isinstance(payload, BaseModel) else payload
         handle = await self._get_handle()
         if handle is None:
-            return await self._call_http(method, path, body)
-        self.counts.handle += 1
-        return await self._call_handle(handle, path, body)
+            answer = await self._call_http(method, path, body)
+        else:
+            self.counts.handle += 1
+            answer = await self._call_handle(handle, path, body)
+        return answer if returns is None else returns.model_validate(answer)
 
-    async def reach(self) -> dict[str, Any]:
-        """Ask for the service's health over its handle, so that the first real call finds all that it needs.
+    async def reach(self) -> object:
+        """Connect: get the handle and ask it for the service's health, so that the first real call does not wait.
+
+        Returns the health document.
 
         Raises:
             UnavailableError: there is no handle yet, or nothing answers.
         """
-        if reason := await self._find_handle():
-            raise errors.UnavailableError(f"{self.app} cannot be reached: {reason}")
-        return dict(await self._call_handle(self._handle, "/health", None))
+        handle = await self._find_handle()
+        if isinstance(handle, str):
+            raise errors.UnavailableError(f"{self.app} cannot be reached: {handle}")
+        return await self._call_handle(handle, "/health", None)
 
-    async def _get_handle(self) -> Any:
+    async def _get_handle(self) -> ServeHandle | None:
         """The Serve handle, or None when this process is not connected to Ray or Serve lacks the application."""
-        reason = await self._find_handle()
-        if reason is None:
-            return self._handle
+        handle = await self._find_handle()
+        if not isinstance(handle, str):
+            return handle
         self.counts.fallbacks += 1
-        if reason != self.counts.last_fallback_reason:
-            self.counts.last_fallback_reason = reason
-            self._log.info("no Serve handle, HTTP instead", reason=reason)
+        if handle != self.counts.last_fallback_reason:
+            self.counts.last_fallback_reason = handle
+            self._log.info("no Serve handle, falling back to HTTP", reason=handle)
         return None
 
-    async def _find_handle(self) -> str | None:
-        """Keep the Serve handle; why there is none, None when there is."""
+    async def _find_handle(self) -> ServeHandle | str:
+        """The Serve handle, or the reason why there is none."""
         if self._handle is not None:
-            return None
+            return self._handle
         try:
             import ray
 
             if not ray.is_initialized():
                 return "this process is not connected to Ray"
-            # The import takes most of a second: beside whatever else this loop does.
+            # Importing Serve takes most of a second, so it runs in a thread.
             self._handle = await asyncio.to_thread(_app_handle, self.app)
-        except Exception as error:  # noqa: BLE001 - Serve raises several private types here; HTTP is the named fallback
+            return self._handle
+        except Exception as error:  # noqa: BLE001 - Serve raises several private types here; HTTP is the fallback
             return f"{type(error).__name__}: {error}"
-        return None
 
-    async def _call_handle(self, handle: Any, path: str, body: Any) -> Any:
+    async def _call_handle(self, handle: ServeHandle, path: str, body: object) -> object:
         from ray.exceptions import RayError, RayTaskError
         from ray.serve.exceptions import BackPressureError, RayServeException
 
@@ -94,7 +136,7 @@ class ServiceClient:
             async with asyncio.timeout(self.timeout_s):
                 return await handle.invoke.remote(path, body)
         except RayTaskError as error:
-            # First, for Ray makes it an instance of its cause's class too, with the replica's traceback as its text.
+            # Caught first: Ray makes it an instance of its cause's class too, with the replica's traceback as its text.
             if isinstance(error.cause, errors.SeedCoreError):
                 raise error.cause from None
             raise errors.UnavailableError(f"{self.app}{path} failed: {type(error.cause).__name__}") from error
@@ -106,23 +148,25 @@ class ServiceClient:
             self._handle = None
             raise errors.UnavailableError(f"{self.app} does not answer: {type(error).__name__}") from error
 
-    async def _call_http(self, method: str, path: str, body: Any) -> Any:
+    async def _call_http(self, method: str, path: str, body: Mapping[str, Any] | None) -> object:
         self.counts.http += 1
-        # A query knows no null: what is not given is left out.
-        given = {k: v for k, v in (body or {}).items() if v is not None} if method == "GET" else None
-        query = {"params": given} if method == "GET" else {"json": body}
+        is_get = method == "GET"
+        # A query string has no null, so absent fields are left out.
+        query = {name: value for name, value in (body or {}).items() if value is not None} if is_get else None
         try:
-            response = await self._get_http().request(method, f"{self.prefix}{path}", **query)
+            response = await self._get_http().request(
+                method, f"{self.prefix}{path}", params=query, json=None if is_get else body
+            )
         except httpx.TimeoutException:
             raise errors.DeadlineError(f"{self.prefix}{path} took longer than {self.timeout_s:g} s.") from None
         except httpx.HTTPError as error:
             raise errors.UnavailableError(
                 f"{self.settings.base_url}{self.prefix} does not answer ({type(error).__name__}). Is SeedCore running?"
             ) from error
-        return unwrap(response)
+        return json_of(response)
 
-    async def health(self) -> dict[str, Any]:
-        """The body of the service's `GET /health`, over HTTP, whatever its status."""
+    async def health(self) -> dict[str, object]:
+        """The body of the service's `GET /health` over HTTP, whatever its status."""
         try:
             response = await self._get_http().get(f"{self.prefix}/health")
         except httpx.HTTPError as error:
@@ -146,14 +190,15 @@ class ServiceClient:
             self._http = None
 
 
-def _app_handle(app: str) -> Any:
+def _app_handle(app: str) -> ServeHandle:
     from ray import serve
 
-    return serve.get_app_handle(app)
+    handle: ServeHandle = serve.get_app_handle(app)
+    return handle
 
 
-def unwrap(response: httpx.Response) -> Any:
-    """The JSON of a good response; a problem document becomes the error that it stands for."""
+def json_of(response: httpx.Response) -> object:
+    """The JSON of a successful response; a problem document is raised as its error."""
     try:
         body = response.json()
     except ValueError:

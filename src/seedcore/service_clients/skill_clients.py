@@ -1,4 +1,4 @@
-"""All clients of a process, each made when it is first asked for."""
+"""Service clients for skills, each created on first use."""
 
 from functools import cached_property
 
@@ -6,8 +6,8 @@ from seedcore.service_clients.ml_client import MLClient
 from seedcore.settings import Settings
 
 
-class Clients:
-    """What a skill reaches through `context.clients`."""
+class SkillServiceClients:
+    """What a skill finds as `context.clients`."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings

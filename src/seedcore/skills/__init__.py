@@ -1,4 +1,4 @@
-"""The skill SDK, the registry and the built-in skills."""
+"""The skill SDK, the registry of skills and the built-in skills."""
 
 from seedcore.errors import SkillError
 from seedcore.skills.context import SkillContext, SkillMemory

@@ -1,7 +1,7 @@
-"""What a skill knows about the task that it runs for, and what it may reach from there."""
+"""The context of a skill: facts of its task, and the clients and memory that it may use."""
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from math import isfinite, nan
 from typing import Any, Protocol, TypeVar
@@ -9,33 +9,61 @@ from typing import Any, Protocol, TypeVar
 Result = TypeVar("Result")
 
 MAX_TOKENS, MAX_MONEY = 1e12, 1e9
-"""What one attempt may report as spent: more is a mistake, and would drown every other figure."""
+"""Upper bounds of what one attempt may report as spent; more is a mistake that would dwarf every other figure."""
+
+
+class Prediction(Protocol):
+    """What a model answers for one row: a label or value, and for classes their probabilities by label."""
+
+    @property
+    def prediction(self) -> bool | int | float | str | None:
+        """The label, or the value of a regression."""
+
+    @property
+    def probabilities(self) -> Mapping[str, float] | None:
+        """By label; None for a regression."""
+
+
+class PredictionClient(Protocol):
+    """Client of the ML service."""
+
+    async def reach(self) -> object:
+        """Connect, so that the first prediction does not wait for it."""
+
+    async def predict(
+        self,
+        name: str,
+        features: Mapping[str, object] | Sequence[object],
+        version: int | None = None,
+        alias: str | None = None,
+    ) -> Prediction:
+        """Predict one row with a trained model; the newest version answers unless one is named."""
 
 
 class SkillClients(Protocol):
-    """What a skill may call: the typed clients of the services."""
+    """The clients of services that a skill may call."""
 
     @property
-    def ml(self) -> Any:
+    def ml(self) -> PredictionClient:
         """Client of the ML service."""
 
 
 class SkillMemory(Protocol):
     """The private memory of the agent that runs the skill: keys to small JSON values, kept in PostgreSQL.
 
-    It is for hints that make the next task better or cheaper, not for a task's result: two attempts of the agent may
-    write at once, and the last one wins.
+    Use it for hints that make the next task better or cheaper, not for results: two attempts of the agent may write at
+    the same time, and the last write wins.
     """
 
-    async def get(self, key: str, default: Any = None) -> Any:
+    async def get(self, key: str, default: object = None) -> Any:
         """The value, or `default` when there is none."""
 
-    async def set(self, key: str, value: Any) -> None:
+    async def set(self, key: str, value: object) -> None:
         """Keep a JSON value.
 
         Raises:
             TooLargeError: all that the agent keeps would be more than 64 KiB.
-            InvalidInputError: it is not JSON, or the key is no text of 1 to 512 bytes.
+            InvalidInputError: it is not JSON, or the key is not text of 1 to 512 bytes.
         """
 
     async def delete(self, key: str) -> bool:
@@ -43,13 +71,13 @@ class SkillMemory(Protocol):
 
 
 class Meter(Protocol):
-    """Where an attempt's spending is added up: (tokens, money), None while nothing was reported."""
+    """Sums up what an attempt spends: (tokens, money), None while nothing was reported."""
 
     usage: tuple[float, float] | None
 
 
 class CancelFlag:
-    """Whether a skill in a thread was told to end."""
+    """Whether a skill in a thread was asked to stop."""
 
     __slots__ = ("cancelled",)
 
@@ -59,10 +87,10 @@ class CancelFlag:
 
 @dataclass(frozen=True, slots=True)
 class SkillContext:
-    """What a skill knows about the task that it runs for.
+    """The task that a skill runs for, and what the skill may use.
 
-    `lease_token` is the fencing token of this attempt and `idempotency_key` is the same for every attempt: hand one
-    of them to outside systems, so that an effect there happens once. `clients` and `memory` are None in a process.
+    `lease_token` is the fencing token of this attempt; `idempotency_key` is the same for every attempt. Pass one of
+    them to outside systems, so that an effect there happens once. `clients` and `memory` are None in a process.
     """
 
     task_id: str
@@ -78,7 +106,7 @@ class SkillContext:
     meter: "Meter | None" = None
 
     def spend(self, *, tokens: float = 0, money: float = 0.0) -> None:
-        """Report what this attempt spent, at once or bit by bit; a plan that spends more than its budget ends.
+        """Report what this attempt spent, in one call or several; a plan that exceeds its budget ends.
 
         Raises:
             ValueError: a number is negative or not finite, or the attempt's sum is over MAX_TOKENS or MAX_MONEY.
@@ -90,30 +118,30 @@ class SkillContext:
 
     @property
     def cancelled(self) -> bool:
-        """For skills in a thread: True once the task was cancelled or its time is over, so return soon."""
+        """For skills in a thread: True once the task was cancelled or timed out; return soon then."""
         return self.flag is not None and self.flag.cancelled
 
-    def run(self, work: Coroutine[Any, Any, Result]) -> Result:
-        """For skills in a thread: do `work`, such as `context.memory.get("key")`, in the host's loop and wait for it.
+    def run(self, work: Coroutine[object, Any, Result]) -> Result:
+        """For skills in a thread: run `work`, such as `context.memory.get("key")`, in the host's loop and wait for it.
 
         Raises:
-            RuntimeError: the skill does not run in a thread: await `work` instead; a process has no loop to use.
+            RuntimeError: the skill does not run in a thread: an async skill awaits `work`, a process has no loop.
         """
         if self.loop is None:
             work.close()
-            raise RuntimeError("context.run is for skills in a thread; an async skill awaits")
+            raise RuntimeError("context.run is for skills in a thread; in an async skill, await the coroutine instead")
         return asyncio.run_coroutine_threadsafe(work, self.loop).result()
 
 
-def _sum(name: str, spent: float, value: Any, most: float) -> float:
+def _sum(name: str, spent: float, value: float, limit: float) -> float:
     try:
-        number = nan if isinstance(value, str | bytes) else float(value)
+        number = nan if isinstance(value, str | bytes) else float(value)  # a skill may pass anything
     except (TypeError, ValueError, OverflowError):
         number = nan
     if not (isfinite(number) and number >= 0):
-        # A number of 5,000 digits cannot be shown.
+        # Python refuses to print an integer of 5,000 digits.
         shown = type(value).__name__ if isinstance(value, int) else repr(value)
         raise ValueError(f"spend: {name} must be a finite number that is not negative, got {shown[:100]}")
-    if spent + number > most:
-        raise ValueError(f"spend: {name} of one attempt must be at most {most:g}, got {spent + number:g}")
+    if spent + number > limit:
+        raise ValueError(f"spend: {name} of one attempt must be at most {limit:g}, got {spent + number:g}")
     return spent + number

@@ -1,17 +1,17 @@
-"""What crosses from a dispatcher to a host and back: plain, small, in batches.
+"""The messages between a dispatcher and an agent host: calls and completions, in batches.
 
-Over the wire a batch goes as columns (`to_columns`): serializing an object a task costs more than running a small one.
+A batch is sent as columns (`to_columns`): serializing one object a task costs more than running a small task.
 """
 
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-Columns = tuple[Sequence[Any], ...]
+Columns = tuple[Sequence[object], ...]
 """A batch by fields, all of one length; empty for no calls."""
 
 
 HANDED_BACK = "handed_back"
-"""`error_code` of a call that its host did not end, through no fault of the task: the attempt does not count."""
+"""`error_code` of a call that its host returned unfinished through no fault of the task; the attempt does not count."""
 
 
 class Call(NamedTuple):
@@ -30,8 +30,8 @@ class Call(NamedTuple):
 class Completion(NamedTuple):
     """How a call ended; `result` is JSON text when `ok`. `seconds` is the time that the skill took.
 
-    `retry_within_s`: the longest pause before the next attempt, where the skill has a say in it. `usage`: tokens and
-    money that it reported, None when it reported nothing.
+    `retry_within_s`: the longest pause before the next attempt, when the skill's retry policy sets one. `usage`: tokens
+    and money that the skill reported, None when it reported nothing.
     """
 
     task_id: str
@@ -49,7 +49,7 @@ class Completion(NamedTuple):
 
 
 def to_columns(batch: Iterable[Call] | Iterable[Completion]) -> Columns:
-    """A batch as one sequence for each field; without the last field of completions when none of them has one."""
+    """A batch as one sequence a field. The last field of completions is left out when none of them has it."""
     columns = tuple(zip(*batch, strict=True))
     return columns[:-1] if len(columns) == len(Completion._fields) and not any(columns[-1]) else columns
 

@@ -1,35 +1,34 @@
-"""The JSON types of fields and values, and whether one fits where another is wanted."""
+"""JSON types of fields and values, and whether a value of one type may be used where another is expected."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
-_DEEPEST = 8
+_MAX_DEPTH = 8
 
 
 @dataclass(frozen=True, slots=True, order=True)
-class Kind:
+class JsonKind:
     """One JSON type by its JSON Schema name, or `any`; `items` is what an array holds, None for anything."""
 
     name: str
     items: "JsonType | None" = None
 
 
-JsonType = frozenset[Kind]
+JsonType = frozenset[JsonKind]
 """The kinds that a value may have."""
 
-ANY: JsonType = frozenset({Kind("any")})
+ANY: JsonType = frozenset({JsonKind("any")})
 
 
-def of_schema(schema: Any, definitions: Mapping[str, Any], depth: int = 0) -> JsonType:
+def of_schema(schema: object, definitions: Mapping[str, object], depth: int = 0) -> JsonType:
     """The type that a JSON Schema describes; what it leaves open is `any`."""
-    if not isinstance(schema, Mapping) or depth > _DEEPEST:
+    if not isinstance(schema, Mapping) or depth > _MAX_DEPTH:
         return ANY
     if "$ref" in schema:
         return of_schema(definitions.get(str(schema["$ref"]).rsplit("/", 1)[-1]), definitions, depth + 1)
-    for word in ("anyOf", "oneOf"):
-        if word in schema:
-            return _union(of_schema(part, definitions, depth + 1) for part in schema[word])
+    for keyword in ("anyOf", "oneOf"):
+        if keyword in schema:
+            return _union(of_schema(part, definitions, depth + 1) for part in schema[keyword])
     if schema.get("allOf"):
         return of_schema(schema["allOf"][0], definitions, depth + 1)
     if "enum" in schema:
@@ -39,20 +38,26 @@ def of_schema(schema: Any, definitions: Mapping[str, Any], depth: int = 0) -> Js
     names = schema.get("type")
     if names is None:
         return ANY
-    inside = of_schema(schema["items"], definitions, depth + 1) if isinstance(schema.get("items"), Mapping) else None
-    given = [names] if isinstance(names, str) else list(names)
-    return frozenset(Kind(name, inside if name == "array" else None) for name in given)
+    items = of_schema(schema["items"], definitions, depth + 1) if isinstance(schema.get("items"), Mapping) else None
+    listed = [names] if isinstance(names, str) else list(names)
+    return frozenset(JsonKind(name, items if name == "array" else None) for name in listed)
 
 
-def of_value(value: Any, depth: int = 0) -> JsonType:
+def of_value(value: object, depth: int = 0) -> JsonType:
     """The type of a JSON value."""
-    for kind, name in ((bool, "boolean"), (int, "integer"), (float, "number"), (str, "string"), (type(None), "null")):
-        if isinstance(value, kind):
-            return frozenset({Kind(name)})
+    for python_type, name in (
+        (bool, "boolean"),
+        (int, "integer"),
+        (float, "number"),
+        (str, "string"),
+        (type(None), "null"),
+    ):
+        if isinstance(value, python_type):
+            return frozenset({JsonKind(name)})
     if isinstance(value, list):
-        inside = None if depth > _DEEPEST else _union(of_value(item, depth + 1) for item in value)
-        return frozenset({Kind("array", inside)})
-    return frozenset({Kind("object")})
+        items = None if depth > _MAX_DEPTH else _union(of_value(item, depth + 1) for item in value)
+        return frozenset({JsonKind("array", items)})
+    return frozenset({JsonKind("object")})
 
 
 def _union(types: Iterable[JsonType]) -> JsonType:
@@ -61,11 +66,11 @@ def _union(types: Iterable[JsonType]) -> JsonType:
 
 
 def fits(given: JsonType, wanted: JsonType) -> bool:
-    """Whether every value of type `given` is allowed where `wanted` is wanted."""
+    """Whether every value of type `given` is allowed where `wanted` is expected."""
     return wanted >= ANY or all(any(_kind_fits(g, w) for w in wanted) for g in given)
 
 
-def _kind_fits(given: Kind, wanted: Kind) -> bool:
+def _kind_fits(given: JsonKind, wanted: JsonKind) -> bool:
     if (given.name, wanted.name) == ("integer", "number"):
         return True
     if given.name != wanted.name or given.name == "any":
@@ -80,5 +85,5 @@ def shown(kind: JsonType) -> str:
     return " or ".join(sorted(_shown(k) for k in kind)) or "nothing"
 
 
-def _shown(kind: Kind) -> str:
+def _shown(kind: JsonKind) -> str:
     return f"array of {shown(kind.items)}" if kind.items else kind.name

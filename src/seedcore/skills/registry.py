@@ -1,21 +1,20 @@
-"""Finding skills: built in, named by SEEDCORE_SKILLS, and installed under the entry-point group `seedcore.skills`."""
+"""Finds skills: built-in ones, modules that SEEDCORE_SKILLS names, and entry points of the group `seedcore.skills`."""
 
 import importlib
+import importlib.util
 import pkgutil
 from collections.abc import Iterable, Iterator, Mapping
 from importlib.metadata import entry_points
 from types import ModuleType
-from typing import Any
 
-from pydantic import ValidationError
-
-from seedcore.errors import FieldError, InvalidInputError, NotFoundError, SettingsError, wrong_fields
+from seedcore.errors import InvalidInputError, NotFoundError, SettingsError
 from seedcore.settings import Settings
+from seedcore.skills.params_validation import validate_params
 from seedcore.skills.sdk import MARK, SkillSpec
 
 ENTRY_POINT_GROUP = "seedcore.skills"
-OWN_MODULES = "seedcore."
-"""Entry points of SeedCore's own rooms name modules under this package."""
+ROOT_PACKAGE = "seedcore"
+"""Entry points to modules below this package are SeedCore's own."""
 
 
 class SkillRegistry(Mapping[str, SkillSpec]):
@@ -37,7 +36,7 @@ class SkillRegistry(Mapping[str, SkillSpec]):
         Raises:
             SettingsError: a module cannot be imported, defines no skill, or two skills share a name.
         """
-        specs = list(_builtin())
+        specs = list(_own_specs())
         for name, source in module_sources(settings):
             specs += from_module(name, source)
         return cls(specs)
@@ -55,33 +54,25 @@ class SkillRegistry(Mapping[str, SkillSpec]):
         """The skill `name`.
 
         Raises:
-            NotFoundError: there is none; the detail lists those there are.
+            NotFoundError: there is none; the detail lists the known skills.
         """
         spec = self._specs.get(name)
         if spec is None:
             raise NotFoundError(f"There is no skill {name!r}. Known: {', '.join(sorted(self._specs))}.")
         return spec
 
-    def check(self, name: str, params: Any) -> SkillSpec:
-        """Hold a task's type and params against the skill, before the task is stored; returns the skill.
+    def check(self, name: str, params: object) -> SkillSpec:
+        """Validate a task's type and params before the task is stored; returns the skill.
 
         Raises:
             InvalidInputError: names `type` when no skill has that name, or the params' fields that do not fit.
         """
         spec = self._specs.get(name)
         if spec is None:
-            message = f"no skill {name!r}; known: {', '.join(sorted(self._specs))}, and goal"
-            raise InvalidInputError(message, errors=[FieldError("type", message)])
-        try:
-            spec.params.model_validate(params)
-        except ValidationError as error:
-            wrong = wrong_fields(error.errors(include_url=False, include_input=False), "params")
-            detail = f"params do not fit the skill {name!r}: " + "; ".join(f"{e.field}: {e.message}" for e in wrong[:5])
-            raise InvalidInputError(detail, errors=wrong) from None
-        except Exception as error:
-            # A validator of the skill's may raise anything.
-            message = f"the model of the skill {name!r} cannot check them: it raised {type(error).__name__}"
-            raise InvalidInputError.for_field("params", message) from error
+            raise InvalidInputError.for_field(
+                "type", f"no skill {name!r}; known: {', '.join(sorted(self._specs))}, and goal"
+            )
+        validate_params(spec, params)
         return spec
 
 
@@ -89,19 +80,39 @@ def _where(spec: SkillSpec) -> str:
     return f"{spec.function.__module__}.{getattr(spec.function, '__qualname__', spec.name)}"
 
 
-def _builtin() -> Iterator[SkillSpec]:
-    package = importlib.import_module("seedcore.skills.builtin")
+def _own_specs() -> Iterator[SkillSpec]:
+    package = importlib.import_module(f"{ROOT_PACKAGE}.skills.builtin")
     for info in pkgutil.iter_modules(package.__path__, package.__name__ + "."):
         yield from specs_of(importlib.import_module(info.name))
-    for point in entry_points(group=ENTRY_POINT_GROUP):
-        if point.module.startswith(OWN_MODULES):
-            yield from specs_of(importlib.import_module(point.module))
+    for name in own_modules():
+        yield from from_module(name, "SeedCore's own skills")
+
+
+def own_modules() -> list[str]:
+    """The modules with skills in SeedCore's own rooms, by their entry points.
+
+    Without installed metadata (the source folder is only on the path, or was installed before a room had skills), they
+    are found by their place, `seedcore.ROOM.skills`.
+    """
+    named = {point.module for point in entry_points(group=ENTRY_POINT_GROUP) if _is_own(point.module)}
+    return sorted(named) or rooms_with_skills()
+
+
+def rooms_with_skills() -> list[str]:
+    """The modules `seedcore.ROOM.skills` that exist, in order."""
+    root = importlib.import_module(ROOT_PACKAGE)
+    rooms = [info.name for info in pkgutil.iter_modules(root.__path__, f"{ROOT_PACKAGE}.") if info.ispkg]
+    return [f"{room}.skills" for room in rooms if importlib.util.find_spec(f"{room}.skills") is not None]
+
+
+def _is_own(module: str) -> bool:
+    return module.startswith(f"{ROOT_PACKAGE}.")
 
 
 def module_sources(settings: Settings) -> list[tuple[str, str]]:
-    """Modules of users that may define skills, each with where it is named."""
+    """Modules of users that may define skills, each with the place that names it."""
     named = [(name, "SEEDCORE_SKILLS") for name in settings.skill_modules]
-    points = [p for p in entry_points(group=ENTRY_POINT_GROUP) if not p.module.startswith(OWN_MODULES)]
+    points = [point for point in entry_points(group=ENTRY_POINT_GROUP) if not _is_own(point.module)]
     return named + [(point.module, f"entry point {point.name!r} of {ENTRY_POINT_GROUP}") for point in points]
 
 

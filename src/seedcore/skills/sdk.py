@@ -1,10 +1,10 @@
-"""How users write a skill: a typed function with the decorator `skill`.
+"""The skill SDK: users write a skill as a typed function with the decorator `skill`.
 
 Three kinds of function, and where each runs:
 
-- `async def`: in its host's event loop, beside many others. It must not block that loop.
+- `async def`: in its host's event loop, next to many others. It must not block that loop.
 - `def`: in a thread of its host. Blocking calls (a driver without asyncio, files) belong here.
-- `def` with `process=True`: in a process of its own. Work that keeps a processor busy belongs here.
+- `def` with `process=True`: in a process of its own. Work that keeps a CPU busy belongs here.
 """
 
 import inspect
@@ -20,14 +20,15 @@ from seedcore.skills.context import SkillClients, SkillContext
 
 __all__ = ["MARK", "ORGAN", "Kind", "RetryPolicy", "SkillClients", "SkillContext", "SkillSpec", "skill"]
 
-Function = TypeVar("Function", bound=Callable[..., Awaitable[BaseModel] | BaseModel])
+AnyFunction = Callable[..., Awaitable[BaseModel] | BaseModel]
+Function = TypeVar("Function", bound=AnyFunction)
 WarmUp = Callable[[SkillClients], Awaitable[None]]
 MARK = "__seedcore_skill__"
 RESERVED = "goal"
 """The task type that asks for a plan: `seedcore.tasks.model.GOAL`, which is a layer above."""
 
 ORGAN = re.compile(r"[a-z][a-z0-9_-]{0,62}")
-"""What an organ may be called, here and in the organs file; a role, too."""
+"""Allowed names of organs, here and in the organs file, and of roles."""
 
 
 class Kind(StrEnum):
@@ -40,10 +41,10 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
-    """How a skill's failed attempts are tried again: after a random part of `base_s`, doubled each time up to `max_s`.
+    """How failed attempts of a skill are retried: after a random part of `base_s`, doubled each time up to `max_s`.
 
-    `max_attempts` holds for tasks that name no number of their own. What is None is SeedCore's default
-    (SEEDCORE_RETRY_BASE_S, SEEDCORE_RETRY_MAX_S, SEEDCORE_MAX_ATTEMPTS).
+    `max_attempts` applies to tasks that set none of their own. None means SeedCore's default:
+    SEEDCORE_RETRY_BASE_S, SEEDCORE_RETRY_MAX_S, SEEDCORE_MAX_ATTEMPTS.
     """
 
     base_s: float | None = None
@@ -51,10 +52,10 @@ class RetryPolicy:
     max_attempts: int | None = None
 
     def __post_init__(self) -> None:
-        """Hold the numbers against their bounds."""
-        for name, value, most in (("base_s", self.base_s, 3600), ("max_s", self.max_s, 86_400)):
-            if value is not None and not 0 < value <= most:
-                raise TypeError(f"RetryPolicy: {name} must be greater than 0 and at most {most}, got {value!r}")
+        """Check the numbers against their bounds."""
+        for name, value, limit in (("base_s", self.base_s, 3600), ("max_s", self.max_s, 86_400)):
+            if value is not None and not 0 < value <= limit:
+                raise TypeError(f"RetryPolicy: {name} must be greater than 0 and at most {limit}, got {value!r}")
         if self.max_attempts is not None and not 1 <= self.max_attempts <= 100:
             raise TypeError(f"RetryPolicy: max_attempts must be 1 to 100, got {self.max_attempts!r}")
 
@@ -95,26 +96,26 @@ def skill(
     """Declare a function as the skill `name`.
 
     Args:
-        name: what a task names as its `type`, such as `acme.double`.
+        name: the `type` of its tasks, such as `acme.double`.
         organ: the pool of agents that runs it.
-        timeout_s: seconds that one attempt may take; SEEDCORE_SKILL_TIMEOUT_S when None. An `async def` sees
-            `asyncio.CancelledError` then, a process is killed. A thread cannot be ended from outside: the attempt is
-            over and its result is discarded, but the thread's slot is lost until the function returns, so a function
-            that takes long looks at `context.cancelled` now and then.
-        retry: how failed attempts are tried again; SeedCore's defaults when None.
-        slow: its tasks wait in the slow lane, beside those of language models, so that they hold up no quick ones.
-        process: run a plain `def` in a process of its own, not in a thread. It must be importable by its name, at a
-            module's top level; params and result cross as JSON; its context has no clients and no memory.
-        role: what an agent that succeeds at it proves to be good at; one of the roles that the organ declares.
-        approval: a person must release each of its tasks before it runs.
-        approval_s: seconds that such a task waits for that; SEEDCORE_APPROVAL_S when None. What comes then is
-            SEEDCORE_APPROVAL_ON_EXPIRY.
-        warm_up: an `async def` that every host of the organ runs when it starts, with the clients that skills get:
-            for what the first task would wait for, such as a model that is loaded. It is tried until it works.
+        timeout_s: seconds that one attempt may take; SEEDCORE_SKILL_TIMEOUT_S when None. Then an `async def` gets
+            `asyncio.CancelledError` and a process is killed. A thread cannot be stopped from outside: the attempt ends
+            and its result is discarded, but the thread's slot is lost until the function returns. A long function
+            therefore checks `context.cancelled` now and then.
+        retry: how failed attempts are retried; SeedCore's defaults when None.
+        slow: its tasks use the slow lane, with those of language models, so that they do not delay quick ones.
+        process: run a plain `def` in a process of its own, not in a thread. The function must be importable by name
+            from a module's top level; params and result cross as JSON; its context has no clients and no memory.
+        role: the role that an agent proves by succeeding at it; one of the roles that the organ declares.
+        approval: a person must approve each of its tasks before it runs.
+        approval_s: seconds that such a task waits for approval; SEEDCORE_APPROVAL_S when None.
+            SEEDCORE_APPROVAL_ON_EXPIRY says what happens then.
+        warm_up: an `async def` that every host of the organ runs at its start, with the clients of skills: work that
+            the first task would otherwise wait for, such as loading a model. It is retried until it succeeds.
 
     Raises:
-        TypeError: the function is not fit for its kind, its first parameter or its result is not a pydantic model, or
-            an argument is not allowed; the text names the function.
+        TypeError: the function does not fit its kind, its first parameter or its result is not a pydantic model, or an
+            argument is not allowed; the text names the function.
     """
 
     def declare(function: Function) -> Function:
@@ -134,7 +135,7 @@ def skill(
     return declare
 
 
-def _kind(where: str, function: Callable[..., Any], process: bool) -> Kind:
+def _kind(where: str, function: AnyFunction, process: bool) -> Kind:
     if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
         raise TypeError(f"{where} must be an `async def` or a `def` that returns its result: it is a generator")
     if inspect.iscoroutinefunction(function):
@@ -148,7 +149,7 @@ def _kind(where: str, function: Callable[..., Any], process: bool) -> Kind:
     return Kind.PROCESS if process else Kind.THREAD
 
 
-def _spec(where: str, name: str, organ: str, timeout_s: float | None, function: Callable[..., Any]) -> SkillSpec:
+def _spec(where: str, name: str, organ: str, timeout_s: float | None, function: AnyFunction) -> SkillSpec:
     if not name.isprintable() or any(c.isspace() for c in name) or not 1 <= len(name) <= 200:
         raise TypeError(f"{where}: a skill's name has 1 to 200 printable characters and no white space")
     if name == RESERVED:

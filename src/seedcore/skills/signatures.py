@@ -1,10 +1,8 @@
-"""What a skill takes and gives, as the planner sees it."""
+"""Signatures of skills: the input and output fields with their JSON types, as the planner needs them."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
-
-from pydantic import BaseModel
 
 from seedcore.skills import SkillSpec, jsontypes
 from seedcore.skills.jsontypes import JsonType
@@ -29,20 +27,16 @@ class Signature:
 
 
 def signature(spec: SkillSpec) -> Signature:
-    """The signature that the skill's pydantic models tell."""
+    """The signature by the skill's pydantic models."""
     schema = spec.params.model_json_schema(mode="validation")
-    needed = set(schema.get("required", ()))
-    params = {name: Param(kind, name in needed) for name, kind in _fields(schema).items()}
-    return Signature(spec.name, params, _fields(_result_schema(spec.result)))
+    required = set(schema.get("required", ()))
+    params = {name: Param(kind, name in required) for name, kind in _fields(schema).items()}
+    return Signature(spec.name, params, _fields(spec.result.model_json_schema(mode="serialization")))
 
 
 def signatures(specs: Iterable[SkillSpec]) -> dict[str, Signature]:
     """All signatures by the skill's name."""
     return {spec.name: signature(spec) for spec in specs}
-
-
-def _result_schema(model: type[BaseModel]) -> dict[str, Any]:
-    return model.model_json_schema(mode="serialization")
 
 
 def _fields(schema: Mapping[str, Any]) -> dict[str, JsonType]:

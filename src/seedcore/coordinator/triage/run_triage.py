@@ -24,7 +24,7 @@ from seedcore.errors import (
     problem,
 )
 from seedcore.schemas.cognitive import MakeDecisionResponse, ReasonResponse
-from seedcore.schemas.ml import AnomalyPoint, DetectBatchResponse, DetectResponse
+from seedcore.schemas.anomaly import AnomalyPoint, DetectBatchResponse, DetectResponse
 from seedcore.schemas.triage import TriageRequest
 from seedcore.tasks.model import new_id
 from seedcore.telemetry.logs import get_logger

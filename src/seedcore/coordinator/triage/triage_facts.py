@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from seedcore.coordinator.policy_runtime import PolicyRuntime
 from seedcore.coordinator.triage.webhooks import Webhooks
 from seedcore.decision.triage_policy import ActionPolicy, TriagePolicy
-from seedcore.schemas.ml import DetectResponse
+from seedcore.schemas.anomaly import DetectResponse
 from seedcore.schemas.triage import TriageRequest
 
 TriageFacts = dict[str, bool | int | float | str]

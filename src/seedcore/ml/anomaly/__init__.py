@@ -1,8 +1,6 @@
-"""Point anomalies of one series: what is expected at each point, and how far from it clean values go.
+"""Finds the point anomalies of one series. `detect` is the only entry point."""
 
-Needs NumPy alone. `detect` is all that others call.
-"""
+from seedcore.ml.anomaly.detect import Anomaly, Detection, detect
+from seedcore.schemas.anomaly import MAX_LENGTH, MIN_LENGTH
 
-from seedcore.ml.anomaly.detect import MAX_LENGTH, MIN_LENGTH, Anomaly, Found, detect
-
-__all__ = ["MAX_LENGTH", "MIN_LENGTH", "Anomaly", "Found", "detect"]
+__all__ = ["MAX_LENGTH", "MIN_LENGTH", "Anomaly", "Detection", "detect"]

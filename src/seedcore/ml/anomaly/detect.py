@@ -1,4 +1,4 @@
-"""From a series to its anomalies: season, level, what is left of it, and how far clean rests go."""
+"""Finds anomalies: removes season and level from a series, then judges how far clean residuals go."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -8,14 +8,14 @@ import numpy.typing as npt
 
 from seedcore.errors import InvalidInputError
 from seedcore.ml.anomaly import pareto_tail, season, small_samples
-from seedcore.ml.anomaly.local_level import Floats, around, spread
+from seedcore.ml.anomaly.local_level import Floats, local_level, spread
+from seedcore.schemas.anomaly import MAX_LENGTH, MIN_LENGTH
 
-MIN_LENGTH, MAX_LENGTH = small_samples.FEWEST, 20_000
 LARGEST = 1e100
-"""Values beyond would leave no room for their squares."""
+"""Larger values would overflow when they are squared."""
 
-LEAST_SIDE = 5
-"""Rests that one side must have to be judged by itself."""
+MIN_SIDE = 5
+"""Residuals that one side needs to be judged on its own."""
 
 RARE = 0.01
 """Where most points are exactly as expected, departures are anomalies when at most this share departs."""
@@ -30,7 +30,7 @@ Method = Literal["tail", "few", "departures", "constant"]
 
 @dataclass(frozen=True, slots=True)
 class Anomaly:
-    """One point: what it is, what was expected, and the distance in units of `Found.scale` (positive on both sides).
+    """One point: its value, what was expected, and their distance in units of `Detection.scale` (never negative).
 
     `chance`: probability that a clean series has a point as far out on this side; None: the method knows none.
     """
@@ -44,17 +44,16 @@ class Anomaly:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
-    """What was found in a series, and by what.
+class Detection:
+    """The anomalies of a series, and the method that found them.
 
     Attributes:
-        method: `tail`: beyond what a tail fitted to the rest passes; `few`: beyond what normal noise of so few points
-            passes; `departures`: most points are exactly as expected,
-            and few depart; `constant`: all are.
-        scale: what a score of 1 is in the series' units.
-        above, below: scores over which a point is an anomaly; None: this method has no such limit.
+        method: `tail`: beyond a tail fitted to the other residuals; `few`: beyond normal noise of so few points;
+            `departures`: most points are exactly as expected, and few depart; `constant`: all points are as expected.
+        scale: a score of 1, in the series' units.
+        above, below: scores over which a point is an anomaly; None: the method has no such limit.
         season: points in a cycle; None: none was found.
-        half: points to each side that a point is held against.
+        half: points on each side that a point is compared with.
         notes: what could not be judged.
     """
 
@@ -68,7 +67,7 @@ class Found:
     notes: tuple[str, ...]
 
 
-def detect(data: npt.ArrayLike, false_alarm: float = 0.05) -> Found:
+def detect(data: npt.ArrayLike, false_alarm: float = 0.05) -> Detection:
     """The point anomalies of a series.
 
     Args:
@@ -81,61 +80,63 @@ def detect(data: npt.ArrayLike, false_alarm: float = 0.05) -> Found:
     given = _checked(data)
     if not 0 < false_alarm <= 0.5:
         raise InvalidInputError(f"false_alarm must be over 0 and at most 0.5, not {false_alarm:g}.")
-    # Powers of two change no digit.
+    # Scaling by a power of two is exact.
     unit = 2.0 ** np.frexp(np.abs(given).max() or 1.0)[1]
     values = (given - np.median(given)) / unit
-    usual = _one_level(values) if len(values) < small_samples.MANY else _surroundings(values)
-    rest = values - usual.expected
-    rest[np.abs(rest) <= _ROUNDING * float(np.abs(given).max()) / unit] = 0.0
-    judged = _judge(rest, false_alarm, _grain(values))
-    # An edge of a step of the level is where one side expects the value.
-    out = judged.out & (np.abs(values - usual.other) > STEP * np.abs(rest))
-    named = tuple(
+    baseline = _one_level(values) if len(values) < small_samples.MANY else _local_baseline(values)
+    residuals = values - baseline.expected
+    residuals[np.abs(residuals) <= _ROUNDING * float(np.abs(given).max()) / unit] = 0.0
+    verdict = _judge(residuals, false_alarm, _grain(values))
+    # At the edge of a level step, one side expects the value.
+    outliers = verdict.outliers & (np.abs(values - baseline.one_sided) > STEP * np.abs(residuals))
+    anomalies = tuple(
         Anomaly(
             int(n),
             float(given[n]),
-            float(given[n] - rest[n] * unit),
-            float(abs(rest[n]) / judged.scale),
-            "above" if rest[n] > 0 else "below",
-            None if judged.chance is None else float(judged.chance[n]),
+            float(given[n] - residuals[n] * unit),
+            float(abs(residuals[n]) / verdict.scale),
+            "above" if residuals[n] > 0 else "below",
+            None if verdict.chance is None else float(verdict.chance[n]),
         )
-        for n in np.flatnonzero(out)
+        for n in np.flatnonzero(outliers)
     )
-    scale, notes = float(judged.scale * unit), (*usual.notes, *judged.notes)
-    return Found(named, judged.method, scale, judged.above, judged.below, usual.period, usual.half, notes)
+    scale, notes = float(verdict.scale * unit), (*baseline.notes, *verdict.notes)
+    return Detection(
+        anomalies, verdict.method, scale, verdict.above, verdict.below, baseline.period, baseline.half, notes
+    )
 
 
 @dataclass(frozen=True, slots=True)
-class _Usual:
-    """What is expected at each point: by both sides, and by the side that is nearer to the value."""
+class _Baseline:
+    """What both sides expect at each point, and what the nearer side alone expects."""
 
     expected: Floats
-    other: Floats
+    one_sided: Floats
     half: int
     period: int | None
     notes: tuple[str, ...]
 
 
-def _surroundings(values: Floats) -> _Usual:
+def _local_baseline(values: Floats) -> _Baseline:
     cycle = season.find(values)
     seasonal = np.zeros(len(values)) if cycle is None else cycle.values
-    level = around(values - seasonal)
+    level = local_level(values - seasonal)
     notes = [f"a run of more than {level.half // 2} such points counts as a new level"]
     if cycle is None:
         notes.append(f"a season of more than {len(values) // season.CYCLES} points cannot be seen")
     period = None if cycle is None else cycle.period
-    return _Usual(level.expected + seasonal, level.other + seasonal, level.half, period, tuple(notes))
+    return _Baseline(level.expected + seasonal, level.one_sided + seasonal, level.half, period, tuple(notes))
 
 
-def _one_level(values: Floats) -> _Usual:
+def _one_level(values: Floats) -> _Baseline:
     level = np.full(len(values), np.median(values))
-    note = f"fewer than {small_samples.MANY} points: one level, no trend, no season, and noise that is taken for normal"
-    return _Usual(level, level, len(values) - 1, None, (note,))
+    note = f"fewer than {small_samples.MANY} points: one level, no trend, no season, and noise assumed to be normal"
+    return _Baseline(level, level, len(values) - 1, None, (note,))
 
 
 @dataclass(frozen=True, slots=True)
-class _Judged:
-    out: npt.NDArray[np.bool_]
+class _Verdict:
+    outliers: npt.NDArray[np.bool_]
     method: Method
     scale: float
     above: float | None
@@ -144,31 +145,32 @@ class _Judged:
     notes: tuple[str, ...] = ()
 
 
-def _judge(rest: Floats, false_alarm: float, grain: float) -> _Judged:
-    none = np.zeros(len(rest), dtype=bool)
-    away = np.abs(rest[rest != 0])
+def _judge(residuals: Floats, false_alarm: float, grain: float) -> _Verdict:
+    none = np.zeros(len(residuals), dtype=bool)
+    away = np.abs(residuals[residuals != 0])
     if not len(away):
-        return _Judged(none, "constant", 1.0, None, None)
-    if len(away) <= max(1, RARE * len(rest)):
-        return _Judged(rest != 0, "departures", float(np.median(away)), None, None)
-    scale = spread(rest) or spread(away)
-    if len(away) < LEAST_SIDE:
+        return _Verdict(none, "constant", 1.0, None, None)
+    if len(away) <= max(1, RARE * len(residuals)):
+        return _Verdict(residuals != 0, "departures", float(np.median(away)), None, None)
+    scale = spread(residuals) or spread(away)
+    if len(away) < MIN_SIDE:
         note = f"{len(away)} points depart from an otherwise constant series: too few to tell which are anomalies"
-        return _Judged(none, "departures", scale, None, None, notes=(note,))
-    if len(rest) < small_samples.MANY:
-        scores = np.abs(rest) / scale
-        most = small_samples.limit(len(rest), false_alarm)
-        return _Judged(scores > most, "few", scale, most, most, small_samples.chance(len(rest), scores))
-    limits, chance = [], np.ones(len(rest))
+        return _Verdict(none, "departures", scale, None, None, notes=(note,))
+    if len(residuals) < small_samples.MANY:
+        scores = np.abs(residuals) / scale
+        limit = small_samples.limit(len(residuals), false_alarm)
+        chance = small_samples.chance(len(residuals), scores)
+        return _Verdict(scores > limit, "few", scale, limit, limit, chance)
+    limits, chance = [], np.ones(len(residuals))
     for sign in (1.0, -1.0):
-        towards = sign * rest
-        own = towards > 0
-        side = pareto_tail.fit(towards[own] if own.sum() >= LEAST_SIDE else away, grain)
-        limits.append(side.limit(false_alarm / 2))
-        chance[own] = side.chance(towards[own])
+        signed = sign * residuals
+        on_side = signed > 0
+        tail = pareto_tail.fit(signed[on_side] if on_side.sum() >= MIN_SIDE else away, grain)
+        limits.append(tail.limit(false_alarm / 2))
+        chance[on_side] = tail.chance(signed[on_side])
     above, below = limits
-    out = (rest > above) | (rest < -below)
-    return _Judged(out, "tail", scale, above / scale, below / scale, chance)
+    outliers = (residuals > above) | (residuals < -below)
+    return _Verdict(outliers, "tail", scale, above / scale, below / scale, chance)
 
 
 def _grain(values: Floats) -> float:

@@ -1,4 +1,4 @@
-"""What is expected at a point by those around it, itself left out: medians of what came before, after, and both."""
+"""Estimates what the points around a point lead one to expect there: medians before it, after it, and on both sides."""
 
 from dataclasses import dataclass
 
@@ -8,11 +8,11 @@ import numpy.typing as npt
 Floats = npt.NDArray[np.float64]
 
 HALVES = (40, 20, 10, 5)
-"""Points to each side of the one that is judged; the widest that is nearly as good as the best is taken."""
+"""Candidates for the points on each side; the widest whose error is within AS_GOOD of the best is taken."""
 
 AS_GOOD = 1.05
 TO_SD = 1.4826
-"""A normal law's standard deviation is so many median absolute deviations."""
+"""Standard deviation of a normal distribution, in median absolute deviations."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,20 +20,20 @@ class Level:
     """What is expected at each of n points.
 
     Attributes:
-        expected: shape (n,), by the points to both sides.
-        half: points that count to each side.
+        expected: shape (n,), by the points on both sides.
+        half: points that count on each side.
         error: median absolute distance of the values from it, in the series' units.
-        other: shape (n,), by the points to one side: those whose guess is nearer to the value. It tells a step of the
-            level, which one side expects, from an anomaly, which neither does.
+        one_sided: shape (n,), by the points of the side whose guess is nearer to the value. It separates a step of the
+            level, which one side expects, from an anomaly, which neither side expects.
     """
 
     expected: Floats
     half: int
     error: float
-    other: Floats
+    one_sided: Floats
 
 
-def around(values: Floats) -> Level:
+def local_level(values: Floats) -> Level:
     """The level of a series of at least 2 * HALVES[-1] + 1 values."""
     halves = [half for half in HALVES if 2 * half + 1 <= len(values)]
     both = {half: _both_sides(values, half) for half in halves}
@@ -41,22 +41,22 @@ def around(values: Floats) -> Level:
     best = min(errors.values())
     half = next(half for half in halves if errors[half] <= AS_GOOD * best)
     before, after = _one_side(values, half)
-    other = np.where(np.abs(values - before) <= np.abs(values - after), before, after)
-    return Level(both[half], half, errors[half], other)
+    one_sided = np.where(np.abs(values - before) <= np.abs(values - after), before, after)
+    return Level(both[half], half, errors[half], one_sided)
 
 
-def error_beside(values: Floats) -> float:
-    """Median absolute distance of the values from the median of the few beside them."""
+def neighbour_error(values: Floats) -> float:
+    """Median absolute distance of the values from the median of their nearest neighbours."""
     return float(np.median(np.abs(values - _both_sides(values, HALVES[-1]))))
 
 
 def spread(residuals: Floats) -> float:
-    """Robust standard deviation: the median absolute deviation from 0, as a normal law has it."""
+    """Robust standard deviation: the median absolute deviation from 0, scaled for a normal distribution."""
     return TO_SD * float(np.median(np.abs(residuals)))
 
 
 def _both_sides(values: Floats, half: int) -> Floats:
-    """The median of `half` points to each side; within `half` of an end, a robust line through the first or last."""
+    """The median of `half` points on each side; within `half` of an end, a robust line through the first or last."""
     n, width = len(values), 2 * half + 1
     windows = np.lib.stride_tricks.sliding_window_view(values, width)
     guess = np.empty(n)
@@ -76,7 +76,7 @@ def _one_side(values: Floats, half: int) -> tuple[Floats, Floats]:
 
 
 def _line(values: Floats) -> Floats:
-    """Siegel's repeated medians: the line that half of the points may lie about."""
+    """Siegel's repeated medians: a line that tolerates outliers in up to half of the points."""
     x = np.arange(len(values), dtype=np.float64)
     runs = x[:, None] - x[None, :]
     np.fill_diagonal(runs, 1.0)

@@ -1,4 +1,4 @@
-"""How far clean values go on one side: a generalised Pareto tail, fitted to what no gap sets apart from the rest."""
+"""Fits a generalised Pareto tail to the clean values of one side, to say how far such values go."""
 
 from dataclasses import dataclass
 
@@ -9,18 +9,17 @@ from seedcore.ml.anomaly.local_level import Floats
 BODY = 0.5
 """Share of a side's values that are body: the tail is fitted to those beyond."""
 
-MOST = 150
-"""Values of the tail that count: of longer series only the outermost."""
+MAX_TAIL = 150
+"""The tail is fitted to at most so many of the outermost values."""
 
-MOST_UNITS, _STEPS = 1e9, 30
-"""No limit is further than that; it is found to a billionth of the last doubling."""
+MAX_LIMIT, _STEPS = 1e9, 30
+"""Largest limit, in units of scale; bisection finds it to a billionth of the last doubling."""
 
 SUSPECT = 0.01
-"""Probability of a gap under which what lies beyond has no part in the fit; that alone makes nothing an anomaly."""
+"""Values beyond a gap less likely than this are left out of the fit; that alone makes none of them an anomaly."""
 
-# Shapes, and scales in means of the inner half, over which fits are averaged; and what is believed of the shape
-# beforehand: an exponential tail. Beyond their median, half of normal noise has about -0.2, of Student's t with 3
-# degrees of freedom 0.25.
+# Fits are averaged over these shapes and scales (in means of the inner half), with a prior that favours an exponential
+# tail. Beyond its median, half of normal noise has a shape of about -0.2, of Student's t (3 degrees of freedom) 0.25.
 _SHAPES = np.linspace(-0.25, 0.75, 21)
 _SCALES = np.geomspace(0.4, 2.5, 25) / (1.0 - np.log(2.0))
 PRIOR_MEAN, PRIOR_SD = 0.0, 0.2
@@ -49,7 +48,7 @@ class Tail:
     def limit(self, level: float) -> float:
         """The distance whose chance is `level`."""
         low, high = 0.0, 1.0
-        while self._passed(high) > level and high < MOST_UNITS:
+        while self._passed(high) > level and high < MAX_LIMIT:
             low, high = high, 2 * high
         for _ in range(_STEPS):
             middle = 0.5 * (low + high)
@@ -71,7 +70,7 @@ def fit(distances: Floats, grain: float = 0.0) -> Tail:
         grain: the step of the lattice that the series lies on; 0: it lies on none.
     """
     ordered = np.sort(_smeared(distances, grain))[::-1]
-    count = int(np.clip(round((1 - BODY) * len(ordered)), 4, min(MOST, len(ordered) - 1)))
+    count = int(np.clip(round((1 - BODY) * len(ordered)), 4, min(MAX_TAIL, len(ordered) - 1)))
     start = float(ordered[count])
     excess = ordered[:count] - start
     scale = float(np.mean(excess[count // 2 :])) or float(np.mean(excess)) or start
@@ -83,7 +82,7 @@ def fit(distances: Floats, grain: float = 0.0) -> Tail:
 
 
 def _smeared(distances: Floats, grain: float) -> Floats:
-    """Equal values spread evenly over their step of the lattice: laws with a density know no ties."""
+    """Equal values spread evenly over their step of the lattice, because a density gives ties no probability."""
     if grain == 0.0:
         return distances
     ordered = np.sort(distances)
@@ -93,7 +92,7 @@ def _smeared(distances: Floats, grain: float) -> Floats:
 
 
 def _log_survival(excess: Floats) -> Floats:
-    """Of every law at every value, shape (laws, values)."""
+    """Log survival of every (shape, scale) at every value, shape (laws, values)."""
     ratio = excess / _SCALE
     with np.errstate(divide="ignore"):
         logs: Floats = np.where(_STRAIGHT, -ratio, -np.log(np.maximum(1.0 + _SHAPE * ratio, 0.0)) / _DIVISOR)
@@ -101,7 +100,7 @@ def _log_survival(excess: Floats) -> Floats:
 
 
 def _weights(likelihood: Floats) -> Floats:
-    """Of the laws, from log likelihoods, shape (laws, cases)."""
+    """Posterior weights of the laws from log likelihoods, shape (laws, cases)."""
     belief = likelihood + _PRIOR
     weights: Floats = np.exp(belief - belief.max(axis=0))
     weights /= weights.sum(axis=0)
@@ -112,10 +111,10 @@ def _set_apart(density: Floats, survival: Floats) -> int:
     """How many of the outermost values a gap sets apart."""
     ranks = np.arange(1, density.shape[1] // 2 + 1)
     inner = density[:, ::-1].cumsum(axis=1)[:, ::-1]
-    # With the outermost m known only to lie beyond the next one.
+    # The outermost m are known only to lie beyond the next one.
     with np.errstate(invalid="ignore"):
         weights = _weights(inner[:, ranks] + ranks * survival[:, ranks])
-        # Where both are impossible their law has no weight.
+        # A law under which both are impossible has no weight.
         gap = np.nan_to_num(ranks * (survival[:, ranks - 1] - survival[:, ranks]), nan=0.0, neginf=-np.inf)
     chance = (weights * np.exp(gap)).sum(axis=0)
     wide = np.flatnonzero(chance < SUSPECT / ranks**2)

@@ -1,16 +1,16 @@
-"""The season of a series, when it has one: found in its autocorrelation, and kept only where it predicts."""
+"""Finds the season of a series from its autocorrelation; keeps it only if it predicts."""
 
 from dataclasses import dataclass
 
 import numpy as np
 
-from seedcore.ml.anomaly.local_level import Floats, around, error_beside, spread
+from seedcore.ml.anomaly.local_level import Floats, local_level, neighbour_error, spread
 
 CYCLES = 4
 """Whole cycles that a season must be seen for."""
 
 NEIGHBOURS = 8
-"""Cycles around the one that is judged, itself left out, whose median is the season there."""
+"""Neighbouring cycles whose median is the season of a cycle."""
 
 GAIN = 0.9
 """A season is taken when the error without it falls to this share at least."""
@@ -37,58 +37,58 @@ def find(values: Floats) -> Season | None:
     clipped = _clipped(values)
     best: tuple[float, Season] | None = None
     for period in sorted(_periods(clipped)):
-        error, season = _tried(values, clipped, period)
+        error, season = _season_of(values, clipped, period)
         # A multiple of the period predicts as well, and has seen fewer cycles.
         if best is None or error < SHORTER * best[0]:
             best = error, season
     if best is None:
         return None
-    period, most = best[1].period, len(values) // CYCLES
+    period, longest = best[1].period, len(values) // CYCLES
     # Noise moves a peak of the correlation by a point.
-    beside = [_tried(values, clipped, p) for p in (period - 1, period + 1) if 2 <= p <= most]
-    _, season = min([best, *beside], key=lambda tried: tried[0])
-    return season if around(values - season.values).error < GAIN * around(values).error else None
+    neighbours = [_season_of(values, clipped, p) for p in (period - 1, period + 1) if 2 <= p <= longest]
+    _, season = min([best, *neighbours], key=lambda fit: fit[0])
+    return season if local_level(values - season.values).error < GAIN * local_level(values).error else None
 
 
-def _tried(values: Floats, clipped: Floats, period: int) -> tuple[float, Season]:
-    """A season of this period, and the error that is left with it."""
+def _season_of(values: Floats, clipped: Floats, period: int) -> tuple[float, Season]:
+    """(error that remains, season) for this period."""
     season = Season(period, _from_other_cycles(clipped - _mean_of_cycle(clipped, period), period))
-    return error_beside(values - season.values), season
+    return neighbour_error(values - season.values), season
 
 
 def _clipped(values: Floats) -> Floats:
-    """Without its straight trend, and values far from the middle pulled in: one spike must not be the correlation."""
+    """The series with far values pulled in around its trend, so that one spike does not dominate the correlation."""
     third = max(len(values) // 3, 1)
     slope = (np.median(values[-third:]) - np.median(values[:third])) / max(len(values) - third, 1)
     line = slope * np.arange(len(values))
-    rest = values - line
-    middle = float(np.median(rest))
-    width = _CLIP * (spread(rest - middle) or float(np.abs(rest - middle).max()))
-    return line + np.clip(rest, middle - width, middle + width)
+    residuals = values - line
+    middle = float(np.median(residuals))
+    width = _CLIP * (spread(residuals - middle) or float(np.abs(residuals - middle).max()))
+    return line + np.clip(residuals, middle - width, middle + width)
 
 
 def _periods(values: Floats) -> set[int]:
     """Lags where the autocorrelation of the series, or of its steps, has its highest peaks."""
-    most = len(values) // CYCLES
+    longest = len(values) // CYCLES
     x = np.arange(len(values)) - (len(values) - 1) / 2
     flat = values - values.mean()
     flat = flat - x * (flat @ x) / (x @ x)
     found: set[int] = set()
     for series in (flat, np.diff(values)):
-        correlation = _autocorrelation(series, most + 1)
-        lags = np.arange(2, most + 1)
+        correlation = _autocorrelation(series, longest + 1)
+        lags = np.arange(2, longest + 1)
         peaks = lags[(correlation[lags] >= correlation[lags - 1]) & (correlation[lags] > correlation[lags + 1])]
         peaks = peaks[correlation[peaks] > 0.1]
         found.update(peaks[np.argsort(-correlation[peaks])][:CANDIDATES].tolist())
     return found
 
 
-def _autocorrelation(series: Floats, most: int) -> Floats:
+def _autocorrelation(series: Floats, max_lag: int) -> Floats:
     centred = series - series.mean()
     size = 1 << (2 * len(series) - 1).bit_length()
     power = np.abs(np.fft.rfft(centred, size)) ** 2
-    raw = np.fft.irfft(power, size)[: most + 1]
-    return raw / raw[0] if raw[0] > 0 else np.zeros(most + 1)
+    raw = np.fft.irfft(power, size)[: max_lag + 1]
+    return raw / raw[0] if raw[0] > 0 else np.zeros(max_lag + 1)
 
 
 def _mean_of_cycle(values: Floats, period: int) -> Floats:

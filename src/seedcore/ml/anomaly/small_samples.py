@@ -1,13 +1,14 @@
-"""Series of a few points, too few to tell the law of their noise: how far normal noise of so many goes (simulated)."""
+"""Limits for short series, too short to fit their noise: simulated quantiles of normal noise of the same length."""
 
 from functools import lru_cache
 
 import numpy as np
 
 from seedcore.ml.anomaly.local_level import TO_SD, Floats
+from seedcore.schemas.anomaly import MIN_LENGTH
 
-FEWEST, MANY = 8, 24
-"""From so many points to fewer than so many."""
+MANY = 24
+"""Series of at least this many points are judged by a fitted tail instead."""
 
 ROUNDS = 40_000
 
@@ -18,12 +19,12 @@ def limit(n: int, false_alarm: float) -> float:
 
 
 def chance(n: int, scores: Floats) -> Floats:
-    """Probability that one of n clean points gets as far on one side, shape (k,); no less than the simulation tells."""
+    """Probability that one of n clean points gets as far on one side, shape (k,); never below 1 / (2 ROUNDS)."""
     further = ROUNDS - np.searchsorted(_outermost(n), scores).astype(np.float64)
     return (further + 1.0) / (ROUNDS + 1.0) / 2.0
 
 
-@lru_cache(maxsize=MANY - FEWEST)
+@lru_cache(maxsize=MANY - MIN_LENGTH)
 def _outermost(n: int) -> Floats:
     """How far the outermost of n points is from their median, in robust standard deviations, sorted, (ROUNDS,)."""
     points = np.random.default_rng(n).standard_normal((ROUNDS, n))

@@ -1,4 +1,4 @@
-"""Which hosts and addresses `http.fetch` may reach."""
+"""Decides which hosts and addresses `http.fetch` may reach."""
 
 import asyncio
 import socket
@@ -9,7 +9,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 Address = IPv4Address | IPv6Address
 DEFAULT_PORTS = {"http": 80, "https": 443}
 
-# Ranges that Python's `is_global` lets pass, in some versions at least, and that no public page lives in.
+# Ranges that `is_global` accepts in some Python versions, although they hold no public pages.
 _REFUSED = tuple(
     ip_network(text)
     for text in (
@@ -66,7 +66,7 @@ async def resolve(host: str, port: int) -> list[Address]:
 
 @dataclass(frozen=True, slots=True)
 class AllowList:
-    """Hosts by name: `example.org`, `*.example.org` (every host below it), each with `:port` when it is unusual."""
+    """Hosts by name: `example.org`, `*.example.org` (all hosts below it), with `:port` unless it is the default."""
 
     entries: Sequence[str]
 
@@ -75,7 +75,7 @@ class AllowList:
         host = host.lower().rstrip(".")
         for entry in self.entries:
             name, _, entry_port = entry.partition(":")
-            wanted = (int(entry_port),) if entry_port.isdecimal() else (DEFAULT_PORTS[scheme],)
-            if port in wanted and (host.endswith(name[1:]) if name.startswith("*.") else host == name):
+            allowed_port = int(entry_port) if entry_port.isdecimal() else DEFAULT_PORTS[scheme]
+            if port == allowed_port and (host.endswith(name[1:]) if name.startswith("*.") else host == name):
                 return True
         return False

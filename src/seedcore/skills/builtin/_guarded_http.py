@@ -1,8 +1,8 @@
-"""HTTP GET that cannot be led to places that only this machine reaches.
+"""HTTP GET that cannot be tricked into reaching hosts that only this machine can reach.
 
 The host must be on the allow-list, its addresses are resolved here and must all be public, and the connection goes to
-the address that was checked, so that a second answer of the name server changes nothing. TLS still proves the host's
-name. Every redirect passes the same checks. Proxies of the environment are not used: they would resolve anew.
+the checked address, so that a second DNS answer changes nothing. TLS still verifies the host's name. Every redirect
+passes the same checks. Proxies of the environment are not used: they would resolve the name again.
 """
 
 import asyncio
@@ -10,7 +10,6 @@ import ssl
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
 
 import httpcore
 import httpx
@@ -26,8 +25,8 @@ Resolve = Callable[[str, int], Awaitable[list[Address]]]
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
-    """How much one fetch may take."""
+class FetchLimits:
+    """Bounds of one fetch."""
 
     max_bytes: int = 1024 * 1024
     seconds: float = 20.0
@@ -36,7 +35,7 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """A page: where it was in the end, and what came."""
+    """A response: the URL after redirects, status, type and body."""
 
     url: str
     status: int
@@ -51,7 +50,7 @@ class Fetcher:
         allow: the hosts it may reach.
         resolve: finds a host's addresses.
         is_public: says which addresses may be connected to.
-        ssl_context: whom TLS trusts; the public authorities when None.
+        ssl_context: the certificate authorities that TLS trusts; the public ones when None.
     """
 
     def __init__(
@@ -61,12 +60,12 @@ class Fetcher:
         resolve: Resolve = _addresses.resolve,
         is_public: Callable[[Address], bool] = _addresses.is_public,
         ssl_context: ssl.SSLContext | None = None,
-        limits: Limits | None = None,
+        limits: FetchLimits | None = None,
     ) -> None:
         self.allow = allow
         self.resolve = resolve
         self.is_public = is_public
-        self.limits = limits or Limits()
+        self.limits = limits or FetchLimits()
         self._ssl = ssl_context
 
     async def fetch(self, url: str) -> Fetched:
@@ -85,7 +84,7 @@ class Fetcher:
             raise SkillError(f"{url} cannot be fetched: {text}.", retryable=True) from error
 
     def checked(self, url: str) -> httpx.URL:
-        """The URL, when it is one that may be fetched.
+        """The URL, if it may be fetched.
 
         Raises:
             SkillError: says why it is refused.
@@ -93,7 +92,7 @@ class Fetcher:
         try:
             parsed = httpx.URL(url)
         except httpx.InvalidURL as error:
-            raise _refused(f"{url!r} is no URL: {error}.") from None
+            raise _refused(f"{url!r} is not a URL: {error}.") from None
         if parsed.scheme not in DEFAULT_PORTS or not parsed.host:
             raise _refused(f"{url!r} must be an http:// or https:// URL with a host.")
         if parsed.userinfo:
@@ -104,14 +103,14 @@ class Fetcher:
         return parsed
 
     async def addresses(self, host: str, port: int) -> list[Address]:
-        """The checked addresses of a host: one that is not public spoils all, for it has no business there."""
+        """The checked addresses of a host; a single one that is not public refuses the host."""
         try:
             found = await self.resolve(host, port)
         except (OSError, UnicodeError) as error:
             raise SkillError(f"The name {host!r} does not resolve: {error}.", retryable=True) from error
         bad = [address for address in found if not self.is_public(address)]
         if bad:
-            raise _refused(f"{host!r} leads to {bad[0]}, which is no public address.")
+            raise _refused(f"{host!r} resolves to {bad[0]}, which is not a public address.")
         if not found:
             raise SkillError(f"The name {host!r} has no address.", retryable=True)
         return found
@@ -178,7 +177,7 @@ class _Backend(httpcore.AsyncNetworkBackend):
         port: int,
         timeout: float | None = None,
         local_address: str | None = None,
-        socket_options: Iterable[Any] | None = None,
+        socket_options: "Iterable[httpcore.SOCKET_OPTION] | None" = None,
     ) -> httpcore.AsyncNetworkStream:
         failure: Exception | None = None
         for address in await self._fetcher.addresses(host, port):
@@ -189,8 +188,8 @@ class _Backend(httpcore.AsyncNetworkBackend):
         assert failure is not None
         raise failure
 
-    async def connect_unix_socket(self, *_args: Any, **_kwargs: Any) -> httpcore.AsyncNetworkStream:
-        raise _refused("Unix sockets are not fetched from.")
+    async def connect_unix_socket(self, *_args: object, **_kwargs: object) -> httpcore.AsyncNetworkStream:
+        raise _refused("Unix sockets are not allowed.")
 
     async def sleep(self, seconds: float) -> None:
         await self._inner.sleep(seconds)

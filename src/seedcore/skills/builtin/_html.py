@@ -1,4 +1,4 @@
-"""The readable text of an HTML page."""
+"""Extracts the readable text of an HTML page."""
 
 import re
 from html.parser import HTMLParser
@@ -9,7 +9,7 @@ _BLOCK_LIST = """
     h5 h6 header hr html legend li main nav ol option p pre section table tbody tfoot thead title tr ul
 """
 _BLOCK = frozenset(_BLOCK_LIST.split())
-# These separate what a reader sees apart without beginning a paragraph.
+# These end a line without beginning a paragraph.
 _LINE = frozenset({"br", "li", "tr", "dt", "dd", "option"})
 _CELL = frozenset({"td", "th"})
 

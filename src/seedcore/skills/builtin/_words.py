@@ -1,4 +1,4 @@
-"""Sentences and words of English text, shared by the text skills."""
+"""Splits English text into sentences, phrases and words, for the text skills."""
 
 import re
 from functools import lru_cache

@@ -1,6 +1,4 @@
-"""`echo`: gives back what it got; it shows that the whole path works."""
-
-from typing import Any
+"""The skill `echo`: returns its input, to show that the whole path works."""
 
 from pydantic import BaseModel
 
@@ -10,10 +8,10 @@ from seedcore.skills.sdk import SkillContext, skill
 class Echo(BaseModel):
     """Any JSON value."""
 
-    value: Any
+    value: object
 
 
 @skill("echo", organ="utility", timeout_s=5)
 async def echo(params: Echo, context: SkillContext) -> Echo:
-    """Give back the value."""
+    """Return the value."""
     return params

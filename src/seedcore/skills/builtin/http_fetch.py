@@ -1,4 +1,4 @@
-"""`http.fetch`: the text of a public web page whose host SEEDCORE_FETCH_ALLOW names."""
+"""The skill `http.fetch`: the text of a public web page whose host SEEDCORE_FETCH_ALLOW names."""
 
 import asyncio
 import re
@@ -16,14 +16,14 @@ _TEXTUAL = re.compile(r"text/|application/([\w.+-]+\+)?(json|xml|javascript|yaml
 _META_CHARSET = re.compile(rb"<meta[^>]{0,200}?charset=[\"']?([\w-]{1,40})", re.IGNORECASE)
 
 
-class Address(BaseModel):
+class FetchParams(BaseModel):
     """What to fetch."""
 
     url: str = Field(min_length=1, max_length=2000)
 
 
-class Page(BaseModel):
-    """What came: `url` is the last one after redirects, `text` is what a reader sees of an HTML page."""
+class FetchedPage(BaseModel):
+    """The page: `url` is the last one after redirects, `text` is what a reader sees of an HTML page."""
 
     text: str
     status: int
@@ -32,35 +32,35 @@ class Page(BaseModel):
 
 
 @skill("http.fetch", organ="utility", timeout_s=30)
-async def http_fetch(params: Address, context: SkillContext) -> Page:
+async def http_fetch(params: FetchParams, context: SkillContext) -> FetchedPage:
     """Fetch a public web page as text.
 
-    An HTTP status that is not a success fails the task: 5xx, 408, 425 and 429 are tried again, others are not.
+    An HTTP status that is not a success fails the task: 5xx, 408, 425 and 429 are retried, others are not.
     """
     hosts = get_settings().fetch_hosts
     if not hosts:
-        raise NotConfiguredError("http.fetch may reach no host: name the allowed ones in SEEDCORE_FETCH_ALLOW.")
+        raise NotConfiguredError("http.fetch may not reach any host: name the allowed ones in SEEDCORE_FETCH_ALLOW.")
     return await asyncio.to_thread(to_page, await Fetcher(AllowList(hosts)).fetch(params.url))
 
 
-def to_page(fetched: Fetched) -> Page:
+def to_page(fetched: Fetched) -> FetchedPage:
     """The page as text.
 
     Raises:
-        SkillError: it is no text.
+        SkillError: it is not text.
     """
     kind = fetched.content_type.partition(";")[0].strip().lower()
     if not _TEXTUAL.match(kind):
-        raise SkillError(f"{fetched.url} is {kind or 'of no stated type'}, which is no text.", retryable=False)
+        raise SkillError(f"{fetched.url} is {kind or 'of no stated type'}, which is not text.", retryable=False)
     is_html = kind in ("text/html", "application/xhtml+xml")
     text = _decoded(fetched, is_html)
     if is_html:
         text = _html.to_text(text)
-    return Page(text=text, status=fetched.status, content_type=kind, url=fetched.url)
+    return FetchedPage(text=text, status=fetched.status, content_type=kind, url=fetched.url)
 
 
 def _decoded(fetched: Fetched, is_html: bool) -> str:
-    """The body in the character set that the page names; UTF-8 when it names none that exists."""
+    """The body, decoded by the character set that the page names, or UTF-8 without a known one."""
     named = re.search(r"charset=[\"']?([\w-]+)", fetched.content_type, re.IGNORECASE)
     name = named.group(1) if named else "utf-8-sig"
     if not named and is_html and (meta := _META_CHARSET.search(fetched.body[:2048])):

@@ -1,4 +1,4 @@
-"""`text.keywords`: the words and phrases that a text is about (RAKE: Rose et al. 2010)."""
+"""The skill `text.keywords`: the words and phrases that a text is about (RAKE: Rose et al. 2010)."""
 
 import asyncio
 from collections import Counter
@@ -13,22 +13,22 @@ MAX_PHRASE_WORDS = 4
 Phrase = tuple[str, ...]
 
 
-class Text(BaseModel):
-    """English text, and how many keywords to give at most."""
+class KeywordsParams(BaseModel):
+    """English text, and the largest number of keywords to return."""
 
     text: str
     limit: int = Field(10, ge=1, le=100)
 
 
 class Keywords(BaseModel):
-    """The best first; `scores` belongs to `keywords` place by place."""
+    """Keywords, the best first; `scores[i]` belongs to `keywords[i]`."""
 
     keywords: list[str]
     scores: list[float]
 
 
 @skill("text.keywords", organ="utility", timeout_s=30)
-async def text_keywords(params: Text, context: SkillContext) -> Keywords:
+async def text_keywords(params: KeywordsParams, context: SkillContext) -> Keywords:
     """Find the keywords of an English text."""
     ranked = await asyncio.to_thread(rank, params.text, params.limit)
     return Keywords(keywords=[phrase for phrase, _ in ranked], scores=[score for _, score in ranked])

@@ -1,4 +1,4 @@
-"""`text.summarize`: the sentences of a text that say most of it."""
+"""The skill `text.summarize`: the sentences that say most of a text."""
 
 import asyncio
 import math
@@ -15,7 +15,7 @@ CANDIDATES = 200
 Vector = dict[str, float]
 
 
-class Text(BaseModel):
+class SummarizeParams(BaseModel):
     """English text, and how many of its sentences to keep."""
 
     text: str
@@ -23,14 +23,14 @@ class Text(BaseModel):
 
 
 class Summary(BaseModel):
-    """Sentences of the text, unchanged, in their order."""
+    """Sentences of the text, unchanged and in their order."""
 
     summary: str
 
 
 @skill("text.summarize", organ="utility", timeout_s=30)
-async def text_summarize(params: Text, context: SkillContext) -> Summary:
-    """Keep the sentences of an English text that say most of it."""
+async def text_summarize(params: SummarizeParams, context: SkillContext) -> Summary:
+    """Keep the sentences that say most of an English text."""
     return Summary(summary=await asyncio.to_thread(summarize, params.text, params.sentences))
 
 

@@ -15,7 +15,7 @@ from seedcore.fleet.agent_registry import AgentRegistry
 from seedcore.fleet.agent_repository import REPORT_INTERVAL_S, AgentRepository, pause_after
 from seedcore.fleet.host_limits import HostLimits
 from seedcore.fleet.host_repository import HostRepository
-from seedcore.service_clients.skill_clients import Clients
+from seedcore.service_clients.skill_clients import SkillServiceClients
 from seedcore.settings import get_settings
 from seedcore.skills.context import SkillClients
 from seedcore.skills.host_protocol import Call, Columns, Completion, calls_of, to_columns
@@ -71,7 +71,7 @@ class AgentHost:
         registry = SkillRegistry.load(settings)
         # A pool belongs to one loop: this one is for skills that use their agent's memory.
         self._memories = Database(settings, size=1, name="seedcore-memory")
-        clients = Clients(settings)
+        clients = SkillServiceClients(settings)
         self._desk = Desk(lambda: SkillExecutor(registry, settings, self._agents, clients, self._memory))
         self._warming = Warming(warm_ups(registry, organ, clients))
         database = Database(settings, size=1, name="seedcore-host")

@@ -3,25 +3,19 @@
 import re
 from typing import Any, NamedTuple, cast
 
-from pydantic import BaseModel, ValidationError
-
-from seedcore.errors import SeedCoreError, wrong_fields
+from seedcore.errors import SeedCoreError
 from seedcore.skills.context import SkillContext
 from seedcore.skills.host_protocol import HANDED_BACK
+from seedcore.skills.params_validation import InvalidParamsError, read_params
 from seedcore.skills.results import encode
 from seedcore.skills.sdk import SkillSpec
 from seedcore.telemetry.logs import mask
-from seedcore.utils.pg_json import with_doubles
 
 MAX_MESSAGE = 2000
 _MOST_LOOKED_AT = 4 * MAX_MESSAGE
 _CODE = re.compile(r"[a-z][a-z0-9_]{0,63}")
 _FAILED = "skill_failed"
 _CLASS_NAME = type.__dict__["__name__"]
-
-
-class UnfitError(Exception):
-    """The params do not fit the skill's model."""
 
 
 class Failure(NamedTuple):
@@ -43,19 +37,6 @@ def attempt(spec: SkillSpec, params: str, context: SkillContext, limit: int) -> 
         return failure_of(error, context.logger)
 
 
-def read_params(spec: SkillSpec, text: str) -> BaseModel:
-    """The params of a call.
-
-    Raises:
-        UnfitError: names the fields that do not fit.
-    """
-    try:
-        return spec.params.model_validate_json(with_doubles(text))
-    except ValidationError as error:
-        wrong = wrong_fields(error.errors(include_url=False, include_input=False))
-        raise UnfitError("; ".join(f"{e.field}: {e.message}" for e in wrong[:5])) from None
-
-
 def failure_of(error: BaseException, log: Any) -> Failure:
     """The failure that an error is; one that SeedCore does not know is logged with its traceback.
 
@@ -75,7 +56,7 @@ def failure_of(error: BaseException, log: Any) -> Failure:
 def _classified(error: BaseException) -> Failure | None:
     # `issubclass` asks the class; `isinstance` would ask the object, which may lie or raise.
     kind = type(error)
-    if issubclass(kind, UnfitError):
+    if issubclass(kind, InvalidParamsError):
         return Failure("invalid_params", clean(_text(error)), retryable=False)
     if not issubclass(kind, SeedCoreError):
         return None

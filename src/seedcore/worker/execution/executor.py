@@ -9,11 +9,12 @@ from seedcore.fleet.agent_registry import AgentRegistry
 from seedcore.settings import Settings
 from seedcore.skills.context import CancelFlag, SkillClients, SkillContext, SkillMemory
 from seedcore.skills.host_protocol import Call, Completion
+from seedcore.skills.params_validation import read_params
 from seedcore.skills.registry import SkillRegistry
 from seedcore.skills.results import encode
 from seedcore.skills.sdk import Kind, SkillSpec
 from seedcore.telemetry.logs import get_logger
-from seedcore.worker.execution.attempt_codec import Failure, attempt, clean, failure_of, read_params
+from seedcore.worker.execution.attempt_codec import Failure, attempt, clean, failure_of
 from seedcore.worker.execution.fair_queue import Gate
 from seedcore.worker.execution.process_pool import START_S, Processes
 from seedcore.worker.execution.task_pool import Job, Strands

@@ -1,4 +1,4 @@
-"""Somebody who plays the network for a flow: scripted answers, and a clock that only moves when told to."""
+"""A network for the operations of the client: scripted answers, and a clock that moves only with its pauses."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -6,12 +6,23 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
-from seedcore.client.http_retry import Policy
-from seedcore.client.protocol import Close, Emit, Failure, Flow, Open, Pause, Read, Reply, Request, Send
+from seedcore.client.http_retry import HttpPolicy
+from seedcore.client.protocol import (
+    CloseStream,
+    ConnectionFailure,
+    Emit,
+    OpenStream,
+    Pause,
+    ReadStream,
+    Reply,
+    Request,
+    SendRequest,
+    Steps,
+)
 
 TASK_ID = UUID("01890000-0000-7000-8000-000000000001")
-GONE = Failure("ConnectError: refused", sent=False)
-LOST = Failure("ReadError: reset", sent=True)
+GONE = ConnectionFailure("ConnectError: refused", sent=False)
+LOST = ConnectionFailure("ReadError: reset", sent=True)
 
 
 def task(status: str = "queued", **fields: Any) -> dict[str, Any]:
@@ -53,8 +64,8 @@ def event(number: int, name: str, **data: Any) -> bytes:
 
 
 @dataclass
-class Later:
-    """What a step is answered with after so many seconds."""
+class Delayed:
+    """The answer of a step, after so many seconds."""
 
     seconds: float
     answer: Any
@@ -72,31 +83,31 @@ class Network:
     emitted: list[Any] = field(default_factory=list)
     _pieces: Iterator[Any] = field(default_factory=lambda: iter(()))
 
-    def policy(self, **fields: Any) -> Policy:
-        return Policy("http://seedcore.test", now=lambda: self.time, jitter=lambda: 1.0, **fields)
+    def policy(self, **fields: Any) -> HttpPolicy:
+        return HttpPolicy("http://seedcore.test", now=lambda: self.time, jitter=lambda: 1.0, **fields)
 
-    def run(self, flow: Flow[Any]) -> Any:
-        """The flow's result, after playing it to its end."""
+    def run(self, steps: Steps[Any]) -> Any:
+        """The operation's result, after answering all of its steps."""
         answer = None
         while True:
             try:
-                step = flow.send(answer)
+                step = steps.send(answer)
             except StopIteration as end:
                 return end.value
             answer = self._do(step)
 
     def _do(self, step: Any) -> Any:
         match step:
-            case Send(request, timeout_s) | Open(request, timeout_s):
+            case SendRequest(request, timeout_s) | OpenStream(request, timeout_s):
                 self.requests.append(request)
                 self.timeouts.append(timeout_s)
                 answer = self._now(self.answers(request) if callable(self.answers) else next(self.answers))
                 if not isinstance(answer, list):
                     return answer
-                assert isinstance(step, Open), "an event stream that nobody asked for"
+                assert isinstance(step, OpenStream), "an event stream for a request without one"
                 self._pieces = iter(answer)
                 return Reply(200, {"content-type": "text/event-stream; charset=utf-8"})
-            case Read():
+            case ReadStream():
                 return self._now(next(self._pieces, b""))
             case Pause(seconds):
                 assert seconds >= 0
@@ -104,12 +115,12 @@ class Network:
                 self.time += seconds
             case Emit(item):
                 self.emitted.append(item)
-            case Close():
+            case CloseStream():
                 self._pieces = iter(())
         return None
 
     def _now(self, answer: Any) -> Any:
-        if isinstance(answer, Later):
+        if isinstance(answer, Delayed):
             self.time += answer.seconds
             return answer.answer
         return answer

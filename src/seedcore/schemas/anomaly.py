@@ -1,0 +1,91 @@
+"""Anomaly detection: what `POST /ml/detect/anomaly` and its batch take and answer."""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+MIN_LENGTH, MAX_LENGTH = 8, 20_000
+"""Values that a series may have."""
+
+MAX_BATCH_POINTS = 200_000
+
+
+class _DetectInput(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
+FalseAlarm = Annotated[
+    float, Field(gt=0, le=0.5, description="probability that a clean series gets any anomaly; see docs/triage.md")
+]
+
+
+class DetectRequest(_DetectInput):
+    """A series, evenly spaced in time, the oldest value first."""
+
+    data: list[Number] = Field(min_length=MIN_LENGTH, max_length=MAX_LENGTH)
+    false_alarm: FalseAlarm = 0.05
+
+
+class DetectBatchRequest(_DetectInput):
+    """Several series, each judged by itself."""
+
+    series: list[Annotated[list[Number], Field(max_length=MAX_LENGTH)]] = Field(min_length=1, max_length=100)
+    false_alarm: FalseAlarm = 0.05
+
+    @model_validator(mode="after")
+    def _bounded(self) -> "DetectBatchRequest":
+        if (total := sum(map(len, self.series))) > MAX_BATCH_POINTS:
+            raise ValueError(f"{total} values in all; at most {MAX_BATCH_POINTS} are judged at once")
+        return self
+
+
+class AnomalyPoint(BaseModel):
+    """A point that the rest of its series does not explain."""
+
+    index: int
+    value: float
+    score: float = Field(description="distance from what was expected, in `unit`s")
+    expected: float = Field(description="by its season and the points around it")
+    direction: Literal["above", "below"]
+    chance: float | None = Field(
+        description="probability that a clean series has a point as far out on this side; null: the method knows none"
+    )
+
+
+class Thresholds(BaseModel):
+    """Scores over which a point is an anomaly; null where the method has none."""
+
+    above: float | None
+    below: float | None
+
+
+class DetectResponse(BaseModel):
+    """The anomalies of a series, and what they were judged by."""
+
+    anomalies: list[AnomalyPoint]
+    method: Literal["tail", "few", "departures", "constant"] = Field(
+        description="tail: beyond what a tail fitted to the rest passes; few: beyond what normal noise of so few "
+        "points passes; departures: most points are exactly as expected, and few depart; constant: all are"
+    )
+    threshold: Thresholds
+    false_alarm: float
+    unit: Literal["robust standard deviations", "median departures"] = Field(description="of `score` and `threshold`")
+    scale: float = Field(description="one unit, in the series' own")
+    season: int | None = Field(description="points in a cycle; null: none was found")
+    window: int = Field(description="points to each side that a point is held against")
+    points: int
+    notes: list[str] = Field(description="what could not be judged")
+
+
+class DetectItem(BaseModel):
+    """The answer for one series, or the problem document of one that cannot be judged."""
+
+    found: DetectResponse | None = None
+    error: dict[str, object] | None = None
+
+
+class DetectBatchResponse(BaseModel):
+    """One answer a series, in order."""
+
+    items: list[DetectItem]

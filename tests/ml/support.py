@@ -1,0 +1,28 @@
+"""What tests of the ML service share: a table to learn from, and a service that is started."""
+
+import random
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from seedcore.ml.service import MLService
+from seedcore.settings import Settings
+
+
+def flowers(n: int = 90, seed: int = 1, classes: tuple[Any, ...] = ("iris", "rose", "tulip")) -> dict[str, Any]:
+    """A learnable table: the class shifts both features; `noise` says nothing."""
+    rng = random.Random(seed)
+    rows = []
+    for i in range(n):
+        k = i % len(classes)
+        rows.append([round(rng.gauss(3 * k, 0.6), 4), round(rng.gauss(-2 * k, 0.6), 4), rng.random(), classes[k]])
+    return {"columns": ["length", "width", "noise", "kind"], "rows": rows, "label_column": "kind"}
+
+
+@asynccontextmanager
+async def started_service(settings: Settings) -> AsyncIterator[MLService]:
+    """An ML service in this process, stopped at the end."""
+    service = MLService({"version": "test"}, settings)
+    await service.start()
+    yield service
+    await service.stop()
