@@ -9,15 +9,13 @@ from seedcore.cognitive.evidence import End, Subject
 from seedcore.errors import ConflictError
 from seedcore.stores.postgres import Database
 from seedcore.tasks import queries
+from seedcore.tasks.failure_codes import NOT_FAILURES_OF_THE_WORK
 
 MOST_ENDS = 10_000
 """Newest tasks that are looked at; of a busier window only so many."""
 
 BEFORE = 4
 """The time before the window that it is compared with, in windows."""
-
-# Refusals by people, policy or budget say nothing about the work.
-_NO_FAILURES = ["policy_rejected", "approval_rejected", "approval_expired", "budget_exceeded", "step_failed"]
 
 # Primary keys, which are in the order of submission: finished and dead by page, tasks, agents.
 _ENDS = """
@@ -49,7 +47,7 @@ class History:
 async def read_ends(database: Database, window_s: float, without: UUID | None = None) -> History:
     """Tasks that were submitted in the window or in BEFORE windows before it, and have ended."""
     async with database.connection() as connection:
-        rows = await connection.fetch(_ENDS, window_s * (1 + BEFORE), MOST_ENDS, without, _NO_FAILURES)
+        rows = await connection.fetch(_ENDS, window_s * (1 + BEFORE), MOST_ENDS, without, NOT_FAILURES_OF_THE_WORK)
     ends = [_end(row, window_s) for row in rows]
     full = len(ends) >= MOST_ENDS - 1
     return History(ends, max(row["age_s"] for row in rows) if full else None)

@@ -7,6 +7,7 @@ import asyncpg
 
 from seedcore.errors import ConflictError
 from seedcore.tasks import queries, sql
+from seedcore.tasks.failure_codes import FailureCode
 from seedcore.tasks.queries import TaskRecord
 
 
@@ -63,7 +64,7 @@ async def reject(connection: asyncpg.Connection, task_id: UUID, reason: str, by:
     """
     async with connection.transaction():
         message = reason if by is None else f"{by}: {reason}"
-        row = await connection.fetchrow(sql.REJECT, [task_id], by, "request", "approval_rejected", message)
+        row = await connection.fetchrow(sql.REJECT, [task_id], by, "request", FailureCode.APPROVAL_REJECTED, message)
         if row is not None:
             await connection.execute(sql.SETTLE, [task_id])
     return await _after(connection, task_id, row is not None, "reject a task that does not wait for approval")

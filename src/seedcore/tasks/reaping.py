@@ -8,6 +8,7 @@ import asyncpg
 from seedcore.settings import Settings
 from seedcore.tasks import sql
 from seedcore.tasks.deadlines import close_late, settle
+from seedcore.tasks.failure_codes import FailureCode
 
 PAGE = 1000
 DAY_S = 86_400.0
@@ -108,7 +109,7 @@ async def expire_approvals(connection: asyncpg.Connection) -> int:
             await connection.execute(sql.APPROVE, released, None, "expiry")
         if rejected:
             message = "nobody approved it in time"
-            await connection.execute(sql.REJECT, rejected, None, "expiry", "approval_expired", message)
+            await connection.execute(sql.REJECT, rejected, None, "expiry", FailureCode.APPROVAL_EXPIRED, message)
             await settle(connection, rejected)
     return len(due)
 

@@ -3,11 +3,10 @@
 from seedcore.errors import ConflictError
 from seedcore.schemas.triage import MIN_POINTS
 from seedcore.stores.postgres import Database
+from seedcore.tasks.failure_codes import NOT_FAILURES_OF_THE_WORK
 
 MOST_ENDS, MOST_OF_STREAM = 10_000, 2_000
 BLOCKS = 200
-
-_NO_FAILURES = ["policy_rejected", "approval_rejected", "approval_expired", "budget_exceeded", "step_failed"]
 
 # Primary keys, in the order of submission.
 _ENDS = """
@@ -33,7 +32,7 @@ async def recorded(database: Database, stream: str) -> dict[str, list[float]]:
         ConflictError: too few of the stream's tasks are among them.
     """
     async with database.connection() as connection:
-        rows = await connection.fetch(_ENDS, stream, MOST_ENDS, MOST_OF_STREAM, _NO_FAILURES)
+        rows = await connection.fetch(_ENDS, stream, MOST_ENDS, MOST_OF_STREAM, NOT_FAILURES_OF_THE_WORK)
     ends = [(row["ok"], row["seconds"]) for row in reversed(rows)]
     found = {"duration_s": [float(seconds) for ok, seconds in ends if ok and seconds is not None]}
     size = -(-len(ends) // BLOCKS) or 1

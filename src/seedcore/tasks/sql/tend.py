@@ -1,9 +1,11 @@
 """The statements of people (cancel, retry, approve, pause) and of the reaper."""
 
+from seedcore.tasks.failure_codes import FailureCode
+
 # -- control -----------------------------------------------------------------------------------------------
 
 # Cancel wins over a late completion: the lease goes, so its token is worth nothing. Children go with their parent.
-CANCEL = """
+CANCEL = f"""
 with recursive family as (
   select id from seedcore.tasks where id = $1
   union all select t.id from seedcore.tasks t join family f on t.parent_id = f.id)
@@ -17,7 +19,7 @@ with recursive family as (
 , said as (
   insert into seedcore.events (event, task_ids) select 'cancelled', array_agg(id) from gone having count(*) > 0 returning tick)
 , kept as (insert into seedcore.finished (id, tick, status, attempts, error_code, error_message)
-           select id, tick, 'cancelled', attempts, 'cancelled', 'cancelled on request' from gone, said)
+           select id, tick, 'cancelled', attempts, '{FailureCode.CANCELLED}', 'cancelled on request' from gone, said)
 select id, seedcore.tell(), pg_notify('seedcore_cancel', id::text) from gone
 """
 
@@ -138,7 +140,7 @@ REAP_SESSIONS = "delete from seedcore.sessions where expires_at <= now() returni
 # a second, and of the others with its next heartbeat. So what was leased two seconds before the last heartbeat, and is not
 # `started` (index events_task; ticks and tokens are of one sequence), has not begun, and uses no attempt: $5 times at
 # most, for it may be what brings dispatchers down.
-REAP_LEASES = """
+REAP_LEASES = f"""
 with lost as (
   delete from seedcore.leases where ctid = any(array(
     select l.ctid from seedcore.leases l
@@ -163,13 +165,13 @@ with lost as (
   select 'failed', array_agg(id) from seen where dead having count(*) > 0 returning tick)
 , died as (
   insert into seedcore.dead (id, tick, token, attempts, began, started_at, error_code, error_message, errors)
-  select id, tick, token, attempts, true, leased_at, 'lease_expired', 'the worker was lost on the last attempt',
-         seedcore.errors_of(id, attempts, 'lease_expired', 'the worker was lost on the last attempt')
+  select id, tick, token, attempts, true, leased_at, '{FailureCode.LEASE_EXPIRED}', 'the worker was lost on the last attempt',
+         seedcore.errors_of(id, attempts, '{FailureCode.LEASE_EXPIRED}', 'the worker was lost on the last attempt')
   from seen, ended where dead)
 , said as (
   insert into seedcore.events (task_id, event, data)
-  select id, 'retried', jsonb_build_object('attempt', attempts, 'code', 'lease_expired', 'token', token, 'leased_at', leased_at)
-         || case when unbegun then '{"counted": false}' else '{}' end::jsonb
+  select id, 'retried', jsonb_build_object('attempt', attempts, 'code', '{FailureCode.LEASE_EXPIRED}', 'token', token, 'leased_at', leased_at)
+         || case when unbegun then '{{"counted": false}}' else '{{}}' end::jsonb
   from seen where not dead)
 select id, dead, unbegun, follow_up, seedcore.tell() from seen
 """
@@ -185,9 +187,9 @@ DUE_DONE = "delete from seedcore.deadlines where id = any($1::uuid[])"
 
 # Primary keys. A task that has not ended by its deadline ends as failed, and the steps below it with it. The deadline may
 # be that of its budget.
-CLOSE_LATE = """
+CLOSE_LATE = f"""
 with recursive late as (
-  select i.id, h.plan, case when p.until <= now() and t.deadline >= p.until then 'budget_exceeded' else 'deadline_exceeded'
+  select i.id, h.plan, case when p.until <= now() and t.deadline >= p.until then '{FailureCode.BUDGET_EXCEEDED}' else '{FailureCode.DEADLINE_EXCEEDED}'
            end as code
   from unnest($1::uuid[]) i(id) cross join lateral (select * from seedcore.tasks where id = i.id offset 0) t
   left join seedcore.plans p on p.id = i.id
@@ -210,12 +212,12 @@ with recursive late as (
   insert into seedcore.dead (id, tick, attempts, error_code, error_message, errors)
   select g.id, s.tick, g.attempts, l.code, w.why, seedcore.errors_of(g.id, g.attempts, l.code, w.why)
   from gone g join late l on l.id = g.id cross join said s
-  cross join lateral (select case l.code when 'budget_exceeded' then 'it had not ended within its budget''s time_s'
+  cross join lateral (select case l.code when '{FailureCode.BUDGET_EXCEEDED}' then 'it had not ended within its budget''s time_s'
                                          else 'it had not ended by its deadline' end as why) w
   where s.event = 'failed')
 , ended as (
   insert into seedcore.finished (id, tick, status, attempts, error_code, error_message)
-  select g.id, s.tick, 'cancelled', g.attempts, 'deadline_exceeded', 'its plan had not ended by its deadline'
+  select g.id, s.tick, 'cancelled', g.attempts, '{FailureCode.DEADLINE_EXCEEDED}', 'its plan had not ended by its deadline'
   from gone g, said s where s.event = 'cancelled' and g.id not in (select id from late))
 , counted as (
   select count(seedcore.plan_ended(l.id, l.plan, false)) from late l join gone g on g.id = l.id where l.plan is not null)
