@@ -8,6 +8,8 @@ from itertools import combinations
 import asyncpg
 
 from seedcore.schemas.energy import Pair
+from seedcore.tasks import history
+from seedcore.tasks.history import StepsOfAgent
 
 WINDOW_S = 3600.0
 """Traffic and plans of this long are looked at."""
@@ -24,16 +26,6 @@ from seedcore.valves group by stream order by stream limit $1
 _TRAFFIC = """
 select substr(scope, strpos(scope, '/') + 1) as type, sum(outcomes)::bigint as outcomes from seedcore.energy_ledger
 where at >= now() - make_interval(secs => $1) group by 1
-"""
-# Indexes plans_since and tasks_parent, primary keys of `finished` and `dead`.
-STEPS = """
-with recent as (
-  select p.id, h.id is not null as open from seedcore.plans p left join seedcore.held h on h.id = p.id
-  where p.since >= now() - make_interval(secs => $1) order by p.since desc limit $2)
-select r.id as plan, r.open, e.decision->>'agent' as agent, count(*) as steps,
-       count(*) filter (where e.status = 'completed') as good
-from recent r join seedcore.tasks t on t.parent_id = r.id join seedcore.ended e on e.id = t.id
-where e.decision->>'agent' is not null and e.status <> 'cancelled' group by 1, 2, 3
 """
 
 
@@ -54,24 +46,13 @@ class Beside:
     absent: dict[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
-    """Steps of one plan that one agent ended, and those that completed; `open`: the plan has not ended."""
-
-    plan: object
-    open: bool
-    agent: str
-    steps: int
-    good: int
-
-
 async def read(connection: asyncpg.Connection) -> Beside:
     """What PostgreSQL knows; three statements."""
     streams = {
         row["stream"]: (row["evidence"], row["seen"] or 0) for row in await connection.fetch(_EVIDENCE, MOST_STREAMS)
     }
     ended = {row["type"]: row["outcomes"] for row in await connection.fetch(_TRAFFIC, WINDOW_S)}
-    parts = [Part(**row) for row in await connection.fetch(STEPS, WINDOW_S, MOST_PLANS)]
+    parts = await history.steps_by_agent(connection, WINDOW_S, MOST_PLANS)
     found = Beside()
     evidence = {stream: value for stream, (value, _) in streams.items() if value is not None}
     if not evidence:
@@ -117,10 +98,10 @@ def _type(stream: str, ended: Mapping[str, int]) -> str:
     return name if name in ended else stream
 
 
-def pairs(parts: Iterable[Part]) -> list[Pair]:
+def pairs(parts: Iterable[StepsOfAgent]) -> list[Pair]:
     """Pairs of agents that share open plans: steps that they ended there, and how many of 1 of all that they shared
     completed, over all plans."""
-    plans: defaultdict[object, list[Part]] = defaultdict(list)
+    plans: defaultdict[object, list[StepsOfAgent]] = defaultdict(list)
     for part in parts:
         plans[part.plan].append(part)
     steps, good, shared = Counter[tuple[str, str]](), Counter[tuple[str, str]](), Counter[tuple[str, str]]()
@@ -129,7 +110,7 @@ def pairs(parts: Iterable[Part]) -> list[Pair]:
         for one, other in combinations(sorted(most, key=lambda part: part.agent), 2):
             pair = one.agent, other.agent
             steps[pair] += one.steps + other.steps
-            good[pair] += one.good + other.good
+            good[pair] += one.completed + other.completed
             if one.open:
                 shared[pair] += one.steps + other.steps
     return [Pair(agents=pair, steps=count, success=good[pair] / steps[pair]) for pair, count in sorted(shared.items())]

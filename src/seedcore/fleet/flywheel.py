@@ -13,6 +13,8 @@ from uuid import UUID
 
 import asyncpg
 
+from seedcore.stores import leadership
+
 STEP = 0.1
 """Most that one turn changes V by, as a share of it."""
 
@@ -31,12 +33,6 @@ _ADD = f"""
 insert into seedcore.energy_weights (v, before, reason, evidence, undoes) values ($1, $2, $3, $4, $5)
 returning {_COLUMNS}
 """  # noqa: S608
-# A row that nobody had begins the first period; of those who ask when it is over, one gets the next.
-_DUE = """
-insert into seedcore.leaders as l (role, owner, expires_at) values ('flywheel', $1, now() + make_interval(secs => $2))
-on conflict (role) do update set owner = excluded.owner, expires_at = excluded.expires_at
-where l.expires_at <= now() returning xmax <> 0 as again
-"""
 _LOCK = "lock table seedcore.energy_weights in share row exclusive mode"
 
 
@@ -76,7 +72,7 @@ async def lock(connection: asyncpg.Connection) -> None:
 
 async def due(connection: asyncpg.Connection, owner: UUID, period_s: float) -> bool:
     """Whether a turn by itself is due, and this one's to make: one a period, however many ask."""
-    return bool(await connection.fetchval(_DUE, owner, period_s))
+    return await leadership.begin_period(connection, "flywheel", owner, period_s)
 
 
 async def last(connection: asyncpg.Connection, limit: int) -> list[dict[str, Any]]:
