@@ -191,8 +191,8 @@ async def check_reached(connection: asyncpg.Connection, event_id: int) -> None:
     if event_id > 0 and event_id > await connection.fetchval(events.LAST_EVENT_ID):
         message = "later than every event here: of another database, or of this one before it was restored"
         raise EventIdAheadError(
-            f"Last-TaskEvent-ID is {message}; leave it out to begin with the task's first event.",
-            errors=[FieldError("Last-TaskEvent-ID", message)],
+            f"Last-Event-ID is {message}; leave it out to begin with the task's first event.",
+            errors=[FieldError("Last-Event-ID", message)],
         )
 
 

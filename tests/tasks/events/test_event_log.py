@@ -117,7 +117,7 @@ async def test_an_entry_resumed_at_while_others_commit_late_misses_none(database
         "3:3:~3:3:~x",
         "9" * 99,
         "3:3:';--~3:3:~0",
-        "3:3:~3:3:~" + "9" * 5000,
+        pytest.param("3:3:~3:3:~" + "9" * 5000, id="5000 digits"),
     ],
 )
 def test_a_position_that_is_none_is_refused(text):
