@@ -44,9 +44,10 @@ bench-startup: ## cold start and memory, median of five starts
 	$(call install,demo)
 	@exec $(VENV)/bin/python -m benchmarks.startup $(ARGS)
 
-docs: ## write docs/configuration.md anew
+docs: ## write docs/configuration.md and docs/errors.md again
 	$(call install,demo)
 	$(VENV)/bin/seedcore config docs > docs/configuration.md
+	$(VENV)/bin/seedcore config errors > docs/errors.md
 
 clean: ## remove the virtual environment and every cache (not the data directory)
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist build

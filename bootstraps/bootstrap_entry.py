@@ -22,7 +22,7 @@ from seedcore.stores.migrate import migrate
 from seedcore.stores.postgres import Database
 from seedcore.tasks import queries
 from seedcore.tasks.events.task_feed import EventFeed
-from seedcore.tasks.model import NewTask, Status
+from seedcore.tasks.model import Status, TaskSpec
 from seedcore.tasks.submission.submit import submit
 from seedcore.telemetry.logs import configure_logs, get_logger
 from seedcore.utils.ray_utils import refuse_embedded_on_many_nodes, shutdown_ray, wait_for_ray
@@ -93,7 +93,7 @@ async def canary(settings: Settings, deadline: float) -> float:
     began = time.monotonic()
     try:
         async with database.connection() as connection:
-            task = NewTask("echo", json.dumps({"value": "canary"}), domain="bootstrap", priority=100)
+            task = TaskSpec("echo", json.dumps({"value": "canary"}), domain="bootstrap", priority=100)
             (submitted,) = await submit(connection, [task])
         if not await feed.wait_ended(submitted.id, max(1.0, deadline - time.monotonic())):
             raise UnavailableError(f"The canary task {submitted.id} did not end in time.")

@@ -9,9 +9,9 @@ from benchmarks.queue.common import Drain, run, timed_drain
 from seedcore.settings import load_settings
 from seedcore.stores.migrate import migrate
 from seedcore.stores.postgres import ENGINE_SESSION
-from seedcore.tasks import leases
-from seedcore.tasks.claim_cursor import Scan
-from seedcore.tasks.model import Lease, NewTask, Outcome, Status
+from seedcore.tasks import leases, sessions
+from seedcore.tasks.claim_cursor import ClaimCursor
+from seedcore.tasks.model import Lease, Outcome, Status, TaskSpec
 from seedcore.tasks.submission.submit import submit
 
 WORKERS, BATCH, CHUNK = 2, 500, 1000
@@ -34,8 +34,8 @@ async def connect(dsn: str) -> asyncpg.Connection:
 
 async def work_off(connection: asyncpg.Connection, most: int | None = None, batch: int = BATCH) -> int:
     """Claim and finish until nothing is left (or `most` are done): each turn is one statement; returns how many."""
-    session, scan = uuid4(), Scan()
-    await leases.open_session(connection, session, "bench", "default", 600)
+    session, scan = uuid4(), ClaimCursor()
+    await sessions.open_session(connection, session, "bench", "default", 600)
     outcomes: list[Outcome] = []
     done = 0
     while True:
@@ -58,7 +58,7 @@ async def fill(connection: asyncpg.Connection, jobs: int, prefix: str = "k") -> 
     """Submit with keys, a thousand at a time."""
     for start in range(0, jobs, CHUNK):
         numbers = range(start, min(start + CHUNK, jobs))
-        await submit(connection, [NewTask("noop", PARAMS, idempotency_key=f"{prefix}{n}") for n in numbers])
+        await submit(connection, [TaskSpec("noop", PARAMS, idempotency_key=f"{prefix}{n}") for n in numbers])
 
 
 async def drain(dsn: str, jobs: int) -> Drain:

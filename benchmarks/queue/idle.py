@@ -14,7 +14,7 @@ from benchmarks.queue.latency import InProcess
 from seedcore.settings import load_settings
 from seedcore.stores.migrate import migrate
 from seedcore.stores.postgres import ENGINE_SESSION, Database
-from seedcore.tasks.events.notifications import Bell
+from seedcore.tasks.events.notifications import NotificationListener
 from seedcore.worker.dispatcher import Dispatcher
 from seedcore.worker.reaper import LATER_CHANNEL, Reaper
 
@@ -44,7 +44,9 @@ async def measure(server: str) -> dict[str, Any]:
     reaper_database = Database(settings, size=1, session=ENGINE_SESSION)
     reaper = Reaper(settings, reaper_database, "bench")
     running.append(asyncio.create_task(reaper.run()))
-    running.append(asyncio.create_task(Bell(reaper_database, {LATER_CHANNEL: reaper.on_later}).listen()))
+    running.append(
+        asyncio.create_task(NotificationListener(reaper_database, {LATER_CHANNEL: reaper.on_later}).listen())
+    )
     for queue in ("default", "default", "graph"):
         database = Database(settings, size=3, session=ENGINE_SESSION)
         running.append(asyncio.create_task(Dispatcher(settings, "bench", queue, database, port, port).run()))

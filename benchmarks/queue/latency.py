@@ -20,7 +20,7 @@ from seedcore.settings import load_settings
 from seedcore.skills.host_protocol import Call, Completion
 from seedcore.stores.migrate import migrate
 from seedcore.stores.postgres import ENGINE_SESSION, Database
-from seedcore.tasks.model import Lease, NewTask
+from seedcore.tasks.model import Lease, TaskSpec
 from seedcore.tasks.submission.submit import submit
 from seedcore.utils import gc_tuning
 from seedcore.worker.dispatcher import Dispatcher
@@ -85,7 +85,7 @@ async def _engine(dsn: str, started: dict[int, float]) -> Send:
 
     async def send(numbers: Sequence[int]) -> None:
         async with pool.connection() as connection:
-            await submit(connection, [NewTask("noop", json.dumps({"i": n})) for n in numbers])
+            await submit(connection, [TaskSpec("noop", json.dumps({"i": n})) for n in numbers])
 
     return send
 

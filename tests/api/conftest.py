@@ -12,8 +12,9 @@ from fastapi import FastAPI
 from seedcore.api.app import build_app
 from seedcore.settings import Settings
 from seedcore.stores.postgres import ENGINE_SESSION, Database
-from seedcore.tasks import leases
-from seedcore.tasks.model import Lease, Outcome, Retry, Status, Step, new_id
+from seedcore.tasks import leases, sessions
+from seedcore.tasks.model import Lease, Outcome, Retry, Status, StepSpec, new_id
+from seedcore.tasks.plans import repository as plan_repository
 from seedcore.telemetry.logs import configure_logs
 
 TASKS = "/api/v1/tasks"
@@ -91,12 +92,12 @@ class Dispatcher:
         """Two steps, the second after the first."""
         first, second = new_id(), new_id()
         steps = [
-            Step(first, "one", "echo", '{"value": 1}', None, ()),
-            Step(second, "two", "echo", '{"value": 2}', None, (first,)),
+            StepSpec(first, "one", "echo", '{"value": 1}', None, ()),
+            StepSpec(second, "two", "echo", '{"value": 2}', None, (first,)),
         ]
         plan = {"steps": [], "output": {"value": {"$from": "two", "field": "value"}}}
         async with self.database.connection() as connection:
-            await leases.store_plan(connection, lease, '{"route": "plan"}', json.dumps(plan), steps)
+            await plan_repository.store_plan(connection, lease, '{"route": "plan"}', json.dumps(plan), steps)
         return [first, second]
 
     async def _finish(self, lease: Lease, status: Status, **ending: Any) -> bool:
@@ -131,6 +132,6 @@ async def dispatcher(pg_settings: Settings) -> AsyncIterator[Dispatcher]:
     database = Database(pg_settings, session=ENGINE_SESSION)
     player = Dispatcher(database)
     async with database.connection() as connection:
-        await leases.open_session(connection, player.session, "player", "default", 600)
+        await sessions.open_session(connection, player.session, "player", "default", 600)
     yield player
     await database.aclose()

@@ -17,8 +17,8 @@ from benchmarks.chaos.judge import Verdict, judge
 from benchmarks.chaos.load import shown
 from benchmarks.chaos.plan import Task
 from benchmarks.chaos.witness import Witness, connected
-from seedcore.tasks import leases, queries
-from seedcore.tasks.model import Lease, NewTask, Outcome, Status
+from seedcore.tasks import leases, queries, sessions
+from seedcore.tasks.model import Lease, Outcome, Status, TaskSpec
 from seedcore.tasks.submission.submit import submit
 from seedcore.tasks.task_json import task_json
 
@@ -38,7 +38,7 @@ class Scene:
     async def submit(self) -> UUID:
         """One task, acknowledged."""
         key = f"chaos-1-{len(self.evidence.asked)}"
-        task = NewTask(skills.NAME, json.dumps({"n": 0, "sleep_ms": 0}), idempotency_key=key)
+        task = TaskSpec(skills.NAME, json.dumps({"n": 0, "sleep_ms": 0}), idempotency_key=key)
         (answer,) = await submit(self.connection, [task])
         self.evidence.asked[key] = Task(key, 0, 0)
         self.evidence.acked[key] = str(answer.id)
@@ -87,7 +87,7 @@ class Scene:
 async def scene(pg_dsn: str) -> AsyncIterator[Scene]:
     async with connected(pg_dsn) as connection:
         scene = Scene(connection)
-        await leases.open_session(connection, scene.session, "test", "default", 60)
+        await sessions.open_session(connection, scene.session, "test", "default", 60)
         await scene.submit()
         yield scene
 

@@ -9,7 +9,7 @@ from seedcore.cognitive.service import CognitiveService
 from seedcore.errors import NoPlanError
 from seedcore.service_clients.cognitive_client import CognitiveClient
 from seedcore.settings import Settings, load_settings
-from seedcore.tasks.plans.plan import Plan, Step, validate_plan
+from seedcore.tasks.plans.plan import PlanDefinition, Step, validate_plan
 
 
 @pytest.fixture
@@ -34,7 +34,7 @@ async def test_the_built_in_skills_chain_from_a_url_to_a_summary_and_keywords(ht
     assert body["steps"][1]["params"]["limit"] == {"$from": "inputs", "field": "limit"}
     assert (body["method"], body["cost"]) == ("search", 3)
     steps = tuple(Step(s["id"], s["skill"], s["params"], tuple(s["needs"])) for s in body["steps"])
-    validate_plan(Plan(steps, body["output"], asked["inputs"]), service._skills)
+    validate_plan(PlanDefinition(steps, body["output"], asked["inputs"]), service._skills)
 
 
 async def test_a_prediction_can_be_planned(http):

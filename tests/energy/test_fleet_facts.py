@@ -8,11 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seedcore.energy.fleet_facts import MAX_AGENTS, STEPS, FleetFacts, Part, pairs, read_fleet_facts, traffic
+from seedcore.energy.fleet_facts import MAX_AGENTS, FleetFacts, pairs, read_fleet_facts, traffic
 from seedcore.fleet.ledger_repository import LedgerEntry, append
 from seedcore.pricing.outcome_sums import Sums
 from seedcore.settings import Settings
 from seedcore.stores.postgres import Database
+from seedcore.tasks.history import StepsOfAgent
+from seedcore.tasks.sql.history import STEPS_BY_AGENT
 
 COUNTS = st.integers(0, 1000)
 
@@ -34,19 +36,19 @@ def test_streams_of_one_type_share_its_tasks_and_the_longest_type_is_meant():
 def test_pairs_share_open_plans_and_are_judged_by_all_their_plans():
     found = pairs(
         [
-            Part("old", False, "a", 3, 1),
-            Part("old", False, "b", 1, 0),
-            Part("new", True, "b", 2, 2),
-            Part("new", True, "a", 2, 1),
-            Part("other", False, "c", 5, 5),
-            Part("other", False, "a", 5, 5),
+            StepsOfAgent("old", False, "a", 3, 1),
+            StepsOfAgent("old", False, "b", 1, 0),
+            StepsOfAgent("new", True, "b", 2, 2),
+            StepsOfAgent("new", True, "a", 2, 1),
+            StepsOfAgent("other", False, "c", 5, 5),
+            StepsOfAgent("other", False, "a", 5, 5),
         ]
     )
     assert [(pair.agents, pair.steps, pair.success) for pair in found] == [(("a", "b"), 4.0, 0.5)]
 
 
 def test_pairs_of_one_plan_are_bounded():
-    found = pairs([Part("p", True, f"a{n:03}", 1, 1) for n in range(200)])
+    found = pairs([StepsOfAgent("p", True, f"a{n:03}", 1, 1) for n in range(200)])
     assert len(found) == MAX_AGENTS * (MAX_AGENTS - 1) // 2
 
 
@@ -95,7 +97,7 @@ async def test_the_history_of_tasks_is_not_read_for_a_few_plans(pg_settings: Set
         for _ in range(20):
             await _plan(connection, "abc", over=True)
         await connection.execute("analyze seedcore.tasks, seedcore.finished, seedcore.plans, seedcore.dead")
-        lines = [row[0] for row in await connection.fetch(f"explain {STEPS}", 3600.0, 500)]
+        lines = [row[0] for row in await connection.fetch(f"explain {STEPS_BY_AGENT}", 3600.0, 500)]
     await database.aclose()
     for table in ("tasks_d", "finished_d"):
         assert any("Index" in line and table in line for line in lines), "\n".join(lines)

@@ -13,7 +13,7 @@ from seedcore.state import samples as module
 from seedcore.state.samples import Sampler, expire
 from seedcore.state.sources import Sources
 from seedcore.stores.postgres import Database
-from seedcore.tasks.model import NewTask
+from seedcore.tasks.model import TaskSpec
 from seedcore.tasks.submission.submit import submit
 from tests.state.conftest import Save, execute
 
@@ -38,7 +38,7 @@ async def test_a_sample_is_the_present_of_system_and_organs(pg_settings: Setting
     book.record_outcome("u-0", "echo", 1.0, ok=True)
     await AgentRepository(database).save("h-0", book)
     async with database.connection() as connection:
-        await submit(connection, [NewTask("echo", "{}") for _ in range(3)])
+        await submit(connection, [TaskSpec("echo", "{}") for _ in range(3)])
     sources = Sources(pg_settings, nothing)
     assert await Sampler(pg_settings, sources).sample()
     await sources.aclose()

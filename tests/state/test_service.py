@@ -12,7 +12,7 @@ from seedcore.schemas.state import UnifiedState
 from seedcore.settings import Settings, load_settings
 from seedcore.state.service import StateService
 from seedcore.stores.postgres import Database
-from seedcore.tasks.model import NewTask
+from seedcore.tasks.model import TaskSpec
 from seedcore.tasks.submission.submit import submit
 from tests.state.conftest import Save, execute, http_to, running
 
@@ -28,7 +28,7 @@ async def lively(database: Database, save: Save) -> AgentRegistry:
     book = await save("utility", "h-0", ["u-0", "u-1"])
     await save("ml", "h-1", ["m-0"])
     async with database.connection() as connection:
-        await submit(connection, [NewTask("echo", json.dumps({"value": n})) for n in range(2)])
+        await submit(connection, [TaskSpec("echo", json.dumps({"value": n})) for n in range(2)])
     await execute(
         database,
         "insert into seedcore.flashbulbs (id, kind, salience, payload) values (gen_random_uuid(), 'x', 0.9, '{}')",

@@ -17,7 +17,7 @@ from seedcore.state import state_stream as module
 from seedcore.state.service import StateService
 from seedcore.stores.pg_snapshot import Snapshot
 from seedcore.stores.postgres import Database
-from seedcore.tasks.model import NewTask
+from seedcore.tasks.model import TaskSpec
 from seedcore.tasks.submission.submit import submit
 from tests.state.conftest import Save, execute, running
 
@@ -94,7 +94,7 @@ async def test_a_stream_begins_with_a_snapshot_and_goes_on_with_what_changed(
         assert set(data["agents"]) == {"u-0"}, "only what changed"
         assert data["organs"]["utility"]["running"] == 1
         async with database.connection() as connection:
-            await submit(connection, [NewTask("echo", "{}")])
+            await submit(connection, [TaskSpec("echo", "{}")])
         async with asyncio.timeout(DEADLINE_S):
             while not follower.system["queues"]:
                 await follower.next()

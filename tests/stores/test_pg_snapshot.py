@@ -14,7 +14,24 @@ def test_a_snapshot_is_its_text(text: str):
     assert str(Snapshot.parse(text)) == text
 
 
-@pytest.mark.parametrize("text", ["", "5", "1:2", "a:b:", "1:2:3;drop", "1:2:,", "1:9223372036854775808:", "1:2:3\n"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "5",
+        "1:2",
+        "a:b:",
+        "1:2:3;drop",
+        "1:2:,",
+        "1:9223372036854775808:",
+        "1:2:3\n",
+        "0:2:",
+        "3:2:",
+        "3:9:5,4",
+        "3:9:2",
+        "3:9:9",
+    ],
+)
 def test_anything_else_is_refused_and_named(text: str):
     with pytest.raises(InvalidInputError) as caught:
         Snapshot.parse(text)

@@ -6,7 +6,7 @@ import pytest
 
 from seedcore.settings import Settings
 from seedcore.stores.postgres import ENGINE_SESSION, Database
-from seedcore.tasks import leases
+from seedcore.tasks import sessions
 
 
 @pytest.fixture
@@ -26,5 +26,5 @@ async def connection(database: Database) -> AsyncIterator[asyncpg.Connection]:
 async def session(connection: asyncpg.Connection) -> UUID:
     """A dispatcher's session on the queue `default`."""
     session = uuid4()
-    await leases.open_session(connection, session, "test", "default", 60)
+    await sessions.open_session(connection, session, "test", "default", 60)
     return session

@@ -7,15 +7,15 @@ from uuid import UUID
 import asyncpg
 
 from seedcore.tasks import leases, queries
-from seedcore.tasks.model import Lease, NewTask, Outcome, Status
+from seedcore.tasks.model import Lease, Outcome, Status, TaskSpec
 from seedcore.tasks.submission.submit import submit
 
 
-def task(value: object = 1, **options: Any) -> NewTask:
-    return NewTask("echo", json.dumps({"value": value}), **options)
+def task(value: object = 1, **options: Any) -> TaskSpec:
+    return TaskSpec("echo", json.dumps({"value": value}), **options)
 
 
-async def submitted(connection: asyncpg.Connection, *tasks: NewTask) -> list[UUID]:
+async def submitted(connection: asyncpg.Connection, *tasks: TaskSpec) -> list[UUID]:
     return [item.id for item in await submit(connection, tasks)]
 
 

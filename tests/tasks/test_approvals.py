@@ -9,13 +9,13 @@ import pytest
 from seedcore.errors import ConflictError
 from seedcore.settings import Settings
 from seedcore.tasks import commands, leases, queries, reaping
-from seedcore.tasks.model import NewTask
+from seedcore.tasks.model import TaskSpec
 from tests.tasks.engine_support import claim, done, submitted, task
 
 pytestmark = pytest.mark.integration
 
 
-async def held(connection: asyncpg.Connection, session: UUID, new: NewTask, **options: Any) -> UUID:
+async def held(connection: asyncpg.Connection, session: UUID, new: TaskSpec, **options: Any) -> UUID:
     (task_id,) = await submitted(connection, new)
     (lease,) = await claim(connection, session)
     assert await leases.hold(connection, [(lease.id, lease.token, '{"route": "hold"}')], **options) == {task_id}

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from seedcore.tasks import claim_cursor
-from seedcore.tasks.claim_cursor import FULL_S, LAG_S, WHOLE, Scan
+from seedcore.tasks.claim_cursor import FULL_S, LAG_S, WHOLE, ClaimCursor
 
 
 class Clock:
@@ -41,7 +41,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 def test_it_begins_behind_what_was_claimed_a_moment_ago(clock: Clock):
-    place = Scan()
+    place = ClaimCursor()
     assert place.places() == WHOLE
     place.claimed([(0, 7), (0, 9), (5, 8)], 3)
     clock.now += LAG_S + 0.01
@@ -49,7 +49,7 @@ def test_it_begins_behind_what_was_claimed_a_moment_ago(clock: Clock):
 
 
 def test_it_looks_at_everything_from_time_to_time(clock: Clock):
-    place = Scan()
+    place = ClaimCursor()
     place.places()
     place.claimed([(0, 9)], 2)
     clock.now += LAG_S + 0.01
@@ -74,7 +74,7 @@ def test_no_task_is_passed_over_for_longer_than_one_look_at_everything(turns):
     hidden: list[tuple[float, tuple[int, int]]] = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(claim_cursor, "time", clock)
-        place = Scan()
+        place = ClaimCursor()
         for tasks, passed, most in turns:
             for rank, late in tasks:
                 seq += 1
@@ -99,7 +99,7 @@ def test_when_submits_commit_in_time_a_claim_is_that_of_the_whole_lane(turns):
     clock, lane, seq = Clock(), Lane(), 0
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(claim_cursor, "time", clock)
-        place = Scan()
+        place = ClaimCursor()
         for tasks, passed in turns:
             for rank, _ in tasks:
                 seq += 1
@@ -113,7 +113,7 @@ def test_when_submits_commit_in_time_a_claim_is_that_of_the_whole_lane(turns):
 
 def test_a_large_submit_that_commits_late_is_taken_as_fast_as_any(clock: Clock):
     """A bulk that was numbered before others and became visible after them, while others keep coming."""
-    lane, place, most = Lane(), Scan(), 100
+    lane, place, most = Lane(), ClaimCursor(), 100
     bulk = {(0, n): clock.now for n in range(1, 5001)}
     seq = 5000
     for _ in range(10):

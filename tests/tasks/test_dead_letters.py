@@ -3,8 +3,9 @@
 import pytest
 
 from seedcore.errors import ConflictError
-from seedcore.tasks import commands, dead_letters, leases, queries, reaping
-from seedcore.tasks.model import Limit, Retry, Step, new_id
+from seedcore.tasks import commands, dead_letters, leases, queries, reaping, sessions
+from seedcore.tasks.model import Limit, Retry, StepSpec, new_id
+from seedcore.tasks.plans import repository as plan_repository
 from tests.tasks.engine_support import claim, failed, status, submitted, task
 
 pytestmark = pytest.mark.integration
@@ -40,7 +41,7 @@ async def test_a_worker_that_was_lost_is_one_of_the_errors(pg_settings, connecti
     await leases.retry(connection, [Retry(lease.id, lease.token, 0, "boom", "it broke")])
     await reaping.promote(connection)
     await claim(connection, session)
-    await leases.close_session(connection, session)
+    await sessions.close_session(connection, session)
     assert (await reaping.reap(connection, pg_settings)).dead == 1
     errors = (await queries.get(connection, task_id)).errors
     assert [(e["attempt"], e["code"]) for e in errors] == [(1, "boom"), (2, "lease_expired")]
@@ -85,8 +86,8 @@ async def test_dead_letters_are_found_and_requeued_by_type_and_code(connection, 
 async def test_a_step_is_requeued_with_its_plan_alone(connection, session):
     (goal,) = await submitted(connection, task())
     (lease,) = await claim(connection, session)
-    step = Step(new_id(), "s", "echo", "{}", None, ())
-    await leases.store_plan(connection, lease, "{}", '{"output": {}}', [step])
+    step = StepSpec(new_id(), "s", "echo", "{}", None, ())
+    await plan_repository.store_plan(connection, lease, "{}", '{"output": {}}', [step])
     (running,) = await claim(connection, session)
     await leases.finish(connection, [failed(running)])
     with pytest.raises(ConflictError):

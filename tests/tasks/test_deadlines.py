@@ -3,7 +3,8 @@
 import pytest
 
 from seedcore.tasks import commands, deadlines, leases, queries, reaping
-from seedcore.tasks.model import Limit, Retry, Step, Terms, new_id
+from seedcore.tasks.model import Limit, PlanTerms, Retry, StepSpec, new_id
+from seedcore.tasks.plans import repository as plan_repository
 from tests.tasks.engine_support import claim, db_now, done, failed, status, submitted, task
 
 pytestmark = pytest.mark.integration
@@ -49,8 +50,8 @@ async def test_a_late_plan_ends_its_steps(connection, session):
     (goal,) = await submitted(connection, task(deadline=await db_now(connection, "1 hour")))
     (lease,) = await claim(connection, session)
     first, second = new_id(), new_id()
-    steps = [Step(first, "a", "echo", "{}", None, ()), Step(second, "b", "echo", "{}", None, (first,))]
-    assert await leases.store_plan(connection, lease, "{}", '{"output": {}}', steps)
+    steps = [StepSpec(first, "a", "echo", "{}", None, ()), StepSpec(second, "b", "echo", "{}", None, (first,))]
+    assert await plan_repository.store_plan(connection, lease, "{}", '{"output": {}}', steps)
     (running,) = await claim(connection, session)
     assert await pass_deadlines(connection) == 3
     assert [await status(connection, i) for i in (goal, first, second)] == ["failed", "cancelled", "cancelled"]
@@ -136,8 +137,10 @@ async def plan_with_time(connection, session, time_s: float):
     (goal,) = await submitted(connection, task(0))
     (lease,) = await claim(connection, session)
     first, second = new_id(), new_id()
-    steps = [Step(first, "a", "echo", "{}", None, ()), Step(second, "b", "echo", "{}", None, (first,))]
-    assert await leases.store_plan(connection, lease, "{}", '{"output": {}}', steps, Terms(budget={"time_s": time_s}))
+    steps = [StepSpec(first, "a", "echo", "{}", None, ()), StepSpec(second, "b", "echo", "{}", None, (first,))]
+    assert await plan_repository.store_plan(
+        connection, lease, "{}", '{"output": {}}', steps, PlanTerms(budget={"time_s": time_s})
+    )
     return goal, first, second
 
 
@@ -166,8 +169,8 @@ async def test_a_late_plan_that_cannot_be_settled_holds_no_other_late_task_up(co
     """What an older release stored as a plan may be anything."""
     goal, first, _ = await plan_with_time(connection, session, 3600)
     (inner,) = await claim(connection, session)
-    deeper = [Step(new_id(), "c", "echo", "{}", None, ())]
-    assert await leases.store_plan(connection, inner, "{}", '{"output": {}}', deeper)
+    deeper = [StepSpec(new_id(), "c", "echo", "{}", None, ())]
+    assert await plan_repository.store_plan(connection, inner, "{}", '{"output": {}}', deeper)
     soon = await db_now(connection, "1 hour")
     others = await submitted(connection, *(task(n, deadline=soon) for n in range(3)))
     await connection.execute("insert into seedcore.deadlines (id, at) values ($1, now())", first)

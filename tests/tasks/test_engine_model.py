@@ -29,8 +29,21 @@ from hypothesis.stateful import (
 from seedcore.errors import ConflictError
 from seedcore.settings import load_settings
 from seedcore.stores.postgres import ENGINE_SESSION
-from seedcore.tasks import claim_cursor, commands, leases, queries, reaping
-from seedcore.tasks.model import LAST_EVENTS, Lease, Limit, NewTask, Outcome, Retry, Status, Step, Terms, Usage, new_id
+from seedcore.tasks import claim_cursor, commands, leases, queries, reaping, sessions
+from seedcore.tasks.model import (
+    LAST_EVENTS,
+    Lease,
+    Limit,
+    Outcome,
+    PlanTerms,
+    Retry,
+    Status,
+    StepSpec,
+    TaskSpec,
+    Usage,
+    new_id,
+)
+from seedcore.tasks.plans import repository as plan_repository
 from seedcore.tasks.submission.submit import submit
 from tests.conftest import _database, _execute
 from tests.tasks.engine_model import Model, ModelTask
@@ -134,7 +147,7 @@ class Engine(RuleBasedStateMachine):
         self.run(self.connection.execute(CLEAN))
         self.model = Model(dict(LIMITS))
         self.leased: dict[UUID, Lease] = {}
-        self.scans: dict[tuple[UUID, bool], claim_cursor.Scan] = {}
+        self.scans: dict[tuple[UUID, bool], claim_cursor.ClaimCursor] = {}
         self.paused = False
         for _ in range(count):
             self.a_dispatcher_starts()
@@ -169,7 +182,7 @@ class Engine(RuleBasedStateMachine):
             options = {name: item[name] for name in ("priority", "max_attempts", "slow")}
             options |= {"idempotency_key": item["key"], "idempotency_period_s": 3600.0 if item["key"] == "b" else None}
             params = json.dumps({"value": value})
-            batch.append(NewTask("echo", params, limit=limit, run_after=later, deadline=deadline, **options))
+            batch.append(TaskSpec("echo", params, limit=limit, run_after=later, deadline=deadline, **options))
         before = set(self.ids("ready"))
         answers = self.run(submit(self.connection, batch))
         for new, item, answer in zip(batch, items, answers, strict=True):
@@ -194,7 +207,7 @@ class Engine(RuleBasedStateMachine):
     @action(pick=picks, needs=lambda self: self.model.keys)
     def a_key_comes_again_with_other_params(self, pick: int) -> None:
         (key,) = self.some(sorted(self.model.keys), pick)
-        batch = [NewTask("echo", "{}"), NewTask("echo", '{"value": "other"}', idempotency_key=key)]
+        batch = [TaskSpec("echo", "{}"), TaskSpec("echo", '{"value": "other"}', idempotency_key=key)]
         with pytest.raises(ConflictError):
             self.run(submit(self.connection, batch))
 
@@ -209,15 +222,15 @@ class Engine(RuleBasedStateMachine):
     def a_dispatcher_starts(self) -> None:
         if len(self.model.sessions) < 3:
             session = uuid4()
-            self.run(leases.open_session(self.connection, session, "d", "default", 3600))
+            self.run(sessions.open_session(self.connection, session, "d", "default", 3600))
             self.model.sessions[session] = True
 
     def expected(self, session: UUID, most: int, slow: bool) -> list[UUID]:
         closed = self.paused or not self.model.sessions[session]
         return [] if closed else self.ids("ready", "slow = $1", slow)[:most]
 
-    def scan_of(self, session: UUID, slow: bool, scanning: bool) -> claim_cursor.Scan | None:
-        return self.scans.setdefault((session, slow), claim_cursor.Scan()) if scanning else None
+    def scan_of(self, session: UUID, slow: bool, scanning: bool) -> claim_cursor.ClaimCursor | None:
+        return self.scans.setdefault((session, slow), claim_cursor.ClaimCursor()) if scanning else None
 
     def took(self, session: UUID, claimed: list[Lease], expected: list[UUID]) -> None:
         assert [lease.id for lease in claimed] == expected
@@ -352,8 +365,8 @@ class Engine(RuleBasedStateMachine):
         self.run(leases.progress(self.connection, [(task_id, token, "{}")]))
         if task_id in self.leased:
             old = Lease(task_id, token, *(getattr(self.leased[task_id], n) for n in Lease.__slots__[2:]))
-            steps = [Step(new_id(), "s", "echo", "{}", None, ())]
-            assert not self.run(leases.store_plan(self.connection, old, "{}", "{}", steps))
+            steps = [StepSpec(new_id(), "s", "echo", "{}", None, ())]
+            assert not self.run(plan_repository.store_plan(self.connection, old, "{}", "{}", steps))
         assert self.fetch("select count(*), max(tick) from seedcore.events") == before
 
     # -- people and plans ----------------------------------------------------------------------------------
@@ -451,13 +464,13 @@ class Engine(RuleBasedStateMachine):
             needs = frozenset({made[-1].id} if made and waits else set())
             options = {"priority": task.priority, "max_attempts": task.max_attempts, "parent": task.id}
             made.append(ModelTask(new_id(), step=f"p{task.plans}.s{n}", needs=needs, **options))
-        steps = [Step(s.id, s.step or "", "echo", "{}", None, tuple(s.needs)) for s in made]
+        steps = [StepSpec(s.id, s.step or "", "echo", "{}", None, tuple(s.needs)) for s in made]
         plan = json.dumps({"output": {"v": {"$from": made[0].step, "field": "value"}}})
         terms = None
         if with_terms or task.replanning or policy != "fail":
-            terms = Terms({"*": policy}, {"tokens": budget, "money": 1.0})
+            terms = PlanTerms({"*": policy}, {"tokens": budget, "money": 1.0})
         record = '{"route": "plan"}'
-        assert self.run(leases.store_plan(self.connection, self.leased[task.id], record, plan, steps, terms))
+        assert self.run(plan_repository.store_plan(self.connection, self.leased[task.id], record, plan, steps, terms))
         if not task.replanning:
             task.spent = 0
         self.model.plan(task, made, policy, None if terms is None else budget)
@@ -467,7 +480,7 @@ class Engine(RuleBasedStateMachine):
     @action(weight=2, pick=picks, needs=lambda self: self.model.sessions)
     def a_heart_beats(self, pick: int) -> None:
         session = self.session(pick)
-        pulse = self.run(leases.heartbeat(self.connection, session, 3600, holding=1, claimed=True, owned=True))
+        pulse = self.run(sessions.heartbeat(self.connection, session, 3600, holding=1, claimed=True, owned=True))
         assert pulse.alive
         assert pulse.owned is not None
         assert set(pulse.owned) == {(t.id, t.token) for t in self.model.of("leases") if t.owner == session}
@@ -482,7 +495,7 @@ class Engine(RuleBasedStateMachine):
     @action(pick=picks, needs=lambda self: self.model.sessions)
     def a_dispatcher_leaves(self, pick: int) -> None:
         session = self.session(pick)
-        self.run(leases.close_session(self.connection, session))
+        self.run(sessions.close_session(self.connection, session))
         del self.model.sessions[session]
 
     @action(

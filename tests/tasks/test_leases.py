@@ -9,16 +9,17 @@ import pytest
 
 from seedcore.errors import ConflictError, InvalidInputError, NotFoundError
 from seedcore.stores.postgres import Database
-from seedcore.tasks import commands, leases, queries, reaping
+from seedcore.tasks import commands, leases, queries, reaping, sessions
 from seedcore.tasks.events.task_feed import EventFeed
-from seedcore.tasks.model import NewTask, Outcome, Retry, Status, Step, new_id
+from seedcore.tasks.model import Outcome, Retry, Status, StepSpec, TaskSpec, new_id
+from seedcore.tasks.plans import repository as plan_repository
 from seedcore.tasks.submission.submit import submit
 
 pytestmark = pytest.mark.integration
 
 
-def task(value: object = 1, **options: object) -> NewTask:
-    return NewTask("echo", json.dumps({"value": value}), **options)  # type: ignore[arg-type]
+def task(value: object = 1, **options: object) -> TaskSpec:
+    return TaskSpec("echo", json.dumps({"value": value}), **options)  # type: ignore[arg-type]
 
 
 async def claim_one(connection: asyncpg.Connection, session: UUID):
@@ -63,7 +64,7 @@ async def test_two_claimants_never_get_the_same_task(database: Database):
         got = []
         async with database.connection() as own:
             session = uuid4()
-            await leases.open_session(own, session, f"w{n}", "default", 60)
+            await sessions.open_session(own, session, f"w{n}", "default", 60)
             while batch := await leases.claim(own, "default", session, 17):
                 got += [lease.id for lease in batch]
         return got
@@ -111,7 +112,7 @@ async def test_an_expired_session_loses_its_tasks_and_can_claim_no_more(pg_setti
     await connection.execute("update seedcore.sessions set expires_at = now() - interval '1 s'")
     assert await leases.claim(connection, "default", session, 1) == []
     done = await reaping.reap(connection, pg_settings)
-    assert not (await leases.heartbeat(connection, session, 60, holding=1, claimed=True)).alive
+    assert not (await sessions.heartbeat(connection, session, 60, holding=1, claimed=True)).alive
     assert (done.sessions, done.returned, done.dead) == (1, 1, 0)
     assert await leases.finish(connection, [completed(lease)]) == set()
     assert (await queries.get(connection, submitted.id)).status == "queued"
@@ -121,7 +122,7 @@ async def test_a_heartbeat_that_is_late_but_not_too_late_keeps_the_leases(pg_set
     await submit(connection, [task()])
     lease = await claim_one(connection, session)
     await connection.execute("update seedcore.sessions set expires_at = now() - interval '1 s'")
-    assert (await leases.heartbeat(connection, session, 60, holding=1, claimed=True)).alive
+    assert (await sessions.heartbeat(connection, session, 60, holding=1, claimed=True)).alive
     assert (await reaping.reap(connection, pg_settings)).returned == 0
     assert await leases.finish(connection, [completed(lease)]) == {lease.id}
 
@@ -129,22 +130,22 @@ async def test_a_heartbeat_that_is_late_but_not_too_late_keeps_the_leases(pg_set
 async def test_a_restarted_dispatchers_earlier_session_ends_at_once(pg_settings, connection):
     await submit(connection, [task()])
     first, second, other = uuid4(), uuid4(), uuid4()
-    await leases.open_session(connection, first, "d", "default", 60, "actor-1")
-    await leases.open_session(connection, other, "d", "default", 60, "actor-2")
+    await sessions.open_session(connection, first, "d", "default", 60, "actor-1")
+    await sessions.open_session(connection, other, "d", "default", 60, "actor-2")
     assert len(await leases.claim(connection, "default", first, 1)) == 1
-    await leases.open_session(connection, second, "d", "default", 60, "actor-1")
+    await sessions.open_session(connection, second, "d", "default", 60, "actor-1")
     done = await reaping.reap(connection, pg_settings)
     assert (done.sessions, done.returned) == (1, 1)
-    assert (await leases.heartbeat(connection, other, 60, holding=0, claimed=False)).alive
+    assert (await sessions.heartbeat(connection, other, 60, holding=0, claimed=False)).alive
 
 
 async def test_a_task_that_loses_every_worker_ends_as_failed(pg_settings, connection):
     (submitted,) = await submit(connection, [task(max_attempts=2)])
     for _ in range(2):
         session = uuid4()
-        await leases.open_session(connection, session, "dying", "default", 60)
+        await sessions.open_session(connection, session, "dying", "default", 60)
         assert len(await leases.claim(connection, "default", session, 1)) == 1
-        await leases.close_session(connection, session)
+        await sessions.close_session(connection, session)
         await reaping.reap(connection, pg_settings)
         await connection.execute("update seedcore.deferred set run_at = now()")
         await reaping.promote(connection)
@@ -155,10 +156,10 @@ async def test_a_task_that_loses_every_worker_ends_as_failed(pg_settings, connec
 async def test_cancel_wins_over_a_late_completion(connection, session):
     (submitted,) = await submit(connection, [task()])
     lease = await claim_one(connection, session)
-    pulse = await leases.heartbeat(connection, session, 60, holding=1, claimed=True, owned=True)
+    pulse = await sessions.heartbeat(connection, session, 60, holding=1, claimed=True, owned=True)
     assert pulse.owned == {(lease.id, lease.token): False}
     assert (await commands.cancel(connection, submitted.id)).status == "cancelled"
-    pulse = await leases.heartbeat(connection, session, 60, holding=0, claimed=True, owned=True)
+    pulse = await sessions.heartbeat(connection, session, 60, holding=0, claimed=True, owned=True)
     assert pulse.owned == {}
     assert await leases.finish(connection, [completed(lease)]) == set()
     with pytest.raises(ConflictError):
@@ -243,23 +244,23 @@ async def test_sql_enqueue_joins_the_callers_transaction(connection, session):
 
 
 async def test_a_plan_runs_its_steps_in_order_and_its_parent_ends_with_their_output(connection, session):
-    (goal,) = await submit(connection, [NewTask("goal", json.dumps({"goal": "b", "inputs": {"x": 1}}))])
+    (goal,) = await submit(connection, [TaskSpec("goal", json.dumps({"goal": "b", "inputs": {"x": 1}}))])
     lease = await claim_one(connection, session)
     first, second = new_id(), new_id()
     steps = [
-        Step(first, "s1", "echo", '{"value": 1}', None, ()),
-        Step(second, "s2", "echo", "{}", json.dumps({"value": {"task": str(first), "field": "value"}}), (first,)),
+        StepSpec(first, "s1", "echo", '{"value": 1}', None, ()),
+        StepSpec(second, "s2", "echo", "{}", json.dumps({"value": {"task": str(first), "field": "value"}}), (first,)),
     ]
     plan = json.dumps({"output": {"b": {"$from": "s2", "field": "value"}, "x": {"$from": "inputs", "field": "x"}}})
-    assert await leases.store_plan(connection, lease, '{"route": "plan"}', plan, steps)
-    assert not await leases.store_plan(connection, lease, "{}", plan, steps)
+    assert await plan_repository.store_plan(connection, lease, '{"route": "plan"}', plan, steps)
+    assert not await plan_repository.store_plan(connection, lease, "{}", plan, steps)
     statuses = [(r.step, r.status) for r in await queries.children(connection, goal.id)]
     assert statuses == [("s1", "queued"), ("s2", "waiting")]
     one = await claim_one(connection, session)
     assert await leases.claim(connection, "default", session, 9) == []
     await leases.finish(connection, [completed(one, {"value": 42})])
     two = await claim_one(connection, session)
-    assert [(json.loads(text), missing) for text, missing in await leases.bind(connection, [two])] == [
+    assert [(json.loads(text), missing) for text, missing in await plan_repository.bind_params(connection, [two])] == [
         ({"value": 42}, None)
     ]
     assert (await queries.get(connection, goal.id)).status == "waiting"
@@ -269,11 +270,11 @@ async def test_a_plan_runs_its_steps_in_order_and_its_parent_ends_with_their_out
 
 
 async def test_a_step_that_fails_ends_its_plan_and_the_steps_after_it(connection, session):
-    (goal,) = await submit(connection, [NewTask("goal", "{}")])
+    (goal,) = await submit(connection, [TaskSpec("goal", "{}")])
     lease = await claim_one(connection, session)
     first, second = new_id(), new_id()
-    steps = [Step(first, "s1", "echo", "{}", None, ()), Step(second, "s2", "echo", "{}", None, (first,))]
-    await leases.store_plan(connection, lease, "{}", '{"output": {}}', steps)
+    steps = [StepSpec(first, "s1", "echo", "{}", None, ()), StepSpec(second, "s2", "echo", "{}", None, (first,))]
+    await plan_repository.store_plan(connection, lease, "{}", '{"output": {}}', steps)
     one = await claim_one(connection, session)
     broken = Outcome(one.id, one.token, Status.FAILED, error_code="x", error_message="boom", follow_up=True)
     await leases.finish(connection, [broken])
@@ -283,9 +284,11 @@ async def test_a_step_that_fails_ends_its_plan_and_the_steps_after_it(connection
 
 
 async def test_cancelling_a_goal_cancels_its_steps(connection, session):
-    (goal,) = await submit(connection, [NewTask("goal", "{}")])
+    (goal,) = await submit(connection, [TaskSpec("goal", "{}")])
     lease = await claim_one(connection, session)
-    await leases.store_plan(connection, lease, "{}", '{"output": {}}', [Step(new_id(), "s1", "echo", "{}", None, ())])
+    await plan_repository.store_plan(
+        connection, lease, "{}", '{"output": {}}', [StepSpec(new_id(), "s1", "echo", "{}", None, ())]
+    )
     await commands.cancel(connection, goal.id)
     assert [r.status for r in await queries.children(connection, goal.id)] == ["cancelled"]
 
@@ -303,7 +306,7 @@ async def test_followers_see_every_event_to_the_last(database: Database):
     feed = EventFeed(database, poll_s=5)
     async with database.connection() as connection:
         session = uuid4()
-        await leases.open_session(connection, session, "test", "default", 60)
+        await sessions.open_session(connection, session, "test", "default", 60)
         (submitted,) = await submit(connection, [task()])
 
         async def follow(after: int = 0) -> list[tuple[int, str]]:
@@ -332,7 +335,7 @@ async def lost(
 
 async def lose(pg_settings, connection, *, held_s: float, heard_s: float, started: bool = False) -> None:
     session = uuid4()
-    await leases.open_session(connection, session, "test", "default", 60)
+    await sessions.open_session(connection, session, "test", "default", 60)
     lease = await claim_one(connection, session)
     if started:
         await leases.started(connection, [(lease.id, lease.token)])
@@ -376,6 +379,6 @@ async def test_a_task_that_brings_every_dispatcher_down_before_it_begins_ends_al
 async def test_a_heartbeat_says_when_a_dispatcher_was_heard_of(connection, session):
     await connection.execute("update seedcore.sessions set beat_at = now() - interval '1 hour'")
     for announced in (False, True):
-        await leases.heartbeat(connection, session, 60, holding=0, claimed=False, announced=announced)
+        await sessions.heartbeat(connection, session, 60, holding=0, claimed=False, announced=announced)
         lately = "select beat_at > now() - interval '1 minute' from seedcore.sessions"
         assert await connection.fetchval(lately) is announced

@@ -6,7 +6,7 @@ from uuid import uuid4
 
 import pytest
 
-from seedcore.tasks import commands, leases, limits, reaping
+from seedcore.tasks import commands, leases, limits, reaping, sessions
 from seedcore.tasks.model import Limit, Retry
 from seedcore.tasks.submission.submit import set_limits
 from tests.tasks.engine_support import claim, db_now, done, failed, status, submitted, task
@@ -53,7 +53,7 @@ async def test_whatever_ends_an_attempt_gives_its_place_away(pg_settings, connec
     await reaping.admit(connection)
     (lease,) = await claim(connection, session)
     other = uuid4()
-    await leases.open_session(connection, other, "other", "default", 60)
+    await sessions.open_session(connection, other, "other", "default", 60)
     if way == "retry":
         await leases.retry(connection, [Retry(lease.id, lease.token, 60, "x", "x", lease.limit_key)])
     elif way == "hold":
@@ -62,7 +62,7 @@ async def test_whatever_ends_an_attempt_gives_its_place_away(pg_settings, connec
     elif way == "cancel":
         await commands.cancel(connection, lease.id)
     else:
-        await leases.close_session(connection, session)
+        await sessions.close_session(connection, session)
         await connection.execute("update seedcore.tasks set max_attempts = 1")
         await reaping.reap(connection, pg_settings)
     assert [lease.id for lease in await claim(connection, other)] == [two]

@@ -10,8 +10,9 @@ import asyncpg
 import pytest
 
 from seedcore.stores.postgres import Database
-from seedcore.tasks import commands, leases, queries, reaping
-from seedcore.tasks.model import Lease, Limit, NewTask, Outcome, Retry, Status, Step, new_id
+from seedcore.tasks import commands, leases, queries, reaping, sessions
+from seedcore.tasks.model import Lease, Limit, Outcome, Retry, Status, StepSpec, TaskSpec, new_id
+from seedcore.tasks.plans import repository as plan_repository
 from seedcore.tasks.submission.submit import submit
 
 pytestmark = pytest.mark.integration
@@ -44,13 +45,13 @@ async def meets(
 
 
 async def running(connection: asyncpg.Connection, session: UUID, **options: object) -> Lease:
-    await submit(connection, [NewTask("echo", "{}", **options)])
+    await submit(connection, [TaskSpec("echo", "{}", **options)])
     (lease,) = await leases.claim(connection, "default", session, 1)
     return lease
 
 
 async def test_a_cancel_that_meets_a_claim_still_cancels(database, connection, other, session):
-    (submitted,) = await submit(connection, [NewTask("echo", "{}")])
+    (submitted,) = await submit(connection, [TaskSpec("echo", "{}")])
     async with database.connection() as third, meets(connection, third) as start:
         assert await leases.claim(connection, "default", session, 1)
         cancelling = start(commands.cancel(other, submitted.id))
@@ -68,8 +69,8 @@ async def test_a_cancel_that_meets_a_retry_still_cancels(database, connection, o
 async def test_a_cancel_that_meets_its_goals_plan_ends_the_steps_too(database, connection, other, session):
     lease = await running(connection, session)
     async with database.connection() as third, meets(connection, third) as start:
-        await leases.store_plan(
-            connection, lease, "{}", '{"output": {}}', [Step(new_id(), "s", "echo", "{}", None, ())]
+        await plan_repository.store_plan(
+            connection, lease, "{}", '{"output": {}}', [StepSpec(new_id(), "s", "echo", "{}", None, ())]
         )
         cancelling = start(commands.cancel(other, lease.id))
     assert (await cancelling).status == "cancelled"
@@ -78,7 +79,9 @@ async def test_a_cancel_that_meets_its_goals_plan_ends_the_steps_too(database, c
 
 async def test_a_cancel_of_a_goal_whose_step_is_being_claimed_ends_the_step_too(database, connection, other, session):
     lease = await running(connection, session)
-    await leases.store_plan(connection, lease, "{}", '{"output": {}}', [Step(new_id(), "s", "echo", "{}", None, ())])
+    await plan_repository.store_plan(
+        connection, lease, "{}", '{"output": {}}', [StepSpec(new_id(), "s", "echo", "{}", None, ())]
+    )
     async with database.connection() as third, meets(connection, third) as start:
         assert await leases.claim(connection, "default", session, 1)
         cancelling = start(commands.cancel(other, lease.id))
@@ -88,7 +91,7 @@ async def test_a_cancel_of_a_goal_whose_step_is_being_claimed_ends_the_step_too(
 
 async def test_a_deadline_that_meets_a_claim_still_ends_the_task(pg_settings, database, connection, other, session):
     soon = await connection.fetchval("select now() + interval '2 s'")
-    (submitted,) = await submit(connection, [NewTask("echo", "{}", deadline=soon)])
+    (submitted,) = await submit(connection, [TaskSpec("echo", "{}", deadline=soon)])
     async with database.connection() as third, meets(connection, third) as start:
         assert await leases.claim(connection, "default", session, 1), "claimed in time"
         await other.fetchval("select pg_sleep_until($1)", soon)
@@ -105,8 +108,8 @@ async def test_a_plan_that_breaks_while_another_step_is_claimed_leaves_no_step_r
     database, connection, other, session
 ):
     lease = await running(connection, session)
-    steps = [Step(new_id(), name, "echo", "{}", None, ()) for name in ("a", "b")]
-    await leases.store_plan(connection, lease, "{}", '{"output": {}}', steps)
+    steps = [StepSpec(new_id(), name, "echo", "{}", None, ()) for name in ("a", "b")]
+    await plan_repository.store_plan(connection, lease, "{}", '{"output": {}}', steps)
     (one,) = await leases.claim(connection, "default", session, 1)
     async with database.connection() as third, meets(connection, third) as start:
         assert await leases.claim(connection, "default", session, 1)
@@ -118,8 +121,8 @@ async def test_a_plan_that_breaks_while_another_step_is_claimed_leaves_no_step_r
 
 async def test_two_steps_that_end_at_once_end_their_plan_once(database, connection, other, session):
     lease = await running(connection, session)
-    steps = [Step(new_id(), name, "echo", "{}", None, ()) for name in ("a", "b")]
-    await leases.store_plan(connection, lease, "{}", '{"output": {}}', steps)
+    steps = [StepSpec(new_id(), name, "echo", "{}", None, ()) for name in ("a", "b")]
+    await plan_repository.store_plan(connection, lease, "{}", '{"output": {}}', steps)
     one, two = await leases.claim(connection, "default", session, 2)
     ends = [Outcome(x.id, x.token, Status.COMPLETED, "{}", follow_up=True) for x in (one, two)]
     async with database.connection() as third, meets(connection, third) as start:
@@ -133,7 +136,7 @@ async def test_two_steps_that_end_at_once_end_their_plan_once(database, connecti
 async def test_many_ends_at_once_let_no_more_through_than_the_key_allows(pg_settings, database: Database, session):
     async with database.connection() as connection:
         limit = Limit("k", max_running=3)
-        await submit(connection, [NewTask("echo", "{}", limit=limit) for _ in range(60)])
+        await submit(connection, [TaskSpec("echo", "{}", limit=limit) for _ in range(60)])
         await reaping.admit(connection)
     most, seen = 0, set()
 
@@ -141,7 +144,7 @@ async def test_many_ends_at_once_let_no_more_through_than_the_key_allows(pg_sett
         nonlocal most
         async with database.connection() as own:
             mine = uuid4()
-            await leases.open_session(own, mine, "w", "default", 60)
+            await sessions.open_session(own, mine, "w", "default", 60)
             async with asyncio.timeout(30):
                 while len(seen) < 60:
                     for lease in await leases.claim(own, "default", mine, 2):
@@ -163,13 +166,13 @@ async def test_many_ends_at_once_let_no_more_through_than_the_key_allows(pg_sett
 async def test_a_goal_that_is_run_again_after_its_plan_failed_can_complete(connection, session):
     lease = await running(connection, session)
     plan = json.dumps({"output": {"v": {"$from": "s", "field": "value"}}})
-    await leases.store_plan(connection, lease, "{}", plan, [Step(new_id(), "s", "echo", "{}", None, ())])
+    await plan_repository.store_plan(connection, lease, "{}", plan, [StepSpec(new_id(), "s", "echo", "{}", None, ())])
     (step,) = await leases.claim(connection, "default", session, 1)
     broken = Outcome(step.id, step.token, Status.FAILED, error_code="x", error_message="y", follow_up=True)
     await leases.finish(connection, [broken])
     await commands.retry(connection, lease.id)
     (lease,) = await leases.claim(connection, "default", session, 1)
-    await leases.store_plan(connection, lease, "{}", plan, [Step(new_id(), "s", "echo", "{}", None, ())])
+    await plan_repository.store_plan(connection, lease, "{}", plan, [StepSpec(new_id(), "s", "echo", "{}", None, ())])
     (step,) = await leases.claim(connection, "default", session, 1)
     await leases.finish(connection, [Outcome(step.id, step.token, Status.COMPLETED, '{"value": 7}', follow_up=True)])
     record = await queries.get(connection, lease.id)
@@ -178,11 +181,11 @@ async def test_a_goal_that_is_run_again_after_its_plan_failed_can_complete(conne
 
 async def test_a_plan_that_fails_ends_the_steps_of_its_steps(connection, session):
     lease = await running(connection, session)
-    steps = [Step(new_id(), name, "echo", "{}", None, ()) for name in ("a", "b")]
-    await leases.store_plan(connection, lease, "{}", '{"output": {}}', steps)
+    steps = [StepSpec(new_id(), name, "echo", "{}", None, ()) for name in ("a", "b")]
+    await plan_repository.store_plan(connection, lease, "{}", '{"output": {}}', steps)
     one, two = await leases.claim(connection, "default", session, 2)
-    below = Step(new_id(), "below", "echo", "{}", None, ())
-    await leases.store_plan(connection, one, "{}", '{"output": {}}', [below])
+    below = StepSpec(new_id(), "below", "echo", "{}", None, ())
+    await plan_repository.store_plan(connection, one, "{}", '{"output": {}}', [below])
     broken = Outcome(two.id, two.token, Status.FAILED, error_code="x", error_message="y", follow_up=True)
     await leases.finish(connection, [broken])
     assert str((await queries.get(connection, lease.id)).status) == "failed"
@@ -197,9 +200,9 @@ async def forget(connection: asyncpg.Connection) -> None:
 
 
 async def test_a_key_whose_task_is_forgotten_is_free_again(connection):
-    (first,) = await submit(connection, [NewTask("echo", "{}", idempotency_key="k")])
+    (first,) = await submit(connection, [TaskSpec("echo", "{}", idempotency_key="k")])
     await forget(connection)
-    (again,) = await submit(connection, [NewTask("echo", "{}", idempotency_key="k")])
+    (again,) = await submit(connection, [TaskSpec("echo", "{}", idempotency_key="k")])
     assert again.created
     assert again.id != first.id
 
@@ -215,10 +218,10 @@ async def test_a_key_whose_task_is_forgotten_is_free_again_in_sql(connection):
 
 async def test_a_claim_is_in_order_also_when_it_comes_with_ends(connection, session):
     first = await running(connection, session)
-    await submit(connection, [NewTask("echo", "{}", priority=p) for p in (1, 5, 3, 5, 0)])
+    await submit(connection, [TaskSpec("echo", "{}", priority=p) for p in (1, 5, 3, 5, 0)])
     # Rows that come later stand where earlier ones were.
     await connection.execute("vacuum seedcore.ready")
-    await submit(connection, [NewTask("echo", "{}", priority=p) for p in (9, 2)])
+    await submit(connection, [TaskSpec("echo", "{}", priority=p) for p in (9, 2)])
     end = Outcome(first.id, first.token, Status.COMPLETED, "{}")
     _, claimed = await leases.finish_and_claim(connection, [end], "default", session, 9)
     assert [lease.priority for lease in claimed] == [9, 5, 5, 3, 2, 1, 0]

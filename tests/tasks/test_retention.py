@@ -11,7 +11,7 @@ import pytest
 from seedcore.settings import Settings
 from seedcore.stores.postgres import Database
 from seedcore.tasks import commands, leases, queries, reaping
-from seedcore.tasks.model import NewTask, Outcome, Status, new_id
+from seedcore.tasks.model import Outcome, Status, TaskSpec, new_id
 from seedcore.tasks.submission.submit import submit
 
 pytestmark = pytest.mark.integration
@@ -30,7 +30,7 @@ async def make_old_day(connection: asyncpg.Connection) -> str:
 
 
 async def old_task(connection: asyncpg.Connection, **options: object) -> UUID:
-    task = NewTask("echo", json.dumps({"value": 1}), id=id_of(datetime.now(UTC) - OLD), **options)  # type: ignore[arg-type]
+    task = TaskSpec("echo", json.dumps({"value": 1}), id=id_of(datetime.now(UTC) - OLD), **options)  # type: ignore[arg-type]
     (submitted,) = await submit(connection, [task])
     return submitted.id
 
@@ -137,7 +137,7 @@ async def test_a_reader_in_the_way_of_the_days_to_come_stops_nobody(
 async def test_days_to_come_are_made_ahead_and_take_in_what_came_too_early(pg_settings, connection):
     ahead = datetime.now(UTC) + timedelta(days=3)
     await connection.execute(f"drop table seedcore.tasks_d{ahead:%Y%m%d}, seedcore.finished_d{ahead:%Y%m%d}")
-    early = NewTask("echo", "{}", id=id_of(ahead))
+    early = TaskSpec("echo", "{}", id=id_of(ahead))
     await submit(connection, [early])
     assert await connection.fetchval("select count(*) from seedcore.tasks_default") == 1
     await reaping.expire(connection, pg_settings)

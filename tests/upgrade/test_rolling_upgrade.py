@@ -27,7 +27,7 @@ from seedcore.stores.migrate import migrate, newest
 from seedcore.stores.postgres import ENGINE_SESSION, SCHEMA_VERSION, Database
 from seedcore.tasks import leases, model, reaping
 from seedcore.tasks.schedules import firing, repository
-from seedcore.tasks.schedules.repository import ScheduleIn
+from seedcore.tasks.schedules.schedule import ScheduleIn
 from seedcore.tasks.submission import submit
 from seedcore.tasks.submission.validate import Submission
 

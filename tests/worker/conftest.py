@@ -14,7 +14,7 @@ from seedcore.settings import Settings, load_settings
 from seedcore.skills.host_protocol import Call, Completion
 from seedcore.stores.postgres import ENGINE_SESSION, Database
 from seedcore.tasks import queries
-from seedcore.tasks.model import Lease, NewTask
+from seedcore.tasks.model import Lease, TaskSpec
 from seedcore.tasks.queries import TaskRecord
 from seedcore.tasks.submission.submit import submit
 from seedcore.web.service_base import parse
@@ -127,7 +127,7 @@ class World:
         self.database = Database(settings, name="test")
 
     async def submit(self, *values: object, **options: Any) -> list[UUID]:
-        tasks = [NewTask("echo", json.dumps({"value": value}), **options) for value in values]
+        tasks = [TaskSpec("echo", json.dumps({"value": value}), **options) for value in values]
         async with self.database.connection() as connection:
             return [item.id for item in await submit(connection, tasks)]
 

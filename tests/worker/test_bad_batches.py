@@ -9,7 +9,8 @@ import pytest
 
 from seedcore.errors import UnavailableError
 from seedcore.tasks import leases
-from seedcore.tasks.model import NewTask
+from seedcore.tasks.model import TaskSpec
+from seedcore.tasks.plans import repository as plan_repository
 from seedcore.tasks.submission.submit import submit
 from seedcore.worker.ports import Decision
 
@@ -24,7 +25,7 @@ def plan_goals(task: Any) -> Decision:
 
 async def goal(world: World, **options: Any) -> UUID:
     async with world.database.connection() as connection:
-        new = NewTask("goal", json.dumps({"goal": "y", "inputs": {"x": 7}}), **options)
+        new = TaskSpec("goal", json.dumps({"goal": "y", "inputs": {"x": 7}}), **options)
         return (await submit(connection, [new]))[0].id
 
 
@@ -56,8 +57,8 @@ async def test_a_hold_that_the_database_does_not_take_is_tried_again(world: Worl
 
 
 async def test_a_plan_that_the_database_does_not_take_is_tried_again(world: World, monkeypatch: pytest.MonkeyPatch):
-    once = Once(leases.store_plan, UnavailableError("PostgreSQL went away"))
-    monkeypatch.setattr(leases, "store_plan", once)
+    once = Once(plan_repository.store_plan, UnavailableError("PostgreSQL went away"))
+    monkeypatch.setattr(plan_repository, "store_plan", once)
     plan = {"steps": [step("a", "inputs", "x")], "output": {"y": {"$from": "a", "field": "value"}}}
     async with world.dispatcher(ScriptedBrain(decision=plan_goals, a_plan=plan), ScriptedHosts(good)):
         assert (await world.until(await goal(world), "completed")).result == {"y": 7}
@@ -318,7 +319,7 @@ async def test_a_plan_with_a_millisecond_of_time_does_not_complete(world: World)
     hosts = ScriptedHosts(good)
     params = json.dumps({"goal": "y", "inputs": {"x": 7}, "budget": {"time_s": 0.001}})
     async with world.database.connection() as connection:
-        goal_id = (await submit(connection, [NewTask("goal", params)]))[0].id
+        goal_id = (await submit(connection, [TaskSpec("goal", params)]))[0].id
     async with world.dispatcher(ScriptedBrain(decision=plan_goals, a_plan=plan), hosts):
         record = await world.until(goal_id, "failed", "completed", timeout_s=10)
     assert record.error is not None

@@ -11,7 +11,7 @@ import pytest
 from seedcore.errors import InvalidInputError, UnavailableError
 from seedcore.skills.host_protocol import HANDED_BACK, Call, Completion
 from seedcore.tasks import commands, leases, reaping
-from seedcore.tasks.model import NewTask
+from seedcore.tasks.model import TaskSpec
 from seedcore.tasks.submission.submit import submit
 from seedcore.worker.ports import Decision, HostLostError, HostUnavailableError
 
@@ -164,7 +164,7 @@ async def test_a_goal_is_planned_and_ends_with_its_steps_output(world: World):
 
     async with world.dispatcher(ScriptedBrain(decision=decide, a_plan=plan), ScriptedHosts(good)):
         async with world.database.connection() as connection:
-            goal = NewTask("goal", json.dumps({"goal": "y", "inputs": {"x": 7}}))
+            goal = TaskSpec("goal", json.dumps({"goal": "y", "inputs": {"x": 7}}))
             (submitted,) = await submit(connection, [goal])
         record = await world.until(submitted.id, "completed")
     assert record.result == {"y": 7}
@@ -181,7 +181,7 @@ async def test_a_goal_without_a_plan_fails_and_says_why(world: World):
     brain.plan = no_plan  # type: ignore[method-assign]
     async with world.dispatcher(brain, ScriptedHosts(good)):
         async with world.database.connection() as connection:
-            (submitted,) = await submit(connection, [NewTask("goal", '{"goal": "y"}')])
+            (submitted,) = await submit(connection, [TaskSpec("goal", '{"goal": "y"}')])
         record = await world.until(submitted.id, "failed")
     assert record.error == {"code": "invalid_input", "message": "nothing makes 'y'"}
     assert record.attempts == 1
@@ -293,7 +293,7 @@ async def test_a_claim_whose_answer_got_lost_is_given_back(world: World):
             while dispatcher.status()["session"] is None:
                 await asyncio.sleep(0.02)
         async with world.database.connection() as connection:
-            (submitted,) = await submit(connection, [NewTask("echo", '{"value": 1}', queue="other")])
+            (submitted,) = await submit(connection, [TaskSpec("echo", '{"value": 1}', queue="other")])
             await leases.claim(connection, "other", UUID(dispatcher.status()["session"]), 1)
             await connection.execute("update seedcore.leases set leased_at = now() - interval '1 minute'")
         record = await world.until(submitted.id, "queued")

@@ -24,7 +24,7 @@ from seedcore.stores.embedded.server_lease import EmbeddedServer
 from seedcore.stores.migrate import migrate
 from seedcore.tasks import reaping
 from seedcore.tasks.events.event_log import START, read_log
-from seedcore.tasks.model import NewTask
+from seedcore.tasks.model import TaskSpec
 from seedcore.tasks.submission.submit import submit
 from seedcore.worker.ports import Decision
 from seedcore.worker.reaper import Reaper
@@ -230,7 +230,7 @@ async def test_a_lost_notify_costs_no_more_than_a_poll(world: World):
         # Its lane is idle and looks at most every `poll_s` by now; nobody calls it.
         await asyncio.sleep(1)
         async with world.database.connection() as connection, connection.transaction():
-            task = NewTask("echo", '{"value": 2}')
+            task = TaskSpec("echo", '{"value": 2}')
             await connection.execute(
                 "insert into seedcore.tasks (id, type, params, max_attempts) values ($1, 'echo', $2::jsonb, 3)",
                 task.id,
@@ -339,7 +339,7 @@ async def test_a_thousand_waiting_goals_delay_no_fast_task(world: World):
     brain.plan = plan  # type: ignore[method-assign]
     async with world.dispatcher(brain, ScriptedHosts(good), slow_slots=4, dispatcher_room=50) as dispatcher:
         async with world.database.connection() as connection:
-            goals = [NewTask("goal", '{"goal": "y"}', slow=True, priority=100) for _ in range(1000)]
+            goals = [TaskSpec("goal", '{"goal": "y"}', slow=True, priority=100) for _ in range(1000)]
             await submit(connection, goals)
         await until(lambda: dispatcher.status()["slow"] == 4, "plans to be made")
         began = time.monotonic()

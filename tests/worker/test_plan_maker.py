@@ -14,7 +14,7 @@ from seedcore.skills.host_protocol import Call, Completion
 from seedcore.skills.registry import SkillRegistry
 from seedcore.skills.signatures import signatures
 from seedcore.tasks import queries
-from seedcore.tasks.model import NewTask
+from seedcore.tasks.model import TaskSpec
 from seedcore.tasks.submission.submit import submit
 from seedcore.tasks.submission.validate import Submission
 from seedcore.worker.plan_maker import renamed
@@ -69,7 +69,7 @@ class Escalating(Searching):
 
 
 async def summaries(world: World, count: int, **params: Any) -> list[UUID]:
-    tasks = [NewTask("text.summarize", json.dumps(params)) for _ in range(count)]
+    tasks = [TaskSpec("text.summarize", json.dumps(params)) for _ in range(count)]
     async with world.database.connection() as connection:
         return [item.id for item in await submit(connection, tasks)]
 
@@ -180,7 +180,7 @@ async def test_params_that_no_planner_can_read_break_no_batch(world: World):
     async with world.dispatcher(brain, machines):
         (first,) = await summaries(world, 1, text="a b")
         await world.until(first, "completed")
-        tasks = [NewTask("text.summarize", f'{{"text": {text}}}') for text in ('"a b"', deep, '"c d"')]
+        tasks = [TaskSpec("text.summarize", f'{{"text": {text}}}') for text in ('"a b"', deep, '"c d"')]
         async with world.database.connection() as connection:
             ids = [item.id for item in await submit(connection, tasks)]
         for task_id in (ids[0], ids[2]):

@@ -11,9 +11,9 @@ import pytest
 from seedcore.settings import Settings
 from seedcore.skills.registry import SkillRegistry
 from seedcore.stores.postgres import ENGINE_SESSION, Database
-from seedcore.tasks.events.notifications import Bell
+from seedcore.tasks.events.notifications import NotificationListener
 from seedcore.tasks.schedules import repository
-from seedcore.tasks.schedules.repository import ScheduleIn
+from seedcore.tasks.schedules.schedule import ScheduleIn
 from seedcore.tasks.submission.validate import Submission
 from seedcore.worker.reaper import LATER_CHANNEL, Reaper
 
@@ -28,7 +28,7 @@ async def reaping(settings: Settings, name: str) -> AsyncIterator[Reaper]:
     """A reaper that works and listens, as its actor does it."""
     database = Database(settings, size=1, session=ENGINE_SESSION, name=name)
     reaper = Reaper(settings, database, name)
-    bell = Bell(database, {LATER_CHANNEL: reaper.on_later})
+    bell = NotificationListener(database, {LATER_CHANNEL: reaper.on_later})
     running = [asyncio.create_task(reaper.run()), asyncio.create_task(bell.listen())]
     try:
         yield reaper

@@ -10,7 +10,7 @@ from seedcore.api.headers import IdempotencyKey
 from seedcore.api.raw_json import JSON_OBJECT, json_answer
 from seedcore.tasks import queries
 from seedcore.tasks.schedules import repository
-from seedcore.tasks.schedules.repository import Schedule, ScheduleBody, ScheduleIn
+from seedcore.tasks.schedules.schedule import Schedule, ScheduleBody, ScheduleIn
 from seedcore.tasks.task_json import task_json
 
 router = APIRouter(prefix="/api/v1/schedules", tags=["schedules"])

@@ -152,6 +152,14 @@ def config_docs() -> None:
     print(configuration_page(), end="")
 
 
+@config_app.command("errors")
+def config_errors() -> None:
+    """Print docs/errors.md, made from the error classes and the failure codes of tasks."""
+    from seedcore.cli.errors_docs import errors_page
+
+    print(errors_page(), end="")
+
+
 @config_app.command("check")
 def config_check(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of lines.")] = False,

@@ -15,7 +15,7 @@ from seedcore.errors import DeadlineError, FieldError, InvalidInputError, NoPlan
 from seedcore.skills import jsontypes
 from seedcore.skills.jsontypes import JsonType
 from seedcore.skills.signatures import Signature
-from seedcore.tasks.plans.plan import FROM, INPUTS, Plan, Step, reference
+from seedcore.tasks.plans.plan import FROM, INPUTS, PlanDefinition, Step, reference
 
 MAX_STATES = 50_000
 _LOOK_EVERY = 256
@@ -39,7 +39,7 @@ def find_plan(
     *,
     without: Collection[str] = (),
     done: Mapping[str, str] | None = None,
-) -> Plan:
+) -> PlanDefinition:
     """The cheapest plan that reaches `goal` from `inputs`; among equals always the same one.
 
     A param takes the value of the same name and fitting type: from the inputs when they have it, else from the
@@ -138,7 +138,7 @@ def _bound(
     inputs: Mapping[str, Any],
     earlier: Mapping[str, Signature],
     explored: int,
-) -> Plan:
+) -> PlanDefinition:
     drafts = [_Draft(f"+{i}", skill) for i, skill in enumerate(chosen)]
     sources = _Sources(inputs, earlier)
     for draft in drafts:
@@ -169,7 +169,7 @@ def _bound(
         Step(d.id, d.skill.name, dict(d.params), tuple(sorted(d.sources(), key=order.__getitem__))) for d in kept
     )
     output = dict(_outputs(wanted, kept, earlier, sources))
-    return Plan(steps, output, inputs, sum(d.skill.cost for d in kept), explored)
+    return PlanDefinition(steps, output, inputs, sum(d.skill.cost for d in kept), explored)
 
 
 def _outputs(

@@ -26,7 +26,7 @@ from seedcore.service_clients.coordinator_client import CoordinatorClient
 from seedcore.settings import Settings
 from seedcore.skills import SkillRegistry
 from seedcore.skills.signatures import Signature, signatures
-from seedcore.tasks.plans.plan import Plan
+from seedcore.tasks.plans.plan import PlanDefinition
 from seedcore.web.service_base import Operation, ServiceBase
 
 COORDINATOR_S = 5.0
@@ -122,7 +122,7 @@ def _option(given: OptionIn) -> Option:
     return Option(given.name, given.cost, given.losses, given.otherwise, requires)
 
 
-def answer(plan: Plan) -> PlanTaskResponse:
+def answer(plan: PlanDefinition) -> PlanTaskResponse:
     """The plan as it goes over the wire."""
     steps = [PlanStep(id=s.id, skill=s.skill, params=s.params, needs=list(s.needs)) for s in plan.steps]
     return PlanTaskResponse(steps=steps, output=plan.output, cost=plan.cost, explored=plan.explored)

@@ -1,6 +1,6 @@
 """What Cognitive reads of tasks: how those of the last hours ended, and one task's own failures."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -9,32 +9,13 @@ from seedcore.cognitive.evidence import End, Subject
 from seedcore.errors import ConflictError
 from seedcore.fleet.agent_reads import hosts_of
 from seedcore.stores.postgres import Database
-from seedcore.tasks import queries
+from seedcore.tasks import history, queries
 
 MOST_ENDS = 10_000
 """Newest tasks that are looked at; of a busier window only so many."""
 
 BEFORE = 4
 """The time before the window that it is compared with, in windows."""
-
-# Refusals by people, policy or budget say nothing about the work.
-_NO_FAILURES = ["policy_rejected", "approval_rejected", "approval_expired", "budget_exceeded", "step_failed"]
-
-# Primary keys, which are in the order of submission: finished and dead by page, tasks.
-_ENDS = """
-select case when t.domain is null then t.type else t.domain || '/' || t.type end as stream, e.ok, e.attempts, e.code,
-       e.agent, extract(epoch from now() - t.created_at)::float8 as age_s
-from (select * from (select id, true as ok, null as code, attempts, decision->>'agent' as agent from seedcore.finished
-                     where id >= seedcore.first_id(now() - make_interval(secs => $1)) and status = 'completed'
-                     order by id desc limit $2) f
-      union all
-      select * from (select id, false, error_code, attempts, decision->>'agent' from seedcore.dead
-                     where id >= seedcore.first_id(now() - make_interval(secs => $1)) and error_code <> all($4::text[])
-                     order by id desc limit $2) d
-      order by id desc limit $2) e
-join seedcore.tasks t on t.id = e.id
-where $3::uuid is null or e.id <> $3::uuid
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +29,11 @@ class History:
 async def read_ends(database: Database, window_s: float, without: UUID | None = None) -> History:
     """Tasks that were submitted in the window or in BEFORE windows before it, and have ended."""
     async with database.connection() as connection:
-        rows = await connection.fetch(_ENDS, window_s * (1 + BEFORE), MOST_ENDS, without, _NO_FAILURES)
-        hosts = await hosts_of(connection, {row["agent"] for row in rows if row["agent"] is not None})
-    ends = [_end(row, hosts.get(row["agent"]), window_s) for row in rows]
+        found = await history.recent_ends(connection, window_s * (1 + BEFORE), MOST_ENDS, without)
+        hosts = await hosts_of(connection, {end.agent for end in found if end.agent is not None})
+    ends = [_end(end, hosts, window_s) for end in found]
     full = len(ends) >= MOST_ENDS - 1
-    return History(ends, max(row["age_s"] for row in rows) if full else None)
+    return History(ends, max(end.age_s for end in found) if full else None)
 
 
 async def read_task(database: Database, task_id: UUID) -> Subject:
@@ -80,5 +61,6 @@ def _codes(events: Sequence[Any]) -> list[str]:
     return [str(event.data["code"]) for event in events if event.event == "retried" and "code" in event.data]
 
 
-def _end(row: Any, host: str | None, window_s: float) -> End:
-    return End(row["stream"], row["ok"], row["age_s"] <= window_s, row["attempts"], row["code"], row["agent"], host)
+def _end(end: history.TaskEnd, hosts: Mapping[str, str], window_s: float) -> End:
+    host = None if end.agent is None else hosts.get(end.agent)
+    return End(end.stream, end.ok, end.age_s <= window_s, end.attempts, end.code, end.agent, host)

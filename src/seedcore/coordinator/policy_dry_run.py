@@ -7,19 +7,8 @@ from seedcore.decision.policy import Policy
 from seedcore.decision.rulings import valve_facts
 from seedcore.decision.stream_status import StreamStatus
 from seedcore.stores.postgres import Database, loads
+from seedcore.tasks import history
 
-# Newest first by id, which is in the order of time: primary keys of finished, dead and tasks.
-_RECORDED = """
-select t.type, coalesce(t.domain, '') as domain, t.priority, e.attempts, octet_length(t.params::text) as size,
-       e.decision::text as decision
-from (select * from (select id, attempts, decision from seedcore.finished where decision is not null
-                     order by id desc limit $1) f
-      union all
-      select * from (select id, attempts, decision from seedcore.dead where decision is not null
-                     order by id desc limit $1) d
-      order by id desc limit $1) e
-join seedcore.tasks t on t.id = e.id
-"""
 _NOT_RECORDED = {("task", "approved"), *(("valve", name) for name in ("shifted", "held", "work", "outcome"))}
 
 
@@ -32,11 +21,11 @@ async def replay(database: Database, policy: Policy, limit: int, threshold: floa
     untested = sorted(rule.name for rule in policy.rules if _unrecorded(rule.fields))
     tested = Policy(policy.source, policy.version, [rule for rule in policy.rules if rule.name not in untested])
     async with database.connection() as connection:
-        rows = await connection.fetch(_RECORDED, limit)
+        rows = await history.decisions(connection, limit)
     by_rule: Counter[str] = Counter()
     changes: Counter[tuple[str, str]] = Counter()
     for row in rows:
-        recorded = loads(row["decision"])
+        recorded = loads(row.decision)
         ruling = tested.evaluate(_facts(row, recorded, threshold), {})
         by_rule[ruling.rule if ruling else "(none)"] += 1
         before, after = str(recorded.get("route")), ruling.route if ruling else str(recorded.get("route"))
@@ -56,12 +45,12 @@ def _unrecorded(fields: frozenset[tuple[str, str]]) -> bool:
     return any(group in ("fleet", "budget") or (group, name) in _NOT_RECORDED for group, name in fields)
 
 
-def _facts(row: Any, recorded: dict[str, Any], threshold: float) -> dict[str, dict[str, Any]]:
+def _facts(row: history.PastDecision, recorded: dict[str, Any], threshold: float) -> dict[str, dict[str, Any]]:
     evidence = recorded.get("evidence")
     state = "learning" if evidence is None else "open" if evidence >= threshold else "closed"
-    task = {name: row[name] for name in ("type", "domain", "priority", "size")}
+    task = {"type": row.type, "domain": row.domain, "priority": row.priority, "size": row.params_bytes}
     return {
-        "task": {**task, "attempt": row["attempts"], "approved": False},
+        "task": {**task, "attempt": row.attempts, "approved": False},
         "valve": valve_facts(StreamStatus(state, evidence)),
         "fleet": {"agents": 0, "queued_s": 0.0},
         "budget": {"plans_per_minute": 0},

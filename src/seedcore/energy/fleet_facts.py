@@ -10,6 +10,8 @@ import asyncpg
 from seedcore.fleet.ledger_repository import outcomes_by_type
 from seedcore.fleet.monitor_repository import stream_evidence
 from seedcore.schemas.energy import Pair
+from seedcore.tasks import history
+from seedcore.tasks.history import StepsOfAgent
 
 WINDOW_S = 3600.0
 """How far back traffic and plans count."""
@@ -17,17 +19,6 @@ WINDOW_S = 3600.0
 MAX_PLANS, MAX_STREAMS = 500, 1000
 MAX_AGENTS = 32
 """Agents of one plan, those with most of its steps: the number of pairs grows with the square."""
-
-# Indexes plans_since and tasks_parent, primary keys of `finished` and `dead`.
-STEPS = """
-with recent as (
-  select p.id, h.id is not null as open from seedcore.plans p left join seedcore.held h on h.id = p.id
-  where p.since >= now() - make_interval(secs => $1) order by p.since desc limit $2)
-select r.id as plan, r.open, e.decision->>'agent' as agent, count(*) as steps,
-       count(*) filter (where e.status = 'completed') as good
-from recent r join seedcore.tasks t on t.parent_id = r.id join seedcore.ended e on e.id = t.id
-where e.decision->>'agent' is not null and e.status <> 'cancelled' group by 1, 2, 3
-"""
 
 
 @dataclass(slots=True)
@@ -47,22 +38,11 @@ class FleetFacts:
     absent: dict[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
-    """Steps of one plan that one agent ended, and those that completed; `open`: the plan has not ended."""
-
-    plan: object
-    open: bool
-    agent: str
-    steps: int
-    good: int
-
-
 async def read_fleet_facts(connection: asyncpg.Connection) -> FleetFacts:
     """The facts in PostgreSQL; three statements."""
     streams = await stream_evidence(connection, MAX_STREAMS)
     ended = await outcomes_by_type(connection, WINDOW_S)
-    parts = [Part(**row) for row in await connection.fetch(STEPS, WINDOW_S, MAX_PLANS)]
+    parts = await history.steps_by_agent(connection, WINDOW_S, MAX_PLANS)
     found = FleetFacts()
     evidence = {stream.stream: stream.evidence for stream in streams if stream.evidence is not None}
     if not evidence:
@@ -108,10 +88,10 @@ def _type(stream: str, ended: Mapping[str, int]) -> str:
     return name if name in ended else stream
 
 
-def pairs(parts: Iterable[Part]) -> list[Pair]:
+def pairs(parts: Iterable[StepsOfAgent]) -> list[Pair]:
     """Pairs of agents that share open plans: the steps that they ended there, and the share of all their common steps
     that completed, over all plans."""
-    plans: defaultdict[object, list[Part]] = defaultdict(list)
+    plans: defaultdict[object, list[StepsOfAgent]] = defaultdict(list)
     for part in parts:
         plans[part.plan].append(part)
     steps, good, shared = Counter[tuple[str, str]](), Counter[tuple[str, str]](), Counter[tuple[str, str]]()
@@ -120,7 +100,7 @@ def pairs(parts: Iterable[Part]) -> list[Pair]:
         for one, other in combinations(sorted(most, key=lambda part: part.agent), 2):
             pair = one.agent, other.agent
             steps[pair] += one.steps + other.steps
-            good[pair] += one.good + other.good
+            good[pair] += one.completed + other.completed
             if one.open:
                 shared[pair] += one.steps + other.steps
     return [Pair(agents=pair, steps=count, success=good[pair] / steps[pair]) for pair, count in sorted(shared.items())]

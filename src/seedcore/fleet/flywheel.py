@@ -15,6 +15,7 @@ from uuid import UUID
 import asyncpg
 from pydantic import JsonValue
 
+from seedcore.stores import leadership
 from seedcore.stores.postgres import loads
 
 MAX_STEP = 0.1
@@ -35,12 +36,6 @@ _ADD = f"""
 insert into seedcore.energy_weights (v, before, reason, evidence, undoes) values ($1, $2, $3, $4, $5)
 returning {_COLUMNS}
 """  # noqa: S608
-# A missing row begins the first period; when a period is over, one of the callers gets the next.
-_CLAIM_TURN = """
-insert into seedcore.leaders as l (role, owner, expires_at) values ('flywheel', $1, now() + make_interval(secs => $2))
-on conflict (role) do update set owner = excluded.owner, expires_at = excluded.expires_at
-where l.expires_at <= now() returning xmax <> 0 as again
-"""
 _LOCK = "lock table seedcore.energy_weights in share row exclusive mode"
 
 
@@ -92,7 +87,7 @@ async def lock(connection: asyncpg.Connection) -> None:
 
 async def claim_turn(connection: asyncpg.Connection, owner: UUID, period_s: float) -> bool:
     """Claim the turn of this period; False: it is not due, or another replica has it."""
-    return bool(await connection.fetchval(_CLAIM_TURN, owner, period_s))
+    return await leadership.begin_period(connection, "flywheel", owner, period_s)
 
 
 async def last(connection: asyncpg.Connection, limit: int) -> list[WeightChange]:

@@ -10,8 +10,8 @@ import numpy.typing as npt
 import orjson
 
 from seedcore.pricing.rates import RateEstimate
-from seedcore.stores.pg_snapshot import Ints
 
+Ints = npt.NDArray[np.int64]
 _NUMBERS = {"running": np.int64, "queued_s": np.float64, "completed": np.int64, "failed": np.int64}
 _MIX = np.uint64(0x9E3779B97F4A7C15)
 _FIRST_ROOM = 256

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Literal
 
 from seedcore.errors import ConflictError, UnavailableError
 from seedcore.settings import Settings
+from seedcore.stores.advisory_locks import MIGRATION
 from seedcore.stores.postgres import SCHEMA_VERSION, resolve_dsn
 from seedcore.telemetry.logs import get_logger, mask
 
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
 MIGRATIONS = Path(__file__).parent / "migrations"
-# Two bootstraps at once: the second waits here, then finds nothing to do.
-ADVISORY_LOCK = 0x5EEDC04E
 
 LOCK_TIMEOUT_MS = 250
 """A migration that waits for a table makes all others wait behind it: it gives up after this time, and tries again."""
@@ -80,7 +79,7 @@ def _locked(settings: Settings) -> Iterator["Connection"]:
     try:
         with engine.connect() as connection:
             # Session scope, on its own transaction: Alembic commits between migrations.
-            connection.execute(text("select pg_advisory_lock(:key)"), {"key": ADVISORY_LOCK})
+            connection.execute(text("select pg_advisory_lock(:key)"), {"key": MIGRATION})
             connection.execute(text("create schema if not exists seedcore"))
             connection.execute(text(f"set lock_timeout = {LOCK_TIMEOUT_MS}"))
             connection.commit()

@@ -1,4 +1,4 @@
-"""Where a reader of agents stands: a snapshot of PostgreSQL's transactions.
+"""The resume point of streams: a snapshot of PostgreSQL's transactions.
 
 Transactions commit in another order than they are numbered in, so "everything after number n" misses what commits late.
 A reader asks for what its last snapshot did not know: later transactions, and those that were under way in it.
@@ -6,21 +6,20 @@ A reader asks for what its last snapshot did not know: later transactions, and t
 
 import re
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import numpy as np
-import numpy.typing as npt
+from seedcore.errors import InvalidInputError
 
-from seedcore.errors import FieldError, InvalidInputError
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
 
-_TEXT = re.compile(r"(\d{1,19}):(\d{1,19}):((?:\d{1,19}(?:,\d{1,19}){0,999})?)")
-
-Ints = npt.NDArray[np.int64]
-Mask = npt.NDArray[np.bool_]
+_TEXT = re.compile(r"(\d{1,19}):(\d{1,19}):((?:\d{1,19}(?:,\d{1,19}){0,9999})?)", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """A pg_snapshot: transactions from `xmax` on, and those in `running`, are not in it."""
+    """A pg_snapshot, `xmin:xmax:xip`: transactions from `xmax` on, and those in `running`, are not in it."""
 
     text: str
     xmax: int
@@ -28,25 +27,32 @@ class Snapshot:
 
     @classmethod
     def parse(cls, text: str) -> "Snapshot":
-        """From its text, `xmin:xmax:xip`.
+        """From its text.
 
         Raises:
-            InvalidInputError: it is none.
+            InvalidInputError: PostgreSQL would not read it as one.
         """
         found = _TEXT.fullmatch(text)
-        if found is None or any(int(number) >= 2**63 for number in (found[1], found[2], *_numbers(found[3]))):
-            message = "not the id of an event of this stream; leave it out to begin with a snapshot"
-            raise InvalidInputError(message, errors=[FieldError("Last-Event-ID", message)])
-        return cls(text, int(found[2]), tuple(int(number) for number in _numbers(found[3])))
+        if found is not None:
+            xmin, xmax = int(found[1]), int(found[2])
+            running = tuple(map(int, found[3].split(","))) if found[3] else ()
+            inside = all(xmin <= number < xmax for number in running)
+            if 0 < xmin <= xmax < 2**63 and inside and list(running) == sorted(running):
+                return cls(text, xmax, running)
+        raise not_a_position()
 
     def __str__(self) -> str:
         return self.text
 
-    def lacks(self, transactions: Ints) -> Mask:
+    def lacks(self, transactions: "npt.NDArray[np.int64]") -> "npt.NDArray[np.bool_]":
         """Which of these transactions are not in the snapshot, shape (n,)."""
-        later: Mask = transactions >= self.xmax
+        # Here, so that who only reads positions does not wait for NumPy.
+        import numpy as np
+
+        later = transactions >= self.xmax
         return later | np.isin(transactions, self.running) if self.running else later
 
 
-def _numbers(text: str) -> list[str]:
-    return text.split(",") if text else []
+def not_a_position() -> InvalidInputError:
+    """The error for a `Last-Event-ID` that no stream of this SeedCore gave."""
+    return InvalidInputError.for_field("Last-Event-ID", "not the id of an event of this stream; leave it out")

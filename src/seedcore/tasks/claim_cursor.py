@@ -1,8 +1,8 @@
-"""Where a claim goes on in the order of a queue, so that it does not step over the rows that earlier claims deleted.
+"""Where the next claim begins in a queue's order, so that it does not step over rows that earlier claims deleted.
 
 While some transaction is open for long, deleted rows cannot be vacuumed away, and a claim that begins at the head of
 the index would visit every one of them again. So it begins, for each priority, behind what was claimed a moment ago.
-A task that was submitted before that and committed late is found by the full look every `FULL_S`.
+A task that was submitted before that and committed late is found by the full read every `FULL_S`.
 """
 
 import time
@@ -18,14 +18,14 @@ Places = tuple[list[int], list[int], list[int]]
 WHOLE: Places = ([FIRST], [0], [LAST])
 
 
-class Scan:
-    """The place of one lane of one queue, for one claimant."""
+class ClaimCursor:
+    """The position of one claimant in one lane of one queue."""
 
     def __init__(self) -> None:
         self._settled: dict[int, int] = {}
         self._recent: deque[tuple[float, dict[int, int]]] = deque()
-        self._looked = float("-inf")
-        self._whole = self._seen_all = True
+        self._full_read_at = float("-inf")
+        self._whole = self._read_all = True
 
     def places(self) -> Places:
         """Ranges to look through, in order: ranks, the sequence numbers behind which to begin, the next ranks."""
@@ -33,24 +33,24 @@ class Scan:
         while self._recent and now - self._recent[0][0] >= LAG_S:
             for rank, seq in self._recent.popleft()[1].items():
                 self._settled[rank] = max(seq, self._settled.get(rank, 0))
-        self._whole = now - self._looked >= FULL_S or not self._settled
+        self._whole = now - self._full_read_at >= FULL_S or not self._settled
         if self._whole:
-            self._looked = now
+            self._full_read_at = now
             return WHOLE
         ranks = sorted(self._settled)
         return [FIRST, *ranks], [0, *(self._settled[rank] for rank in ranks)], [*ranks, LAST]
 
-    def claimed(self, rows: Sequence[tuple[int, int]], most: int) -> None:
-        """Of `most`, these rows (rank, seq) were claimed: what is before the last of each rank has been looked at."""
+    def claimed(self, rows: Sequence[tuple[int, int]], limit: int) -> None:
+        """Of at most `limit`, these rows (rank, seq) were claimed: the rows before the last of each rank were read."""
         if self._whole:
-            self._seen_all = len(rows) < most
-        elif len(rows) < most and not self._seen_all:
-            # Nothing more there; but the last full look had room for a part only of what it came upon.
-            self._looked = float("-inf")
+            self._read_all = len(rows) < limit
+        elif len(rows) < limit and not self._read_all:
+            # Nothing more there; but the last full read stopped at its limit.
+            self._full_read_at = float("-inf")
         last: dict[int, int] = {}
         for rank, seq in rows:
             if seq < self._settled.get(rank, 0):
-                # It was passed over, and it may not be alone: go on from there.
+                # It had been passed over, and others may have been too: go on from there.
                 self._settled[rank] = seq
                 self._recent.clear()
             if seq > last.get(rank, 0):

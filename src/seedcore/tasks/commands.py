@@ -6,8 +6,11 @@ from uuid import UUID
 import asyncpg
 
 from seedcore.errors import ConflictError
-from seedcore.tasks import queries, sql
+from seedcore.tasks import queries
+from seedcore.tasks.failure_codes import FailureCode
 from seedcore.tasks.queries import TaskRecord
+from seedcore.tasks.sql.commands import APPROVE, CANCEL, LIVES, MAX_MOVES, PAUSE, REJECT, REQUEUE, RESUME
+from seedcore.tasks.sql.finish import SETTLE
 
 
 async def cancel(connection: asyncpg.Connection, task_id: UUID) -> TaskRecord:
@@ -20,12 +23,12 @@ async def cancel(connection: asyncpg.Connection, task_id: UUID) -> TaskRecord:
     gone: list[UUID] = []
     async with connection.transaction():
         # Again when it moved from one table to another in between.
-        for _ in range(sql.MOST_MOVES):
-            if not await connection.fetchval(sql.LIVES, [task_id]):
+        for _ in range(MAX_MOVES):
+            if not await connection.fetchval(LIVES, [task_id]):
                 break
-            gone += [row["id"] for row in await connection.fetch(sql.CANCEL, task_id)]
+            gone += [row["id"] for row in await connection.fetch(CANCEL, task_id)]
         if gone:
-            await connection.execute(sql.SETTLE, gone)
+            await connection.execute(SETTLE, gone)
     return await _after(connection, task_id, bool(gone), "cancel a task that has ended")
 
 
@@ -39,7 +42,7 @@ async def retry(connection: asyncpg.Connection, task_id: UUID) -> TaskRecord:
     record = await queries.get(connection, task_id)
     if record.parent_id is not None:
         raise ConflictError(f"Task {task_id} is a step of a plan: retry task {record.parent_id}.")
-    row = await connection.fetchrow(sql.REQUEUE, [task_id])
+    row = await connection.fetchrow(REQUEUE, [task_id])
     return await _after(connection, task_id, row is not None, "retry a task that has not failed or been cancelled")
 
 
@@ -50,7 +53,7 @@ async def approve(connection: asyncpg.Connection, task_id: UUID, by: str | None 
         NotFoundError: there is no such task.
         ConflictError: it does not wait for approval.
     """
-    row = await connection.fetchrow(sql.APPROVE, [task_id], by, "request")
+    row = await connection.fetchrow(APPROVE, [task_id], by, "request")
     return await _after(connection, task_id, row is not None, "approve a task that does not wait for approval")
 
 
@@ -63,9 +66,9 @@ async def reject(connection: asyncpg.Connection, task_id: UUID, reason: str, by:
     """
     async with connection.transaction():
         message = reason if by is None else f"{by}: {reason}"
-        row = await connection.fetchrow(sql.REJECT, [task_id], by, "request", "approval_rejected", message)
+        row = await connection.fetchrow(REJECT, [task_id], by, "request", FailureCode.APPROVAL_REJECTED, message)
         if row is not None:
-            await connection.execute(sql.SETTLE, [task_id])
+            await connection.execute(SETTLE, [task_id])
     return await _after(connection, task_id, row is not None, "reject a task that does not wait for approval")
 
 
@@ -78,10 +81,10 @@ async def _after(connection: asyncpg.Connection, task_id: UUID, done: bool, what
 
 async def pause(connection: asyncpg.Connection, queue: str) -> None:
     """Claim nothing more from a queue; what runs goes on."""
-    await connection.execute(sql.PAUSE, queue)
+    await connection.execute(PAUSE, queue)
 
 
 async def resume(connection: asyncpg.Connection, queue: str) -> datetime:
     """Claim from a queue again; returns the database's time of it."""
-    at: datetime = (await connection.fetchrow(sql.RESUME, queue))["at"]
+    at: datetime = (await connection.fetchrow(RESUME, queue))["at"]
     return at

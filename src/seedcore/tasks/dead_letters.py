@@ -5,22 +5,10 @@ from uuid import UUID
 
 import asyncpg
 
-from seedcore.tasks import queries, sql
+from seedcore.tasks import queries
 from seedcore.tasks.queries import TaskRecord
-
-# Index dead_code, or the primary key; the steps of a plan are retried by retrying the plan.
-_SOME = """
-select d.id from seedcore.dead d join seedcore.tasks t on t.id = d.id
-where ($1::text is null or t.type = $1) and ($2::text is null or d.error_code = $2) and ($3::uuid is null or d.id < $3)
-  and ($5 or t.parent_id is null)
-order by d.id desc limit $4
-"""
-
-COUNTS = """
-select t.type, d.error_code as code, count(*) as tasks, max(d.finished_at) as newest
-from (select * from seedcore.dead order by id desc limit 10000) d join seedcore.tasks t on t.id = d.id
-group by 1, 2 order by tasks desc, 1, 2 limit 100
-"""
+from seedcore.tasks.sql.commands import REQUEUE
+from seedcore.tasks.sql.dead_letters import COUNTS, FIND, FIND_BY_ID
 
 
 async def find(
@@ -32,7 +20,7 @@ async def find(
     limit: int = 50,
 ) -> list[TaskRecord]:
     """Dead letters with their errors, the newest first."""
-    rows = await connection.fetch(_SOME, task_type, code, before, limit, True)
+    rows = await connection.fetch(FIND, task_type, code, before, limit, True)
     return await queries.get_many(connection, [row["id"] for row in rows])
 
 
@@ -60,12 +48,7 @@ async def requeue(
     """
     async with connection.transaction():
         if ids is None:
-            rows = await connection.fetch(_SOME, task_type, code, None, limit, False)
+            rows = await connection.fetch(FIND, task_type, code, None, limit, False)
         else:
-            rows = await connection.fetch(
-                "select d.id from seedcore.dead d join seedcore.tasks t on t.id = d.id"
-                " where d.id = any($1::uuid[]) and t.parent_id is null limit $2",
-                list(ids),
-                limit,
-            )
-        return [row["id"] for row in await connection.fetch(sql.REQUEUE, [row["id"] for row in rows])]
+            rows = await connection.fetch(FIND_BY_ID, list(ids), limit)
+        return [row["id"] for row in await connection.fetch(REQUEUE, [row["id"] for row in rows])]

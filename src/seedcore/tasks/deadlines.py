@@ -6,7 +6,9 @@ from uuid import UUID
 import asyncpg
 
 from seedcore.stores.sqlstates import is_row_error
-from seedcore.tasks import sql
+from seedcore.tasks.sql.commands import LIVES, MAX_MOVES
+from seedcore.tasks.sql.finish import SETTLE
+from seedcore.tasks.sql.reap import CLOSE_LATE, DUE, DUE_DONE
 from seedcore.telemetry.logs import get_logger
 from seedcore.utils.isolation import split_refused
 
@@ -17,14 +19,14 @@ async def close_late(connection: asyncpg.Connection) -> int:
     """End tasks whose deadline has passed, a page of them; returns how many, the steps below them included."""
     gone: list[UUID] = []
     async with connection.transaction():
-        due = await connection.fetch(sql.DUE, PAGE)
+        due = await connection.fetch(DUE, PAGE)
         late = [row["id"] for row in due if row["late"]]
-        for _ in range(sql.MOST_MOVES if late else 0):
-            if not await connection.fetchval(sql.LIVES, late):
+        for _ in range(MAX_MOVES if late else 0):
+            if not await connection.fetchval(LIVES, late):
                 break
-            gone += [row["id"] for row in await connection.fetch(sql.CLOSE_LATE, late)]
+            gone += [row["id"] for row in await connection.fetch(CLOSE_LATE, late)]
         if due:
-            await connection.execute(sql.DUE_DONE, [row["id"] for row in due])
+            await connection.execute(DUE_DONE, [row["id"] for row in due])
         await settle(connection, gone)
     return len(gone)
 
@@ -36,7 +38,7 @@ async def settle(connection: asyncpg.Connection, over: Sequence[UUID]) -> None:
 
     async def part(ids: Sequence[UUID]) -> None:
         async with connection.transaction():
-            await connection.execute(sql.SETTLE, list(ids))
+            await connection.execute(SETTLE, list(ids))
 
     await split_refused(
         over,

@@ -1,75 +1,19 @@
-"""Leases: claim a batch, end it, give it back. Every write names its fencing token, so a lost lease changes nothing."""
+"""Leases: claim a batch, end, retry, release or hold it. Every write names its fencing token: a lost lease changes
+nothing."""
 
-import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
 import asyncpg
 
-from seedcore.stores.postgres import SCHEMA_VERSION
-from seedcore.tasks import sql
-from seedcore.tasks.claim_cursor import WHOLE, Scan
+from seedcore.tasks.claim_cursor import WHOLE, ClaimCursor
 from seedcore.tasks.deadlines import close_late
-from seedcore.tasks.model import Before, DoneStep, Lease, Outcome, Retry, Step, Terms
-
-
-async def open_session(
-    connection: asyncpg.Connection, session: UUID, name: str, queue: str, lease_s: float, actor: str | None = None
-) -> None:
-    """Register a dispatcher; its leases live as long as its heartbeat.
-
-    Args:
-        connection: where.
-        session: a new id for each start.
-        name: what people call it.
-        queue: the queue that it claims from.
-        lease_s: seconds that the session lives without a heartbeat.
-        actor: stays the same when the dispatcher is restarted: an earlier session of it ends now.
-    """
-    await connection.execute(sql.OPEN_SESSION, session, name, queue, lease_s, actor or str(session), SCHEMA_VERSION)
-
-
-@dataclass(frozen=True, slots=True)
-class Pulse:
-    """What a heartbeat learns.
-
-    Attributes:
-        alive: False when the session was reaped and all of its leases are lost.
-        reaped: False when nobody has done the reaper's work for a while.
-        owned: every lease (id, token) of the session, when it was asked for; the value says whether its claim was
-            answered seconds ago. What a dispatcher holds and this lacks was cancelled or reaped; what this has and a
-            dispatcher does not hold was claimed by a statement whose answer got lost.
-    """
-
-    alive: bool
-    reaped: bool = True
-    owned: dict[tuple[UUID, int], bool] | None = None
-
-
-async def heartbeat(
-    connection: asyncpg.Connection,
-    session: UUID,
-    lease_s: float,
-    *,
-    holding: int,
-    claimed: bool,
-    owned: bool = False,
-    announced: bool = False,
-) -> Pulse:
-    """Keep the session's leases; `owned` asks for all of them. `announced`: what has begun and whose end is not written
-    has its `started` event, so that a lease without one has not begun (see `sql.REAP_LEASES`)."""
-    rows = await connection.fetch(sql.PULSE, session, lease_s, holding, claimed, owned, announced)
-    if not rows or rows[0]["token"] is not None:
-        return Pulse(alive=False)
-    found = {(row["id"], row["token"]): row["settled"] for row in rows[1:]}
-    return Pulse(alive=True, reaped=rows[0]["settled"], owned=found if owned else None)
-
-
-async def close_session(connection: asyncpg.Connection, session: UUID) -> None:
-    """End a session; what it still holds is reaped at once."""
-    await connection.execute(sql.CLOSE_SESSION, session)
+from seedcore.tasks.model import Lease, Outcome, Retry
+from seedcore.tasks.sql.claim import CLAIM
+from seedcore.tasks.sql.finish import FINISH, FINISH_AND_CLAIM, LATE, SETTLE, SPEND
+from seedcore.tasks.sql.leases import HOLD, PROGRESS, RELEASE, RETRY, STARTED
+from seedcore.tasks.sql.limits import ADMIT
 
 
 async def claim(
@@ -79,18 +23,20 @@ async def claim(
     most: int,
     *,
     slow: bool = False,
-    scan: Scan | None = None,
+    scan: ClaimCursor | None = None,
 ) -> list[Lease]:
     """Lease up to `most` tasks of a lane of `queue`, the highest priority first, then the oldest.
 
     `scan` remembers the place that this claimant has come to; without one the whole lane is looked through.
     """
-    rows = await connection.fetch(sql.CLAIM, queue, session, most, slow, *(WHOLE if scan is None else scan.places()))
+    rows = await connection.fetch(CLAIM, queue, session, most, slow, *(WHOLE if scan is None else scan.places()))
     # The statement's columns stand in the order of Lease's fields: by position is twice as fast as by name.
     return await _claimed(connection, [Lease(*row) for row in rows], scan, most)
 
 
-async def _claimed(connection: asyncpg.Connection, claimed: list[Lease], scan: Scan | None, most: int) -> list[Lease]:
+async def _claimed(
+    connection: asyncpg.Connection, claimed: list[Lease], scan: ClaimCursor | None, most: int
+) -> list[Lease]:
     """Those that may run. The deadline of the others has passed: the reaper's way they end, without an attempt."""
     if scan is not None:
         scan.claimed([(-lease.priority, lease.seq) for lease in claimed], most)
@@ -111,11 +57,11 @@ async def finish_and_claim(
     most: int,
     *,
     slow: bool = False,
-    scan: Scan | None = None,
+    scan: ClaimCursor | None = None,
 ) -> tuple[set[UUID], list[Lease]]:
     """`finish` and `claim` in one statement and one commit; for outcomes that bring nothing about (`follow_up`)."""
     rows = await connection.fetch(
-        sql.FINISH_AND_CLAIM,
+        FINISH_AND_CLAIM,
         *_columns(outcomes),
         *(queue, session, most, slow),
         *(WHOLE if scan is None else scan.places()),
@@ -134,25 +80,25 @@ async def finish(connection: asyncpg.Connection, outcomes: Sequence[Outcome]) ->
         return await _finish(connection, outcomes)
     async with connection.transaction():
         await _spend(connection, outcomes)
-        if late := {row["id"] for row in await connection.fetch(sql.LATE, following)}:
+        if late := {row["id"] for row in await connection.fetch(LATE, following)}:
             outcomes = [o for o in outcomes if o.id not in late]
             await close_late(connection)
         accepted = await _finish(connection, outcomes)
         following = [o.id for o in outcomes if o.follow_up and o.id in accepted]
         if following:
-            await connection.execute(sql.SETTLE, following)
+            await connection.execute(SETTLE, following)
     return accepted
 
 
 async def _finish(connection: asyncpg.Connection, outcomes: Sequence[Outcome]) -> set[UUID]:
-    refused = {row["id"] for row in await connection.fetch(sql.FINISH, *_columns(outcomes))}
+    refused = {row["id"] for row in await connection.fetch(FINISH, *_columns(outcomes))}
     return {o.id for o in outcomes if o.id not in refused}
 
 
 async def _spend(connection: asyncpg.Connection, attempts: Sequence[Outcome] | Sequence[Retry]) -> None:
     spent = [(a.id, a.token, *a.usage) for a in attempts if a.usage is not None]
     if spent:
-        await connection.execute(sql.SPEND, *map(list, zip(*spent, strict=True)))
+        await connection.execute(SPEND, *map(list, zip(*spent, strict=True)))
 
 
 def _columns(outcomes: Sequence[Outcome]) -> tuple[list[Any], ...]:
@@ -176,13 +122,13 @@ async def retry(connection: asyncpg.Connection, retries: Sequence[Retry]) -> set
     async with connection.transaction():
         await _spend(connection, retries)
         accepted = await _retry(connection, retries)
-        await connection.execute(sql.SETTLE, spent)
+        await connection.execute(SETTLE, spent)
     return accepted
 
 
 async def _retry(connection: asyncpg.Connection, retries: Sequence[Retry]) -> set[UUID]:
     rows = await connection.fetch(
-        sql.RETRY,
+        RETRY,
         [r.id for r in retries],
         [r.token for r in retries],
         [r.delay_s for r in retries],
@@ -192,7 +138,7 @@ async def _retry(connection: asyncpg.Connection, retries: Sequence[Retry]) -> se
     keys = {r.limit_key for r in retries if r.limit_key is not None}
     if keys:
         # What waits for its next attempt leaves its place to others of its key.
-        await connection.execute(sql.ADMIT, sorted(keys))
+        await connection.execute(ADMIT, sorted(keys))
     return {row["id"] for row in rows}
 
 
@@ -201,7 +147,7 @@ async def release(
 ) -> set[UUID]:
     """Give leases back unstarted; the attempt does not count. `slow` moves them to the slow lane."""
     pairs = list(leases)
-    rows = await connection.fetch(sql.RELEASE, [i for i, _ in pairs], [t for _, t in pairs], [slow] * len(pairs))
+    rows = await connection.fetch(RELEASE, [i for i, _ in pairs], [t for _, t in pairs], [slow] * len(pairs))
     return {row["id"] for row in rows}
 
 
@@ -217,7 +163,7 @@ async def hold(
     After `expires_s` seconds the reaper does what `on_expiry` says: `reject` or `release`; None: they wait for ever.
     """
     rows = await connection.fetch(
-        sql.HOLD,
+        HOLD,
         [h[0] for h in held],
         [h[1] for h in held],
         [h[2] for h in held],
@@ -229,79 +175,9 @@ async def hold(
 
 async def started(connection: asyncpg.Connection, leases: Sequence[tuple[UUID, int]]) -> None:
     """Write the `started` events of tasks that run longer than a moment."""
-    await connection.execute(sql.STARTED, [i for i, _ in leases], [t for _, t in leases])
+    await connection.execute(STARTED, [i for i, _ in leases], [t for _, t in leases])
 
 
 async def progress(connection: asyncpg.Connection, reports: Sequence[tuple[UUID, int, str]]) -> None:
     """Write `progress` events; data is JSON text."""
-    await connection.execute(sql.PROGRESS, [r[0] for r in reports], [r[1] for r in reports], [r[2] for r in reports])
-
-
-async def planned_before(
-    connection: asyncpg.Connection, task_id: UUID, signature: str
-) -> tuple[Before | None, dict[str, Any] | None]:
-    """The earlier plan of a task that is to be planned anew, and the recipe for `signature`; None: there is none."""
-    row = await connection.fetchrow(sql.PLANNED_BEFORE, task_id, signature)
-    recipe = None if row["recipe"] is None else json.loads(row["recipe"])
-    if row["replans"] is None:
-        return None, recipe
-    done = tuple(DoneStep(name, skill, UUID(task)) for name, skill, task in json.loads(row["done"] or "[]"))
-    return Before(row["replans"], tuple(row["without"]), row["steps"], done), recipe
-
-
-async def store_plan(
-    connection: asyncpg.Connection,
-    lease: Lease,
-    decision: str,
-    plan: str,
-    steps: Sequence[Step],
-    terms: Terms | None = None,
-    done: Sequence[UUID] = (),
-) -> bool:
-    """Turn a leased goal into a waiting parent and its steps into tasks, all or none.
-
-    Without `terms` a step that fails ends the plan, and nothing bounds what it spends. A plan without steps takes all
-    that it gives from those that are `done` already, and ends at once.
-    Returns False, and changes nothing, when the lease was lost.
-    """
-    waiting = [step for step in steps if step.needs]
-    async with connection.transaction():
-        row = await connection.fetchrow(sql.PLAN_PARENT, lease.id, lease.token, decision, plan, len(steps))
-        if row is None:
-            return False
-        if terms is not None:
-            await connection.execute(
-                sql.PLAN_TERMS,
-                lease.id,
-                json.dumps(dict(terms.policy)),
-                json.dumps(dict(terms.budget)),
-                terms.signature,
-                terms.recipe,
-                json.dumps(dict(terms.learning)),
-                terms.budget.get("time_s"),
-            )
-        if not steps:
-            await connection.execute(sql.SETTLE, list(done))
-            return True
-        await connection.execute(
-            sql.PLAN_STEPS,
-            [s.id for s in steps],
-            [s.name for s in steps],
-            [s.type for s in steps],
-            [s.params for s in steps],
-            [s.bindings for s in steps],
-            lease.id,
-            [s.id for s in waiting],
-        )
-        await connection.executemany(sql.PLAN_WAIT, [(s.id, list(s.needs)) for s in waiting])
-    return True
-
-
-async def bind(connection: asyncpg.Connection, leases: Sequence[Lease]) -> list[tuple[str, str | None]]:
-    """The params (JSON text) of leases whose steps take outputs of earlier steps, in order; one query for all.
-
-    PostgreSQL puts them together: a number that Python refuses to read is no reason not to hand it on. Beside them
-    stand the fields that earlier steps' results lack (the plan's types were wrong); None: nothing is missing.
-    """
-    rows = await connection.fetch(sql.BIND, [lease.params for lease in leases], [lease.bindings for lease in leases])
-    return [(row["params"], row["missing"]) for row in rows]
+    await connection.execute(PROGRESS, [r[0] for r in reports], [r[1] for r in reports], [r[2] for r in reports])

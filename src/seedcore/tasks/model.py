@@ -1,4 +1,4 @@
-"""The words of the task engine: tasks, leases and how an attempt ended."""
+"""Records of the task engine: tasks to store, leases, and how an attempt ended."""
 
 import os
 import time
@@ -10,14 +10,14 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 GOAL = "goal"
-"""The task type that names no skill: its params hold a goal, and a plan reaches it."""
+"""The task type of goals: it names no skill, its params hold a goal, and a plan reaches it."""
 
 DEFAULT_QUEUE = "default"
 GRAPH_QUEUE = "graph"
 
 
 def lane_name(queue: str, slow: bool) -> str:
-    """What a lane is called where it is waited for: `default`, `default~slow` (as `seedcore.lane` in the database)."""
+    """The name by which dispatchers wait for a lane: `default`, `default~slow` (as `seedcore.lane` in the database)."""
     return f"{queue}~slow" if slow else queue
 
 
@@ -34,7 +34,7 @@ class Status(StrEnum):
 
     @property
     def ended(self) -> bool:
-        """True for the three states that nothing follows on its own."""
+        """True for the three states that a task does not leave by itself."""
         return self in (Status.COMPLETED, Status.FAILED, Status.CANCELLED)
 
 
@@ -47,9 +47,9 @@ def new_id() -> UUID:
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """How many tasks of a key run at once, and how many start in a second; None leaves what the key has.
+    """How many tasks of a key run at once, and how many start in a second; None keeps the key's value.
 
-    A key that nobody defined lets one task run at a time.
+    An undefined key lets one task run at a time.
     """
 
     key: str
@@ -59,8 +59,8 @@ class Limit:
 
 
 @dataclass(slots=True)
-class NewTask:
-    """A task to submit. `params` is JSON text of an object; times are aware.
+class TaskSpec:
+    """A task to store. `params` is JSON text of an object; times are aware.
 
     `idempotency_period_s`: the key is free again after that many seconds (None: as long as the task is kept).
     """
@@ -83,23 +83,28 @@ class NewTask:
 
 @dataclass(slots=True)
 class Submitted:
-    """What became of a submission: `created_at` is None when the idempotency key gave an earlier task."""
+    """The answer to a submission: `created_at` is None when the idempotency key gave an earlier task."""
 
     id: UUID
     created_at: datetime | None
 
     @property
     def created(self) -> bool:
-        """Whether this submission made the task."""
+        """Whether this submission created the task."""
         return self.created_at is not None
 
 
 # Not frozen: making a frozen one takes five times as long, and one is made for every task.
 @dataclass(slots=True)
 class Lease:
-    """A claimed task. `token` fences every later write; `params` is JSON text, still undecoded; `seq` is its place.
+    """A claimed task.
 
-    `left_s`: seconds from the claim to its deadline; None: it has none.
+    Attributes:
+        token: fences every later write.
+        params: JSON text, not decoded yet.
+        bindings: which params come from which earlier step, as JSON text; None: the task is no step that needs one.
+        seq: its place in the order of submission within a priority.
+        left_s: seconds from the claim to its deadline; None: it has none.
 
     The last two are the dispatcher's own: whether the valves have been told of it, and, after it was to be planned and
     was not, rule and reason of that.
@@ -129,17 +134,17 @@ class Lease:
 
     @property
     def direct(self) -> bool:
-        """Whether it must run as it is: a step of a plan, or one that no plan was made for."""
+        """Whether it must run without a plan of its own: a step of a plan, or a task that no plan was made for."""
         return self.parent_id is not None or self.unplanned is not None
 
     @property
     def follow_up(self) -> bool:
-        """Whether its end needs a second look: a plan goes on, a key lets another task through, or it may be late."""
+        """Whether its end has consequences to compute: a plan goes on, a key admits another task, or it may be late."""
         return self.parent_id is not None or self.limit_key is not None or self.left_s is not None
 
 
 class Usage(NamedTuple):
-    """What an attempt says that it spent; `money` in the currency of the budgets."""
+    """What an attempt reports to have spent; `money` in the currency of the budgets."""
 
     tokens: float = 0.0
     money: float = 0.0
@@ -149,8 +154,8 @@ class Usage(NamedTuple):
 class Outcome:
     """How an attempt ended; JSON fields are text.
 
-    `began` says that the `started` event is not written yet and belongs before the last one. One with `usage` has a
-    `follow_up`: its plan may be over its budget.
+    `began`: the `started` event is not written yet and belongs before the last one. An outcome with `usage` has
+    `follow_up` set: its plan may be over its budget.
     """
 
     id: UUID
@@ -179,7 +184,7 @@ class Retry:
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class StepSpec:
     """A step of a plan, ready to store: `needs` are ids of other steps; `bindings` is JSON text or None."""
 
     id: UUID
@@ -191,13 +196,13 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
-class Terms:
-    """What holds for a plan.
+class PlanTerms:
+    """The terms of a plan.
 
     Attributes:
         policy: what to do when a step fails, by its skill, `*` for the others: `fail`, `skip` or `replan`.
-        budget: most `steps`, `time_s`, `tokens` and `money`; what is not there has no bound.
-        signature: of goal, inputs' types and skills, for recipes; None: nothing is learned from this plan.
+        budget: upper bounds `steps`, `time_s`, `tokens` and `money`; a missing one is unbounded.
+        signature: of goal, inputs' types and skills, for recipes; None: this plan counts for no recipe.
         recipe: whether the plan is a recipe.
         learning: `{goal, inputs, after, least}` of a recipe that may come of it.
     """
@@ -210,8 +215,8 @@ class Terms:
 
 
 @dataclass(frozen=True, slots=True)
-class DoneStep:
-    """A step of an earlier plan that completed; a new plan of the same task takes from it."""
+class CompletedStep:
+    """A completed step of an earlier plan; a new plan of the same task can use its result."""
 
     name: str
     skill: str
@@ -219,18 +224,18 @@ class DoneStep:
 
 
 @dataclass(frozen=True, slots=True)
-class Before:
-    """What became of a task's earlier plan that is to be made anew; `steps` counts all that were made."""
+class EarlierPlan:
+    """The earlier plan of a task that is planned again; `steps` counts all steps so far."""
 
     replans: int = 0
     without: tuple[str, ...] = ()
     steps: int = 0
-    done: tuple[DoneStep, ...] = ()
+    done: tuple[CompletedStep, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
-class Event:
-    """One line of a task's history; `id` grows along it."""
+class TaskEvent:
+    """One entry of a task's history; `id` grows along it."""
 
     id: int
     task_id: UUID

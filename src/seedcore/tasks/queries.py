@@ -11,8 +11,8 @@ import asyncpg
 
 from seedcore.errors import EventIdAheadError, FieldError, NotFoundError
 from seedcore.stores.postgres import loads
-from seedcore.tasks import sql
-from seedcore.tasks.model import Event, NewTask, Status
+from seedcore.tasks.model import Status, TaskEvent, TaskSpec
+from seedcore.tasks.sql import events, plans, reads
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,13 +83,13 @@ async def get(connection: asyncpg.Connection, task_id: UUID) -> TaskRecord:
     Raises:
         NotFoundError: there is no such task (or its retention has passed).
     """
-    row = await connection.fetchrow(sql.GET, task_id)
+    row = await connection.fetchrow(reads.GET, task_id)
     if row is None:
         raise NotFoundError(f"There is no task {task_id}.")
     return _record(row)
 
 
-def just_submitted(task: NewTask, created_at: datetime) -> TaskRecord:
+def just_submitted(task: TaskSpec, created_at: datetime) -> TaskRecord:
     """A task as it is right after its submission, without asking for it."""
     return TaskRecord(
         id=task.id,
@@ -120,23 +120,8 @@ def just_submitted(task: NewTask, created_at: datetime) -> TaskRecord:
 
 async def get_many(connection: asyncpg.Connection, task_ids: Sequence[UUID]) -> list[TaskRecord]:
     """Tasks by id, in that order; those that are not there are left out."""
-    rows = {row["id"]: row for row in await connection.fetch(sql.GET_MANY, list(task_ids))}
+    rows = {row["id"]: row for row in await connection.fetch(reads.GET_MANY, list(task_ids))}
     return [_record(rows[i]) for i in task_ids if i in rows]
-
-
-# The short table that holds the ids of a state: a filter by state starts there, not in history.
-_SOURCES = {
-    Status.QUEUED: (
-        "(select id from seedcore.ready union all select id from seedcore.deferred"
-        " union all select id from seedcore.gated)"
-    ),
-    Status.RUNNING: "(select id from seedcore.leases)",
-    Status.WAITING: "(select id from seedcore.held where status = 'waiting')",
-    Status.APPROVAL: "(select id from seedcore.held where status = 'approval')",
-    Status.COMPLETED: "(select id from seedcore.finished where status = 'completed')",
-    Status.FAILED: "(select id from seedcore.dead)",
-    Status.CANCELLED: "(select id from seedcore.finished where status = 'cancelled')",
-}
 
 
 async def find(
@@ -162,17 +147,15 @@ async def find(
         values.append(before)
         clauses.append(f"id < ${len(values)}")
     if status is not None:
-        clauses.append(f"id in {_SOURCES[status]}")
+        clauses.append(f"id in {reads.IDS_OF_STATUS[status]}")
     values.append(limit)
     where = f"where {' and '.join(clauses)}" if clauses else ""
-    # Only names from the dictionaries above are pasted; every value is a parameter.
-    statement = f"select {sql.STATE_COLUMNS} from seedcore.task_state {where} order by id desc limit ${len(values)}"  # noqa: S608
-    return [_record(row) for row in await connection.fetch(statement, *values)]
+    return [_record(row) for row in await connection.fetch(reads.find(where, len(values)), *values)]
 
 
 async def children(connection: asyncpg.Connection, parent_id: UUID) -> list[TaskRecord]:
     """The steps of a plan, in the order they were planned."""
-    return [_record(row) for row in await connection.fetch(sql.CHILDREN, parent_id)]
+    return [_record(row) for row in await connection.fetch(reads.CHILDREN, parent_id)]
 
 
 async def plan_of(connection: asyncpg.Connection, task_id: UUID) -> dict[str, Any] | None:
@@ -180,7 +163,7 @@ async def plan_of(connection: asyncpg.Connection, task_id: UUID) -> dict[str, An
 
     None when the task was not planned. `spent` has the names of `budget`; what cancelled attempts spent is not known.
     """
-    row = await connection.fetchrow(sql.PLAN_OF, task_id)
+    row = await connection.fetchrow(plans.PLAN_OF, task_id)
     if row is None:
         return None
     return {
@@ -194,7 +177,7 @@ async def plan_of(connection: asyncpg.Connection, task_id: UUID) -> dict[str, An
     }
 
 
-async def events_of(connection: asyncpg.Connection, task_id: UUID, after: int = 0) -> list[Event]:
+async def events_of(connection: asyncpg.Connection, task_id: UUID, after: int = 0) -> list[TaskEvent]:
     """A task's events after the event id `after`."""
     return await events_of_many(connection, [(task_id, after)])
 
@@ -205,7 +188,7 @@ async def check_reached(connection: asyncpg.Connection, event_id: int) -> None:
     Raises:
         EventIdAheadError: ids have not come so far; whoever waited for what follows it would wait in vain.
     """
-    if event_id > 0 and event_id > await connection.fetchval(sql.LAST_EVENT_ID):
+    if event_id > 0 and event_id > await connection.fetchval(events.LAST_EVENT_ID):
         message = "later than every event here: of another database, or of this one before it was restored"
         raise EventIdAheadError(
             f"Last-Event-ID is {message}; leave it out to begin with the task's first event.",
@@ -213,23 +196,23 @@ async def check_reached(connection: asyncpg.Connection, event_id: int) -> None:
         )
 
 
-async def events_of_many(connection: asyncpg.Connection, followed: Sequence[tuple[UUID, int]]) -> list[Event]:
+async def events_of_many(connection: asyncpg.Connection, followed: Sequence[tuple[UUID, int]]) -> list[TaskEvent]:
     """New events of many tasks at once; items are (task id, last event id seen)."""
-    rows = await connection.fetch(sql.EVENTS, [t for t, _ in followed], [a for _, a in followed])
-    return [Event(row["id"], row["task_id"], row["event"], row["at"], json.loads(row["data"])) for row in rows]
+    rows = await connection.fetch(events.EVENTS, [t for t, _ in followed], [a for _, a in followed])
+    return [TaskEvent(row["id"], row["task_id"], row["event"], row["at"], json.loads(row["data"])) for row in rows]
 
 
 async def ended(connection: asyncpg.Connection, task_ids: Sequence[UUID]) -> set[UUID]:
     """Which of these tasks have ended."""
-    return {row["id"] for row in await connection.fetch(sql.ENDED, list(task_ids))}
+    return {row["id"] for row in await connection.fetch(reads.ENDED, list(task_ids))}
 
 
 async def queue_state(connection: asyncpg.Connection) -> dict[str, Any]:
     """Depths by queue (counted up to 10,000 each), totals, and the living dispatchers with their progress."""
-    depths = await connection.fetch(sql.QUEUE_DEPTHS)
-    totals = await connection.fetchrow(sql.QUEUE_TOTALS)
-    sessions = await connection.fetch(sql.SESSIONS)
-    paused = [row["queue"] for row in await connection.fetch(sql.PAUSED)]
+    depths = await connection.fetch(reads.QUEUE_DEPTHS)
+    totals = await connection.fetchrow(reads.QUEUE_TOTALS)
+    sessions = await connection.fetch(reads.SESSIONS)
+    paused = [row["queue"] for row in await connection.fetch(reads.PAUSED)]
     return {
         "queues": {
             row["queue"]: {

@@ -6,8 +6,11 @@ from uuid import UUID
 import asyncpg
 
 from seedcore.settings import Settings
-from seedcore.tasks import sql
+from seedcore.stores import leadership
 from seedcore.tasks.deadlines import close_late, settle
+from seedcore.tasks.failure_codes import FailureCode
+from seedcore.tasks.sql import commands, limits, retention
+from seedcore.tasks.sql import reap as reap_sql
 
 PAGE = 1000
 DAY_S = 86_400.0
@@ -56,12 +59,12 @@ class Outlook:
 
 async def lead(connection: asyncpg.Connection, owner: UUID, lead_s: float) -> Outlook:
     """Become or stay the reaper for `lead_s` seconds, unless another one is, and look what there is to do."""
-    return Outlook(*await connection.fetchrow(sql.LEAD, owner, lead_s))
+    return Outlook(*await connection.fetchrow(reap_sql.LEAD, owner, lead_s))
 
 
 async def resign(connection: asyncpg.Connection, owner: UUID) -> None:
     """Let another one become the reaper at once."""
-    await connection.execute(sql.RESIGN, owner)
+    await leadership.resign(connection, "reaper", owner)
 
 
 async def reap(connection: asyncpg.Connection, settings: Settings) -> Reaped:
@@ -75,12 +78,14 @@ async def reap(connection: asyncpg.Connection, settings: Settings) -> Reaped:
 async def reap_lost(connection: asyncpg.Connection, settings: Settings, done: Reaped) -> None:
     """End sessions without heartbeat; return their tasks with jitter, or end those without attempts left. One that had
     not begun keeps its attempt."""
-    gone = await connection.fetch(sql.REAP_SESSIONS)
+    gone = await connection.fetch(reap_sql.REAP_SESSIONS)
     sessions, beats = [row["id"] for row in gone], [row["beat_at"] for row in gone]
     done.sessions += len(gone)
     while True:
         async with connection.transaction():
-            rows = await connection.fetch(sql.REAP_LEASES, PAGE, settings.retry_base_s, sessions, beats, MOST_UNCOUNTED)
+            rows = await connection.fetch(
+                reap_sql.REAP_LEASES, PAGE, settings.retry_base_s, sessions, beats, MOST_UNCOUNTED
+            )
             following = [row["id"] for row in rows if row["follow_up"]]
             await settle(connection, following)
         done.dead += sum(row["dead"] for row in rows)
@@ -101,14 +106,14 @@ async def let_through(connection: asyncpg.Connection, done: Reaped) -> None:
 async def expire_approvals(connection: asyncpg.Connection) -> int:
     """Do what was said for tasks that waited for a person too long, a page of them; returns how many."""
     async with connection.transaction():
-        due = await connection.fetch(sql.DUE_APPROVALS, PAGE)
+        due = await connection.fetch(reap_sql.DUE_APPROVALS, PAGE)
         released = [row["id"] for row in due if row["released"]]
         rejected = [row["id"] for row in due if not row["released"]]
         if released:
-            await connection.execute(sql.APPROVE, released, None, "expiry")
+            await connection.execute(commands.APPROVE, released, None, "expiry")
         if rejected:
             message = "nobody approved it in time"
-            await connection.execute(sql.REJECT, rejected, None, "expiry", "approval_expired", message)
+            await connection.execute(commands.REJECT, rejected, None, "expiry", FailureCode.APPROVAL_EXPIRED, message)
             await settle(connection, rejected)
     return len(due)
 
@@ -117,7 +122,7 @@ async def promote(connection: asyncpg.Connection) -> int:
     """Make deferred tasks that are due runnable; returns how many."""
     total = 0
     while True:
-        moved = int(await connection.fetchval(sql.PROMOTE, PAGE) or 0)
+        moved = int(await connection.fetchval(reap_sql.PROMOTE, PAGE) or 0)
         total += moved
         if moved < PAGE:
             return total
@@ -125,11 +130,11 @@ async def promote(connection: asyncpg.Connection) -> int:
 
 async def admit(connection: asyncpg.Connection) -> int:
     """Let tasks of keys through, as far as their limits allow; returns how many."""
-    keys = await connection.fetchval(sql.WAITING_KEYS)
+    keys = await connection.fetchval(limits.WAITING_KEYS)
     if not keys:
         return 0
-    await connection.execute(sql.UNDEFINED_KEYS, keys)
-    return int(await connection.fetchval(sql.ADMIT, keys))
+    await connection.execute(limits.UNDEFINED_KEYS, keys)
+    return int(await connection.fetchval(limits.ADMIT, keys))
 
 
 async def expire(connection: asyncpg.Connection, settings: Settings) -> Expired:
@@ -138,25 +143,25 @@ async def expire(connection: asyncpg.Connection, settings: Settings) -> Expired:
     done = Expired()
     try:
         async with connection.transaction():
-            await connection.execute(sql.HURRY)
-            await connection.execute(sql.MAKE_PARTITIONS, DAYS_AHEAD)
+            await connection.execute(retention.HURRY)
+            await connection.execute(retention.MAKE_PARTITIONS, DAYS_AHEAD)
     except asyncpg.LockNotAvailableError:
         done.blocked += 1
-    for parent, statement, more in (("finished", sql.DROP_DAY, (kept_s,)), ("events", sql.DROP_EVENTS, ())):
-        for row in await connection.fetch(sql.OLD_PARTITIONS, kept_s, parent):
+    for parent, statement, more in (("finished", retention.DROP_DAY, (kept_s,)), ("events", retention.DROP_EVENTS, ())):
+        for row in await connection.fetch(retention.OLD_PARTITIONS, kept_s, parent):
             try:
                 await connection.execute(statement, row["day"], *more)
                 done.partitions += 1
             except asyncpg.LockNotAvailableError:
                 done.blocked += 1
     for statement, seconds in (
-        (sql.EXPIRE_EVENTS, kept_s),
-        (sql.EXPIRE_FINISHED, kept_s),
-        (sql.EXPIRE_DEAD, dead_s),
-        (sql.EXPIRE_KEYS, kept_s),
-        (sql.EXPIRE_PLANS, kept_s),
-        (sql.EXPIRE_USAGE, kept_s),
-        (sql.EXPIRE_PLAN_ENDS, kept_s),
+        (retention.EXPIRE_EVENTS, kept_s),
+        (retention.EXPIRE_FINISHED, kept_s),
+        (retention.EXPIRE_DEAD, dead_s),
+        (retention.EXPIRE_KEYS, kept_s),
+        (retention.EXPIRE_PLANS, kept_s),
+        (retention.EXPIRE_USAGE, kept_s),
+        (retention.EXPIRE_PLAN_ENDS, kept_s),
     ):
         for _ in range(MOST_PAGES):
             tag = await connection.execute(statement, seconds, PAGE)

@@ -7,7 +7,7 @@ from uuid import UUID
 import orjson
 
 from seedcore.tasks.events.event_log import LogEntry
-from seedcore.tasks.model import Event
+from seedcore.tasks.model import TaskEvent
 from seedcore.tasks.queries import TaskRecord
 from seedcore.utils.pg_json import unreadable
 
@@ -68,7 +68,7 @@ def plan_json(task_id: UUID, steps: Sequence[TaskRecord], terms: dict[str, Any] 
     return orjson.dumps({"id": str(task_id), "steps": shown, **(terms or {})})
 
 
-def event_json(event: Event) -> dict[str, Any]:
+def event_json(event: TaskEvent) -> dict[str, Any]:
     """An event as a server-sent event's `id`, `event` and `data`."""
     data = {"task_id": str(event.task_id), "at": _time(event.at), **event.data}
     return {"id": event.id, "event": event.event, "data": data}

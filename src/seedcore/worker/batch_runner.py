@@ -14,6 +14,7 @@ from seedcore.stores.postgres import DATABASE_ERRORS, Database
 from seedcore.stores.sqlstates import is_row_error
 from seedcore.tasks import leases
 from seedcore.tasks.model import GOAL, Lease, Outcome, Retry, Status, Usage
+from seedcore.tasks.plans import repository as plan_repository
 from seedcore.telemetry.logs import get_logger
 from seedcore.utils.isolation import split_refused
 from seedcore.worker import lease_checks
@@ -152,7 +153,9 @@ class Work:
             async with self._database.connection() as connection:
 
                 async def bind(part: Sequence[Lease]) -> None:
-                    for lease, (text, missing) in zip(part, await leases.bind(connection, part), strict=True):
+                    for lease, (text, missing) in zip(
+                        part, await plan_repository.bind_params(connection, part), strict=True
+                    ):
                         if missing:
                             self._no_input(lease, f"no earlier step's result has what this one takes: {missing}")
                         else:
@@ -386,7 +389,7 @@ class Work:
         record = decision_text(made.decision)
         try:
             async with self._database.connection() as connection:
-                await leases.store_plan(
+                await plan_repository.store_plan(
                     connection, held.lease, record, json.dumps(made.plan), made.steps, made.terms, made.done
                 )
         except DATABASE_ERRORS as error:

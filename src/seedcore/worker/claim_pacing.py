@@ -2,8 +2,8 @@
 
 import time
 
-from seedcore.tasks.claim_cursor import Scan
-from seedcore.tasks.events.arrival_rate import Flow
+from seedcore.tasks.claim_cursor import ClaimCursor
+from seedcore.tasks.events.arrival_rate import ArrivalRate
 
 # A wake-up can be lost between "nothing there" and the next commit: look again soon, then less and less often.
 RECHECKS_S = (0.02, 0.1, 0.5)
@@ -28,13 +28,13 @@ class Lane:
     """
 
     def __init__(self, most: int, poll_s: float) -> None:
-        self.scan = Scan()
+        self.scan = ClaimCursor()
         self.idle = False
         self._most, self._poll_s = most, poll_s
         self._waits = 0
         self._next = 0.0
         self._claimed = 0.0
-        self._flow = Flow(FLOW_COUNT)
+        self._flow = ArrivalRate(FLOW_COUNT)
         self._shy = 0.0
         self._woken = False
         self._partial = False
@@ -60,7 +60,7 @@ class Lane:
     def took(self, wanted: int, got: int) -> None:
         """A claim for `wanted` tasks gave `got`."""
         now = time.monotonic()
-        self._flow.came(got)
+        self._flow.record(got)
         self._partial = 0 < got < wanted
         if got:
             self._shy = 0.0
@@ -83,7 +83,7 @@ class Lane:
     @property
     def flows(self) -> bool:
         """Whether tasks come so fast that nobody needs to call for them."""
-        return self._flow.flows
+        return self._flow.high
 
     @property
     def soon(self) -> bool:

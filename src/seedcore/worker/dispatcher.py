@@ -13,9 +13,10 @@ from typing import Any
 from uuid import UUID, uuid4
 
 from seedcore.settings import Settings
+from seedcore.stores.advisory_locks import IDLE_LANE
 from seedcore.stores.postgres import DATABASE_ERRORS, Database
-from seedcore.tasks import leases
-from seedcore.tasks.events.notifications import IDLE_LANE, Bell, Heard
+from seedcore.tasks import sessions
+from seedcore.tasks.events.notifications import NotificationHandler, NotificationListener
 from seedcore.tasks.model import Lease, lane_name
 from seedcore.telemetry.logs import get_logger
 from seedcore.utils.background_loop import stay_cancelled
@@ -65,12 +66,12 @@ class Dispatcher:
             False: Lane(settings.claim_batch, settings.poll_s),
             True: Lane(min(settings.claim_batch, settings.slow_slots), settings.poll_s),
         }
-        heard: dict[str, Heard] = {
+        heard: dict[str, NotificationHandler] = {
             READY_CHANNEL: self._on_ready,
             CANCEL_CHANNEL: self._on_cancel,
             LATER_CHANNEL: self._reaper.on_later,
         }
-        self._bell = Bell(database, heard)
+        self._bell = NotificationListener(database, heard)
         self._session: UUID | None = None
         self._announcing = asyncio.Lock()
         self._stop = asyncio.Event()
@@ -127,7 +128,7 @@ class Dispatcher:
         await self._writer.flush()
         if self._session is not None:
             async with self._database.connection() as connection:
-                await leases.close_session(connection, self._session)
+                await sessions.close_session(connection, self._session)
         await self._reaper.resign()
         await self._abandon()
 
@@ -147,7 +148,7 @@ class Dispatcher:
 
     async def _open(self, session: UUID) -> None:
         async with self._database.connection() as connection:
-            await leases.open_session(connection, session, self.name, self.queue, self.settings.lease_s, self._actor)
+            await sessions.open_session(connection, session, self.name, self.queue, self.settings.lease_s, self._actor)
 
     async def _repeat(self, step: Callable[[], Awaitable[None]]) -> None:
         while True:
@@ -221,9 +222,9 @@ class Dispatcher:
         was_idle = lane.idle
         lane.took(wanted, len(batch))
         if was_idle and not lane.idle:
-            await self._bell.tell(IDLE_LANE, lane_name(self.queue, slow), waits=False)
+            await self._bell.set_waiting(IDLE_LANE, lane_name(self.queue, slow), waiting=False)
         elif len(batch) < wanted and not lane.idle and not lane.flows:
-            if await self._bell.tell(IDLE_LANE, lane_name(self.queue, slow), waits=True):
+            if await self._bell.set_waiting(IDLE_LANE, lane_name(self.queue, slow), waiting=True):
                 lane.rest()
             else:
                 lane.sleep(DEAF_S)
@@ -257,7 +258,7 @@ class Dispatcher:
             # First: whoever reads this heartbeat knows that what is not announced has not begun (see REAP_LEASES).
             announced = not self._ledger.ends_unwritten
             await lease_checks.announce(connection, self._ledger)
-            pulse = await leases.heartbeat(
+            pulse = await sessions.heartbeat(
                 connection,
                 self._session,
                 self.settings.lease_s,

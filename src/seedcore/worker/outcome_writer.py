@@ -15,7 +15,7 @@ import asyncpg
 from seedcore.stores.postgres import Database
 from seedcore.stores.sqlstates import is_row_error
 from seedcore.tasks import leases
-from seedcore.tasks.claim_cursor import Scan
+from seedcore.tasks.claim_cursor import ClaimCursor
 from seedcore.tasks.model import Lease, Outcome, Retry, Status
 from seedcore.telemetry.logs import get_logger
 from seedcore.utils.isolation import split_refused
@@ -41,7 +41,7 @@ class Writer:
         async with self._lock:
             await self._flush(self._ledger)
 
-    async def exchange(self, queue: str, session: UUID, most: int, *, slow: bool, scan: Scan) -> list[Lease]:
+    async def exchange(self, queue: str, session: UUID, most: int, *, slow: bool, scan: ClaimCursor) -> list[Lease]:
         """Write everything that waits and claim up to `most` tasks: one statement when nothing follows from the ends.
 
         Raises:
@@ -62,7 +62,7 @@ class Writer:
             return claimed
 
     async def _exchange(
-        self, outcomes: list[Outcome], queue: str, session: UUID, most: int, *, slow: bool, scan: Scan
+        self, outcomes: list[Outcome], queue: str, session: UUID, most: int, *, slow: bool, scan: ClaimCursor
     ) -> list[Lease] | None:
         """None when PostgreSQL cannot keep one of the outcomes: the flush that follows finds it."""
         ledger = self._ledger

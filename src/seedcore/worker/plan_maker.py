@@ -15,8 +15,8 @@ from seedcore.skills import jsontypes
 from seedcore.skills.registry import SkillRegistry
 from seedcore.skills.signatures import Signature, signatures
 from seedcore.stores.postgres import Database
-from seedcore.tasks import leases
-from seedcore.tasks.model import GOAL, Before, Lease, Step, Terms, new_id
+from seedcore.tasks.model import GOAL, EarlierPlan, Lease, PlanTerms, StepSpec, new_id
+from seedcore.tasks.plans import repository as plan_repository
 from seedcore.tasks.plans.plan import FROM, INPUTS, is_reference, read_plan, validate_plan
 from seedcore.tasks.plans.plan_options import bounds, read_goal
 from seedcore.telemetry.logs import get_logger
@@ -35,8 +35,8 @@ class Made:
     """A plan, ready to store: as JSON, as steps, with what holds for it. `done`: tasks that it takes from."""
 
     plan: dict[str, Any]
-    steps: list[Step]
-    terms: Terms
+    steps: list[StepSpec]
+    terms: PlanTerms
     decision: Decision
     done: tuple[UUID, ...] = ()
 
@@ -103,7 +103,7 @@ class Planner:
         if signature in self._themselves:
             return None
         async with self._database.connection() as connection:
-            before, recipe = await leases.planned_before(connection, lease.id, signature)
+            before, recipe = await plan_repository.read_earlier_plan(connection, lease.id, signature)
         left = int(wanted.budget["steps"]) - (before.steps if before else 0)
         if before is None and recipe is not None and len(recipe["steps"]) <= left:
             try:
@@ -146,29 +146,29 @@ class Planner:
             return Wanted(lease.type, params, {}, bounds(self._settings))
         return Wanted(params.get("goal"), params.get("inputs") or {}, *read_goal(params, self._settings))
 
-    def _terms(self, wanted: Wanted, signature: str | None, *, recipe: bool) -> Terms:
+    def _terms(self, wanted: Wanted, signature: str | None, *, recipe: bool) -> PlanTerms:
         if signature is None or not self._settings.recipe_after:
-            return Terms(wanted.policy, wanted.budget)
+            return PlanTerms(wanted.policy, wanted.budget)
         learning = {
             "goal": wanted.goal,
             "inputs": _types(wanted.inputs),
             "after": self._settings.recipe_after,
             "least": self._settings.recipe_least,
         }
-        return Terms(wanted.policy, wanted.budget, signature, recipe, learning)
+        return PlanTerms(wanted.policy, wanted.budget, signature, recipe, learning)
 
     def _checked(
         self,
         plan: Mapping[str, Any],
         wanted: Wanted,
         skills: _Skills,
-        before: Before | None,
-        terms: Terms,
+        before: EarlierPlan | None,
+        terms: PlanTerms,
         decision: Decision,
     ) -> Made:
         done = {step.name: step.skill for step in before.done} if before else {}
         most = self._settings.max_plan_steps
-        validate_plan(read_plan(plan, wanted.inputs), skills.by_name, most=most, done=done)
+        validate_plan(read_plan(plan, wanted.inputs), skills.by_name, max_steps=most, done=done)
         if before:
             plan = renamed(plan, f"r{before.replans}.", done)
         tasks = {step.name: step.task for step in before.done} if before else {}
@@ -217,7 +217,7 @@ def renamed(plan: Mapping[str, Any], prefix: str, done: Mapping[str, str]) -> di
     return {**plan, "steps": steps, "output": {name: moved(value) for name, value in plan["output"].items()}}
 
 
-def steps_of(plan: Mapping[str, Any], inputs: Mapping[str, Any], done: Mapping[str, UUID]) -> list[Step]:
+def steps_of(plan: Mapping[str, Any], inputs: Mapping[str, Any], done: Mapping[str, UUID]) -> list[StepSpec]:
     """The steps of a valid plan with ids of their own; what comes from `inputs` is filled in at once."""
     ids = {step["id"]: new_id() for step in plan["steps"]}
     return [_step(step, ids, done, inputs) for step in plan["steps"]]
@@ -225,7 +225,7 @@ def steps_of(plan: Mapping[str, Any], inputs: Mapping[str, Any], done: Mapping[s
 
 def _step(
     step: Mapping[str, Any], ids: Mapping[str, UUID], done: Mapping[str, UUID], inputs: Mapping[str, Any]
-) -> Step:
+) -> StepSpec:
     literals: dict[str, Any] = {}
     bindings: dict[str, Any] = {}
     for name, value in step["params"].items():
@@ -238,4 +238,4 @@ def _step(
             bindings[name] = {"task": str(source), "field": value["field"]}
     needs = tuple(sorted(ids[name] for name in step.get("needs", ()) if name in ids))
     bound = json.dumps(bindings) if bindings else None
-    return Step(ids[step["id"]], step["id"], step["skill"], json.dumps(literals), bound, needs)
+    return StepSpec(ids[step["id"]], step["id"], step["skill"], json.dumps(literals), bound, needs)

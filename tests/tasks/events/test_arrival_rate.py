@@ -3,7 +3,7 @@
 import pytest
 
 from seedcore.tasks.events import arrival_rate
-from seedcore.tasks.events.arrival_rate import WINDOW_S, Flow
+from seedcore.tasks.events.arrival_rate import WINDOW_S, ArrivalRate
 
 
 @pytest.fixture
@@ -20,28 +20,28 @@ def clock(monkeypatch):
 
 
 def test_many_at_once_flow_until_the_window_has_passed(clock):
-    many = Flow(10)
-    many.came(10)
-    assert many.flows
+    many = ArrivalRate(10)
+    many.record(10)
+    assert many.high
     clock.now += WINDOW_S * 0.9
-    many.came(0)
-    assert many.flows
+    many.record(0)
+    assert many.high
     clock.now += WINDOW_S * 0.2
-    many.came(0)
-    assert not many.flows
+    many.record(0)
+    assert not many.high
 
 
 def test_few_within_the_window_do_not_flow_however_long_they_come(clock):
-    few = Flow(10)
+    few = ArrivalRate(10)
     for _ in range(100):
-        few.came(3)
+        few.record(3)
         clock.now += WINDOW_S / 2.5
-        assert not few.flows
+        assert not few.high
 
 
 def test_a_steady_stream_flows_on(clock):
-    stream = Flow(10)
+    stream = ArrivalRate(10)
     for n in range(100):
-        stream.came(1)
+        stream.record(1)
         clock.now += WINDOW_S / 20
-        assert stream.flows == (n >= 9)
+        assert stream.high == (n >= 9)

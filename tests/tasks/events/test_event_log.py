@@ -107,7 +107,18 @@ async def test_an_entry_resumed_at_while_others_commit_late_misses_none(database
 
 
 @pytest.mark.parametrize(
-    "text", ["", "1", "a~b~c", "3:3:~3:3:~-1", "3:3:~3:3:", "3:3:~3:3:~x", "9" * 99, "3:3:';--~3:3:~0"]
+    "text",
+    [
+        "",
+        "1",
+        "a~b~c",
+        "3:3:~3:3:~-1",
+        "3:3:~3:3:",
+        "3:3:~3:3:~x",
+        "9" * 99,
+        "3:3:';--~3:3:~0",
+        pytest.param("3:3:~3:3:~" + "9" * 5000, id="5000 digits"),
+    ],
 )
 def test_a_position_that_is_none_is_refused(text):
     with pytest.raises(InvalidInputError):

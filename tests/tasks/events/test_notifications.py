@@ -7,9 +7,10 @@ from contextlib import asynccontextmanager
 import asyncpg
 import pytest
 
+from seedcore.stores.advisory_locks import EVENT_FOLLOWERS, IDLE_LANE
 from seedcore.stores.postgres import Database
 from seedcore.tasks import leases
-from seedcore.tasks.events.notifications import FOLLOWED, IDLE_LANE, Bell
+from seedcore.tasks.events.notifications import NotificationListener
 from tests.tasks.engine_support import claim, done, submitted, task
 
 pytestmark = pytest.mark.integration
@@ -43,13 +44,13 @@ async def heard(database: Database) -> AsyncIterator[Heard]:
 
 
 @asynccontextmanager
-async def bell(database: Database) -> AsyncIterator[Bell]:
+async def bell(database: Database) -> AsyncIterator[NotificationListener]:
     ready = asyncio.Event()
 
     async def on_ready() -> None:
         ready.set()
 
-    bell = Bell(database, {})
+    bell = NotificationListener(database, {})
     listening = asyncio.create_task(bell.listen(on_ready))
     await asyncio.wait_for(ready.wait(), 5)
     try:
@@ -76,20 +77,20 @@ async def test_while_nobody_waits_nobody_is_called(heard, connection, way):
 @pytest.mark.parametrize("way", WAYS)
 async def test_a_dispatcher_that_waits_is_called_once(database, heard, connection, way):
     async with bell(database) as waiting:
-        assert await waiting.tell(IDLE_LANE, "default", waits=True)
+        assert await waiting.set_waiting(IDLE_LANE, "default", waiting=True)
         await WAYS[way](connection)
         assert await heard.settled(connection) == [("seedcore_ready", "default")]
-        assert await waiting.tell(IDLE_LANE, "default", waits=False)
+        assert await waiting.set_waiting(IDLE_LANE, "default", waiting=False)
         await WAYS["submit"](connection)
         assert await heard.settled(connection) == []
 
 
 async def test_only_who_waits_for_that_lane_of_that_queue_is_called(database, heard, connection):
     async with bell(database) as waiting:
-        await waiting.tell(IDLE_LANE, "default", waits=True)
+        await waiting.set_waiting(IDLE_LANE, "default", waiting=True)
         await submitted(connection, task(slow=True), task(queue="graph"))
         assert await heard.settled(connection) == []
-        await waiting.tell(IDLE_LANE, "default~slow", waits=True)
+        await waiting.set_waiting(IDLE_LANE, "default~slow", waiting=True)
         await submitted(connection, task(slow=True), task(queue="graph"), task())
         assert sorted(await heard.settled(connection)) == [
             ("seedcore_ready", "default"),
@@ -99,18 +100,18 @@ async def test_only_who_waits_for_that_lane_of_that_queue_is_called(database, he
 
 async def test_two_that_wait_cost_one_call(database, heard, connection):
     async with bell(database) as one, bell(database) as two:
-        await one.tell(IDLE_LANE, "default", waits=True)
-        await two.tell(IDLE_LANE, "default", waits=True)
+        await one.set_waiting(IDLE_LANE, "default", waiting=True)
+        await two.set_waiting(IDLE_LANE, "default", waiting=True)
         await submitted(connection, task())
         assert await heard.settled(connection) == [("seedcore_ready", "default")]
-        await one.tell(IDLE_LANE, "default", waits=False)
+        await one.set_waiting(IDLE_LANE, "default", waiting=False)
         await submitted(connection, task())
         assert await heard.settled(connection) == [("seedcore_ready", "default")]
 
 
 async def test_who_waited_and_died_is_called_no_more(database, heard, connection):
     async with bell(database) as waiting:
-        await waiting.tell(IDLE_LANE, "default", waits=True)
+        await waiting.set_waiting(IDLE_LANE, "default", waiting=True)
     async with asyncio.timeout(20):
         while await connection.fetchval("select seedcore.someone(24301, hashtext('default'))"):
             await asyncio.sleep(0.01)
@@ -120,7 +121,7 @@ async def test_who_waited_and_died_is_called_no_more(database, heard, connection
 
 async def test_followers_are_called_for_what_happens(database, heard, connection, session):
     async with bell(database) as follower:
-        await follower.tell(FOLLOWED, "events", waits=True)
+        await follower.set_waiting(EVENT_FOLLOWERS, "events", waiting=True)
         await submitted(connection, task())
         assert await heard.settled(connection) == [("seedcore_events", "")]
         (lease,) = await claim(connection, session)
@@ -131,7 +132,7 @@ async def test_followers_are_called_for_what_happens(database, heard, connection
 
 async def test_a_call_that_finds_its_transaction_rolled_back_is_not_heard(database, heard, connection):
     async with bell(database) as waiting:
-        await waiting.tell(IDLE_LANE, "default", waits=True)
+        await waiting.set_waiting(IDLE_LANE, "default", waiting=True)
         transaction = connection.transaction()
         await transaction.start()
         await submitted(connection, task())

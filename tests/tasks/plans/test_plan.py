@@ -3,12 +3,12 @@ from dataclasses import replace
 import pytest
 
 from seedcore.errors import InvalidInputError
-from seedcore.tasks.plans.plan import INPUTS, Plan, Step, reference, validate_plan
+from seedcore.tasks.plans.plan import INPUTS, PlanDefinition, Step, reference, validate_plan
 from tests.cognitive.test_planner import WEB
 
 FETCH = Step("s1", "http.fetch", {"url": reference(INPUTS, "url")})
 SUMMARIZE = Step("s2", "text.summarize", {"text": reference("s1", "text"), "sentences": 2}, ("s1",))
-GOOD = Plan((FETCH, SUMMARIZE), {"summary": reference("s2", "summary")}, {"url": "http://x/"})
+GOOD = PlanDefinition((FETCH, SUMMARIZE), {"summary": reference("s2", "summary")}, {"url": "http://x/"})
 
 
 def test_a_good_plan_passes():
@@ -44,15 +44,15 @@ def test_a_good_plan_passes():
         (replace(GOOD, inputs={"url": None}), "steps.0.params.url"),
     ],
 )
-def test_what_does_not_hold_is_named(plan: Plan, field: str):
+def test_what_does_not_hold_is_named(plan: PlanDefinition, field: str):
     with pytest.raises(InvalidInputError) as caught:
         validate_plan(plan, WEB)
     assert field in [e.field for e in caught.value.errors]
 
 
 def test_a_plan_has_at_least_one_step_and_at_most_so_many():
-    validate_plan(GOOD, WEB, most=2)
+    validate_plan(GOOD, WEB, max_steps=2)
     for plan, most in ((GOOD, 1), (replace(GOOD, steps=(), output={}), 2)):
         with pytest.raises(InvalidInputError) as caught:
-            validate_plan(plan, WEB, most=most)
+            validate_plan(plan, WEB, max_steps=most)
         assert "steps" in [e.field for e in caught.value.errors]

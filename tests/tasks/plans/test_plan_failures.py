@@ -9,7 +9,8 @@ import asyncpg
 import pytest
 
 from seedcore.tasks import commands, leases, queries, reaping
-from seedcore.tasks.model import Lease, NewTask, Outcome, Retry, Status, Step, Terms, Usage, new_id
+from seedcore.tasks.model import Lease, Outcome, PlanTerms, Retry, Status, StepSpec, TaskSpec, Usage, new_id
+from seedcore.tasks.plans import repository as plan_repository
 from seedcore.tasks.submission.submit import submit
 
 pytestmark = pytest.mark.integration
@@ -23,19 +24,21 @@ class Planned:
         self.connection, self.session = connection, session
 
     async def goal(self) -> Lease:
-        (submitted,) = await submit(self.connection, [NewTask("goal", '{"goal": "x", "inputs": {"given": 5}}')])
+        (submitted,) = await submit(self.connection, [TaskSpec("goal", '{"goal": "x", "inputs": {"given": 5}}')])
         (lease,) = await leases.claim(self.connection, "default", self.session, 1)
         self.id = submitted.id
         return lease
 
-    async def plan(self, lease: Lease, needs: Needs, outputs: Mapping[str, str], terms: Terms | None = None) -> None:
+    async def plan(
+        self, lease: Lease, needs: Needs, outputs: Mapping[str, str], terms: PlanTerms | None = None
+    ) -> None:
         ids = {name: new_id() for name in needs}
-        steps = [Step(ids[n], n, f"skill.{n}", "{}", None, tuple(ids[m] for m in of)) for n, of in needs.items()]
+        steps = [StepSpec(ids[n], n, f"skill.{n}", "{}", None, tuple(ids[m] for m in of)) for n, of in needs.items()]
         plan = {
             "steps": [{"id": n, "skill": f"skill.{n}", "params": {}, "needs": list(of)} for n, of in needs.items()],
             "output": {name: {"$from": step, "field": "value"} for name, step in outputs.items()},
         }
-        assert await leases.store_plan(self.connection, lease, "{}", json.dumps(plan), steps, terms)
+        assert await plan_repository.store_plan(self.connection, lease, "{}", json.dumps(plan), steps, terms)
 
     async def claim(self, *, slow: bool = False) -> dict[str, Lease]:
         claimed = await leases.claim(self.connection, "default", self.session, 100, slow=slow)
@@ -74,7 +77,7 @@ async def planned(connection: asyncpg.Connection, session: UUID) -> Planned:
     return Planned(connection, session)
 
 
-SKIP = Terms({"skill.b": "skip"}, {"steps": 16})
+SKIP = PlanTerms({"skill.b": "skip"}, {"steps": 16})
 DIAMOND = {"a": (), "b": ("a",), "c": ("a",), "d": ("b",), "e": ("d",), "f": ("c",)}
 
 
@@ -131,7 +134,7 @@ async def test_a_cancelled_or_refused_step_is_skipped_like_one_that_failed(plann
     assert (await planned.record()).result == {"x": 1}
 
 
-REPLAN = Terms({"*": "replan"}, {"steps": 16})
+REPLAN = PlanTerms({"*": "replan"}, {"steps": 16})
 
 
 async def test_a_plan_is_made_anew_once_and_keeps_what_was_done(planned: Planned):
@@ -143,7 +146,7 @@ async def test_a_plan_is_made_anew_once_and_keeps_what_was_done(planned: Planned
     assert (record.status, record.attempts) == ("queued", 0)
     assert await planned.states() == {"a": "completed", "b": "boom", "c": "planned_anew"}
     assert (await planned.told("retried"))[-1]["without"] == "skill.b"
-    before, _ = await leases.planned_before(planned.connection, planned.id, "")
+    before, _ = await plan_repository.read_earlier_plan(planned.connection, planned.id, "")
     assert before is not None
     assert (before.replans, before.without, before.steps) == (1, ("skill.b",), 3)
     assert [(d.name, d.skill, d.task) for d in before.done] == [("a", "skill.a", claimed["a"].id)]
@@ -169,7 +172,7 @@ async def test_the_second_failure_fails_a_plan_that_was_made_anew(planned: Plann
     assert [e["code"] for e in record.errors] == ["step_failed", "step_failed"]
     # Run again by request it is planned afresh.
     await commands.retry(planned.connection, planned.id)
-    assert (await leases.planned_before(planned.connection, planned.id, ""))[0] is None
+    assert (await plan_repository.read_earlier_plan(planned.connection, planned.id, ""))[0] is None
 
 
 async def test_a_new_plan_without_steps_ends_with_what_was_done(planned: Planned):
@@ -179,12 +182,12 @@ async def test_a_new_plan_without_steps_ends_with_what_was_done(planned: Planned
     await planned.fail(claimed["b"])
     (lease,) = (await planned.claim(slow=True)).values()
     plan = json.dumps({"steps": [], "output": {"x": {"$from": "a", "field": "value"}}})
-    assert await leases.store_plan(planned.connection, lease, "{}", plan, [], REPLAN, [claimed["a"].id])
+    assert await plan_repository.store_plan(planned.connection, lease, "{}", plan, [], REPLAN, [claimed["a"].id])
     assert (await planned.record()).result == {"x": 3}
 
 
 async def test_a_plan_that_spends_more_than_its_budget_ends_with_its_steps(planned: Planned):
-    terms = Terms({}, {"steps": 16, "tokens": 100, "money": 5.0})
+    terms = PlanTerms({}, {"steps": 16, "tokens": 100, "money": 5.0})
     await planned.plan(await planned.goal(), {"a": (), "b": (), "c": ("a",)}, {"x": "c"}, terms)
     claimed = await planned.claim()
     await planned.end(claimed["a"], usage=Usage(60, 1.0))
@@ -204,7 +207,7 @@ async def test_a_plan_that_spends_more_than_its_budget_ends_with_its_steps(plann
 
 
 async def test_a_lost_lease_spends_nothing(planned: Planned):
-    await planned.plan(await planned.goal(), {"a": ()}, {"x": "a"}, Terms({}, {"tokens": 100}))
+    await planned.plan(await planned.goal(), {"a": ()}, {"x": "a"}, PlanTerms({}, {"tokens": 100}))
     (lease,) = (await planned.claim()).values()
     stale = Outcome(lease.id, lease.token - 1, Status.COMPLETED, "{}", follow_up=True, usage=Usage(1000, 0.0))
     assert await leases.finish(planned.connection, [stale]) == set()
@@ -212,7 +215,7 @@ async def test_a_lost_lease_spends_nothing(planned: Planned):
 
 
 async def test_the_time_of_a_budget_ends_a_plan(planned: Planned):
-    terms = Terms({}, {"steps": 16, "time_s": 60.0})
+    terms = PlanTerms({}, {"steps": 16, "time_s": 60.0})
     await planned.plan(await planned.goal(), {"a": ()}, {"x": "a"}, terms)
     assert (await planned.record()).deadline is not None
     await planned.connection.execute(
@@ -233,7 +236,7 @@ async def test_a_nearer_deadline_of_the_task_stays_and_says_so(connection: async
     lease = await planned.goal()
     await connection.execute("update seedcore.tasks set deadline = now() + interval '1 s'")
     near = (await planned.record()).deadline
-    await planned.plan(lease, {"a": ()}, {"x": "a"}, Terms({}, {"time_s": 60.0}))
+    await planned.plan(lease, {"a": ()}, {"x": "a"}, PlanTerms({}, {"time_s": 60.0}))
     assert (await planned.record()).deadline == near
     await connection.execute("insert into seedcore.deadlines (id, at) values ($1, now() - interval '1 s')", planned.id)
     await reaping.close_late(connection)
@@ -243,10 +246,10 @@ async def test_a_nearer_deadline_of_the_task_stays_and_says_so(connection: async
 
 
 async def test_an_inner_plans_spending_is_the_outer_ones(planned: Planned):
-    await planned.plan(await planned.goal(), {"a": (), "b": ("a",)}, {"x": "b"}, Terms({}, {"tokens": 100}))
+    await planned.plan(await planned.goal(), {"a": (), "b": ("a",)}, {"x": "b"}, PlanTerms({}, {"tokens": 100}))
     outer, inner = planned.id, (await planned.claim())["a"]
     planned.id = inner.id
-    await planned.plan(inner, {"c": ()}, {"value": "c"}, Terms({}, {"tokens": 1000}))
+    await planned.plan(inner, {"c": ()}, {"value": "c"}, PlanTerms({}, {"tokens": 1000}))
     await planned.end((await planned.claim())["c"], usage=Usage(500, 0.0))
     assert (await planned.record()).status == "completed"
     planned.id = outer

@@ -6,12 +6,12 @@ from uuid import UUID
 import asyncpg
 import pytest
 
-from seedcore.tasks import leases
-from seedcore.tasks.model import Terms
+from seedcore.tasks.model import PlanTerms
+from seedcore.tasks.plans import repository as plan_repository
 from tests.tasks.plans.test_plan_failures import Planned
 
 pytestmark = pytest.mark.integration
-LEARN = Terms({}, {}, "kind", False, {"goal": "x", "inputs": {"given": "integer"}, "after": 3, "least": 0.7})
+LEARN = PlanTerms({}, {}, "kind", False, {"goal": "x", "inputs": {"given": "integer"}, "after": 3, "least": 0.7})
 RUN = replace(LEARN, recipe=True)
 
 
@@ -20,14 +20,14 @@ async def planned(connection: asyncpg.Connection, session: UUID) -> Planned:
     return Planned(connection, session)
 
 
-async def ends(planned: Planned, terms: Terms, *, good: bool = True, step: str = "a") -> None:
+async def ends(planned: Planned, terms: PlanTerms, *, good: bool = True, step: str = "a") -> None:
     await planned.plan(await planned.goal(), {step: ()}, {"x": step}, terms)
     (lease,) = (await planned.claim()).values()
     await (planned.end(lease) if good else planned.fail(lease))
 
 
 async def recipe(planned: Planned, signature: str = "kind") -> list[str] | None:
-    before = await leases.planned_before(planned.connection, UUID(int=1), signature)
+    before = await plan_repository.read_earlier_plan(planned.connection, UUID(int=1), signature)
     return None if before[1] is None else [step["id"] for step in before[1]["steps"]]
 
 

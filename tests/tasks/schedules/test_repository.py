@@ -18,9 +18,9 @@ from seedcore.settings import Settings
 from seedcore.skills.registry import SkillRegistry
 from seedcore.stores.postgres import Database
 from seedcore.tasks import queries
-from seedcore.tasks.model import Limit, NewTask
+from seedcore.tasks.model import Limit, TaskSpec
 from seedcore.tasks.schedules import firing, repository
-from seedcore.tasks.schedules.repository import Schedule, ScheduleBody, ScheduleIn
+from seedcore.tasks.schedules.schedule import Schedule, ScheduleBody, ScheduleIn
 from seedcore.tasks.submission.submit import submit
 from seedcore.tasks.submission.validate import Submission
 
@@ -181,7 +181,7 @@ async def test_making_one_that_is_there_is_a_conflict_and_nothing_is_found_that_
 
 
 async def test_no_more_than_the_bound_are_kept(connection, submission, monkeypatch):
-    monkeypatch.setattr(repository, "_INSERT", repository._INSERT.replace(f"< {repository.MOST}", "< 2"))
+    monkeypatch.setattr(repository, "INSERT", repository.INSERT.replace(f"< {repository.MAX_SCHEDULES}", "< 2"))
     for name in "ab":
         await make(connection, submission, name)
     with pytest.raises(InvalidInputError, match="delete one") as caught:
@@ -203,7 +203,7 @@ async def test_a_tick_whose_key_somebody_used_is_left_out_and_stops_no_other(con
         tick = await miss(connection, 3, name)
         if name == "b":
             await submit(
-                connection, [NewTask("echo", '{"value": 2}', idempotency_key=f"schedule:b:{tick.isoformat()}")]
+                connection, [TaskSpec("echo", '{"value": 2}', idempotency_key=f"schedule:b:{tick.isoformat()}")]
             )
     done = await firing.fire(connection)
     assert (done.fired, done.skipped, done.broken) == (2, 1, 1)

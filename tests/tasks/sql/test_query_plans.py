@@ -8,8 +8,8 @@ from typing import Any
 import asyncpg
 import pytest
 
-from seedcore.tasks import sql
 from seedcore.tasks.model import new_id
+from seedcore.tasks.sql import claim, commands, events, finish, leases, reap, sessions
 
 pytestmark = pytest.mark.integration
 
@@ -51,7 +51,7 @@ STATEMENTS: dict[str, tuple[str, list[str]]] = {
         [f"array['{new_id()}']::uuid[]", "'{1}'", "'{1}'", "'{x}'", "'{x}'"],
     ),
     "RELEASE": ("uuid[], bigint[], bool[]", [f"array['{new_id()}']::uuid[]", "'{1}'", "'{f}'"]),
-    "PULSE": ("uuid, float8, int, bool, bool, bool", [f"'{new_id()}'", "15", "1", "true", "true", "true"]),
+    "HEARTBEAT": ("uuid, float8, int, bool, bool, bool", [f"'{new_id()}'", "15", "1", "true", "true", "true"]),
     "LEAD": ("uuid, float8", [f"'{new_id()}'", "5"]),
     "DUE": ("int", ["1000"]),
     "CLOSE_LATE": ("uuid[]", [f"array['{new_id()}']::uuid[]"]),
@@ -73,6 +73,12 @@ STATEMENTS |= {
     ),
     "STARTED": ("uuid[], bigint[]", [f"array['{new_id()}']::uuid[]", "'{1}'"]),
     "PROGRESS": ("uuid[], bigint[], text[]", [f"array['{new_id()}']::uuid[]", "'{1}'", "'{null}'"]),
+}
+TEXTS: dict[str, str] = {
+    name: text
+    for module in (claim, commands, events, finish, leases, reap, sessions)
+    for name, text in vars(module).items()
+    if name in STATEMENTS
 }
 SHORT = ("ready", "deferred", "gated", "held", "leases")
 LARGE = re.compile(rf"({'|'.join(SHORT)}|tasks|finished|dead|events)(_d\w+)?")
@@ -105,7 +111,7 @@ def scans(node: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 async def plan_of(connection: asyncpg.Connection, name: str) -> dict[str, Any]:
     types, values = STATEMENTS[name]
-    await connection.execute(f"prepare s_{name.lower()} ({types}) as {getattr(sql, name)}")
+    await connection.execute(f"prepare s_{name.lower()} ({types}) as {TEXTS[name]}")
     text = await connection.fetchval(f"explain (format json) execute s_{name.lower()} ({', '.join(values)})")
     return json.loads(text)[0]["Plan"]
 
@@ -139,7 +145,7 @@ async def test_an_acknowledgement_looks_each_lease_up(connection: asyncpg.Connec
 
 async def test_a_claim_takes_its_page_by_tid(with_history: asyncpg.Connection):
     types, values = STATEMENTS["CLAIM"]
-    await with_history.execute(f"prepare claim ({types}) as {sql.CLAIM}")
+    await with_history.execute(f"prepare claim ({types}) as {claim.CLAIM}")
     rows = await with_history.fetch(f"explain execute claim ({', '.join(values)})")
     plan = "\n".join(row[0] for row in rows)
     assert "Tid Scan on ready" in plan
@@ -178,7 +184,7 @@ async def test_a_claim_reads_on_in_order_and_sorts_no_backlog(connection: asyncp
     for statement in STATES_OF_READY[state]:
         await connection.execute(statement)
     types, values = STATEMENTS[name]
-    await connection.execute(f"prepare claim ({types}) as {getattr(sql, name)}")
+    await connection.execute(f"prepare claim ({types}) as {TEXTS[name]}")
     rows = await connection.fetch(f"explain execute claim ({', '.join(values)})")
     plan = "\n".join(row[0] for row in rows)
     page = plan[plan.index("CTE taken") : plan.index("CTE leased")]

@@ -9,7 +9,8 @@ from seedcore.settings import Settings
 from seedcore.skills.registry import SkillRegistry
 from seedcore.stores.postgres import Database
 from seedcore.tasks import leases, queries
-from seedcore.tasks.model import NewTask, Step, new_id
+from seedcore.tasks.model import StepSpec, TaskSpec, new_id
+from seedcore.tasks.plans import repository as plan_repository
 from seedcore.tasks.submission.published_settings import Publisher, publish
 from seedcore.tasks.submission.submit import submit
 
@@ -52,10 +53,10 @@ async def test_what_is_published_again_takes_the_place_of_what_was_and_the_same_
 
 async def test_a_step_has_the_attempts_that_its_skill_declares(connection, session, settings, skills):
     await publish(connection, settings, skills)
-    (goal,) = await submit(connection, [NewTask("goal", "{}", max_attempts=8)])
+    (goal,) = await submit(connection, [TaskSpec("goal", "{}", max_attempts=8)])
     (lease,) = await leases.claim(connection, "default", session, 1)
-    steps = [Step(new_id(), name, name, "{}", None, ()) for name in ("declaring.once", "echo")]
-    await leases.store_plan(connection, lease, "{}", '{"output": {}}', steps)
+    steps = [StepSpec(new_id(), name, name, "{}", None, ()) for name in ("declaring.once", "echo")]
+    await plan_repository.store_plan(connection, lease, "{}", '{"output": {}}', steps)
     stored = {step.type: step.max_attempts for step in await queries.children(connection, goal.id)}
     assert stored == {"declaring.once": 1, "echo": 8}
 

@@ -18,7 +18,7 @@ from seedcore.organism.control.ray_host_provisioner import RayHostProvisioner
 from seedcore.settings import get_settings
 from seedcore.stores.postgres import ENGINE_SESSION, Database
 from seedcore.tasks import queries
-from seedcore.tasks.model import NewTask
+from seedcore.tasks.model import TaskSpec
 from seedcore.tasks.submission.submit import submit
 from seedcore.worker.actors.agent_host import AgentHost
 from seedcore.worker.actors.ray_adapters import RayHosts
@@ -36,7 +36,7 @@ class Brain:
         raise NotImplementedError
 
 
-async def run(database: Database, *tasks: NewTask) -> list[dict[str, Any]]:
+async def run(database: Database, *tasks: TaskSpec) -> list[dict[str, Any]]:
     async with database.connection() as connection, asyncio.timeout(60):
         ids = [item.id for item in await submit(connection, tasks)]
         while len(await queries.ended(connection, ids)) < len(ids):
@@ -64,21 +64,21 @@ async def main(address: str) -> None:
     database = Database(settings, session=ENGINE_SESSION, name="deadly")
     dispatcher = Dispatcher(settings, "deadly", "default", database, Brain(), RayHosts(settings))
     running = asyncio.create_task(dispatcher.run())
-    naps = [NewTask("nap", json.dumps({"value": n}), max_attempts=1) for n in range(5)]
+    naps = [TaskSpec("nap", json.dumps({"value": n}), max_attempts=1) for n in range(5)]
     told: dict[str, Any] = {
         "before": before,
-        "blocked": await run(database, *naps, NewTask("block", "{}", max_attempts=1)),
+        "blocked": await run(database, *naps, TaskSpec("block", "{}", max_attempts=1)),
         "after": await asyncio.wait_for(pool.handle(HOST).status.remote(), 60),
         "process": await run(
-            database, NewTask("die_in_process", "{}", max_attempts=1), NewTask("nap", "{}", max_attempts=1)
+            database, TaskSpec("die_in_process", "{}", max_attempts=1), TaskSpec("nap", "{}", max_attempts=1)
         ),
-        "memory": [await run(database, NewTask("remember", "{}")) for _ in range(2)],
-        "once": await run(database, NewTask("die_once", '{"value": 1}', max_attempts=5)),
-        "always": await run(database, NewTask("die", "{}", max_attempts=2)),
+        "memory": [await run(database, TaskSpec("remember", "{}")) for _ in range(2)],
+        "once": await run(database, TaskSpec("die_once", '{"value": 1}', max_attempts=5)),
+        "always": await run(database, TaskSpec("die", "{}", max_attempts=2)),
         "batch": await run(
             database,
-            NewTask("die_once", "{}", max_attempts=8),
-            *(NewTask("alive", json.dumps({"value": n}), max_attempts=8) for n in range(20)),
+            TaskSpec("die_once", "{}", max_attempts=8),
+            *(TaskSpec("alive", json.dumps({"value": n}), max_attempts=8) for n in range(20)),
         ),
     }
     print(json.dumps(told), flush=True)

@@ -3,25 +3,10 @@
 from seedcore.errors import ConflictError
 from seedcore.schemas.triage import MIN_POINTS
 from seedcore.stores.postgres import Database
+from seedcore.tasks import history
 
 MOST_ENDS, MOST_OF_STREAM = 10_000, 2_000
 BLOCKS = 200
-
-_NO_FAILURES = ["policy_rejected", "approval_rejected", "approval_expired", "budget_exceeded", "step_failed"]
-
-# Primary keys, in the order of submission.
-_ENDS = """
-select e.ok, e.seconds from (
-  select * from (select id, true as ok, extract(epoch from finished_at - started_at)::float8 as seconds, finished_at
-                 from seedcore.finished where status = 'completed' order by id desc limit $2) f
-  union all
-  select * from (select id, false, null::float8, finished_at from seedcore.dead
-                 where error_code <> all($4::text[]) order by id desc limit $2) d
-  order by id desc limit $2) e
-join seedcore.tasks t on t.id = e.id
-where (case when t.domain is null then t.type else t.domain || '/' || t.type end) = $1
-order by e.finished_at desc, e.id desc limit $3
-"""
 
 
 async def recorded(database: Database, stream: str) -> dict[str, list[float]]:
@@ -33,8 +18,8 @@ async def recorded(database: Database, stream: str) -> dict[str, list[float]]:
         ConflictError: too few of the stream's tasks are among them.
     """
     async with database.connection() as connection:
-        rows = await connection.fetch(_ENDS, stream, MOST_ENDS, MOST_OF_STREAM, _NO_FAILURES)
-    ends = [(row["ok"], row["seconds"]) for row in reversed(rows)]
+        ends = await history.stream_ends(connection, stream, MOST_ENDS, MOST_OF_STREAM)
+    ends.reverse()
     found = {"duration_s": [float(seconds) for ok, seconds in ends if ok and seconds is not None]}
     size = -(-len(ends) // BLOCKS) or 1
     failed = [not ok for ok, _ in ends]

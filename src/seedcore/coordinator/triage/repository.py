@@ -7,8 +7,9 @@ from uuid import UUID
 import asyncpg
 import orjson
 
-from seedcore.errors import ConflictError, FieldError, InvalidInputError, NotFoundError
+from seedcore.errors import InvalidInputError, NotFoundError
 from seedcore.stores.postgres import Database, loads
+from seedcore.tasks.idempotency import key_conflict
 
 MAX_RECORDS = 2_000
 INTERRUPTED_S = 120
@@ -71,10 +72,7 @@ class TriageRepository:
         if row is None:
             return None
         if row["hash"] != request_hash:
-            raise ConflictError(
-                f"idempotency_key {key!r} was used for another request (triage {row['id']}).",
-                errors=[FieldError("idempotency_key", "already used with another request")],
-            )
+            raise key_conflict(key, f"for another request (triage {row['id']})", "another request")
         return _shown(row)
 
     async def begin(self, record: TriageRecord, key: str | None, request_hash: str, status: str) -> bool:

@@ -1,7 +1,7 @@
-"""When it is better to fetch than to be called.
+"""Measures how fast things arrive, to choose between polling and NOTIFY.
 
-PostgreSQL holds one lock from a NOTIFY to the end of its commit, so commits that call wait for one another's write to
-disk: some hundreds a second. Where things come that fast, who waits for them looks often, and lets nobody call.
+PostgreSQL holds one lock from a NOTIFY to the end of its commit, so commits with a NOTIFY wait for one another's write
+to disk: some hundreds a second. Where arrivals are that fast, a reader polls often and asks for no NOTIFY.
 """
 
 import time
@@ -10,20 +10,20 @@ from collections import deque
 WINDOW_S = 0.05
 
 
-class Flow:
-    """Counts what came within the last WINDOW_S.
+class ArrivalRate:
+    """Counts arrivals within the last WINDOW_S.
 
     Args:
-        many: so many make a flow.
+        high: the rate is high from so many on.
     """
 
-    def __init__(self, many: int) -> None:
-        self._many = many
+    def __init__(self, high: int) -> None:
+        self._high = high
         self._recent: deque[tuple[float, int]] = deque()
         self._count = 0
 
-    def came(self, count: int) -> None:
-        """So many came just now; 0 is worth telling, too: the flow may have ended."""
+    def record(self, count: int) -> None:
+        """So many arrived just now. Call it with 0, too: the rate may have dropped."""
         now = time.monotonic()
         if count:
             self._recent.append((now, count))
@@ -32,6 +32,6 @@ class Flow:
             self._count -= self._recent.popleft()[1]
 
     @property
-    def flows(self) -> bool:
-        """Whether there were many when `came` was last told."""
-        return self._count >= self._many
+    def high(self) -> bool:
+        """Whether the rate was high at the last call of `record`."""
+        return self._count >= self._high

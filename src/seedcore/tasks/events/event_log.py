@@ -6,7 +6,6 @@ that snapshot did not know, and those that were under way in it.
 """
 
 import json
-import re
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -14,21 +13,22 @@ from uuid import UUID
 
 import asyncpg
 
-from seedcore.errors import EventIdAheadError, FieldError, InvalidInputError
-from seedcore.tasks import sql
+from seedcore.errors import EventIdAheadError, FieldError
+from seedcore.stores.pg_snapshot import Snapshot, not_a_position
+from seedcore.tasks.sql.events import CURRENT_SNAPSHOT, LOG
 
-SNAPSHOT = re.compile(r"\d{1,20}:\d{1,20}:(\d{1,20}(,\d{1,20}){0,999})?", re.ASCII)
+MAX_TICK_DIGITS = 100
 
 
 @dataclass(frozen=True, slots=True)
 class Position:
     """A place in the log: everything visible in `seen`, and of what `upto` adds to it everything up to `tick`.
 
-    Snapshots are texts of pg_snapshot (`xmin:xmax:xip`). As text: `seen~upto~tick`.
+    As text: `seen~upto~tick`.
     """
 
-    seen: str
-    upto: str
+    seen: Snapshot
+    upto: Snapshot
     tick: int
 
     def __str__(self) -> str:
@@ -42,22 +42,12 @@ class Position:
             InvalidInputError: it is none.
         """
         parts = text.split("~")
-        if len(parts) == 3 and _is_snapshot(parts[0]) and _is_snapshot(parts[1]) and parts[2].isdecimal():
-            return cls(parts[0], parts[1], min(int(parts[2]), 2**63 - 1))
-        message = "not the id of an event of this log; leave it out to begin with what happens from now on"
-        raise InvalidInputError(message, errors=[FieldError("Last-Event-ID", message)])
+        if len(parts) != 3 or not parts[2].isdecimal() or len(parts[2]) > MAX_TICK_DIGITS:
+            raise not_a_position()
+        return cls(Snapshot.parse(parts[0]), Snapshot.parse(parts[1]), min(int(parts[2]), 2**63 - 1))
 
 
-def _is_snapshot(text: str) -> bool:
-    """Whether PostgreSQL reads it as one: 0 < xmin <= each of xip, which rise, < xmax."""
-    if SNAPSHOT.fullmatch(text) is None:
-        return False
-    xmin, xmax, running = text.split(":")
-    low, high, inner = int(xmin), int(xmax), [int(number) for number in running.split(",") if number]
-    return 0 < low <= high and inner == sorted(inner) and all(low <= number < high for number in inner)
-
-
-START = Position("3:3:", "3:3:", 0)
+START = Position(Snapshot.parse("3:3:"), Snapshot.parse("3:3:"), 0)
 """Before everything that retention has kept."""
 
 
@@ -78,8 +68,8 @@ async def check_reached(connection: asyncpg.Connection, position: Position) -> N
     Raises:
         EventIdAheadError: its transactions have not come so far; whoever waited for what follows would miss it.
     """
-    _, now, _ = (await connection.fetchval(sql.SNAPSHOT)).split(":")
-    if any(int(number) > int(now) for number in re.findall(r"\d+", f"{position.seen}~{position.upto}")):
+    now = await _current(connection)
+    if max(position.seen.xmax, position.upto.xmax) > now.xmax:
         message = "later than everything in this log: of another database, or of this one before it was restored"
         raise EventIdAheadError(
             f"Last-Event-ID is {message}; leave it out to begin with what happens from now on.",
@@ -92,13 +82,13 @@ async def read_log(
 ) -> tuple[list[LogEntry], Position]:
     """Up to `limit` entries after a position (None: none yet, from now on), and the position to go on from."""
     if after is None:
-        now = await connection.fetchval(sql.SNAPSHOT)
+        now = await _current(connection)
         return [], Position(now, now, 0)
     entries = [] if after.seen == after.upto else await _page(connection, after, limit)
     if len(entries) == limit:
         return entries, entries[-1].position
     # That difference is read to its end: the next one begins at its newer snapshot.
-    now = await connection.fetchval(sql.SNAPSHOT)
+    now = await _current(connection)
     following = Position(after.upto, now, 0)
     if now == after.upto:
         return entries, following
@@ -107,11 +97,13 @@ async def read_log(
     return entries, entries[-1].position if len(entries) == limit else Position(now, now, 0)
 
 
+async def _current(connection: asyncpg.Connection) -> Snapshot:
+    return Snapshot.parse(await connection.fetchval(CURRENT_SNAPSHOT))
+
+
 async def _page(connection: asyncpg.Connection, after: Position, limit: int) -> list[LogEntry]:
-    _, unknown, running = after.seen.split(":")
-    rows = await connection.fetch(
-        sql.LOG, unknown, running.split(",") if running else [], after.upto, after.tick, limit
-    )
+    running = [str(number) for number in after.seen.running]
+    rows = await connection.fetch(LOG, str(after.seen.xmax), running, str(after.upto), after.tick, limit)
     return [
         LogEntry(
             Position(after.seen, after.upto, row["tick"]),

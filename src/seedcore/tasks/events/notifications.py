@@ -1,8 +1,8 @@
-"""Being woken: one connection that listens, and that tells others what is waited for.
+"""Listens for NOTIFY on one connection, and says on it what this process waits for.
 
-A NOTIFY takes a lock that all commits of a server share, so only who waits is called: who waits holds a shared
-advisory lock, which those who might call try first (`seedcore.wake` and `seedcore.tell` in the schema). A call that is
-lost in between is made up for by polling.
+A NOTIFY takes a lock that all commits of a server share, so only waiting processes are notified: a waiting process
+holds a shared advisory lock, which senders look for first (`seedcore.wake` and `seedcore.tell` in the schema). Polling
+makes up for a notification that is lost in between.
 """
 
 import asyncio
@@ -14,23 +14,17 @@ import asyncpg
 
 from seedcore.stores.postgres import DATABASE_ERRORS, Database
 
-IDLE_LANE = 24301
-"""Class of the advisory locks of dispatchers that wait; the key is the lane's name."""
-
-FOLLOWED = 24302
-"""Class of the advisory lock of those who follow events; the key is `events`."""
-
-Heard = Callable[[Any, int, str, str], None]
+NotificationHandler = Callable[[Any, int, str, str], None]
 """Takes the connection, the server process, the channel and the payload."""
 
 
-class Bell:
+class NotificationListener:
     """Listens on channels while `listen` runs."""
 
-    def __init__(self, database: Database, channels: Mapping[str, Heard]) -> None:
+    def __init__(self, database: Database, channels: Mapping[str, NotificationHandler]) -> None:
         self._database, self._channels = database, channels
         self._connection: asyncpg.Connection | None = None
-        self._busy = asyncio.Lock()
+        self._in_use = asyncio.Lock()
 
     async def listen(self, on_ready: Callable[[], Awaitable[None]] | None = None) -> None:
         """Connect, listen, call `on_ready`; returns when the connection has ended."""
@@ -38,8 +32,8 @@ class Bell:
         closed = asyncio.Event()
         try:
             connection.add_termination_listener(lambda _connection: closed.set())
-            for channel, heard in self._channels.items():
-                await connection.add_listener(channel, heard)
+            for channel, handler in self._channels.items():
+                await connection.add_listener(channel, handler)
             self._connection = connection
             if on_ready is not None:
                 await on_ready()
@@ -50,15 +44,21 @@ class Bell:
             with contextlib.suppress(*DATABASE_ERRORS, TimeoutError):
                 await connection.close(timeout=2)
 
-    async def tell(self, kind: int, key: str, *, waits: bool) -> bool:
-        """Say that this process waits for `key`, or no longer; False when there is no connection to say it on."""
+    async def set_waiting(self, lock_class: int, key: str, *, waiting: bool) -> bool:
+        """Declare that this process waits for `key`, or no longer; False without a connection.
+
+        Args:
+            lock_class: IDLE_LANE or EVENT_FOLLOWERS of `stores.advisory_locks`.
+            key: the lane, or `events`.
+            waiting: from now on, or no longer.
+        """
         connection = self._connection
         if connection is None:
             return False
-        lock = "pg_advisory_lock_shared" if waits else "pg_advisory_unlock_shared"
-        async with self._busy:
+        lock = "pg_advisory_lock_shared" if waiting else "pg_advisory_unlock_shared"
+        async with self._in_use:
             try:
-                await connection.execute(f"select {lock}($1, hashtext($2))", kind, key, timeout=5)
+                await connection.execute(f"select {lock}($1, hashtext($2))", lock_class, key, timeout=5)
             except (*DATABASE_ERRORS, TimeoutError):
                 connection.terminate()
                 return False

@@ -11,12 +11,13 @@ from uuid import UUID
 import asyncpg
 
 from seedcore.errors import UnavailableError
+from seedcore.stores.advisory_locks import EVENT_FOLLOWERS
 from seedcore.stores.postgres import DATABASE_ERRORS, Database
 from seedcore.tasks import queries
-from seedcore.tasks.events.arrival_rate import Flow
+from seedcore.tasks.events.arrival_rate import ArrivalRate
 from seedcore.tasks.events.event_log import LogEntry, Position, read_log
-from seedcore.tasks.events.notifications import FOLLOWED, Bell
-from seedcore.tasks.model import LAST_EVENTS, Event
+from seedcore.tasks.events.notifications import NotificationListener
+from seedcore.tasks.model import LAST_EVENTS, TaskEvent
 from seedcore.telemetry.logs import get_logger
 from seedcore.utils.background_loop import stay_cancelled
 
@@ -38,7 +39,7 @@ class _Follower:
         self.task_id = task_id
         self.last = last
         # Bounded by the events of one task; a reader that stops reading is dropped with its connection.
-        self.queue: asyncio.Queue[Event] = asyncio.Queue()
+        self.queue: asyncio.Queue[TaskEvent] = asyncio.Queue()
 
 
 class EventFeed:
@@ -54,14 +55,14 @@ class EventFeed:
         self._followers: set[_Follower] = set()
         self._readers = 0
         self._wakes: set[asyncio.Event] = set()
-        self._flow = Flow(FLOW_COUNT)
+        self._flow = ArrivalRate(FLOW_COUNT)
         self._called = False
         self._gate = asyncio.Lock()
-        self._bell = Bell(database, {CHANNEL: lambda *_: self._rouse()})
+        self._bell = NotificationListener(database, {CHANNEL: lambda *_: self._rouse()})
         self._tasks: list[asyncio.Task[None]] = []
         self._log = get_logger("seedcore.tasks.events.task_feed")
 
-    async def follow(self, task_id: UUID, after: int = 0) -> AsyncGenerator[Event]:
+    async def follow(self, task_id: UUID, after: int = 0) -> AsyncGenerator[TaskEvent]:
         """The task's events after the event id `after`, until its last one; waits for those to come."""
         follower = _Follower(task_id, after)
         self._followers.add(follower)
@@ -93,7 +94,7 @@ class EventFeed:
                         entries, position = await read_log(connection, position, LOG_PAGE)
                     for entry in entries:
                         yield entry
-                    self._flow.came(len(entries))
+                    self._flow.record(len(entries))
                     if len(entries) < LOG_PAGE:
                         await self._rest(wake)
         finally:
@@ -150,7 +151,7 @@ class EventFeed:
                     if self._followers or self._readers:
                         idle_since = time.monotonic()
                     if self._followers:
-                        self._flow.came(await self._deliver())
+                        self._flow.record(await self._deliver())
                         await self._rest(wake)
                     else:
                         with contextlib.suppress(TimeoutError):
@@ -175,13 +176,13 @@ class EventFeed:
 
     async def _said(self) -> None:
         async with self._gate:
-            self._called = await self._bell.tell(FOLLOWED, "events", waits=True)
+            self._called = await self._bell.set_waiting(EVENT_FOLLOWERS, "events", waiting=True)
         # What happened before that was not called out.
         self._rouse()
 
     async def _rest(self, wake: asyncio.Event) -> None:
         """Until it is worth another look."""
-        if self._flow.flows:
+        if self._flow.high:
             await self._be_called(False)
             await asyncio.sleep(FLOW_PAUSE_S)
         elif not await self._be_called(True):
@@ -192,7 +193,7 @@ class EventFeed:
     async def _be_called(self, wanted: bool) -> bool:
         """Let writers call, or not; True when they do from now on: what they wrote before nobody called out."""
         async with self._gate:
-            if self._called == wanted or not await self._bell.tell(FOLLOWED, "events", waits=wanted):
+            if self._called == wanted or not await self._bell.set_waiting(EVENT_FOLLOWERS, "events", waiting=wanted):
                 return False
             self._called = wanted
             return wanted
@@ -207,7 +208,7 @@ class EventFeed:
             # One bad round must not end the others' streams: the next one makes up for it.
             self._log.warning("events are late", reason=f"{type(error).__name__}: {error}")
             return 0
-        by_task: dict[UUID, list[Event]] = {}
+        by_task: dict[UUID, list[TaskEvent]] = {}
         for event in events:
             by_task.setdefault(event.task_id, []).append(event)
         for follower in followers:

@@ -1,4 +1,4 @@
-"""A plan and what makes it valid, whoever made it."""
+"""A plan, and the check that its steps fit the skills."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -24,7 +24,7 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class PlanDefinition:
     """Steps in an order in which each needs only earlier ones, and where each part of the goal comes from."""
 
     steps: tuple[Step, ...]
@@ -44,29 +44,33 @@ def is_reference(value: Any) -> bool:
     return isinstance(value, Mapping) and FROM in value
 
 
-def read_plan(plan: Mapping[str, Any], inputs: Mapping[str, Any]) -> Plan:
-    """The plan that the JSON `{steps: [{id, skill, params, needs}], output}` tells.
+def read_plan(plan: Mapping[str, Any], inputs: Mapping[str, Any]) -> PlanDefinition:
+    """The plan in the JSON `{steps: [{id, skill, params, needs}], output}`.
 
     Raises:
         KeyError, TypeError, AttributeError: it has another shape.
     """
     steps = tuple(Step(s["id"], s["skill"], dict(s["params"]), tuple(s.get("needs", ()))) for s in plan["steps"])
-    return Plan(steps, dict(plan.get("output") or {}), inputs)
+    return PlanDefinition(steps, dict(plan.get("output") or {}), inputs)
 
 
 def validate_plan(
-    plan: Plan, skills: Mapping[str, Signature], *, most: int | None = None, done: Mapping[str, str] | None = None
+    plan: PlanDefinition,
+    skills: Mapping[str, Signature],
+    *,
+    max_steps: int | None = None,
+    done: Mapping[str, str] | None = None,
 ) -> None:
-    """Hold a plan against the skills' types, and against the number of steps that it may have.
+    """Check a plan against the skills' types, and against the number of steps that it may have.
 
     Args:
-        plan: whoever made it.
-        skills: those there are.
-        most: steps that it may have; None: any number.
+        plan: of any origin.
+        skills: the skills that exist.
+        max_steps: how many steps it may have; None: any number.
         done: skills of earlier steps that completed, by the step's id: steps may take from them.
 
     Raises:
-        InvalidInputError: names every step and field that does not hold: an unknown skill or field, a required
+        InvalidInputError: names every step and field that is wrong: an unknown skill or field, a required
             param that is not bound, a type that does not fit, a reference to a step that is not earlier, an id
             that repeats, needs that differ from the references, an output that is not there.
     """
@@ -76,8 +80,8 @@ def validate_plan(
     earlier = {step_id: skills[name].results for step_id, name in (done or {}).items() if name in skills}
     sources |= earlier
     wrong: list[FieldError] = []
-    if most is not None and len(plan.steps) > most:
-        wrong.append(FieldError("steps", f"{len(plan.steps)} steps, at most {most} are allowed"))
+    if max_steps is not None and len(plan.steps) > max_steps:
+        wrong.append(FieldError("steps", f"{len(plan.steps)} steps, at most {max_steps} are allowed"))
     if not plan.steps and not earlier:
         wrong.append(FieldError("steps", "there is none"))
     for i, step in enumerate(plan.steps):
@@ -92,7 +96,7 @@ def validate_plan(
         sources[step.id] = skill.results
     for name, value in plan.output.items():
         if not is_reference(value) or _type_of(value, sources) is None:
-            wrong.append(FieldError(f"output.{name}", f"{value!r} is no field of the inputs or of a step"))
+            wrong.append(FieldError(f"output.{name}", f"{value!r} is not a field of the inputs or of a step"))
     if wrong:
         raise InvalidInputError.for_fields(wrong)
 
@@ -113,7 +117,7 @@ def _wrong_params(
             continue
         given = _type_of(value, sources)
         if given is None:
-            wrong.append(FieldError(place, f"{value!r} is no field of the inputs or of an earlier step"))
+            wrong.append(FieldError(place, f"{value!r} is not a field of the inputs or of an earlier step"))
             continue
         if is_reference(value) and value[FROM] != INPUTS:
             referred.add(value[FROM])

@@ -12,8 +12,9 @@ from datetime import datetime, timedelta
 import asyncpg
 
 from seedcore.errors import ConflictError, InvalidInputError
-from seedcore.tasks.model import NewTask, Submitted
-from seedcore.tasks.schedules.repository import COLUMNS, Schedule
+from seedcore.tasks.model import Submitted, TaskSpec
+from seedcore.tasks.schedules.schedule import Schedule
+from seedcore.tasks.sql.schedules import DUE, MOVE
 from seedcore.tasks.submission.submit import submit
 from seedcore.telemetry.logs import get_logger
 
@@ -24,22 +25,6 @@ PAGE = 200
 MAX_TASKS = 500
 MAX_BYTES = 16 * 1024 * 1024
 MAX_PAGES = 10
-
-# Index schedules_due. The database's clock alone says what is due.
-DUE = f"""
-select {COLUMNS}, now() from seedcore.schedules where not paused and next_at <= now()
-order by next_at limit $1 for update skip locked
-"""  # noqa: S608
-
-# Primary key schedules (id).
-MOVE = """
-update seedcore.schedules s set
-  next_at = m.next_at, last_at = coalesce(m.last_at, s.last_at), last_task_id = coalesce(m.task_id, s.last_task_id),
-  fired = s.fired + m.fired, skipped = s.skipped + m.skipped, error = m.error, paused = m.broken
-from unnest($1::text[], $2::timestamptz[], $3::timestamptz[], $4::uuid[], $5::bigint[], $6::bigint[], $7::text[],
-            $8::bool[]) as m(id, next_at, last_at, task_id, fired, skipped, error, broken)
-where s.id = m.id
-"""
 
 
 @dataclass(slots=True)
@@ -68,7 +53,7 @@ class Firing:
         """How much its tasks' params are."""
         return len(self.schedule.params) * len(self.ticks)
 
-    def tasks(self) -> list[NewTask]:
+    def tasks(self) -> list[TaskSpec]:
         """The tasks of its ticks."""
         return [self.schedule.task(tick) for tick in self.ticks]
 

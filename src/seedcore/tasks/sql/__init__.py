@@ -1,12 +1,8 @@
-"""Every statement of the task engine, by name, each beside the index that serves it.
+"""SQL of the task engine, by subject; every statement stands beside the index that serves it.
 
 Claims and acknowledgements run with ENGINE_SESSION (see `stores.postgres`): their plans stay index and TID scans
-whatever the size of history, and whatever PostgreSQL believes of it: a vacuum that sees a queue's tables empty makes it
-think so until the next one. Hence three forms. `id = any(array(...))` instead of `in (...)`; `lateral (... where id =
-a.id offset 0)`, which cannot be turned round, for a join; and where a delete has to join, `id between a.id and a.id`: an
-equality would let the whole index be read in order. `tests/tasks/sql/test_query_plans.py` asks EXPLAIN.
+whatever the size of history, and whatever PostgreSQL assumes about it: a vacuum that finds a queue's tables empty makes
+it assume so until the next vacuum. Hence three forms. `id = any(array(...))` instead of `in (...)`; `lateral (... where
+id = a.id offset 0)`, which cannot be turned round, for a join; and where a delete has to join, `id between a.id and
+a.id`: an equality would let the whole index be read in order. `tests/tasks/sql/test_query_plans.py` checks EXPLAIN.
 """
-
-from seedcore.tasks.sql.reads import *  # noqa: F403 - one name for all statements
-from seedcore.tasks.sql.tend import *  # noqa: F403
-from seedcore.tasks.sql.work import *  # noqa: F403

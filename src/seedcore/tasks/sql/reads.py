@@ -1,6 +1,6 @@
-"""The statements that only read."""
+"""Read tasks and queues."""
 
-# -- read --------------------------------------------------------------------------------------------------
+from seedcore.tasks.model import Status
 
 STATE_COLUMNS = """
 id, type, params::text as params, status, domain, priority, queue, idempotency_key, attempts, max_attempts, timeout_s,
@@ -12,67 +12,29 @@ GET = f"select {STATE_COLUMNS} from seedcore.task_state where id = $1"
 
 GET_MANY = f"select {STATE_COLUMNS} from seedcore.task_state where id = any($1::uuid[])"
 
+
+def find(where: str, parameters: int) -> str:
+    """The newest tasks that `where` (made of the names of columns) lets through; the last parameter is the limit."""
+    return f"select {STATE_COLUMNS} from seedcore.task_state {where} order by id desc limit ${parameters}"
+
+
+# The short table that holds the ids of a state: a filter by state starts there, not in history.
+IDS_OF_STATUS = {
+    Status.QUEUED: (
+        "(select id from seedcore.ready union all select id from seedcore.deferred"
+        " union all select id from seedcore.gated)"
+    ),
+    Status.RUNNING: "(select id from seedcore.leases)",
+    Status.WAITING: "(select id from seedcore.held where status = 'waiting')",
+    Status.APPROVAL: "(select id from seedcore.held where status = 'approval')",
+    Status.COMPLETED: "(select id from seedcore.finished where status = 'completed')",
+    Status.FAILED: "(select id from seedcore.dead)",
+    Status.CANCELLED: "(select id from seedcore.finished where status = 'cancelled')",
+}
+
 CHILDREN = f"select {STATE_COLUMNS} from seedcore.task_state where parent_id = $1 order by id"
 
-# Primary keys, and index tasks_parent.
-PLAN_OF = """
-select p.policy::text as policy, p.budget::text as budget, p.replans, p.without, p.recipe, p.until, u.tokens, u.money,
-       (select count(*) from seedcore.tasks t where t.parent_id = p.id and t.created_at >= p.since) as steps,
-       extract(epoch from coalesce(e.finished_at, now()) - p.since)::float8 as time_s
-from seedcore.plans p left join seedcore.ended e on e.id = p.id cross join lateral seedcore.spent(p.id, p.since) u
-where p.id = $1
-"""
-
 ENDED = "select id from seedcore.ended where id = any($1::uuid[])"
-
-# Ids of events are four times a tick plus a rank below four; that of `submitted` is 1.
-LAST_EVENT_ID = "select last_value * 4 + 3 from seedcore.ticks"
-
-# What happened to the tasks followed ($1), after the event that each follower saw last ($2). An event's id is four times
-# its tick (or its lease's token, of the same sequence) plus its rank. Primary keys, and index events_task.
-EVENTS = """
-with followed as materialized (select * from unnest($1::uuid[], $2::bigint[]) a(task_id, after))
-, found as (
-  select t.id as task_id, 1::bigint as id, 'submitted' as event, t.created_at as at, '{}'::jsonb as data
-    from followed f cross join lateral (select * from seedcore.tasks where id = f.task_id offset 0) t where f.after < 1
-  union all
-  select l.id, l.token * 4, 'leased', l.leased_at, jsonb_build_object('attempt', l.attempts)
-    from followed f cross join lateral (select * from seedcore.leases where id = f.task_id offset 0) l
-  union all
-  select d.id, x.id, x.event, x.at, x.data
-    from followed f cross join lateral (select * from seedcore.ended where id = f.task_id offset 0) d
-    cross join lateral (values
-      (d.token * 4, 'leased', d.started_at, jsonb_build_object('attempt', d.attempts), d.token is not null),
-      (d.token * 4 + 1, 'started', d.started_at, jsonb_build_object('attempt', d.attempts), d.began),
-      -- Its last event comes last, whatever was written late: followers of a task never look back.
-      (greatest(d.tick, (select max(e.tick) from seedcore.events e where e.task_id = d.id)) * 4 + 3, d.status, d.finished_at,
-       jsonb_strip_nulls(jsonb_build_object('code', d.error_code, 'message', d.error_message)), true)
-    ) x(id, event, at, data, happened) where x.happened
-  union all
-  select e.task_id, x.id, x.event, x.at, x.data
-    from followed f cross join lateral (select * from seedcore.events where task_id = f.task_id offset 0) e
-    cross join lateral (values
-      ((e.data->>'token')::bigint * 4, 'leased', (e.data->>'leased_at')::timestamptz,
-       jsonb_build_object('attempt', e.data->'attempt'), e.data ? 'token'),
-      (e.tick * 4 + 2, e.event, e.at, e.data - 'token' - 'leased_at', true)
-    ) x(id, event, at, data, happened) where x.happened
-)
-select e.id, e.task_id, e.event, e.at, e.data::text as data
-from found e join followed f on f.task_id = e.task_id where e.id > f.after order by e.id
-"""
-
-# Everything that became visible since a snapshot: transactions that it did not know ($1, its xmax) and those that were
-# under way then ($2, its xip), so that one that commits late is not missed. $3: up to which snapshot, $4: after which
-# tick of them. Index events_xid.
-LOG = """
-select e.tick, e.event, e.at, coalesce(e.task_ids, array[e.task_id]) as task_ids, (e.data - 'token' - 'leased_at')::text as data
-from seedcore.events e
-where (e.xid >= $1::text::xid8 or e.xid = any($2::text[]::xid8[]))
-  and pg_visible_in_snapshot(e.xid, $3::text::pg_snapshot) and e.tick > $4
-order by e.tick limit $5
-"""
-
-SNAPSHOT = "select pg_current_snapshot()::text"
 
 QUEUE_DEPTHS = """
 select queue, sum(ready) as ready, sum(deferred) as deferred, sum(gated) as gated,

@@ -8,24 +8,11 @@ import asyncpg
 from seedcore.settings import Settings
 from seedcore.skills.sdk import SkillSpec
 from seedcore.stores.postgres import DATABASE_ERRORS, Database
+from seedcore.tasks.sql.submit import PUBLISH_SETTINGS, PUBLISH_SKILLS
 from seedcore.telemetry.logs import get_logger
 from seedcore.utils.background_loop import stay_cancelled
 
 RETRY_S = 0.5
-
-# In the order of the keys, so that two gateways that start together never wait for each other in a circle.
-_SETTINGS = """
-insert into seedcore.settings as s (name, value)
-select name, value from unnest($1::text[], $2::bigint[]) g(name, value) order by name
-on conflict (name) do update set value = excluded.value where s.value <> excluded.value
-"""
-_SKILLS = """
-insert into seedcore.skills as s (name, slow, max_attempts)
-select name, slow, max_attempts from unnest($1::text[], $2::bool[], $3::smallint[]) g(name, slow, max_attempts)
-order by name
-on conflict (name) do update set slow = excluded.slow, max_attempts = excluded.max_attempts
-where (s.slow, s.max_attempts) is distinct from (excluded.slow, excluded.max_attempts)
-"""
 
 
 async def publish(connection: asyncpg.Connection, settings: Settings, skills: Mapping[str, SkillSpec]) -> None:
@@ -33,9 +20,9 @@ async def publish(connection: asyncpg.Connection, settings: Settings, skills: Ma
     known = {"max_attempts": settings.max_attempts, "max_params_bytes": settings.max_params_bytes}
     specs = list(skills.values())
     async with connection.transaction():
-        await connection.execute(_SETTINGS, list(known), list(known.values()))
+        await connection.execute(PUBLISH_SETTINGS, list(known), list(known.values()))
         await connection.execute(
-            _SKILLS, [s.name for s in specs], [s.slow for s in specs], [s.retry.max_attempts for s in specs]
+            PUBLISH_SKILLS, [s.name for s in specs], [s.slow for s in specs], [s.retry.max_attempts for s in specs]
         )
 
 

@@ -1,18 +1,18 @@
 """Submitting tasks: one statement for any number, all or none."""
 
-from collections.abc import Mapping, Sequence
-from datetime import datetime
+from collections.abc import Sequence
 from typing import Any
-from uuid import UUID
 
 import asyncpg
 
-from seedcore.errors import ConflictError, FieldError, InvalidInputError
-from seedcore.tasks import sql
-from seedcore.tasks.model import Limit, NewTask, Submitted
+from seedcore.errors import InvalidInputError
+from seedcore.tasks.idempotency import resolve_keys
+from seedcore.tasks.model import Limit, Submitted, TaskSpec
+from seedcore.tasks.sql.limits import SET_LIMITS
+from seedcore.tasks.sql.submit import SUBMIT, SUBMIT_KEYED, SUBMIT_NOW
 
 
-async def submit(connection: asyncpg.Connection, tasks: Sequence[NewTask]) -> list[Submitted]:
+async def submit(connection: asyncpg.Connection, tasks: Sequence[TaskSpec]) -> list[Submitted]:
     """Store `tasks`, in order; a known idempotency key gives the first task instead of a second one.
 
     Raises:
@@ -25,18 +25,18 @@ async def submit(connection: asyncpg.Connection, tasks: Sequence[NewTask]) -> li
     limits = {task.limit for task in tasks if task.limit is not None}
     try:
         if all(map(_is_plain, tasks)):
-            row = await connection.fetchrow(sql.SUBMIT_NOW, *_plain_columns(tasks))
+            row = await connection.fetchrow(SUBMIT_NOW, *_plain_columns(tasks))
             return [Submitted(task.id, row["created_at"]) for task in tasks]
         columns = (*_plain_columns(tasks), *_other_columns(tasks))
         if not keyed and not limits:
             # One statement is a transaction of its own.
-            created_at = (await connection.fetch(sql.SUBMIT, *columns))[0]["created_at"]
+            created_at = (await connection.fetch(SUBMIT, *columns))[0]["created_at"]
             return [Submitted(task.id, created_at) for task in tasks]
         async with connection.transaction():
             if limits:
                 await set_limits(connection, list(limits))
-            rows = await connection.fetch(sql.SUBMIT_KEYED if keyed else sql.SUBMIT, *columns)
-            return await _resolve(connection, tasks, {row["id"]: row["created_at"] for row in rows})
+            rows = await connection.fetch(SUBMIT_KEYED if keyed else SUBMIT, *columns)
+            return await resolve_keys(connection, tasks, {row["id"]: row["created_at"] for row in rows})
     except (asyncpg.UntranslatableCharacterError, asyncpg.InvalidTextRepresentationError, asyncpg.DataError) as error:
         message = f"cannot be stored as JSON: {error.args[0]}"
         raise InvalidInputError.for_field("params", message) from None
@@ -45,7 +45,7 @@ async def submit(connection: asyncpg.Connection, tasks: Sequence[NewTask]) -> li
 async def set_limits(connection: asyncpg.Connection, limits: Sequence[Limit]) -> None:
     """Define what keys allow; what a limit does not say stays as it is."""
     await connection.execute(
-        sql.SET_LIMITS,
+        SET_LIMITS,
         [limit.key for limit in limits],
         [limit.max_running for limit in limits],
         [limit.rate_per_s for limit in limits],
@@ -53,37 +53,11 @@ async def set_limits(connection: asyncpg.Connection, limits: Sequence[Limit]) ->
     )
 
 
-async def _resolve(
-    connection: asyncpg.Connection, tasks: Sequence[NewTask], fresh: Mapping[UUID, datetime]
-) -> list[Submitted]:
-    answers = {n: Submitted(task.id, fresh[task.id]) for n, task in enumerate(tasks) if task.id in fresh}
-    rest = [n for n in range(len(tasks)) if n not in answers]
-    if not rest:
-        return [answers[n] for n in range(len(tasks))]
-    rows = await connection.fetch(
-        sql.FIRST_OF_KEYS,
-        [tasks[n].queue for n in rest],
-        [tasks[n].idempotency_key for n in rest],
-        [tasks[n].type for n in rest],
-        [tasks[n].params for n in rest],
-    )
-    for row in rows:
-        n = rest[row["n"] - 1]
-        if not row["same"]:
-            raise ConflictError(
-                f"idempotency_key {tasks[n].idempotency_key!r} was used in queue {tasks[n].queue!r} "
-                f"for a task of another type or with other params (task {row['id']}).",
-                errors=[FieldError("idempotency_key", "already used with other params")],
-            )
-        answers[n] = Submitted(row["id"], None)
-    return [answers[n] for n in range(len(tasks))]
-
-
-def _is_plain(task: NewTask) -> bool:
+def _is_plain(task: TaskSpec) -> bool:
     return task.idempotency_key is None and task.run_after is None and task.deadline is None and task.limit is None
 
 
-def _plain_columns(tasks: Sequence[NewTask]) -> tuple[list[Any], ...]:
+def _plain_columns(tasks: Sequence[TaskSpec]) -> tuple[list[Any], ...]:
     return (
         [t.id for t in tasks],
         [t.type for t in tasks],
@@ -97,7 +71,7 @@ def _plain_columns(tasks: Sequence[NewTask]) -> tuple[list[Any], ...]:
     )
 
 
-def _other_columns(tasks: Sequence[NewTask]) -> tuple[list[Any], ...]:
+def _other_columns(tasks: Sequence[TaskSpec]) -> tuple[list[Any], ...]:
     return (
         [t.run_after for t in tasks],
         [t.idempotency_key for t in tasks],

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from seedcore.errors import FieldError, InvalidInputError, TooLargeError, wrong_fields
 from seedcore.settings import Settings
 from seedcore.skills.registry import SkillRegistry
-from seedcore.tasks.model import DEFAULT_QUEUE, GOAL, Limit, NewTask, Submitted
+from seedcore.tasks.model import DEFAULT_QUEUE, GOAL, Limit, Submitted, TaskSpec
 from seedcore.tasks.plans.plan_options import OTHERS, read_goal
 from seedcore.tasks.submission.submit import submit
 from seedcore.tasks.submission.task_request import TaskIn
@@ -27,7 +27,7 @@ class Submission:
         self._settings = settings
         self._skills = skills
 
-    async def one(self, connection: asyncpg.Connection, fields: Mapping[str, Any]) -> tuple[NewTask, Submitted]:
+    async def one(self, connection: asyncpg.Connection, fields: Mapping[str, Any]) -> tuple[TaskSpec, Submitted]:
         """Submit one task; returns it as it was checked, and what became of it.
 
         Raises:
@@ -44,7 +44,7 @@ class Submission:
             limit = self._settings.max_batch_tasks
             message = f"at most {limit} tasks in a batch (SEEDCORE_MAX_BATCH_TASKS), got {len(items)}"
             raise TooLargeError(message, errors=[FieldError("tasks", message)], limit=limit)
-        tasks: list[NewTask] = []
+        tasks: list[TaskSpec] = []
         wrong: list[FieldError] = []
         for n, item in enumerate(items):
             try:
@@ -59,7 +59,7 @@ class Submission:
             raise InvalidInputError(detail, errors=wrong[:MAX_REPORTED])
         return await submit(connection, tasks)
 
-    def check(self, fields: Mapping[str, Any]) -> NewTask:
+    def check(self, fields: Mapping[str, Any]) -> TaskSpec:
         """Hold one task against model, skill and limits; see `one` for what it raises."""
         try:
             given = TaskIn.model_validate(fields)
@@ -73,7 +73,7 @@ class Submission:
         else:
             spec = self._skills.check(given.type, given.params)
             slow, max_attempts = spec.slow, spec.retry.max_attempts
-        return NewTask(
+        return TaskSpec(
             type=given.type,
             params=params,
             queue=given.queue or DEFAULT_QUEUE,

@@ -10,7 +10,7 @@ import ray
 from seedcore import __version__
 from seedcore.settings import Settings, get_settings
 from seedcore.stores.postgres import DATABASE_ERRORS, ENGINE_SESSION, Database
-from seedcore.tasks.events.notifications import Bell
+from seedcore.tasks.events.notifications import NotificationListener
 from seedcore.telemetry.logs import configure_logs
 from seedcore.utils import gc_tuning
 from seedcore.utils.background_loop import BackgroundLoop
@@ -78,7 +78,7 @@ class ReaperActor:
         refuse_embedded_on_many_nodes(settings)
         database = Database(settings, size=1, session=ENGINE_SESSION, name=REAPER)
         self._reaper = Reaper(settings, database, REAPER)
-        self._bell = Bell(database, {LATER_CHANNEL: self._reaper.on_later})
+        self._bell = NotificationListener(database, {LATER_CHANNEL: self._reaper.on_later})
         self._background = BackgroundLoop(REAPER)
         self._run = self._background.start(self._reaper.run())
         self._listening = self._background.start(self._listen())

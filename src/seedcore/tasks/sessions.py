@@ -1,0 +1,66 @@
+"""Sessions of dispatchers: leases live as long as the heartbeat of the session that owns them."""
+
+from dataclasses import dataclass
+from uuid import UUID
+
+import asyncpg
+
+from seedcore.stores.postgres import SCHEMA_VERSION
+from seedcore.tasks.sql.sessions import CLOSE_SESSION, HEARTBEAT, OPEN_SESSION
+
+
+async def open_session(
+    connection: asyncpg.Connection, session: UUID, name: str, queue: str, lease_s: float, actor: str | None = None
+) -> None:
+    """Register a dispatcher; its leases live as long as its heartbeat.
+
+    Args:
+        connection: where.
+        session: a new id for each start.
+        name: what people call it.
+        queue: the queue that it claims from.
+        lease_s: seconds that the session lives without a heartbeat.
+        actor: stays the same when the dispatcher is restarted: an earlier session of it ends now.
+    """
+    await connection.execute(OPEN_SESSION, session, name, queue, lease_s, actor or str(session), SCHEMA_VERSION)
+
+
+@dataclass(frozen=True, slots=True)
+class Heartbeat:
+    """What a heartbeat learns.
+
+    Attributes:
+        alive: False when the session was reaped and all of its leases are lost.
+        reaped: False when nobody has done the reaper's work for a while.
+        owned: every lease (id, token) of the session, when it was asked for; the value says whether its claim was
+            answered seconds ago. What a dispatcher holds and this lacks was cancelled or reaped; what this has and a
+            dispatcher does not hold was claimed by a statement whose answer got lost.
+    """
+
+    alive: bool
+    reaped: bool = True
+    owned: dict[tuple[UUID, int], bool] | None = None
+
+
+async def heartbeat(
+    connection: asyncpg.Connection,
+    session: UUID,
+    lease_s: float,
+    *,
+    holding: int,
+    claimed: bool,
+    owned: bool = False,
+    announced: bool = False,
+) -> Heartbeat:
+    """Keep the session's leases; `owned` asks for all of them. `announced`: what has begun and whose end is not written
+    has its `started` event, so that a lease without one has not begun (see `sql.reap.REAP_LEASES`)."""
+    rows = await connection.fetch(HEARTBEAT, session, lease_s, holding, claimed, owned, announced)
+    if not rows or rows[0]["token"] is not None:
+        return Heartbeat(alive=False)
+    found = {(row["id"], row["token"]): row["settled"] for row in rows[1:]}
+    return Heartbeat(alive=True, reaped=rows[0]["settled"], owned=found if owned else None)
+
+
+async def close_session(connection: asyncpg.Connection, session: UUID) -> None:
+    """End a session; what it still holds is reaped at once."""
+    await connection.execute(CLOSE_SESSION, session)

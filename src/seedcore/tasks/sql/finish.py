@@ -1,0 +1,66 @@
+"""End tasks under their fencing tokens, alone or with the next claim in one statement; what follows from ends."""
+
+from seedcore.tasks.sql.claim import LEASED_TASKS, TAKE_AND_LEASE
+
+# Primary key leases (id); the token fences. One event a status, not one a task. Failed tasks are the dead letters.
+_FINISH = """
+ack as materialized (
+  select * from unnest($1::uuid[], $2::bigint[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::bool[])
+    as a(id, token, status, result, error_code, error_message, decision, began))
+, gone as (
+  delete from seedcore.leases l using ack a where l.id between a.id and a.id and l.token = a.token
+  returning a.*, l.attempts, l.leased_at)
+, said as (
+  insert into seedcore.events (event, task_ids) select status, array_agg(id) from gone group by status returning tick, event)
+, kept as (
+  insert into seedcore.finished
+    (id, tick, token, status, attempts, began, started_at, result, error_code, error_message, decision)
+  select g.id, s.tick, g.token, g.status, g.attempts, g.began, g.leased_at, g.result::jsonb, g.error_code, g.error_message,
+         g.decision::jsonb
+  from gone g join said s on s.event = g.status where g.status <> 'failed')
+, died as (
+  insert into seedcore.dead
+    (id, tick, token, attempts, began, started_at, error_code, error_message, errors, decision)
+  select g.id, s.tick, g.token, g.attempts, g.began, g.leased_at, g.error_code, coalesce(g.error_message, ''),
+         seedcore.errors_of(g.id, g.attempts, g.error_code, g.error_message), g.decision::jsonb
+  from gone g join said s on s.event = g.status where g.status = 'failed')
+, told as (select seedcore.tell() from said limit 1)
+"""
+
+# What was refused; `except` hashes both sides, so a batch is not compared with itself.
+_REFUSED = "select id from ack except select id from gone"
+
+FINISH = f"with {_FINISH} select id from ({_REFUSED}) r where (select count(*) from told) >= 0"
+
+# One statement, one commit, for a dispatcher's turn: end what ended, lease what is next. The rows without a token
+# are the ends that were refused.
+FINISH_AND_CLAIM = (
+    f"with {_FINISH}, "
+    + TAKE_AND_LEASE.format("$9", "$10", "$11", "$12", "$13", "$14", "$15")
+    + LEASED_TASKS
+    + """
+where (select count(*) from told) >= 0
+union all
+select r.id, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null
+from (select id from ack except select id from gone) r
+order by priority desc nulls last, seq
+"""
+)
+
+# Of tasks that end now, those whose deadline has passed; primary key tasks (id).
+LATE = """
+select i.id from unnest($1::uuid[]) i(id)
+cross join lateral (select deadline from seedcore.tasks where id = i.id offset 0) t where t.deadline <= now()
+"""
+
+# Before the end or the retry of these attempts, in the same transaction; primary key leases (id), the token fences.
+SPEND = """
+insert into seedcore.usage (id, token, tokens, money)
+select a.id, a.token, a.tokens, a.money
+from unnest($1::uuid[], $2::bigint[], $3::float8[], $4::float8[]) a(id, token, tokens, money)
+join seedcore.leases l on l.id between a.id and a.id and l.token = a.token
+on conflict (id, token) do nothing
+"""
+
+# What ends bring about, for tasks with a parent or a key.
+SETTLE = "select seedcore.settle($1::uuid[])"

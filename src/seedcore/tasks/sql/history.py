@@ -1,0 +1,55 @@
+"""Ended tasks, as other rooms read them: decisions, ends of a stream, ends of a time, and steps by agent."""
+
+# Newest first by id, which is in the order of time: primary keys of finished, dead and tasks.
+DECISIONS = """
+select t.type, coalesce(t.domain, '') as domain, t.priority, e.attempts, octet_length(t.params::text) as params_bytes,
+       e.decision::text as decision
+from (select * from (select id, attempts, decision from seedcore.finished where decision is not null
+                     order by id desc limit $1) f
+      union all
+      select * from (select id, attempts, decision from seedcore.dead where decision is not null
+                     order by id desc limit $1) d
+      order by id desc limit $1) e
+join seedcore.tasks t on t.id = e.id
+"""
+
+# Primary keys, in the order of submission.
+STREAM_ENDS = """
+select e.ok, e.seconds from (
+  select * from (select id, true as ok, extract(epoch from finished_at - started_at)::float8 as seconds, finished_at
+                 from seedcore.finished where status = 'completed' order by id desc limit $2) f
+  union all
+  select * from (select id, false, null::float8, finished_at from seedcore.dead
+                 where error_code <> all($4::text[]) order by id desc limit $2) d
+  order by id desc limit $2) e
+join seedcore.tasks t on t.id = e.id
+where (case when t.domain is null then t.type else t.domain || '/' || t.type end) = $1
+order by e.finished_at desc, e.id desc limit $3
+"""
+
+# Primary keys, which are in the order of submission: finished and dead by page, tasks.
+RECENT_ENDS = """
+select case when t.domain is null then t.type else t.domain || '/' || t.type end as stream, e.ok, e.attempts, e.code,
+       e.agent, extract(epoch from now() - t.created_at)::float8 as age_s
+from (select * from (select id, true as ok, null as code, attempts, decision->>'agent' as agent from seedcore.finished
+                     where id >= seedcore.first_id(now() - make_interval(secs => $1)) and status = 'completed'
+                     order by id desc limit $2) f
+      union all
+      select * from (select id, false, error_code, attempts, decision->>'agent' from seedcore.dead
+                     where id >= seedcore.first_id(now() - make_interval(secs => $1)) and error_code <> all($4::text[])
+                     order by id desc limit $2) d
+      order by id desc limit $2) e
+join seedcore.tasks t on t.id = e.id
+where $3::uuid is null or e.id <> $3::uuid
+"""
+
+# Indexes plans_since and tasks_parent, primary keys of `finished` and `dead`.
+STEPS_BY_AGENT = """
+with recent as (
+  select p.id, h.id is not null as open from seedcore.plans p left join seedcore.held h on h.id = p.id
+  where p.since >= now() - make_interval(secs => $1) order by p.since desc limit $2)
+select r.id as plan, r.open, e.decision->>'agent' as agent, count(*) as steps,
+       count(*) filter (where e.status = 'completed') as completed
+from recent r join seedcore.tasks t on t.parent_id = r.id join seedcore.ended e on e.id = t.id
+where e.decision->>'agent' is not null and e.status <> 'cancelled' group by 1, 2, 3
+"""

@@ -1,0 +1,111 @@
+"""Store a plan and its steps, bind params to earlier results, read plans and recipes."""
+
+PLAN_PARENT = """
+with gone as (
+  delete from seedcore.leases l where l.id = $1 and l.token = $2 returning l.id, l.attempts)
+, kept as (
+  insert into seedcore.held (id, status, attempts, decision, plan)
+  select id, 'waiting', attempts, $3::jsonb, $4::jsonb from gone)
+, said as (insert into seedcore.events (task_id, event, data)
+           select id, 'waiting', jsonb_build_object('steps', $5::int) from gone)
+select id from gone
+"""
+
+# A step has the attempts that its skill declares (primary key skills), else those of its task. It is not run
+# after its plan's deadline.
+PLAN_STEPS = """
+with input as materialized (
+  select * from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[]) as i(id, step, type, params, bindings))
+, parent as (select * from seedcore.tasks where id = $6)
+, stored as (
+  insert into seedcore.tasks
+    (id, type, params, bindings, queue, domain, priority, max_attempts, deadline, parent_id, step)
+  select i.id, i.type, i.params::jsonb, i.bindings::jsonb, p.queue, p.domain, p.priority,
+         coalesce((select k.max_attempts from seedcore.skills k where k.name = i.type), p.max_attempts), p.deadline,
+         p.id, i.step
+  from input i, parent p)
+, now_ready as (
+  insert into seedcore.ready (id, queue, rank)
+  select i.id, p.queue, -p.priority from input i, parent p where not (i.id = any($7::uuid[])))
+, said as (
+  insert into seedcore.events (event, task_ids) select 'submitted', array_agg(id) from input)
+select seedcore.wake(p.queue, false), seedcore.tell() from parent p
+"""
+
+# Before the steps are stored. A plan that is made anew keeps the time and what was spent since its first one. The task's
+# deadline is the nearer of its own and the end of its budget's time.
+PLAN_TERMS = """
+with kept as (
+  insert into seedcore.plans as p (id, policy, budget, signature, recipe, learning, until)
+  values ($1, $2::jsonb, $3::jsonb, $4, $5, $6::jsonb, now() + make_interval(secs => $7))
+  on conflict (id) do update set
+    policy = excluded.policy, budget = excluded.budget, signature = excluded.signature, recipe = excluded.recipe,
+    learning = excluded.learning, replanning = false,
+    since = case when p.replanning then p.since else excluded.since end,
+    until = case when p.replanning then p.until else excluded.until end,
+    replans = case when p.replanning then p.replans else 0 end,
+    without = case when p.replanning then p.without else '{}' end
+  returning id, until)
+, timed as (
+  update seedcore.tasks t set deadline = k.until from kept k
+  where t.id = k.id and k.until is not null and (t.deadline is null or t.deadline > k.until) returning t.id, t.deadline)
+insert into seedcore.deadlines as d (id, at)
+select id, deadline from timed where pg_notify('seedcore_later', extract(epoch from deadline - now())::text) is not null
+on conflict (id) do update set at = least(d.at, excluded.at)
+"""
+
+# What a plan is made from: the earlier plan when it is to be made anew, and the recipe. Primary keys, and tasks_parent.
+PLANNED_BEFORE = """
+select p.replans, p.without, coalesce(s.steps, 0) as steps, s.done::text as done,
+       (select r.plan::text from seedcore.recipes r where r.signature = $2 and r.withdrawn_at is null) as recipe
+from (select $1::uuid as id) i
+left join seedcore.plans p on p.id = i.id and p.replanning
+left join lateral (
+  select count(*) as steps, jsonb_agg(jsonb_build_array(t.step, t.type, t.id) order by t.id) filter (where f.id is not null) as done
+  from seedcore.tasks t left join seedcore.finished f on f.id = t.id and f.status = 'completed'
+  where t.parent_id = p.id and t.created_at >= p.since) s on true
+"""
+
+PLAN_WAIT = "insert into seedcore.held (id, status, needs) values ($1, 'waiting', $2)"
+
+# Params with the outputs of earlier steps that they are bound to, in order; primary key finished (id).
+BIND = """
+select (i.params::jsonb || g.given)::text as params, g.missing
+from unnest($1::text[], $2::text[]) with ordinality as i(params, bindings, n)
+cross join lateral (
+  select coalesce(jsonb_object_agg(b.key, r.value) filter (where r.value is not null), '{}') as given,
+         string_agg(quote_literal(b.value->>'field'), ', ') filter (where r.value is null) as missing
+  from jsonb_each(i.bindings::jsonb) b
+  left join lateral (
+    select f.result -> (b.value->>'field') as value from seedcore.finished f
+    where f.id = (b.value->>'task')::uuid and f.status = 'completed' offset 0) r on true) g
+order by i.n
+"""
+
+# Primary keys, and index tasks_parent.
+PLAN_OF = """
+select p.policy::text as policy, p.budget::text as budget, p.replans, p.without, p.recipe, p.until, u.tokens, u.money,
+       (select count(*) from seedcore.tasks t where t.parent_id = p.id and t.created_at >= p.since) as steps,
+       extract(epoch from coalesce(e.finished_at, now()) - p.since)::float8 as time_s
+from seedcore.plans p left join seedcore.ended e on e.id = p.id cross join lateral seedcore.spent(p.id, p.since) u
+where p.id = $1
+"""
+
+# Indexes plan_ends_signature; counted up to 10,000 a recipe.
+RECIPES = """
+select r.signature, r.goal::text as goal, r.inputs::text as inputs, r.plan::text as plan, r.made_at, r.withdrawn_at,
+       r.reason, e.runs, e.completed, case when e.runs > 0 then seedcore.shrunken(e.completed, e.runs) end as success
+from seedcore.recipes r
+cross join lateral (
+  select count(*) as runs, count(*) filter (where l.ok) as completed from (
+    select ok from seedcore.plan_ends p where p.signature = r.signature and p.recipe and p.at >= r.made_at
+    order by p.at desc limit 10000) l) e
+order by r.made_at desc limit $1
+"""
+
+# Recipes are few.
+RECIPES_IN_FORCE = """
+select goal #>> '{}' as goal, bool_or(jsonb_array_length(plan -> 'steps') > 1) as several
+from seedcore.recipes where withdrawn_at is null
+group by 1 order by max(made_at) desc limit $1
+"""

@@ -1,0 +1,132 @@
+"""What the reaper does: take back lost leases, close what is late, let through what is due."""
+
+from seedcore.stores.leadership import lead
+from seedcore.tasks.failure_codes import FailureCode
+
+# Become or stay the leader, and look whether there is anything to do: one round trip.
+LEAD = f"""
+with led as ({lead("reaper")} returning owner)
+select exists (select 1 from led) as leads,
+       exists (select 1 from seedcore.sessions where expires_at <= now()) or exists (
+         select 1 from seedcore.leases l where not exists (select 1 from seedcore.sessions s where s.id = l.owner)) as lost,
+       exists (select 1 from seedcore.gated) as waits,
+       extract(epoch from least((select min(run_at) from seedcore.deferred), (select min(next_at) from seedcore.limits),
+                                (select min(at) from seedcore.deadlines), (select min(expires_at) from seedcore.held),
+                                (select min(next_at) from seedcore.schedules where not paused)) - now())::float8 as due_s
+"""
+
+REAP_SESSIONS = "delete from seedcore.sessions where expires_at <= now() returning id, beat_at"
+
+# Leases whose dispatcher has gone; index leases_owner. In pages: $1 at once. $3 are sessions that have ended, $4 when each
+# was last heard of. A dispatcher says of every task that has begun that it has: before it begins one that it has held for
+# a second, and of the others with its next heartbeat. So what was leased two seconds before the last heartbeat, and is not
+# `started` (index events_task; ticks and tokens are of one sequence), has not begun, and uses no attempt: $5 times at
+# most, for it may be what brings dispatchers down.
+REAP_LEASES = f"""
+with lost as (
+  delete from seedcore.leases where ctid = any(array(
+    select l.ctid from seedcore.leases l
+    where not exists (select 1 from seedcore.sessions s where s.id = l.owner)
+    limit $1 for update skip locked))
+  returning id, token, owner, attempts, leased_at)
+, judged as (
+  select l.*, coalesce(s.beat_at > l.leased_at + interval '2 seconds', false)
+         and not exists (select 1 from seedcore.events e where e.task_id = l.id and e.tick > l.token and e.event = 'started')
+         and (select count(*) from seedcore.events e
+              where e.task_id = l.id and e.event = 'retried' and e.data->'counted' = 'false') < $5 as unbegun
+  from lost l left join unnest($3::uuid[], $4::timestamptz[]) s(id, beat_at) on s.id = l.owner)
+, seen as (
+  select l.*, not unbegun and attempts >= t.max_attempts as dead,
+         t.parent_id is not null or t.limit_key is not null as follow_up
+  from judged l cross join lateral (select * from seedcore.tasks where id = l.id offset 0) t)
+, again as (
+  insert into seedcore.deferred (id, run_at, attempts)
+  select id, now() + make_interval(secs => $2 * random()), attempts - unbegun::int from seen where not dead)
+, ended as (
+  insert into seedcore.events (event, task_ids)
+  select 'failed', array_agg(id) from seen where dead having count(*) > 0 returning tick)
+, died as (
+  insert into seedcore.dead (id, tick, token, attempts, began, started_at, error_code, error_message, errors)
+  select id, tick, token, attempts, true, leased_at, '{FailureCode.LEASE_EXPIRED}', 'the worker was lost on the last attempt',
+         seedcore.errors_of(id, attempts, '{FailureCode.LEASE_EXPIRED}', 'the worker was lost on the last attempt')
+  from seen, ended where dead)
+, said as (
+  insert into seedcore.events (task_id, event, data)
+  select id, 'retried', jsonb_build_object('attempt', attempts, 'code', '{FailureCode.LEASE_EXPIRED}', 'token', token, 'leased_at', leased_at)
+         || case when unbegun then '{{"counted": false}}' else '{{}}' end::jsonb
+  from seen where not dead)
+select id, dead, unbegun, follow_up, seedcore.tell() from seen
+"""
+
+# Index held_expires.
+DUE_APPROVALS = """
+select id, on_expiry = 'release' as released from seedcore.held
+where expires_at <= now() and status = 'approval' order by expires_at limit $1 for update skip locked
+"""
+
+# Index deferred_due; bounded, so that a wave of due tasks is taken in pages.
+PROMOTE = """
+with due as (
+  delete from seedcore.deferred where ctid = any(array(
+    select ctid from seedcore.deferred where run_at <= now() order by run_at limit $1 for update skip locked))
+  returning id, attempts)
+, seen as (
+  select d.*, t.queue, t.slow, t.priority, t.limit_key
+  from due d cross join lateral (select * from seedcore.tasks where id = d.id offset 0) t)
+, moved as (
+  insert into seedcore.ready (id, queue, slow, rank, attempts)
+  select id, queue, slow, -priority, attempts from seen where limit_key is null returning queue, slow)
+, waits as (
+  insert into seedcore.gated (id, key, queue, slow, rank, attempts)
+  select id, limit_key, queue, slow, -priority, attempts from seen where limit_key is not null)
+, woken as (select count(seedcore.wake(d.queue, d.slow)) from (select distinct queue, slow from moved) d)
+select count(*) from due, woken
+"""
+
+# Index deadlines_at. `late` is false for a task that a person has run again since: its deadline no longer holds.
+DUE = """
+select d.id, coalesce(t.deadline is not null, false) as late
+from seedcore.deadlines d left join lateral (select deadline from seedcore.tasks where id = d.id offset 0) t on true
+where d.at <= now() order by d.at limit $1 for update of d skip locked
+"""
+
+DUE_DONE = "delete from seedcore.deadlines where id = any($1::uuid[])"
+
+# Primary keys. A task that has not ended by its deadline ends as failed, and the steps below it with it. The deadline may
+# be that of its budget.
+CLOSE_LATE = f"""
+with recursive late as (
+  select i.id, h.plan, case when p.until <= now() and t.deadline >= p.until then '{FailureCode.BUDGET_EXCEEDED}' else '{FailureCode.DEADLINE_EXCEEDED}'
+           end as code
+  from unnest($1::uuid[]) i(id) cross join lateral (select * from seedcore.tasks where id = i.id offset 0) t
+  left join seedcore.plans p on p.id = i.id
+  left join lateral (select plan from seedcore.held where id = i.id offset 0) h on true)
+, family as (
+  select id, id as root from late
+  union all select t.id, f.root from seedcore.tasks t join family f on t.parent_id = f.id)
+, a as (delete from seedcore.ready where id = any(array(select id from family)) returning id, attempts)
+, b as (delete from seedcore.deferred where id = any(array(select id from family)) returning id, attempts)
+, c as (delete from seedcore.held where id = any(array(select id from family)) returning id, attempts)
+, d as (delete from seedcore.leases where id = any(array(select id from family)) returning id, attempts)
+, e as (delete from seedcore.gated where id = any(array(select id from family)) returning id, attempts)
+, gone as (select * from a union all select * from b union all select * from c union all select * from d union all
+          select * from e)
+, said as (
+  insert into seedcore.events (event, task_ids)
+  select case when id in (select id from late) then 'failed' else 'cancelled' end, array_agg(id) from gone group by 1
+  returning tick, event)
+, died as (
+  insert into seedcore.dead (id, tick, attempts, error_code, error_message, errors)
+  select g.id, s.tick, g.attempts, l.code, w.why, seedcore.errors_of(g.id, g.attempts, l.code, w.why)
+  from gone g join late l on l.id = g.id cross join said s
+  cross join lateral (select case l.code when '{FailureCode.BUDGET_EXCEEDED}' then 'it had not ended within its budget''s time_s'
+                                         else 'it had not ended by its deadline' end as why) w
+  where s.event = 'failed')
+, ended as (
+  insert into seedcore.finished (id, tick, status, attempts, error_code, error_message)
+  select g.id, s.tick, 'cancelled', g.attempts, '{FailureCode.DEADLINE_EXCEEDED}', 'its plan had not ended by its deadline'
+  from gone g, said s where s.event = 'cancelled' and g.id not in (select id from late))
+, counted as (
+  select count(seedcore.plan_ended(l.id, l.plan, false)) from late l join gone g on g.id = l.id where l.plan is not null)
+select g.id, seedcore.tell(), pg_notify('seedcore_cancel', g.id::text) from gone g, counted
+"""
