@@ -96,10 +96,10 @@ class CoordinatorService(ServiceBase):
             Operation("POST", "/decide-columns", self.decide_columns, DecideColumns, summary="A dispatcher's question"),
             Operation("POST", "/route-and-execute", self.route_and_execute, ExecuteRequest, summary="Run and wait"),
             Operation(
-                "POST", "/anomaly-triage", self.anomaly_triage, TriageRequest, summary="Look, reason, decide, act"
+                "POST", "/anomaly-triage", self.anomaly_triage, TriageRequest, summary="Detect, reason, decide, act"
             ),
-            Operation("GET", "/triage", self.triages, TriageQuery, summary="Triages that were made"),
-            Operation("GET", "/recipes", self.recipes, summary="Plans that are run without asking for one"),
+            Operation("GET", "/triage", self.triages, TriageQuery, summary="Recorded triages"),
+            Operation("GET", "/recipes", self.recipes, summary="Plans that run without a search"),
             Operation("GET", "/metrics", self.metrics, summary="What was decided"),
             Operation("GET", "/policy", self.policy, summary="The policy in force"),
             Operation("POST", "/policy/reload", self.reload_policy, summary="Read the policy file again"),

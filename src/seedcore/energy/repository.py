@@ -11,8 +11,8 @@ from uuid import uuid4
 import asyncpg
 from pydantic import JsonValue
 
-from seedcore.energy.ledger_calibration import EnergyChange, measured_change
 from seedcore.energy.fleet_facts import FleetFacts, read_fleet_facts
+from seedcore.energy.ledger_calibration import EnergyChange, measured_change
 from seedcore.errors import ConflictError, NotFoundError
 from seedcore.fleet import flywheel, ledger_repository
 from seedcore.fleet.flywheel import MAX_FACTOR, MIN_FACTOR, FlywheelTurn, WeightChange
@@ -123,7 +123,7 @@ class EnergyRepository:
             try:
                 await self.turn_when_due(period_s)
                 self._failing = None
-            except Exception as error:  # noqa: BLE001 - the next turn is tried whatever failed; health says so
+            except Exception as error:  # noqa: BLE001 - the loop must not end; health reports it
                 self._failing = f"{type(error).__name__}: {error}"
                 self._log.warning("flywheel turn failed", reason=self._failing)
 
