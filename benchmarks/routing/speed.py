@@ -38,12 +38,12 @@ def measure(rounds: int = 200) -> Table:
     )
     weights = Weights()
     fleet, types = _fleet(draw), TaskBatch.of_types([f"t{k}" for k in columns])
-    choices = RoutingState(1.0)
+    routing = RoutingState(1.0)
     table = Table("speed", ["median", "fastest", "target"], unit="ms")
     for name, work in {
         "route 500 tasks over 1,000 agents": lambda: by_energy(Load(queued.copy(), np.zeros(AGENTS)), prices, columns),
         "energy and gradient of 10,000 agents": lambda: (potential(state, weights), gradient(state, weights)),
-        "decide a batch of 500 over 1,000 agents, all of it": lambda: decide(types, fleet, choices),
+        "decide a batch of 500 over 1,000 agents, all of it": lambda: decide(types, fleet, routing),
     }.items():
         times = [_time(work) for _ in range(rounds)]
         table.rows[name] = [median(times), min(times), TARGET_MS]

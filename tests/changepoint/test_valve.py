@@ -137,7 +137,7 @@ def test_thresholds_are_raised_for_what_no_whitening_takes_out():
     assert Valve.from_bytes(raised.to_bytes()).calibration == raised.calibration
 
 
-def test_what_is_no_state_is_refused():
+def test_bytes_that_are_not_a_valve_state_are_refused():
     for data in (b"", b"PK", b"not a state"):
         with pytest.raises(InvalidInputError, match="not a valve state"):
             Valve.from_bytes(data)

@@ -29,7 +29,7 @@ def fleet() -> Fleet:
     return made
 
 
-async def test_what_is_told_is_summed_by_scope_and_written_once(pg_settings: Settings, fleet: Fleet):
+async def test_what_is_reported_is_summed_by_scope_and_written_once(pg_settings: Settings, fleet: Fleet):
     database = Database(pg_settings, size=1)
     writer = LedgerWriter(database, RoutingState(1.0, router="random"), pg_settings)
     writer.record([report(), report("gone")], fleet)

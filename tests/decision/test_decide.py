@@ -233,9 +233,9 @@ def test_when_all_are_archived_the_one_that_fails_least_stays_and_the_decision_s
 
 
 def test_a_dry_run_owes_scouts_nothing():
-    choices = RoutingState(1.0, 0.25, exploration_credit={"utility": 0.5})
-    records(facts("echo"), staged(scouts=[0]), choices.for_dry_run())
-    assert choices.exploration_credit == {"utility": 0.5}
+    state = RoutingState(1.0, 0.25, exploration_credit={"utility": 0.5})
+    records(facts("echo"), staged(scouts=[0]), state.for_dry_run())
+    assert state.exploration_credit == {"utility": 0.5}
 
 
 @pytest.mark.parametrize("router", ROUTERS)
@@ -249,7 +249,7 @@ def test_every_router_decides_within_the_organ_and_says_who_it_was(router: str):
         assert "energy" not in decisions[0].reason
 
 
-def test_the_expected_failure_and_v_are_told_with_the_decisions():
+def test_the_expected_failure_and_v_are_sent_with_the_decisions():
     known = fleet(utility=1)
     known.learn("utility-0", "echo", 40, 4.0, 20)
     columns = decide(TaskBatch.of_types(["echo", "goal"]), known, RoutingState(3.0))
@@ -258,22 +258,22 @@ def test_the_expected_failure_and_v_are_told_with_the_decisions():
 
 
 def test_two_who_ask_in_turn_do_not_herd():
-    known, choices, got = fleet(utility=4), RoutingState(1.0), Counter[str | None]()
+    known, state, got = fleet(utility=4), RoutingState(1.0), Counter[str | None]()
     for question in range(4):
         for asker in ("one", "two"):
             known.report(asker, [], undecided=range(question))
-            columns = decide(TaskBatch.of_types(["echo"] * 6), known, choices)
+            columns = decide(TaskBatch.of_types(["echo"] * 6), known, state)
             known.assign(asker, question, columns.assignments())
             got.update(d.agent for d in Decisions.of(columns).decisions)
     assert set(got.values()) == {12}
 
 
 def test_what_was_decided_counts_until_the_report_that_holds_it():
-    known, choices = fleet(utility=2), RoutingState(1.0)
+    known, state = fleet(utility=2), RoutingState(1.0)
     team = known.team("utility")
     assert team is not None
     known.report("one", [])
-    known.assign("one", 1, decide(TaskBatch.of_types(["echo"] * 4), known, choices).assignments())
+    known.assign("one", 1, decide(TaskBatch.of_types(["echo"] * 4), known, state).assignments())
     assert known.load(team).tasks.tolist() == [2, 2]
     known.report("one", [], undecided=[1])
     assert known.load(team).tasks.tolist() == [2, 2], "its answer had not come when the report was made"
@@ -283,16 +283,16 @@ def test_what_was_decided_counts_until_the_report_that_holds_it():
 
 def test_the_state_of_organs_that_are_gone_is_dropped():
     """Organs come and go for as long as a Coordinator lives; what is kept is bounded by those in force."""
-    choices = RoutingState(1.0, 0.25, router="round_robin")
+    state = RoutingState(1.0, 0.25, router="round_robin")
     for n in range(50):
         known = Fleet()
         organ = columns("o", 2, scouts=[1])
         known.update(
             {"epoch": n + 1, "skills": {"echo": f"organ-{n}"}, "timeouts": {}, "organs": {f"organ-{n}": organ}}
         )
-        decide(TaskBatch.of_types(["echo"] * 8), known, choices)
-    assert set(choices.exploration_credit) == {"organ-49"}
-    assert set(choices.routers) == {("organ-49", "known_skill"), ("organ-49", "exploration")}
+        decide(TaskBatch.of_types(["echo"] * 8), known, state)
+    assert set(state.exploration_credit) == {"organ-49"}
+    assert set(state.routers) == {("organ-49", "known_skill"), ("organ-49", "exploration")}
 
 
 def test_the_type_of_goals_is_the_engines():

@@ -54,7 +54,7 @@ def team(fleet: Fleet, organ: str = "utility") -> Team:
     return found
 
 
-def test_the_table_tells_organs_skills_and_agents(fleet: Fleet):
+def test_the_table_gives_organs_skills_and_agents(fleet: Fleet):
     assert fleet.epoch == 3
     assert fleet.skills == ["echo", "ml.predict"]
     assert (fleet.organ_of("echo"), fleet.organ_of("nope")) == ("utility", None)
@@ -68,7 +68,7 @@ def test_a_table_that_is_unchanged_changes_nothing(fleet: Fleet):
     assert (fleet.epoch, team(fleet).ids) == (3, ["u-0", "u-1"])
 
 
-def test_the_table_tells_each_agents_lifecycle(fleet: Fleet):
+def test_the_table_gives_each_agents_lifecycle(fleet: Fleet):
     columns = {"agents": list("abcd"), "hosts": ["h"], "host": [0] * 4, "scouts": [1], "archived": [3]}
     fleet.update({**TABLE, "organs": {"utility": columns}})
     utility = team(fleet)
@@ -120,7 +120,7 @@ def test_what_waits_is_counted_in_seconds_of_agent_and_type(fleet: Fleet):
     assert average == pytest.approx(3 * fleet.rates.seconds("u-1", "echo", "utility"))
 
 
-def test_work_at_an_agent_that_the_table_lost_is_nobodys(fleet: Fleet):
+def test_work_at_an_agent_that_the_table_lost_counts_for_no_agent(fleet: Fleet):
     fleet.report("one", [("lost", "echo", 3)])
     assert queued(fleet) == [0, 0]
 

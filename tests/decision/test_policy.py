@@ -190,7 +190,7 @@ def test_a_held_task_has_no_agent_and_an_approved_one_is_not_held_again():
     assert (passed.route, passed.rule) == ("fast", "known_skill")
 
 
-def test_a_rule_for_the_fast_path_runs_no_skill_that_nobody_has():
+def test_a_rule_for_the_fast_path_does_not_run_a_skill_that_no_agent_has():
     assert decided(columns(type="nobody.can"), policy(("true", "fast")))[0].rule == "unknown_skill"
 
 
@@ -248,8 +248,8 @@ def test_a_rule_that_holds_may_say_how_long_tasks_wait():
         ("rules: [{name: a, when: 'true', route: hold, wait_s: 0}]", "rules.0.wait_s"),
         ("rules: [{name: a, when: 'true', route: hold, wait_s: .inf}]", "rules.0.wait_s"),
         ("triage: {default: hold}", "not among actions"),
-        ("triage: {actions: {hold: {webhook: x}}}", "actions.hold knows no webhook"),
-        ("triage: {actions: {notify: {hold_s: 4}}}", "actions.notify knows no hold_s"),
+        ("triage: {actions: {hold: {webhook: x}}}", "actions.hold does not take webhook"),
+        ("triage: {actions: {notify: {hold_s: 4}}}", "actions.notify does not take hold_s"),
         ("triage: {actions: {hold: {losses: {agent: much}}}}", "triage.actions.hold.losses.agent"),
         ("triage: {actions: {acme.page: {}}}", "no such action; known: hold, notify"),
     ],

@@ -50,14 +50,14 @@ def test_data_takes_as_long_as_its_bytes_need_but_where_it_is(at: str, seconds: 
     assert transfers(fleet(["n-0", "n-1"]), at) == seconds
 
 
-def test_where_data_is_does_not_count_while_nobody_says_how_fast_it_comes():
+def test_the_location_of_data_does_not_count_while_the_transfer_rate_is_unknown():
     team = fleet().team("o")
     assert team is not None
     found = task_costs([("echo", ("a-1", GIB)), ("echo", None)], fleet(), team, 1.0, None)
     assert (found.columns, found.types) == ([0, 0], ["echo"])
 
 
-def test_nodes_that_nobody_told_are_no_place():
+def test_unknown_nodes_are_not_a_location():
     assert transfers(fleet(), "n-0") == [4, 4, 4]
 
 
@@ -70,16 +70,16 @@ def test_places_of_one_batch_are_bounded_and_those_over_it_counted():
 
 
 def test_a_task_goes_where_its_data_is_unless_too_much_waits_there():
-    made, choices = fleet(), RoutingState(1.0, bytes_per_s=GIB)
-    decisions = decided(made, choices, ["echo"] * 2, [("a-2", GIB), ("a-2", 4 * GIB)])
+    made, state = fleet(), RoutingState(1.0, bytes_per_s=GIB)
+    decisions = decided(made, state, ["echo"] * 2, [("a-2", GIB), ("a-2", 4 * GIB)])
     assert [d.agent for d in decisions] == ["a-2", "a-2"]
     made.report("one", [("a-2", "echo", 100)])
-    (away,) = decided(made, choices, ["echo"], [("a-2", GIB)])
+    (away,) = decided(made, state, ["echo"], [("a-2", GIB)])
     assert away.agent != "a-2"
     assert away.expected_s > 1
 
 
-def test_money_counts_as_much_as_the_setting_says_and_is_absent_where_nobody_reported_any():
+def test_money_counts_as_much_as_the_setting_says_and_is_absent_where_none_was_reported():
     made = fleet()
     for agent, money in (("a-0", 50.0), ("a-1", 5.0), ("a-2", 50.0)):
         made.money_rates.add(agent, "echo", 50, money)

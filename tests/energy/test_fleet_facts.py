@@ -53,7 +53,7 @@ def test_pairs_of_one_plan_are_bounded():
 
 
 @pytest.mark.integration
-async def test_without_valves_traffic_and_plans_the_reasons_are_told(pg_settings: Settings):
+async def test_without_valves_traffic_and_plans_the_reasons_are_given(pg_settings: Settings):
     database = Database(pg_settings, name="test")
     async with database.connection() as connection:
         nothing = await read_fleet_facts(connection)

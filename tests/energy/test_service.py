@@ -92,7 +92,7 @@ async def test_without_a_state_the_live_one_is_priced(service: EnergyService):
     assert (found.energy, found.source) == (13.0, "live")
 
 
-async def test_the_live_state_has_what_the_valves_and_plans_tell_or_why_they_do_not(service: EnergyService):
+async def test_the_live_state_has_evidence_and_plans_or_the_reason_why_not(service: EnergyService):
     found = await service.compute_energy(asked())
     assert (found.absent["drift"], found.absent["collaboration"]) == ("no valve", "no plan")
     pair = Pair(agents=("a", "b"), steps=4, success=0.75)
@@ -174,7 +174,7 @@ WHOLE = {
 }
 
 
-async def test_terms_that_nobody_knows_are_absent_and_the_answer_says_why(service: EnergyService):
+async def test_terms_without_inputs_are_absent_and_the_answer_says_why(service: EnergyService):
     found = await service.compute_energy(asked(unified_state={"agents": {"a": {"queued_s": 1}}}))
     assert found.breakdown == {"load": 0.5}
     assert set(found.absent) == {"cost", "collaboration", "roles", "memory", "drift"}
@@ -237,7 +237,7 @@ async def test_when_state_is_away_the_live_energy_is_an_error_not_a_number(
     assert health.json()["state"] == {"ready": False, "reason": "state does not answer", "http_fallbacks": 3}
 
 
-async def test_health_is_ready_with_state_and_tells_fallbacks(http: httpx.AsyncClient):
+async def test_health_is_ready_with_state_and_reports_fallbacks(http: httpx.AsyncClient):
     answer = await http.get("/health")
     assert answer.status_code == 200
     assert answer.json()["state"] == {"ready": True, "http_fallbacks": 3}

@@ -7,7 +7,7 @@ from seedcore.pricing.money_rates import MoneyRates
 PLACE = {"a": 0, "b": 1, "c": 2}
 
 
-def test_what_nobody_reported_is_unknown():
+def test_money_that_was_not_reported_is_unknown():
     spending = MoneyRates()
     spending.add("a", "echo", 1, 2.0)
     assert spending.expected(PLACE, "other") is None

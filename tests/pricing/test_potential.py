@@ -132,7 +132,7 @@ def test_each_term_is_what_its_formula_says():
     )
 
 
-def test_what_nobody_knows_has_no_term():
+def test_unknown_inputs_have_no_term():
     assert potential(load(3, 4), Weights()).breakdown == {"load": 12.5}
     assert set(gradient(load(3, 4), Weights())) == {"queued_s"}
 

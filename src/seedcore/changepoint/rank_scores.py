@@ -67,7 +67,7 @@ class Ranks:
 
 @dataclass(slots=True)
 class Channel:
-    """One scalar series: ranked, whitened in time, and what is left ranked again.
+    """Scores of one scalar series: ranked, whitened in time, and the residuals ranked again.
 
     The first ranking makes the series Gaussian: at an edge of the distribution a slope would tie the residuals to the
     past. A series that is not autocorrelated is ranked once.

@@ -1,1 +1,1 @@
-"""The Coordinator: one decision for every task."""
+"""The Coordinator: decides for every task, monitors streams, and triages anomalies."""

@@ -64,7 +64,7 @@ class FleetCache:
             self._merging = asyncio.create_task(self._merge_learned(), name="learned rates")
 
     async def _merge_learned(self) -> None:
-        """Read what new agents had learned, beside the decisions: until then they count as average."""
+        """Read what new agents had learned, in the background: until then they count as average."""
         try:
             while self.fleet.new_agents:
                 agents = list(islice(self.fleet.new_agents, MAX_AGENTS))

@@ -1,4 +1,4 @@
-"""Writes the energy ledger: what dispatchers report is summed by scope and written in batches, beside the decisions."""
+"""Writes the energy ledger: what dispatchers report is summed by scope and written in batches."""
 
 import asyncio
 import contextlib

@@ -1,4 +1,4 @@
-"""A policy on decisions that were recorded: what it would have said of the last tasks that ended."""
+"""Tries a policy on recorded decisions: how it would have routed the last tasks that ended."""
 
 from collections import Counter
 from typing import Any
@@ -15,7 +15,7 @@ _NOT_RECORDED = {("task", "approved"), *(("valve", name) for name in ("shifted",
 async def replay(database: Database, policy: Policy, limit: int, threshold: float) -> dict[str, Any]:
     """Recorded and new routes of at most `limit` tasks, by count.
 
-    Rules that ask for what decisions do not record (fleet, budget, approval, a watch's own evidence) cannot be tried:
+    Rules that use facts that are not recorded (fleet, budget, approval, evidence of one monitor) cannot be tried:
     `untested` names them, and they hold for no task here.
     """
     untested = sorted(rule.name for rule in policy.rules if _unrecorded(rule.fields))

@@ -12,7 +12,7 @@ from seedcore.coordinator.fleet_cache import FleetCache
 from seedcore.coordinator.ledger_writer import LedgerWriter
 from seedcore.coordinator.policy_runtime import PolicyRuntime
 from seedcore.coordinator.triage.actions import TriageAction, TriageTools, load_actions
-from seedcore.coordinator.triage.repository import TriageRepository, parse_triage_id
+from seedcore.coordinator.triage.repository import TriageRepository, parse_cursor
 from seedcore.coordinator.triage.run_triage import TriageRunner
 from seedcore.coordinator.triage.webhooks import Webhooks
 from seedcore.decision.agent_selection import RoutingState
@@ -96,10 +96,10 @@ class CoordinatorService(ServiceBase):
             Operation("POST", "/decide-columns", self.decide_columns, DecideColumns, summary="A dispatcher's question"),
             Operation("POST", "/route-and-execute", self.route_and_execute, ExecuteRequest, summary="Run and wait"),
             Operation(
-                "POST", "/anomaly-triage", self.anomaly_triage, TriageRequest, summary="Look, reason, decide, act"
+                "POST", "/anomaly-triage", self.anomaly_triage, TriageRequest, summary="Detect, reason, decide, act"
             ),
-            Operation("GET", "/triage", self.triages, TriageQuery, summary="Triages that were made"),
-            Operation("GET", "/recipes", self.recipes, summary="Plans that are run without asking for one"),
+            Operation("GET", "/triage", self.triages, TriageQuery, summary="Recorded triages"),
+            Operation("GET", "/recipes", self.recipes, summary="Plans that run without a search"),
             Operation("GET", "/metrics", self.metrics, summary="What was decided"),
             Operation("GET", "/policy", self.policy, summary="The policy in force"),
             Operation("POST", "/policy/reload", self.reload_policy, summary="Read the policy file again"),
@@ -132,7 +132,7 @@ class CoordinatorService(ServiceBase):
 
     async def triages(self, request: TriageQuery) -> Json:
         """Triages, the newest first, without their details; `next_cursor` is null on the last page."""
-        before = None if request.cursor is None else parse_triage_id(request.cursor)
+        before = None if request.cursor is None else parse_cursor(request.cursor)
         return await self._triage.repository.page(request.stream, before, request.limit)
 
     async def policy(self) -> Json:

@@ -47,14 +47,14 @@ class Team:
 
     @classmethod
     def of(cls, organ: str, columns: OrganColumns) -> "Team":
-        """The team that an organ's part of the table tells."""
+        """The team in an organ's part of the routing table."""
         ids = list(columns["agents"])
         scouts = np.array(columns["scouts"], dtype=np.int64)
         archived = np.array(columns["archived"], dtype=np.int64)
         employed = np.ones(len(ids), dtype=bool)
         employed[scouts] = employed[archived] = False
         place = {agent: n for n, agent in enumerate(ids)}
-        # An Organism of the release before does not tell nodes.
+        # An Organism of the previous release sends no nodes.
         nodes = columns.get("nodes") or [None] * len(columns["hosts"])
         return cls(
             organ, ids, columns["hosts"], columns["host"], nodes, np.flatnonzero(employed), scouts, archived, place

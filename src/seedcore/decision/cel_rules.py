@@ -6,7 +6,7 @@ from typing import Literal, Protocol
 
 import cel
 
-from seedcore.errors import InvalidInputError
+from seedcore.errors import FieldError, InvalidInputError
 
 Route = Literal["fast", "plan", "hold", "reject"]
 FactValue = str | int | float | bool
@@ -130,7 +130,7 @@ class PolicyRule:
                     raise self._error(f"it gives {answer!r}, neither true nor false")
 
     def _error(self, reason: str) -> InvalidInputError:
-        return InvalidInputError(f"Policy rule {self.name!r}: {reason}")
+        return InvalidInputError.for_fields([FieldError("when", reason)], f"Policy rule {self.name!r}: ")
 
 
 def _operands(expression: str) -> list[str]:

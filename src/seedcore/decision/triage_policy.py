@@ -85,7 +85,7 @@ class TriagePolicy(BaseModel):
         for name, given in self.actions.items():
             unknown = sorted((given.model_fields_set & special) - _OWN_FIELDS.get(name, {"options"}))
             if name != NONE and unknown:
-                raise ValueError(f"actions.{name} knows no {', '.join(unknown)}")
+                raise ValueError(f"actions.{name} does not take {', '.join(unknown)}")
         return self
 
     def option(self, name: str) -> ActionOption:

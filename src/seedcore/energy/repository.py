@@ -123,7 +123,7 @@ class EnergyRepository:
             try:
                 await self.turn_when_due(period_s)
                 self._failing = None
-            except Exception as error:  # noqa: BLE001 - the next turn is tried whatever failed; health says so
+            except Exception as error:  # noqa: BLE001 - the loop must not end; health reports it
                 self._failing = f"{type(error).__name__}: {error}"
                 self._log.warning("flywheel turn failed", reason=self._failing)
 

@@ -3,7 +3,7 @@
 Six terms, each 0 at best, in seconds²; their sum is the energy:
 
     load           ½ Σᵢ Wᵢ²                   Wᵢ expected seconds of work queued at agent i
-    cost           V Σᵢ fᵢ                    fᵢ expected failures among what is in hand at agent i
+    cost           V Σᵢ fᵢ                    fᵢ expected failures among the tasks in hand at agent i
     collaboration  V·w_c Σₚ sₚ (1 - gₚ)       sₚ steps that pair p of agents shares, gₚ how many of 1 of them succeed
     roles          w_r Σₐ Σⱼ pₐⱼ ln(kₐ pₐⱼ)   pₐ probabilities of agent a's kₐ roles: ln kₐ - H(pₐ), lost entropy
     memory         w_m Σₛ ½ mₛ²               mₛ share of store s that is full

@@ -71,7 +71,7 @@ def route(
         cost: shape (n, k), cost that is not time, such as expected failure.
         columns: for each task its type's column.
         v: weight of the cost.
-        delay: penalty beside the energy, for each second until the task's expected end: this share of the type's mean
+        delay: penalty besides the energy, for each second until the task's expected end: this share of the type's mean
             service time over the agents. The placement's energy is without it.
     """
     if len(columns) == 1:
@@ -138,7 +138,7 @@ class JoinShortestQueue:
 
 
 class PowerOfTwo:
-    """The one with fewer tasks in hand of two agents drawn at random (Mitzenmacher, 2001)."""
+    """The agent with fewer tasks in hand, of two drawn at random (Mitzenmacher, 2001)."""
 
     def __init__(self, draw: random.Random) -> None:
         self._draw = draw
@@ -225,7 +225,7 @@ class _TypeQueue:
         self._own: list[float] = own.tolist()
         self._other: list[float] = other.tolist()
         self._step: list[float] = self._slope if step is slope else step.tolist()
-        least = _least(added, tasks)
+        least = _least_indexes(added, tasks)
         self._heap = list(zip(added[least].tolist(), least.tolist(), strict=True))
         heapify(self._heap)
 
@@ -242,7 +242,7 @@ class _TypeQueue:
             heapreplace(heap, (now, agent))
 
 
-def _least(added: Floats, count: int) -> npt.NDArray[np.int64]:
+def _least_indexes(added: Floats, count: int) -> npt.NDArray[np.int64]:
     """Indexes of the `count` least values, the first of equal ones.
 
     Placing `count` tasks raises fewer agents than these before the last is placed, so the least of all is among them.

@@ -105,7 +105,7 @@ class WeightsOut(BaseModel):
     roles: float
     memory: float
     drift: float
-    v_source: str = Field(description="`request`, `setting`, `flywheel`, or what is used while the database is away")
+    v_source: str = Field(description="`request`, `setting`, `flywheel`, or the last known value without the database")
 
 
 class EnergyOut(BaseModel):
@@ -121,7 +121,7 @@ class EnergyOut(BaseModel):
 
 
 class GradientOut(BaseModel):
-    """Slopes of the energy, seconds² for one unit of what is named."""
+    """Slopes of the energy, in seconds² per unit of each input."""
 
     queued_s: dict[str, float] = Field(description="by agent, for one second more of queued work")
     expected_failure: dict[str, float] | None = Field(None, description="by agent, for one failure more")
@@ -180,12 +180,12 @@ class LedgerRequest(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     scope: Annotated[str, Field(max_length=500)] | None = Field(None, description="`organ/type`; all when left out")
-    before: int | None = Field(None, ge=1, le=2**62, description="`next` of the page before")
+    before: int | None = Field(None, ge=1, le=2**62, description="`next` of the previous page")
     limit: int = Field(100, ge=1, le=1000)
 
 
 class LedgerOut(BaseModel):
-    """Entries: sums over outcomes; `expected_*` is what the decisions said, `realised_*` what came of them."""
+    """Entries: sums over outcomes; `expected_*` from the decisions, `realised_*` from the outcomes."""
 
     items: list[dict[str, object]]
     next: int | None = Field(None, description="`before` of the next page; null: this is the last")

@@ -32,70 +32,70 @@ def told(count, seed=0, shift=0.0, domain=None, seen=None):
     )
 
 
-def calibrated(watch, arl0=10_000):
-    watch.set_valve(Valve.calibrate(watch.reference(), arl0, rehearsal=False))
-    return watch
+def calibrated(monitor, arl0=10_000):
+    monitor.set_valve(Valve.calibrate(monitor.reference(), arl0, rehearsal=False))
+    return monitor
 
 
 def learned(columns=3):
-    watch = StreamMonitor(columns)
-    watch.observe(rows(0, REFERENCE, columns))
-    return watch
+    monitor = StreamMonitor(columns)
+    monitor.observe(rows(0, REFERENCE, columns))
+    return monitor
 
 
-def test_a_watch_learns_then_is_due_then_watches():
-    watch = StreamMonitor(3)
-    watch.observe(rows(0, REFERENCE - 1))
-    assert (watch.state, watch.due) == ("learning", False)
-    assert watch.report()["needed"] == REFERENCE
-    watch.observe(rows(1, 1))
-    assert watch.due
-    assert calibrated(watch).state == "closed"
-    assert not watch.due
+def test_a_monitor_learns_then_is_due_then_monitors():
+    monitor = StreamMonitor(3)
+    monitor.observe(rows(0, REFERENCE - 1))
+    assert (monitor.state, monitor.due) == ("learning", False)
+    assert monitor.report()["needed"] == REFERENCE
+    monitor.observe(rows(1, 1))
+    assert monitor.due
+    assert calibrated(monitor).state == "closed"
+    assert not monitor.due
 
 
 def test_an_alarm_opens_the_valve_and_calm_closes_it():
-    watch = calibrated(learned())
-    watch.observe(rows(2, 60, shift=2.0))
-    assert (watch.state, watch.alarms > 0) == ("open", True)
-    assert watch.report()["last_alarm"] <= watch.observed
+    monitor = calibrated(learned())
+    monitor.observe(rows(2, 60, shift=2.0))
+    assert (monitor.state, monitor.alarms > 0) == ("open", True)
+    assert monitor.report()["last_alarm"] <= monitor.observed
     # What was normal before is normal again: the memory of the change goes first.
     for seed in range(3, 12):
-        watch.observe(rows(seed, CALM // 2))
-    assert watch.state == "closed"
+        monitor.observe(rows(seed, CALM // 2))
+    assert monitor.state == "closed"
 
 
 def test_a_lasting_change_keeps_the_valve_open_until_it_is_learned():
-    watch = calibrated(learned())
+    monitor = calibrated(learned())
     for seed in range(2, 20):
-        watch.observe(rows(seed, CALM, shift=1.5))
-        assert watch.state == "open"
-    assert len(watch.recent) == RECENT
-    calibrated(watch)
-    watch.observe(rows(99, CALM, shift=1.5))
-    assert watch.state == "closed"
+        monitor.observe(rows(seed, CALM, shift=1.5))
+        assert monitor.state == "open"
+    assert len(monitor.recent) == RECENT
+    calibrated(monitor)
+    monitor.observe(rows(99, CALM, shift=1.5))
+    assert monitor.state == "closed"
 
 
 def test_what_is_recent_is_bounded():
-    watch = StreamMonitor(2)
+    monitor = StreamMonitor(2)
     for seed in range(12):
-        watch.observe(rows(seed, 500, 2))
-    assert watch.recent.shape == (RECENT, 2)
-    assert watch.observed == 6_000
+        monitor.observe(rows(seed, 500, 2))
+    assert monitor.recent.shape == (RECENT, 2)
+    assert monitor.observed == 6_000
 
 
 def test_a_stored_watch_goes_on_exactly():
-    watch = calibrated(learned())
-    watch.observe(rows(2, 60, shift=2.0))
-    again = StreamMonitor.from_stored(3, *watch.to_stored())
-    assert again.report() == watch.report()
-    for each in (watch, again):
+    monitor = calibrated(learned())
+    monitor.observe(rows(2, 60, shift=2.0))
+    again = StreamMonitor.from_stored(3, *monitor.to_stored())
+    assert again.report() == monitor.report()
+    for each in (monitor, again):
         each.observe(rows(3, 300, shift=0.4))
-    assert again.report() == watch.report()
-    assert (again.recent == watch.recent).all()
+    assert again.report() == monitor.report()
+    assert (again.recent == monitor.recent).all()
 
 
-def test_features_of_another_release_start_a_watch_anew():
+def test_features_of_another_release_start_a_monitor_from_nothing():
     assert len(StreamMonitor.from_stored(4, *learned().to_stored()).recent) == 0
 
 
@@ -250,7 +250,7 @@ async def test_a_calibration_on_demand_says_what_it_achieved_and_who_is_missing(
     await database.aclose()
 
 
-async def test_one_that_cannot_be_read_starts_anew(pg_settings):
+async def test_a_stored_monitor_that_cannot_be_read_starts_from_nothing(pg_settings):
     database = Database(pg_settings)
     streams = StreamMonitors(restored=True)
     streams.observe([told(10)])

@@ -87,7 +87,7 @@ async def webhook(*statuses: int) -> AsyncIterator[tuple[str, list[dict[str, Any
         server.close()
 
 
-async def test_an_anomaly_is_found_reasoned_about_decided_and_told_to_a_webhook(pg_settings, tmp_path):
+async def test_an_anomaly_is_found_reasoned_about_decided_and_posted_to_a_webhook(pg_settings, tmp_path):
     async with (
         webhook(200) as (url, told),
         coordinator(pg_settings, "{actions: {notify: {}}}", tmp_path, webhooks=f"ops={url}") as http,
@@ -339,15 +339,15 @@ async def test_a_request_cannot_choose_where_a_webhook_goes(pg_settings, tmp_pat
 
 async def test_a_webhook_is_tried_three_times_and_redirects_are_not_followed():
     async with webhook(500, 503, 200) as (url, told):
-        said = await Webhooks({"a": url}, pauses_s=(0.0, 0.0)).post(None, {"x": 1})
+        said = await Webhooks({"a": url}, pause_s=0.0).post(None, {"x": 1})
         assert (said, told) == ({"webhook": "a", "status": 200, "tries": 3}, [{"x": 1}] * 3)
     async with webhook(500) as (url, told):
         with pytest.raises(UnavailableError, match="in 3 tries: status 500"):
-            await Webhooks({"a": url}, pauses_s=(0.0, 0.0)).post("a", {})
+            await Webhooks({"a": url}, pause_s=0.0).post("a", {})
         assert len(told) == 3
     async with webhook(302) as (url, told):
         with pytest.raises(UnavailableError, match="in 1 tries: status 302"):
-            await Webhooks({"a": url}, pauses_s=(0.0, 0.0)).post("a", {})
+            await Webhooks({"a": url}, pause_s=0.0).post("a", {})
         assert len(told) == 1
 
 
@@ -358,7 +358,7 @@ async def test_which_webhook_is_meant_must_be_clear():
     with pytest.raises(InvalidInputError, match="a, b"):
         await both.post(None, {})
     with pytest.raises(UnavailableError, match="ConnectError"):
-        await Webhooks({"a": "http://127.0.0.1:9/?token=s3cret"}, pauses_s=()).post(None, {})
+        await Webhooks({"a": "http://127.0.0.1:9/?token=s3cret"}, pause_s=0.0).post(None, {})
 
 
 @pytest.mark.parametrize("module", ["no.such.module", "json"])

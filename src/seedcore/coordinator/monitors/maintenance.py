@@ -1,4 +1,4 @@
-"""Maintains the monitors beside the decisions: restores them, calibrates them when they are due, saves them."""
+"""Maintains the monitors in the background: restores them, calibrates them when they are due, saves them."""
 
 import asyncio
 import time
@@ -62,7 +62,7 @@ class MonitorMaintenance:
                 if self.failing is None:
                     self._log.warning("valves not saved", reason=reason)
                 self.failing = reason
-            except Exception as error:  # noqa: BLE001 - the next round is tried whatever failed in this one
+            except Exception as error:  # noqa: BLE001 - the loop must not end; health reports it
                 self.failing = f"{type(error).__name__}: {error}"
                 self._log.error("monitor maintenance failed unexpectedly", exc_info=error)
             await asyncio.sleep(ROUND_S)

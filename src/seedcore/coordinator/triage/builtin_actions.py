@@ -25,7 +25,7 @@ async def submit(call: ActionCall) -> Json:
     """Submit the task that the request or the policy names; the same triage never submits a second one."""
     task = call.policy.task if call.task is None else call.task
     if task is None:
-        raise InvalidInputError("Neither the request nor the policy names a task to submit.")
+        raise InvalidInputError.for_field("task", "neither the request nor the policy names a task to submit.")
     fields = {**task, "idempotency_key": f"triage-{call.id}"}
     async with call.tools.database.connection() as connection:
         _, submitted = await call.tools.submission.one(connection, fields)
@@ -42,5 +42,5 @@ async def notify(call: ActionCall) -> Json:
 
 def _stream(call: ActionCall) -> str:
     if call.stream is None:
-        raise InvalidInputError("This action needs a stream, and the request names none.")
+        raise InvalidInputError.for_field("stream", "this action needs a stream, and the request names none.")
     return call.stream

@@ -118,8 +118,8 @@ class TriageRepository:
         return {"items": items, "next_cursor": items[-1]["id"] if len(rows) > limit else None}
 
 
-def parse_triage_id(text: str) -> UUID:
-    """An id from a path or a cursor.
+def parse_cursor(text: str) -> UUID:
+    """The id in a page's cursor.
 
     Raises:
         InvalidInputError: the text is not an id.
@@ -127,7 +127,7 @@ def parse_triage_id(text: str) -> UUID:
     try:
         return UUID(text)
     except ValueError:
-        raise InvalidInputError(f"{text!r} is not a valid triage id.") from None
+        raise InvalidInputError.for_field("cursor", "must be a triage's id, such as `next_cursor` of a page.") from None
 
 
 def _shown(row: asyncpg.Record) -> Json:

@@ -113,21 +113,24 @@ class TriageRunner:
             return first if first is not None else await self._run(request)
         self.counts["triages"] += 1
         if not idle:
-            call = ActionCall(
-                triage_id,
-                request.stream,
-                policy.actions.get(action, ActionPolicy()),
-                details,
-                self.tools,
-                None if request.task is None else request.task.model_dump(exclude_unset=True),
-                request.webhook,
-            )
-            acting = asyncio.ensure_future(self._act(action, call))
-            self._acting.add(acting)
-            acting.add_done_callback(self._acting.discard)
-            # A client that disconnects must not leave an action half recorded.
-            await asyncio.shield(acting)
+            await self._start_action(record, request, policy)
         return await self.repository.get(triage_id)
+
+    async def _start_action(self, record: TriageRecord, request: TriageRequest, policy: TriagePolicy) -> None:
+        call = ActionCall(
+            record.id,
+            record.stream,
+            policy.actions.get(record.action, ActionPolicy()),
+            record.details,
+            self.tools,
+            None if request.task is None else request.task.model_dump(exclude_unset=True),
+            request.webhook,
+        )
+        acting = asyncio.ensure_future(self._act(record.action, call))
+        self._acting.add(acting)
+        acting.add_done_callback(self._acting.discard)
+        # A client that disconnects must not leave an action half recorded.
+        await asyncio.shield(acting)
 
     def _check(self, request: TriageRequest) -> TriagePolicy:
         policy = self.policy.triage

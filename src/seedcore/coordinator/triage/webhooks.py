@@ -6,10 +6,12 @@ from collections.abc import Mapping
 import httpx
 
 from seedcore.errors import InvalidInputError, NotConfiguredError, UnavailableError
+from seedcore.tasks.retry import backoff_s, jittered_s
 
 TIMEOUT_S = 4.0
-PAUSES_S = (0.5, 1.0)
-"""Before the second and the third try; there is no fourth."""
+MAX_TRIES = 3
+PAUSE_S, MAX_PAUSE_S = 0.5, 1.0
+"""Bounds of the pause after the first try, and of any later one."""
 
 _RETRYABLE = {408, 425, 429}
 
@@ -17,10 +19,8 @@ _RETRYABLE = {408, 425, 429}
 class Webhooks:
     """Posts JSON to a webhook by its name, without redirects or proxies of the environment."""
 
-    def __init__(
-        self, urls: Mapping[str, str], pauses_s: tuple[float, ...] = PAUSES_S, timeout_s: float = TIMEOUT_S
-    ) -> None:
-        self._urls, self._pauses_s, self._timeout_s = dict(urls), pauses_s, timeout_s
+    def __init__(self, urls: Mapping[str, str], pause_s: float = PAUSE_S, timeout_s: float = TIMEOUT_S) -> None:
+        self._urls, self._pause_s, self._timeout_s = dict(urls), pause_s, timeout_s
 
     def named(self, name: str | None) -> str | None:
         """The webhook of that name, or the only one; None: there is none, or several and no name."""
@@ -44,7 +44,7 @@ class Webhooks:
         tries, reason = 0, ""
         # Proxies of the environment and redirects would lead elsewhere than the setting says.
         async with httpx.AsyncClient(timeout=self._timeout_s, follow_redirects=False, trust_env=False) as client:
-            for pause in (*self._pauses_s, None):
+            while True:
                 tries += 1
                 try:
                     answer = await client.post(self._urls[chosen], json=dict(body))
@@ -56,7 +56,7 @@ class Webhooks:
                         return {"webhook": chosen, "status": answer.status_code, "tries": tries}
                     reason = f"status {answer.status_code}"
                     retryable = answer.status_code >= 500 or answer.status_code in _RETRYABLE
-                if not retryable or pause is None:
+                if not retryable or tries == MAX_TRIES:
                     break
-                await asyncio.sleep(pause)
+                await asyncio.sleep(jittered_s(backoff_s(tries, self._pause_s, MAX_PAUSE_S)))
         raise UnavailableError(f"The webhook {chosen!r} did not accept it in {tries} tries: {reason}.", tries=tries)
