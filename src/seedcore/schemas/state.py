@@ -136,7 +136,7 @@ class HistoryRequest(BaseModel):
     )
 
 
-class History(BaseModel):
+class StateHistory(BaseModel):
     """Columns of one length. Between samples is nothing: a step without one is left out."""
 
     organ: str | None = None
