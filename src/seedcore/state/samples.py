@@ -11,7 +11,7 @@ from seedcore.errors import InvalidInputError, SeedCoreError
 from seedcore.schemas.state import HistoryRequest, StateHistory
 from seedcore.settings import Settings
 from seedcore.state.agent_columns import OrganSums
-from seedcore.state.sources import QueueState, StateSources
+from seedcore.state.sources import StateSources, SystemTotals
 from seedcore.stores.postgres import Database
 from seedcore.telemetry.logs import get_logger
 
@@ -114,7 +114,7 @@ def _organ_values(organ: OrganSums) -> tuple[float, ...]:
     return organ["agents"], organ["running"], organ["queued_s"], organ["completed"], organ["failed"]
 
 
-def _queue(system: QueueState) -> Mapping[str, int]:
+def _queue(system: SystemTotals) -> Mapping[str, int]:
     """The columns _QUEUE of the system."""
     depths = system["queues"].values()
     return {

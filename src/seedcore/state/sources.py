@@ -17,7 +17,7 @@ SLOW_S = 5.0
 """Memories and the cluster are not counted more often than this."""
 
 
-class QueueDepth(TypedDict):
+class QueueCounts(TypedDict):
     """Tasks of one queue that can be claimed or wait for a time or a limit; age of the oldest claimable one."""
 
     ready: int
@@ -26,10 +26,10 @@ class QueueDepth(TypedDict):
     oldest_ready_s: float | None
 
 
-class QueueState(TypedDict):
+class SystemTotals(TypedDict):
     """The queue as the database knows it: see `schemas.state.SystemState`."""
 
-    queues: dict[str, QueueDepth]
+    queues: dict[str, QueueCounts]
     running: int
     waiting: int
     approval: int
@@ -64,7 +64,7 @@ class StateSources:
         # A memory inside some process is known to that process alone.
         self._working = None if settings.redis_url is None else working_memory(settings)
         self.agents: CachedRead[Snapshot] = CachedRead(self.view.read)
-        self.system: CachedRead[QueueState] = CachedRead(self._read_queue)
+        self.system: CachedRead[SystemTotals] = CachedRead(self._read_queue)
         self.cluster: CachedRead[ClusterTotals] = CachedRead(read_cluster, ttl_s=SLOW_S)
         self.memory: CachedRead[int] = CachedRead(self._flashbulbs.count, ttl_s=SLOW_S)
         self.working_memory: CachedRead[Mapping[str, object]] | None = None
@@ -78,10 +78,10 @@ class StateSources:
         if self._working is not None:
             await self._working.close()
 
-    async def _read_queue(self) -> QueueState:
+    async def _read_queue(self) -> SystemTotals:
         async with self.database.connection(wait_s=WAIT_S) as connection:
             found = await queries.queue_state(connection)
-        return QueueState(
+        return SystemTotals(
             queues=found["queues"],
             running=found["running"],
             waiting=found["waiting"],
