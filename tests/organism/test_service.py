@@ -14,7 +14,7 @@ from ray.exceptions import ActorDiedError
 from seedcore.errors import UnavailableError
 from seedcore.fleet.agent_registry import AgentRegistry
 from seedcore.fleet.organ_spec import HostPlan
-from seedcore.organism import commands as commands_module
+from seedcore.organism import organism_commands as commands_module
 from seedcore.organism.control import controller as controller_module
 from seedcore.organism.control import liveness as liveness_module
 from seedcore.organism.control import reconciler as reconciler_module

@@ -6,6 +6,7 @@ import orjson
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from seedcore.fleet.agent_reads import AgentBatch
 from seedcore.schemas.state import AgentState, OrganState
 from seedcore.state.agent_columns import AgentColumns
 
@@ -44,7 +45,7 @@ def put(columns: AgentColumns, batch: dict[str, dict[str, Any]]) -> None:
         "age_s",
         "change",
     )
-    columns.put({"id": list(batch), **{name: [agent[name] for agent in batch.values()] for name in names}})
+    columns.update(AgentBatch(id=list(batch), **{name: [agent[name] for agent in batch.values()] for name in names}))
 
 
 @settings(deadline=None, max_examples=60)

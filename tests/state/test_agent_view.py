@@ -7,6 +7,7 @@ import asyncpg
 import orjson
 import pytest
 
+from seedcore.fleet.agent_reads import CHANGED_BATCH
 from seedcore.fleet.agent_repository import AgentRepository
 from seedcore.pricing.rates import RateEstimate
 from seedcore.schemas.state import AgentState
@@ -59,8 +60,8 @@ async def test_only_what_changed_is_read_again(
 ):
     book = await save("utility", "h-0", [f"u-{n}" for n in range(50)])
     await view.read()
-    put, read = view.columns.put, list[str]()
-    monkeypatch.setattr(view.columns, "put", lambda batch: (read.extend(batch["id"]), put(batch)))
+    update, read = view.columns.update, list[str]()
+    monkeypatch.setattr(view.columns, "update", lambda batch: (read.extend(batch.id), update(batch)))
     await view.read()
     assert read == []
     book.accept_one("u-7", "echo")
@@ -181,7 +182,7 @@ async def test_changes_are_found_by_their_index(database: Database, save: Save):
         await connection.execute("analyze seedcore.agents")
         for known in ("3", "9999999"):
             plan = json.dumps(
-                await connection.fetch(f"explain (format json) {module._CHANGED}", known, ["5", "6"]), default=str
+                await connection.fetch(f"explain (format json) {CHANGED_BATCH}", known, ["5", "6"]), default=str
             )
             assert "agents_change" in plan
             assert "Seq Scan" not in plan

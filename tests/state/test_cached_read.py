@@ -1,4 +1,4 @@
-"""Parts: shared reads, ages, and what is told while a source is away."""
+"""Cached reads: shared reads, ages, and what callers get while a source is away."""
 
 import asyncio
 
@@ -6,7 +6,7 @@ import pytest
 
 from seedcore.errors import SchemaBehindError, UnavailableError
 from seedcore.state import cached_read as module
-from seedcore.state.cached_read import Part
+from seedcore.state.cached_read import CachedRead
 
 
 class Source:
@@ -29,67 +29,67 @@ class Source:
 
 async def test_whoever_asks_gets_a_read_that_began_later_and_shares_it():
     source = Source()
-    part: Part[int] = Part(source.read)
+    cached: CachedRead[int] = CachedRead(source.read)
     source.gate.clear()
-    first = asyncio.create_task(part.refresh())
+    first = asyncio.create_task(cached.refresh())
     while source.reads < 1:
         await asyncio.sleep(0)
-    others = [asyncio.create_task(part.refresh()) for _ in range(100)]
+    others = [asyncio.create_task(cached.refresh()) for _ in range(100)]
     await asyncio.sleep(0)
     source.gate.set()
     await asyncio.gather(first, *others)
-    assert (source.reads, part.value) == (2, 2)
+    assert (source.reads, cached.value) == (2, 2)
 
 
 async def test_one_who_gives_up_takes_the_read_from_nobody():
     source = Source()
-    part: Part[int] = Part(source.read)
+    cached: CachedRead[int] = CachedRead(source.read)
     source.gate.clear()
-    impatient, patient = asyncio.create_task(part.refresh()), asyncio.create_task(part.refresh())
+    impatient, patient = asyncio.create_task(cached.refresh()), asyncio.create_task(cached.refresh())
     while source.reads < 1:
         await asyncio.sleep(0)
     impatient.cancel()
     source.gate.set()
     await patient
-    assert (part.value, part.error) == (1, None)
+    assert (cached.value, cached.error) == (1, None)
 
 
 async def test_what_is_kept_is_not_read_again():
     source = Source()
-    part: Part[int] = Part(source.read, keep_s=60)
-    await part.refresh()
-    await part.refresh()
+    cached: CachedRead[int] = CachedRead(source.read, ttl_s=60)
+    await cached.refresh()
+    await cached.refresh()
     assert source.reads == 1
 
 
 async def test_a_failure_leaves_what_was_known_with_its_age_and_its_reason(monkeypatch: pytest.MonkeyPatch):
     source = Source()
-    part: Part[int] = Part(source.read)
-    await part.refresh()
+    cached: CachedRead[int] = CachedRead(source.read)
+    await cached.refresh()
     source.fails = OSError("gone")
-    await part.refresh()
-    assert isinstance(part.error, UnavailableError)
-    assert (part.value, part.failures) == (1, 1)
-    assert part.within(60) == 1
+    await cached.refresh()
+    assert isinstance(cached.error, UnavailableError)
+    assert (cached.value, cached.failures) == (1, 1)
+    assert cached.within(60) == 1
     with pytest.raises(UnavailableError):
-        part.within(0)
+        cached.within(0)
     # The next ones are told at once.
     reads = source.reads
-    await part.refresh()
+    await cached.refresh()
     assert source.reads == reads
     monkeypatch.setattr(module, "RETRY_S", 0)
     source.fails = None
-    await part.refresh()
-    assert part.error is None
-    assert part.within(0) == source.reads
+    await cached.refresh()
+    assert cached.error is None
+    assert cached.within(0) == source.reads
 
 
 async def test_what_was_never_read_raises_its_own_reason():
     source = Source()
-    part: Part[int] = Part(source.read)
+    cached: CachedRead[int] = CachedRead(source.read)
     with pytest.raises(UnavailableError, match="Nothing has been read"):
-        part.within(60)
+        cached.within(60)
     source.fails = SchemaBehindError("old", retry_after_s=2)
-    await part.refresh()
+    await cached.refresh()
     with pytest.raises(SchemaBehindError):
-        part.within(1e9)
+        cached.within(1e9)

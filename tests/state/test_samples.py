@@ -11,7 +11,7 @@ from seedcore.fleet.agent_repository import AgentRepository
 from seedcore.settings import Settings
 from seedcore.state import samples as module
 from seedcore.state.samples import Sampler, expire
-from seedcore.state.sources import Sources
+from seedcore.state.sources import StateSources
 from seedcore.stores.postgres import Database
 from seedcore.tasks.model import TaskSpec
 from seedcore.tasks.submission.submit import submit
@@ -39,7 +39,7 @@ async def test_a_sample_is_the_present_of_system_and_organs(pg_settings: Setting
     await AgentRepository(database).save("h-0", book)
     async with database.connection() as connection:
         await submit(connection, [TaskSpec("echo", "{}") for _ in range(3)])
-    sources = Sources(pg_settings, nothing)
+    sources = StateSources(pg_settings, nothing)
     assert await Sampler(pg_settings, sources).sample()
     await sources.aclose()
     [system] = await rows(database, "samples")
@@ -53,7 +53,7 @@ async def test_a_sample_is_the_present_of_system_and_organs(pg_settings: Setting
 async def test_of_many_replicas_one_writes_each_moment(pg_settings: Settings, database: Database, save: Save):
     await save("utility", "h-0", ["u-0"])
     settings = pg_settings.model_copy(update={"state_sample_s": 3600.0})
-    replicas = [Sources(settings, nothing) for _ in range(4)]
+    replicas = [StateSources(settings, nothing) for _ in range(4)]
     written = await asyncio.gather(*[Sampler(settings, sources).sample() for sources in replicas])
     for sources in replicas:
         await sources.aclose()
@@ -63,7 +63,7 @@ async def test_of_many_replicas_one_writes_each_moment(pg_settings: Settings, da
 
 
 async def test_without_knowing_the_present_nothing_is_written(pg_settings: Settings, database: Database):
-    sources = Sources(pg_settings, nothing)
+    sources = StateSources(pg_settings, nothing)
 
     async def away() -> None:
         raise ConnectionRefusedError

@@ -41,7 +41,7 @@ class Follower:
 
     async def __aenter__(self) -> "Follower":
         since = Snapshot.parse(self._since) if self._since else None
-        self._events = await self._service._pulse.open(self._request, since)
+        self._events = await self._service._stream.open(self._request, since)
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -100,7 +100,7 @@ async def test_a_stream_begins_with_a_snapshot_and_goes_on_with_what_changed(
                 await follower.next()
 
 
-async def test_what_changes_often_is_told_once_a_beat(service: StateService, database: Database, book: AgentRegistry):
+async def test_what_changes_often_is_told_once_a_tick(service: StateService, database: Database, book: AgentRegistry):
     async with Follower(service, include_system=False) as follower:
         await follower.next()
         for _ in range(30):
@@ -110,10 +110,10 @@ async def test_what_changes_often_is_told_once_a_beat(service: StateService, dat
         # A reader that does not read costs nothing, and is told the sum when it reads again.
         for _ in range(30):
             await change(database, book, "u-1")
-        beat = service._pulse._beat
+        tick = service._stream._tick
         async with asyncio.timeout(DEADLINE_S):
-            await beat.wait()
-            await service._pulse._beat.wait()
+            await tick.wait()
+            await service._stream._tick.wait()
         data = await follower.next()
         assert data["agents"]["u-1"]["running"] == 30
 
@@ -205,19 +205,19 @@ async def test_while_a_source_fails_followers_are_told_so_and_told_when_it_is_ba
 
 @pytest.mark.usefixtures("book")
 async def test_streams_are_counted_limited_and_closed(service: StateService, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(module, "MOST_FOLLOWERS", 1)
+    monkeypatch.setattr(module, "MAX_FOLLOWERS", 1)
     async with Follower(service) as follower:
         await follower.next()
-        assert service._pulse.followers == 1
+        assert service._stream.followers == 1
         with pytest.raises(module.OverloadedError):
-            await service._pulse.open(StreamRequest(), None)
-    assert service._pulse.followers == 0
-    monkeypatch.setattr(module, "MOST_BYTES", 1)
+            await service._stream.open(StreamRequest(), None)
+    assert service._stream.followers == 0
+    monkeypatch.setattr(module, "MAX_STREAM_BYTES", 1)
     async with Follower(service) as follower:
         await follower.next()
         with pytest.raises(StopAsyncIteration):
             await follower.next()
-    assert service._pulse.followers == 0
+    assert service._stream.followers == 0
 
 
 @contextlib.asynccontextmanager
@@ -250,9 +250,9 @@ async def test_over_http_a_reader_that_leaves_is_noticed(
             await change(database, book)
             second = [line async for line in _until_empty(lines)]
             assert any('"u-0"' in line for line in second)
-            assert service._pulse.followers == 1
+            assert service._stream.followers == 1
         async with asyncio.timeout(DEADLINE_S):
-            while service._pulse.followers:
+            while service._stream.followers:
                 await asyncio.sleep(0.01)
         wrong = await client.get("/stream", headers={"Last-Event-ID": "7"})
         assert (wrong.status_code, wrong.json()["errors"][0]["field"]) == (422, "Last-Event-ID")

@@ -17,7 +17,6 @@ from seedcore.decision.routing_table import RoutingTableAnswer
 from seedcore.errors import RayConnectionError
 from seedcore.fleet.organ_spec import OrganId, OrganSpec, load_organs
 from seedcore.organism import responses
-from seedcore.organism.commands import OrganismCommands
 from seedcore.organism.control.controller import Controller
 from seedcore.organism.control.host import host_fingerprint
 from seedcore.organism.control.host_provisioner import HostProvisioner
@@ -27,7 +26,8 @@ from seedcore.organism.desired.desired_state import Organ
 from seedcore.organism.desired.desired_state_writer import DesiredStateWriter
 from seedcore.organism.desired.repository import OrganismRepository
 from seedcore.organism.execute_on_organ import OrganExecutor
-from seedcore.organism.queries import OrganismQueries
+from seedcore.organism.organism_commands import OrganismCommands
+from seedcore.organism.organism_queries import OrganismQueries
 from seedcore.organism.routing.table_builder import LivingAgent, SkillDeclarations
 from seedcore.schemas import organism as schemas
 from seedcore.schemas.organism import (

@@ -1,7 +1,7 @@
-"""What goes over the wire to and from the Organism."""
+"""Requests and answers of the Organism service."""
 
 from datetime import datetime
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, RootModel, model_validator
@@ -15,8 +15,8 @@ class OrganTask(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     type: str = Field(min_length=1, max_length=200)
-    params: dict[str, Any] = Field(default_factory=dict)
-    id: str | None = Field(None, description="a task id to show in logs; made when not given")
+    params: dict[str, object] = Field(default_factory=dict)
+    id: str | None = Field(None, description="a task id to show in logs; generated when not given")
     idempotency_key: str | None = Field(None, max_length=500)
 
 
@@ -31,18 +31,18 @@ class ExecuteOnOrgan(BaseModel):
 
 
 class ExecuteResult(BaseModel):
-    """What the agent gave back."""
+    """The result of the task."""
 
     organ_id: str
     agent: str
     host: str
     task_id: str
-    result: Any
+    result: object
     seconds: float
 
 
 class ResolveRoute(BaseModel):
-    """Which organ runs this type, or serves this domain; a type counts more than a domain."""
+    """Which organ runs this type, or serves this domain; a known type wins over a domain."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -50,14 +50,14 @@ class ResolveRoute(BaseModel):
     domain: str | None = Field(None, min_length=1, max_length=200)
 
     @model_validator(mode="after")
-    def _something(self) -> Self:
+    def _type_or_domain(self) -> Self:
         if self.type is None and self.domain is None:
             raise ValueError("give a type, a domain or both")
         return self
 
 
 class Route(BaseModel):
-    """An organ, and what told it."""
+    """An organ, and what it was found by."""
 
     organ_id: str
     resolved_from: Literal["type", "domain"]
@@ -65,53 +65,53 @@ class Route(BaseModel):
 
 
 class ResolveRoutes(BaseModel):
-    """Many questions at once; each is answered for itself."""
+    """Many requests at once; each gets its own answer."""
 
     model_config = ConfigDict(extra="forbid")
 
-    items: list[dict[str, Any]] = Field(max_length=10_000, description="of each what `/resolve-route` takes")
+    items: list[dict[str, object]] = Field(max_length=10_000, description="of each what `/resolve-route` takes")
 
 
 class RouteAnswer(BaseModel):
-    """The answer to one of many: an organ, or why there is none."""
+    """The answer to one of many requests: an organ, or why there is none."""
 
     organ_id: str | None = None
     resolved_from: Literal["type", "domain"] | None = None
-    error: dict[str, Any] | None = Field(None, description="code and detail, as a problem document has them")
+    error: dict[str, str] | None = Field(None, description="code and detail, as a problem document has them")
 
 
 class Routes(BaseModel):
-    """One answer for each question, in order; all of one epoch."""
+    """One answer for each request, in order; all of one epoch."""
 
     items: list[RouteAnswer]
     epoch: int
 
 
 class FleetRequest(BaseModel):
-    """Who asks, with the epoch of the table that it has."""
+    """A request for the routing table."""
 
     model_config = ConfigDict(extra="forbid")
 
     epoch: int | None = Field(
-        None, description="of the table that the asker has; the answer is short when it still holds"
+        None, description="of the table that the caller has; the answer is short when it is still valid"
     )
 
 
 class HostStatus(BaseModel):
-    """One host: whether it answers, or why not."""
+    """One host: whether it is alive, or why not."""
 
     name: str
     organ: str
     alive: bool
     reason: str | None = None
-    node: str | None = Field(None, description="the Ray node that it lives on")
-    draining: str | None = Field(None, description="why it gets no tasks any more and will be stopped")
-    outdated: bool = Field(description="made with other code, skills, resources or limits than a new one would be")
+    node: str | None = Field(None, description="the Ray node that it runs on")
+    draining: str | None = Field(None, description="why it gets no more tasks and will be stopped")
+    outdated: bool = Field(description="created with other code, skills, resources or limits than a new one would be")
     running: int | None = Field(None, description="tasks in hand; absent where only another replica knows")
 
 
 class OrganStatus(BaseModel):
-    """One organ: what is desired and what is there."""
+    """One organ: desired and observed state."""
 
     version: int
     desired_agents: int
@@ -127,26 +127,24 @@ class OrganismStatus(BaseModel):
 
     organism_initialized: bool
     stopped: bool
-    leads: bool = Field(description="whether the replica that answers is the one that makes it so")
+    leads: bool = Field(description="whether the replica that answers is the leader")
     epoch: int
     organs: dict[str, OrganStatus]
-    missing_organs: list[str] = Field(description="organs that skills name and nobody wants")
+    missing_organs: list[str] = Field(description="organs that skills name and that do not exist")
 
 
 class OrganModel(BaseModel):
-    """An organ as it ought to be; `version` is the one that If-Match names."""
+    """The desired state of an organ; `version` is the one that If-Match names."""
 
     id: str
     version: int
-    from_file: bool = Field(
-        description="whether it came from the organs file, which takes it over when it changes there"
-    )
+    from_file: bool = Field(description="whether it came from the organs file, which replaces it when it changes there")
     spec: OrganSpec
-    skills: list[str] = Field(description="all that run here, those that name the organ themselves included")
+    skills: list[str] = Field(description="all that run here, including those that name the organ themselves")
 
 
 class Split(BaseModel):
-    """Some skills of an organ, and some of its agents, become an organ of their own."""
+    """Some skills of an organ, and some of its agents, become a new organ."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -154,13 +152,15 @@ class Split(BaseModel):
     organ_id: OrganId
     into: OrganId
     skills: list[str] = Field(min_length=1, max_length=10_000)
-    agents: int | None = Field(None, ge=1, le=100_000, description="agents that go along; half of them when not given")
+    agents: int | None = Field(
+        None, ge=1, le=100_000, description="agents that move along; half of them when not given"
+    )
     hosts: HostRange | None = Field(None, description="of the new organ; those of the old one when not given")
     wait_s: float = Field(20.0, ge=0, le=50, description="longest wait until it has taken effect and was measured")
 
 
 class Merge(BaseModel):
-    """An organ's skills, domains and agents go over to another, and it is removed."""
+    """An organ's skills, domains and agents move to another, and it is removed."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -171,7 +171,7 @@ class Merge(BaseModel):
 
 
 class Clone(BaseModel):
-    """New agents that begin with what another has learned."""
+    """New agents that start with what another has learned."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -182,7 +182,7 @@ class Clone(BaseModel):
 
 
 class Retire(BaseModel):
-    """Agents that get no work any more; what they have learned is kept."""
+    """Agents that get no more work; what they have learned is kept."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -199,19 +199,19 @@ class EvolveRequest(RootModel[Annotated[Evolution, Field(discriminator="operatio
 
 
 class EnergyMeasured(BaseModel):
-    """Energy of some agents, from the work that their hosts told of."""
+    """Energy of some agents, from the work that their hosts reported."""
 
     energy: float = Field(description="seconds²")
     breakdown: dict[str, float]
-    agents: int = Field(description="agents that a living host has told of; the others have nothing in hand")
+    agents: int = Field(description="agents that a living host has reported; the others have nothing in hand")
     measured_at: datetime
 
 
 class EvolutionRecord(BaseModel):
-    """An evolution: what was asked, its measured energy, and whether it was undone."""
+    """An evolution: the request, its measured energy, and whether it was undone."""
 
     id: UUID
-    request: dict[str, Any]
+    request: dict[str, object]
     organs: dict[str, int] = Field(description="version of each organ right after it")
     energy_before: EnergyMeasured
     energy_after: EnergyMeasured | None = Field(None, description="absent until it has taken effect and was measured")
@@ -220,6 +220,6 @@ class EvolutionRecord(BaseModel):
 
 
 class Evolutions(BaseModel):
-    """The last evolutions, the newest first."""
+    """The last evolutions, newest first."""
 
     items: list[EvolutionRecord]

@@ -1,4 +1,4 @@
-"""What goes over the wire to and from the State service."""
+"""Requests and answers of the State service."""
 
 from datetime import datetime
 from typing import Annotated
@@ -25,7 +25,7 @@ class StateRequest(BaseModel):
         ge=0,
         le=86_400,
         allow_inf_nan=False,
-        description="while the database is away, what is known is told up to this age, marked as stale; then 503",
+        description="while the database is away, what is known is served up to this age, marked as stale; then 503",
     )
 
 
@@ -65,7 +65,7 @@ class OrganState(BaseModel):
 
 
 class ClusterState(BaseModel):
-    """Ray's living nodes, and what they have in all."""
+    """Ray's living nodes, and their resources in total."""
 
     nodes: int
     cpus: float
@@ -73,7 +73,7 @@ class ClusterState(BaseModel):
 
 
 class SystemState(BaseModel):
-    """The queue, as the database knows it, and the cluster, where this process is connected to one."""
+    """The queue as the database knows it, and the cluster where this process is connected to one."""
 
     queues: dict[str, dict[str, float | None]]
     paused: list[str]
@@ -86,7 +86,7 @@ class SystemState(BaseModel):
 
 
 class WorkingMemoryState(BaseModel):
-    """How full the shared working memory is; what a process remembers for itself is not known here."""
+    """How full the shared working memory is; memories inside single processes are not known here."""
 
     kind: str
     entries: int
@@ -102,19 +102,19 @@ class MemoryState(BaseModel):
 
 
 class UnifiedState(BaseModel):
-    """Everything at once. A part that was not asked for, and what is unknown, is absent; nothing is invented."""
+    """Everything at once. Parts that were not requested, and unknown values, are absent; nothing is invented."""
 
     agents: dict[str, AgentState] | None = None
     organs: dict[str, OrganState] | None = None
     system: SystemState | None = None
     memory: MemoryState | None = None
-    ages: dict[str, float] = Field(description="seconds since each source was read; what is in the answer is that old")
+    ages: dict[str, float] = Field(description="seconds since each source was read: how old its part of the answer is")
     stale: dict[str, str] | None = Field(None, description="sources that cannot be read now, and why; absent when none")
-    collected_ms: float = Field(description="time that it took to put this together")
+    collected_ms: float = Field(description="time that it took to collect this")
 
 
 class StreamRequest(BaseModel):
-    """Which parts a stream tells of."""
+    """Which parts a stream covers."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -136,8 +136,8 @@ class HistoryRequest(BaseModel):
     )
 
 
-class History(BaseModel):
-    """Columns of one length. Between samples is nothing: a step without one is left out."""
+class StateHistory(BaseModel):
+    """Columns of one length. Steps without a sample are left out."""
 
     organ: str | None = None
     step: float

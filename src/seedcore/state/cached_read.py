@@ -1,4 +1,4 @@
-"""A part of the state that is read from somewhere else, and how old what is known of it is."""
+"""A shared, cached read of one source: who waits shares one read, and failures leave the last value with its age."""
 
 import asyncio
 import math
@@ -10,46 +10,46 @@ import asyncpg
 
 from seedcore.errors import SeedCoreError, UnavailableError
 
-Value = TypeVar("Value")
+Value = TypeVar("Value", covariant=True)
 
 RETRY_S = 1.0
-"""After a read that failed, whoever asks within this time is told so without another try."""
+"""After a read that failed, callers within this time get the failure without another try."""
 
 
-class Part(Generic[Value]):
-    """What `read` gave last. One read runs at a time, and all who asked before it began share it.
+class CachedRead(Generic[Value]):
+    """The last value that `read` gave. One read runs at a time, and all who asked before it began share it.
 
-    So whatever was committed before somebody asked is in what they get, and a thousand who ask cost two reads.
+    So whatever was committed before a caller asked is in what the caller gets, and a thousand callers cost two reads.
 
     Args:
-        read: reads it anew.
-        keep_s: seconds in which what was read is not read again.
+        read: reads the value.
+        ttl_s: seconds in which the value is not read again.
     """
 
-    def __init__(self, read: Callable[[], Awaitable[Value]], *, keep_s: float = 0.0) -> None:
-        self._read, self._keep_s = read, keep_s
+    def __init__(self, read: Callable[[], Awaitable[Value]], *, ttl_s: float = 0.0) -> None:
+        self._read, self._ttl_s = read, ttl_s
         self._value: Value | None = None
         self._read_at = -math.inf
         self._failed_at = -math.inf
-        self._next: asyncio.Task[None] | None = None
-        self._one = asyncio.Lock()
+        self._pending: asyncio.Task[None] | None = None
+        self._reading = asyncio.Lock()
         self.error: SeedCoreError | None = None
         self.failures = 0
 
     async def refresh(self) -> None:
-        """Read it anew; `error` says whether that failed."""
+        """Read the value again; `error` says whether that failed."""
         now = time.monotonic()
-        if now - self._read_at < self._keep_s or now - self._failed_at < RETRY_S:
+        if now - self._read_at < self._ttl_s or now - self._failed_at < RETRY_S:
             return
-        if self._next is None:
-            self._next = asyncio.create_task(self._round())
-        # Whoever leaves early must not take the read away from the others.
-        await asyncio.shield(self._next)
+        if self._pending is None:
+            self._pending = asyncio.create_task(self._read_once())
+        # A caller that leaves early must not take the read away from the others.
+        await asyncio.shield(self._pending)
 
-    async def _round(self) -> None:
-        async with self._one:
-            # The read begins: whoever comes from here on may have seen a commit that it does not.
-            self._next = None
+    async def _read_once(self) -> None:
+        async with self._reading:
+            # The read begins: callers from here on may have seen a commit that it does not.
+            self._pending = None
             began = time.monotonic()
             try:
                 self._value = await self._read()
@@ -65,10 +65,10 @@ class Part(Generic[Value]):
         self.failures += 1
 
     def within(self, max_age_s: float) -> Value:
-        """What is known; while reading fails, only up to that age.
+        """The last value; while reading fails, only up to that age.
 
         Raises:
-            SeedCoreError: why nothing so recent is known.
+            SeedCoreError: why there is no value so recent.
         """
         if self.error is not None and self.age_s > max_age_s:
             raise self.error
@@ -76,12 +76,16 @@ class Part(Generic[Value]):
             raise UnavailableError("Nothing has been read yet.", retry_after_s=1)
         return self._value
 
+    def value_or_none(self, max_age_s: float) -> Value | None:
+        """The last value; None when there is none, or when reading fails and it is older than `max_age_s`."""
+        return self._value if self.error is None or self.age_s <= max_age_s else None
+
     @property
     def value(self) -> Value | None:
-        """What is known, however old; None before the first read."""
+        """The last value, however old; None before the first read."""
         return self._value
 
     @property
     def age_s(self) -> float:
-        """Seconds since the last read that worked began."""
+        """Seconds since the last successful read began."""
         return time.monotonic() - self._read_at

@@ -1,31 +1,32 @@
-"""The past, sampled into PostgreSQL, for plots."""
+"""Samples of the state in PostgreSQL, for plots: writing, expiring and reading them."""
 
 import asyncio
 import time
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import asyncpg
 
 from seedcore.errors import InvalidInputError, SeedCoreError
-from seedcore.schemas.state import History, HistoryRequest
+from seedcore.schemas.state import HistoryRequest, StateHistory
 from seedcore.settings import Settings
-from seedcore.state.sources import Sources
+from seedcore.state.agent_columns import OrganSums
+from seedcore.state.sources import StateSources, SystemTotals
 from seedcore.stores.postgres import Database
 from seedcore.telemetry.logs import get_logger
 
-MOST_POINTS = 2000
-USUAL_POINTS = 500
-LONGEST_D = 3660.0
-PAGE = 10_000
+MAX_POINTS = 2000
+DEFAULT_POINTS = 500
+MAX_DAYS = 3660.0
+EXPIRE_BATCH = 10_000
 EXPIRE_EVERY = 60
-"""Samples between two looks for those that retention has passed."""
+"""Samples between two removals of those past retention."""
 
 _SUMS = ("agents", "running", "queued_s", "completed", "failed")
 _QUEUE = ("ready", "deferred", "gated", "leased", "waiting", "approval", "dispatchers")
 _COUNTERS = frozenset({"completed", "failed"})
 
-# Primary keys. Replicas sample the same moments; the first to write a moment writes all of it, the others nothing.
+# Primary keys. Replicas sample at the same times; the first writes the whole sample, the others nothing.
 _WRITE = """
 with first as (
   insert into seedcore.samples (at, agents, running, queued_s, completed, failed,
@@ -42,12 +43,13 @@ select count(*) from first
 # Primary key samples (at); index organ_samples_at.
 _EXPIRE = {
     table: f"""delete from seedcore.{table} where ctid = any(array(
-      select ctid from seedcore.{table} where at < now() - make_interval(secs => $1) order by at limit {PAGE}))"""  # noqa: S608
+      select ctid from seedcore.{table}
+      where at < now() - make_interval(secs => $1) order by at limit {EXPIRE_BATCH}))"""  # noqa: S608
     for table in ("samples", "organ_samples")
 }
 
 
-def _read(table: str, columns: tuple[str, ...], where: str) -> str:
+def _select(table: str, columns: tuple[str, ...], where: str) -> str:
     values = ", ".join(
         f"max({name})::float8 as {name}" if name in _COUNTERS else f"avg({name})::float8 as {name}" for name in columns
     )
@@ -56,20 +58,20 @@ def _read(table: str, columns: tuple[str, ...], where: str) -> str:
 
 
 # Primary keys samples (at) and organ_samples (organ, at).
-_SYSTEM = _read("samples", (*_SUMS, *_QUEUE), "")
-_ORGAN = _read("organ_samples", _SUMS, "and organ = $4")
+_SYSTEM = _select("samples", (*_SUMS, *_QUEUE), "")
+_ORGAN = _select("organ_samples", _SUMS, "and organ = $4")
 
 
 class Sampler:
-    """Writes a sample of the present whenever another `state_sample_s` have passed."""
+    """Writes a sample of the present state every `state_sample_s` seconds."""
 
-    def __init__(self, settings: Settings, sources: Sources) -> None:
+    def __init__(self, settings: Settings, sources: StateSources) -> None:
         self._settings, self._sources = settings, sources
         self.counts = {"written": 0, "written_elsewhere": 0, "failures": 0}
         self._log = get_logger("seedcore.state.samples")
 
     async def run(self) -> None:
-        """Sample for ever, at the same moments as every other replica."""
+        """Sample until cancelled, at the same times as every other replica."""
         every = self._settings.state_sample_s
         while True:
             await asyncio.sleep(every - time.time() % every)
@@ -77,16 +79,16 @@ class Sampler:
                 await self.sample()
             except (SeedCoreError, asyncpg.PostgresError, OSError) as error:
                 self.counts["failures"] += 1
-                self._log.warning("no sample", reason=f"{type(error).__name__}: {error}")
-            except Exception as error:  # noqa: BLE001 - whatever breaks one sample, the next is tried; it is counted
+                self._log.warning("sample not written", reason=f"{type(error).__name__}: {error}")
+            except Exception as error:  # noqa: BLE001 - whatever fails, the next sample is tried; failures are counted
                 self.counts["failures"] += 1
-                self._log.error("sampling broke", exc_info=error)
+                self._log.error("sample failed unexpectedly", exc_info=error)
 
     async def sample(self) -> bool:
-        """Write this moment's sample; False when another replica has.
+        """Write the sample of this moment; False when another replica has.
 
         Raises:
-            SeedCoreError: the present is not known; nothing is written then.
+            SeedCoreError: the present state is not known; nothing is written.
         """
         sources = self._sources
         await asyncio.gather(sources.agents.refresh(), sources.system.refresh())
@@ -94,8 +96,9 @@ class Sampler:
         sources.agents.within(fresh_s)
         queue = _queue(sources.system.within(fresh_s))
         organs = sources.view.columns.sums()
-        totals = [sum(organ[name] for organ in organs.values()) for name in _SUMS]
-        by_organ = [[organ[name] for organ in organs.values()] for name in _SUMS]
+        values = [_organ_values(organ) for organ in organs.values()]
+        by_organ = [[row[n] for row in values] for n in range(len(_SUMS))]
+        totals = [sum(column) for column in by_organ]
         async with sources.database.connection() as connection:
             first = await connection.fetchval(
                 _WRITE, fresh_s, *totals, *[queue[name] for name in _QUEUE], list(organs), *by_organ
@@ -106,26 +109,36 @@ class Sampler:
         return bool(first)
 
 
-def _queue(system: dict[str, Any]) -> dict[str, int]:
+def _organ_values(organ: OrganSums) -> tuple[float, ...]:
+    """The columns _SUMS of an organ."""
+    return organ["agents"], organ["running"], organ["queued_s"], organ["completed"], organ["failed"]
+
+
+def _queue(system: SystemTotals) -> Mapping[str, int]:
+    """The columns _QUEUE of the system."""
     depths = system["queues"].values()
     return {
-        **{name: sum(depth[name] for depth in depths) for name in ("ready", "deferred", "gated")},
+        "ready": sum(depth["ready"] for depth in depths),
+        "deferred": sum(depth["deferred"] for depth in depths),
+        "gated": sum(depth["gated"] for depth in depths),
         "leased": system["running"],
-        **{name: system[name] for name in ("waiting", "approval", "dispatchers")},
+        "waiting": system["waiting"],
+        "approval": system["approval"],
+        "dispatchers": system["dispatchers"],
     }
 
 
 async def expire(connection: asyncpg.Connection, days: float) -> int:
-    """Forget samples older than that; returns how many rows went."""
-    gone = 0
+    """Delete samples older than `days`; returns how many rows that were."""
+    deleted = 0
     for statement in _EXPIRE.values():
         while (rows := int((await connection.execute(statement, days * 86_400)).rsplit(" ", 1)[-1])) > 0:
-            gone += rows
-    return gone
+            deleted += rows
+    return deleted
 
 
-async def history(database: Database, settings: Settings, request: HistoryRequest) -> History:
-    """A stretch of the past in steps.
+async def read_history(database: Database, settings: Settings, request: HistoryRequest) -> StateHistory:
+    """A stretch of the past, in steps.
 
     Raises:
         InvalidInputError: it is empty, too long, or has too many steps.
@@ -133,18 +146,15 @@ async def history(database: Database, settings: Settings, request: HistoryReques
     until = request.until or datetime.now(UTC)
     since = request.since or until - timedelta(hours=1)
     seconds = (until - since).total_seconds()
-    if not 0 < seconds <= LONGEST_D * 86_400:
-        raise _wrong("from", f"must be before `to`, by {LONGEST_D:g} days at most")
-    step = request.step or max(settings.state_sample_s, float(-(-seconds // USUAL_POINTS)))
-    if seconds / step > MOST_POINTS:
-        raise _wrong("step", f"must be at least {seconds / MOST_POINTS:.3f} for this stretch: {MOST_POINTS} points")
+    if not 0 < seconds <= MAX_DAYS * 86_400:
+        raise InvalidInputError.for_field("from", f"must be before `to`, by {MAX_DAYS:g} days at most")
+    step = request.step or max(settings.state_sample_s, float(-(-seconds // DEFAULT_POINTS)))
+    if seconds / step > MAX_POINTS:
+        message = f"must be at least {seconds / MAX_POINTS:.3f} for this stretch: {MAX_POINTS} points"
+        raise InvalidInputError.for_field("step", message)
     organ = () if request.organ is None else (request.organ,)
     async with database.connection() as connection:
         rows = await connection.fetch(_ORGAN if organ else _SYSTEM, step, since, until, *organ)
     names = _SUMS if organ else (*_SUMS, *_QUEUE)
     columns = {name: [row[name] for row in rows] for name in names}
-    return History(organ=request.organ, step=step, at=[row["step"] for row in rows], columns=columns)
-
-
-def _wrong(field: str, message: str) -> InvalidInputError:
-    return InvalidInputError.for_field(field, message)
+    return StateHistory(organ=request.organ, step=step, at=[row["step"] for row in rows], columns=columns)

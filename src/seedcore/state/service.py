@@ -2,17 +2,17 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import FastAPI, Header, Query, Response
 from ray import serve
 
-from seedcore.schemas.state import History, HistoryRequest, StateRequest, StreamRequest, UnifiedState
-from seedcore.state.cached_read import Part
-from seedcore.state.samples import Sampler, history
-from seedcore.state.sources import Sources
-from seedcore.state.state_stream import Pulse
-from seedcore.state.unified_state import Unified
+from seedcore.schemas.state import HistoryRequest, StateHistory, StateRequest, StreamRequest, UnifiedState
+from seedcore.state.cached_read import CachedRead
+from seedcore.state.samples import Sampler, read_history
+from seedcore.state.sources import ClusterTotals, StateSources
+from seedcore.state.state_stream import StateStream
+from seedcore.state.unified_state import StateCollector
 from seedcore.stores.pg_snapshot import Snapshot
 from seedcore.web.service_base import Operation, ServiceBase
 from seedcore.web.sse import EventStream, LastEventId, stream_responses
@@ -21,18 +21,18 @@ _STREAM = stream_responses("Server-sent events: `snapshot`, then `delta`s")
 
 
 class StateService(ServiceBase):
-    """Sees everything: agents, organs, the queue, memory. The database is its source, so replicas agree."""
+    """Shows everything: agents, organs, the queue, memory. The database is its source, so replicas agree."""
 
     name = "state"
 
     async def start(self) -> None:
-        """Connect lazily; from here on what changes is read, and the past is sampled."""
-        self._sources = Sources(self.settings, _read_cluster)
-        self._unified = Unified(self._sources)
-        self._pulse = Pulse(self._sources)
+        """Start reading what changes, and sampling it; connections are made when they are needed."""
+        self._sources = StateSources(self.settings, _read_cluster)
+        self._collector = StateCollector(self._sources)
+        self._stream = StateStream(self._sources)
         self._sampler = Sampler(self.settings, self._sources)
         self._loops = [
-            asyncio.create_task(self._pulse.run(), name="state-pulse"),
+            asyncio.create_task(self._stream.run(), name="state-stream"),
             asyncio.create_task(self._sampler.run(), name="state-sampler"),
         ]
 
@@ -54,18 +54,18 @@ class StateService(ServiceBase):
                 summary="Everything at once",
                 returns=UnifiedState,
             ),
-            Operation("GET", "/history", self.history, HistoryRequest, summary="The past, by columns"),
+            Operation("GET", "/history", self.history, HistoryRequest, summary="Samples of the past, in columns"),
         ]
 
     def extend(self, app: FastAPI) -> None:
-        """What needs more of HTTP than a body: the state with its tag, and the stream."""
+        """The routes that need more of HTTP than a body: the state with its tag, and the stream."""
 
-        @app.get("/unified-state", responses={200: {"model": UnifiedState}, 304: {"description": "As you know it"}})
+        @app.get("/unified-state", responses={200: {"model": UnifiedState}, 304: {"description": "Unchanged"}})
         async def get_unified_state(
             request: Annotated[StateRequest, Query()], if_none_match: Annotated[str | None, Header()] = None
         ) -> Response:
-            """Everything at once. The tag tells contents apart, not ages: 304 when nothing but ages has changed."""
-            answer = await self._unified.collect(request)
+            """Everything at once. The ETag identifies the content without ages: 304 when only ages have changed."""
+            answer = await self._collector.collect(request)
             tag = f'W/"{answer.tag}"'
             headers = {"ETag": tag, "Cache-Control": "no-cache"}
             if if_none_match is not None and _matches(if_none_match, answer.tag):
@@ -77,30 +77,34 @@ class StateService(ServiceBase):
             request: Annotated[StreamRequest, Query()],
             last_event_id: LastEventId = None,
         ) -> Response:
-            """What changes, as it changes, after a snapshot; with Last-Event-ID without one, where that is known."""
+            """A snapshot, then changes as they happen; with a known Last-Event-ID only the changes since."""
             since = Snapshot.parse(last_event_id) if last_event_id else None
-            return EventStream(await self._pulse.open(request, since))
+            return EventStream(await self._stream.open(request, since))
 
     async def unified_state(self, request: StateRequest) -> bytes:
-        """The parts that were asked for, read now."""
-        return (await self._unified.collect(request)).encode()
+        """The requested parts, read now."""
+        return (await self._collector.collect(request)).encode()
 
-    async def history(self, request: HistoryRequest) -> History:
+    async def history(self, request: HistoryRequest) -> StateHistory:
         """Samples of the past: of the whole system, or of one organ."""
-        return await history(self._sources.database, self.settings, request)
+        return await read_history(self._sources.database, self.settings, request)
 
-    async def health(self) -> Mapping[str, Any]:
+    async def health(self) -> Mapping[str, object]:
         """Ready when the database answers."""
         sources = self._sources
         database = await sources.database.ready()
-        read: dict[str, Part[Any]] = {"agents": sources.agents, "system": sources.system, "memory": sources.memory}
+        reads: dict[str, CachedRead[object]] = {
+            "agents": sources.agents,
+            "system": sources.system,
+            "memory": sources.memory,
+        }
         return {
             "ready": database["ready"],
             "postgres": database,
             "agents": len(sources.view.columns),
-            "followers": self._pulse.followers,
+            "followers": self._stream.followers,
             "samples": self._sampler.counts,
-            "failed_reads": {name: part.failures for name, part in read.items()},
+            "failed_reads": {name: read.failures for name, read in reads.items()},
         }
 
 
@@ -110,17 +114,15 @@ def _matches(header: str, tag: str) -> bool:
     return "*" in given or tag in given
 
 
-async def _read_cluster() -> dict[str, Any]:
-    """Living nodes and what they have; nothing when this process is not connected to Ray."""
+async def _read_cluster() -> ClusterTotals:
+    """Living nodes and their resources; empty when this process is not connected to Ray."""
     import ray
 
     if not ray.is_initialized():
         return {}
     nodes = [node for node in await asyncio.to_thread(ray.nodes) if node["Alive"]]
-    totals = {key: sum(node["Resources"].get(name, 0.0) for node in nodes) for key, name in _RESOURCES.items()}
-    return {"nodes": len(nodes), **totals}
+    cpus, gpus = (sum(node["Resources"].get(name, 0.0) for node in nodes) for name in ("CPU", "GPU"))
+    return ClusterTotals(nodes=len(nodes), cpus=cpus, gpus=gpus)
 
-
-_RESOURCES = {"cpus": "CPU", "gpus": "GPU"}
 
 StateDeployment = serve.deployment(name="StateService")(serve.ingress()(StateService))

@@ -1,30 +1,60 @@
-"""Where State has everything from, each source read at its own pace."""
+"""The sources of State, each read at its own pace: agents, the queue, memories and the cluster."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import asdict
-from typing import Any
+from typing import TypedDict
 
 from seedcore.memory.flashbulb import FlashbulbStore
 from seedcore.memory.working_memory import working_memory
 from seedcore.settings import Settings
 from seedcore.state.agent_view import SESSION, WAIT_S, AgentView
-from seedcore.state.cached_read import Part
+from seedcore.state.cached_read import CachedRead
 from seedcore.stores.pg_snapshot import Snapshot
 from seedcore.stores.postgres import Database
 from seedcore.tasks import queries
 
 SLOW_S = 5.0
-"""Memories and the cluster are not counted anew more often than this."""
-
-ReadCluster = Callable[[], Awaitable[dict[str, Any]]]
+"""Memories and the cluster are not counted more often than this."""
 
 
-class Sources:
-    """Agents, the queue, memories and the cluster.
+class QueueCounts(TypedDict):
+    """Tasks of one queue that can be claimed or wait for a time or a limit; age of the oldest claimable one."""
+
+    ready: int
+    deferred: int
+    gated: int
+    oldest_ready_s: float | None
+
+
+class SystemTotals(TypedDict):
+    """The queue as the database knows it: see `schemas.state.SystemState`."""
+
+    queues: dict[str, QueueCounts]
+    running: int
+    waiting: int
+    approval: int
+    dead: int
+    paused: list[str]
+    dispatchers: int
+
+
+class ClusterTotals(TypedDict, total=False):
+    """Ray's living nodes, and their resources in total; empty where no cluster is known."""
+
+    nodes: int
+    cpus: float
+    gpus: float
+
+
+ReadCluster = Callable[[], Awaitable[ClusterTotals]]
+
+
+class StateSources:
+    """Cached reads of everything that State shows.
 
     Args:
         settings: where the stores are.
-        read_cluster: gives `{nodes, cpus, gpus}`, or nothing where no cluster is known.
+        read_cluster: reads the cluster's totals.
     """
 
     def __init__(self, settings: Settings, read_cluster: ReadCluster) -> None:
@@ -33,13 +63,13 @@ class Sources:
         self._flashbulbs = FlashbulbStore(settings)
         # A memory inside some process is known to that process alone.
         self._working = None if settings.redis_url is None else working_memory(settings)
-        self.agents: Part[Snapshot] = Part(self.view.read)
-        self.system: Part[dict[str, Any]] = Part(self._read_queue)
-        self.cluster: Part[dict[str, Any]] = Part(read_cluster, keep_s=SLOW_S)
-        self.memory: Part[int] = Part(self._flashbulbs.count, keep_s=SLOW_S)
-        self.working_memory: Part[dict[str, Any]] | None = None
+        self.agents: CachedRead[Snapshot] = CachedRead(self.view.read)
+        self.system: CachedRead[SystemTotals] = CachedRead(self._read_queue)
+        self.cluster: CachedRead[ClusterTotals] = CachedRead(read_cluster, ttl_s=SLOW_S)
+        self.memory: CachedRead[int] = CachedRead(self._flashbulbs.count, ttl_s=SLOW_S)
+        self.working_memory: CachedRead[Mapping[str, object]] | None = None
         if self._working is not None:
-            self.working_memory = Part(self._read_working, keep_s=SLOW_S)
+            self.working_memory = CachedRead(self._read_working, ttl_s=SLOW_S)
 
     async def aclose(self) -> None:
         """Close connections."""
@@ -48,11 +78,19 @@ class Sources:
         if self._working is not None:
             await self._working.close()
 
-    async def _read_queue(self) -> dict[str, Any]:
+    async def _read_queue(self) -> SystemTotals:
         async with self.database.connection(wait_s=WAIT_S) as connection:
             found = await queries.queue_state(connection)
-        return {**found, "dispatchers": len(found["dispatchers"])}
+        return SystemTotals(
+            queues=found["queues"],
+            running=found["running"],
+            waiting=found["waiting"],
+            approval=found["approval"],
+            dead=found["dead"],
+            paused=found["paused"],
+            dispatchers=len(found["dispatchers"]),
+        )
 
-    async def _read_working(self) -> dict[str, Any]:
+    async def _read_working(self) -> Mapping[str, object]:
         assert self._working is not None
         return asdict(await self._working.use())

@@ -1,47 +1,47 @@
-"""The unified state as JSON: encoded once, from columns."""
+"""The unified state as JSON: collected from the sources, and encoded once, from columns."""
 
 import asyncio
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from hashlib import blake2b
-from typing import Any
 
 import orjson
 
 from seedcore.schemas.state import StateRequest
-from seedcore.state.cached_read import Part
-from seedcore.state.sources import Sources
+from seedcore.state.cached_read import CachedRead
+from seedcore.state.sources import StateSources
+
+Reads = Mapping[str, CachedRead[object]]
+"""Cached reads by the name of the part that they are for."""
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """The tag of what there is to tell, and what encodes it (see `schemas.UnifiedState`).
+class EncodedState:
+    """A state that is ready to be encoded (see `schemas.state.UnifiedState`), and the tag of its content.
 
-    Ages apart, equal tags mean equal bodies.
-
-    Encode it before anything else runs: it is of the columns as they are.
+    Ages apart, equal tags mean equal bodies. Call `encode` before anything else runs: it reads the columns as they are.
     """
 
     tag: str
     encode: Callable[[], bytes]
 
 
-class Unified:
-    """Collects the parts that somebody wants."""
+class StateCollector:
+    """Collects the parts that a request names."""
 
-    def __init__(self, sources: Sources) -> None:
+    def __init__(self, sources: StateSources) -> None:
         self._sources = sources
 
-    async def collect(self, request: StateRequest) -> Answer:
-        """Read the parts anew and put them together.
+    async def collect(self, request: StateRequest) -> EncodedState:
+        """Read the parts again and put them together.
 
         Raises:
             SeedCoreError: agents or the queue are not known, or only older than `max_age_s`.
         """
         began = time.perf_counter()
-        read = self._wanted(request)
-        await asyncio.gather(*[part.refresh() for part in read.values()])
+        reads = self._reads(request)
+        await asyncio.gather(*[read.refresh() for read in reads.values()])
         content: list[bytes] = []
         columns, rows = self._sources.view.columns, None
         if request.include_agents or request.include_organs:
@@ -49,73 +49,74 @@ class Unified:
         if request.include_agents:
             rows = columns.choose(request.agent_ids, request.organ_ids)
             content.append(b"%d %d" % (columns.fingerprint(rows), request.include_vectors))
-        small = {name: orjson.dumps(value) for name, value in self._small(request).items()}
-        content += [text for item in small.items() for text in (item[0].encode(), item[1])]
-        stale = {name: part.error.detail for name, part in read.items() if part.error is not None}
-        if stale:
-            small["stale"] = orjson.dumps(stale)
+        parts = {name: orjson.dumps(value) for name, value in self._small_parts(request).items()}
+        content += [text for name, value in parts.items() for text in (name.encode(), value)]
+        if stale := failing(reads):
+            parts["stale"] = orjson.dumps(stale)
             content.append(orjson.dumps(sorted(stale)))
-        small["ages"] = orjson.dumps(ages(read))
+        parts["ages"] = orjson.dumps(ages(reads))
 
         def encode() -> bytes:
             agents = {} if rows is None else {"agents": columns.encode(rows, vectors=request.include_vectors)}
-            took = {"collected_ms": b"%.3f" % ((time.perf_counter() - began) * 1000)}
-            return join(agents | small | took)
+            duration = {"collected_ms": b"%.3f" % ((time.perf_counter() - began) * 1000)}
+            return json_object(agents | parts | duration)
 
-        return Answer(blake2b(b"\0".join(content), digest_size=12).hexdigest(), encode)
+        return EncodedState(blake2b(b"\0".join(content), digest_size=12).hexdigest(), encode)
 
-    def _wanted(self, request: StateRequest) -> dict[str, Part[Any]]:
-        sources, read = self._sources, dict[str, Part[Any]]()
+    def _reads(self, request: StateRequest) -> Reads:
+        sources = self._sources
+        reads: dict[str, CachedRead[object]] = {}
         if request.include_agents:
-            read["agents"] = sources.agents
+            reads["agents"] = sources.agents
         if request.include_organs:
-            read["organs"] = sources.agents
+            reads["organs"] = sources.agents
         if request.include_system:
-            read |= {"system": sources.system, "cluster": sources.cluster}
+            reads |= {"system": sources.system, "cluster": sources.cluster}
         if request.include_memory:
-            read["memory"] = sources.memory
+            reads["memory"] = sources.memory
             if sources.working_memory is not None:
-                read["working_memory"] = sources.working_memory
-        return read
+                reads["working_memory"] = sources.working_memory
+        return reads
 
-    def _small(self, request: StateRequest) -> dict[str, Any]:
-        found: dict[str, Any] = {}
+    def _small_parts(self, request: StateRequest) -> dict[str, Mapping[str, object]]:
+        """All parts but the agents."""
+        found: dict[str, Mapping[str, object]] = {}
         if request.include_organs:
             organs = self._sources.view.columns.sums()
-            wanted = organs.keys() if request.organ_ids is None else set(request.organ_ids)
-            found["organs"] = {name: organ for name, organ in organs.items() if name in wanted}
+            chosen = organs.keys() if request.organ_ids is None else set(request.organ_ids)
+            found["organs"] = {name: organ for name, organ in organs.items() if name in chosen}
         if request.include_system:
-            found["system"] = system_of(self._sources, request.max_age_s)
+            found["system"] = system_state(self._sources, request.max_age_s)
         if request.include_memory:
-            found["memory"] = memory_of(self._sources, request.max_age_s)
+            found["memory"] = memory_state(self._sources, request.max_age_s)
         return found
 
 
-def join(parts: Mapping[str, bytes]) -> bytes:
+def json_object(parts: Mapping[str, bytes]) -> bytes:
     """A JSON object of values that are encoded already."""
     return b"{" + b",".join(b'"%s":%s' % (name.encode(), text) for name, text in parts.items()) + b"}"
 
 
-def system_of(sources: Sources, max_age_s: float) -> dict[str, Any]:
+def system_state(sources: StateSources, max_age_s: float) -> Mapping[str, object]:
     """The queue, and the cluster where one is known."""
-    system = dict(sources.system.within(max_age_s))
-    cluster = _known(sources.cluster, max_age_s)
-    return {**system, "cluster": cluster} if cluster else system
+    system = sources.system.within(max_age_s)
+    cluster = sources.cluster.value_or_none(max_age_s)
+    return {**system, "cluster": cluster} if cluster else {**system}
 
 
-def memory_of(sources: Sources, max_age_s: float) -> dict[str, Any]:
+def memory_state(sources: StateSources, max_age_s: float) -> Mapping[str, object]:
     """Counts of what is remembered; what cannot be counted is absent."""
-    counts = {"flashbulbs": _known(sources.memory, max_age_s)}
+    counts: dict[str, object] = {"flashbulbs": sources.memory.value_or_none(max_age_s)}
     if sources.working_memory is not None:
-        counts["working"] = _known(sources.working_memory, max_age_s)
+        counts["working"] = sources.working_memory.value_or_none(max_age_s)
     return {name: value for name, value in counts.items() if value is not None}
 
 
-def ages(read: dict[str, Part[Any]]) -> dict[str, float]:
+def ages(reads: Reads) -> dict[str, float]:
     """Seconds since each was read; one that never was has no age."""
-    return {name: round(part.age_s, 3) for name, part in read.items() if part.value is not None}
+    return {name: round(read.age_s, 3) for name, read in reads.items() if read.value is not None}
 
 
-def _known(part: Part[Any], max_age_s: float) -> Any:
-    """What is known; None when that is nothing, or too old and cannot be read anew."""
-    return part.value if part.error is None or part.age_s <= max_age_s else None
+def failing(reads: Reads) -> dict[str, str]:
+    """Those that cannot be read now, and why."""
+    return {name: read.error.detail for name, read in reads.items() if read.error is not None}
