@@ -72,7 +72,7 @@ options = st.builds(Option, st.uuids().map(str), st.floats(0, 10), losses, st.fl
 @settings(max_examples=80)
 def test_no_option_loses_less_than_the_chosen_one_and_each_change_is_a_tie(given_, beliefs):
     choice = choose(given_, beliefs, {})
-    assert all(w.expected_loss >= choice.chosen.expected_loss for w in choice.weighed)
+    assert all(w.expected_loss >= choice.chosen.expected_loss for w in choice.options)
     by_name = {option.name: option for option in given_}
     for change in choice.changes:
         rest = {n: b for n, b in choice.beliefs.items() if n != change.hypothesis}

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from seedcore.cognitive.planner import Bounds, find_plan
+from seedcore.cognitive.planner import SearchBounds, find_plan
 from seedcore.errors import DeadlineError, InvalidInputError, NoPlanError
 from seedcore.skills.jsontypes import ANY, fits, of_schema, of_value
 from seedcore.skills.signatures import Param, Signature
@@ -162,7 +162,7 @@ def test_the_count_of_steps_is_bounded():
     with pytest.raises(NoPlanError, match="MAX_PLAN_STEPS"):
         find_plan("f17", {"f0": "x"}, chain(17))
     with pytest.raises(NoPlanError, match="more than 2 steps"):
-        find_plan("f3", {"f0": "x"}, chain(3), Bounds(max_steps=2))
+        find_plan("f3", {"f0": "x"}, chain(3), SearchBounds(max_steps=2))
 
 
 def wide(branches: int, depth: int) -> dict[str, Signature]:
@@ -177,9 +177,9 @@ def wide(branches: int, depth: int) -> dict[str, Signature]:
 def test_a_search_that_grows_too_large_or_too_old_ends():
     skills = wide(8, 4)
     with pytest.raises(NoPlanError, match="first 1000 states"):
-        find_plan("all", {"start": "x"}, skills, Bounds(max_steps=100, max_states=1000))
+        find_plan("all", {"start": "x"}, skills, SearchBounds(max_steps=100, max_states=1000))
     with pytest.raises(DeadlineError, match="COGNITIVE_TIMEOUT_S"):
-        find_plan("all", {"start": "x"}, skills, Bounds(max_steps=100, deadline=time.monotonic() - 1))
+        find_plan("all", {"start": "x"}, skills, SearchBounds(max_steps=100, deadline=time.monotonic() - 1))
 
 
 def test_many_skills_that_lead_elsewhere_cost_nothing():

@@ -80,7 +80,7 @@ async def test_a_task_that_fails_for_its_own_input_is_told_from_its_own_history(
     assert (best["name"], best["belief"] > 0.9) == ("input", True)
     # The others' two failed tasks had three attempts each.
     assert best["numbers"]["others"] == {"failures": 6, "ends": 404}
-    assert "does not tell" in body["absent"]["work_changed"]
+    assert "did not report" in body["absent"]["work_changed"]
 
 
 async def test_a_stream_whose_failures_sit_on_one_agent_names_it(http, connection):

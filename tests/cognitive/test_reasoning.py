@@ -10,9 +10,9 @@ from seedcore.cognitive.evidence import (
     End,
     Evidence,
     Series,
-    Stream,
     Subject,
     Tally,
+    ValveReading,
     beliefs,
     log_from_chance,
     log_more_often,
@@ -49,7 +49,7 @@ CASES = {
         ),
         "environment:unreachable",
     ),
-    "work_changed": (Evidence(Subject("echo"), ends(30), Stream("open", 0.6, 20_000, 3)), "work_changed"),
+    "work_changed": (Evidence(Subject("echo"), ends(30), ValveReading("open", 0.6, 20_000, 3)), "work_changed"),
     "incident": (Evidence(Subject(), series=[Series("latency", 300, (298, 299), 12.0, 1e-5)]), "incident:latency"),
     "chance": (Evidence(Subject("echo"), ends(100, 10) + ends(100, 10, recent=False)), "chance"),
 }
@@ -82,13 +82,13 @@ def test_an_error_that_others_do_not_share_says_nothing_of_the_environment():
 
 
 def test_what_could_not_be_considered_says_why():
-    found = reason(Evidence(TASK, missing={"work_changed": "the Coordinator does not tell"}))
+    found = reason(Evidence(TASK, missing={"work_changed": "the Coordinator did not report the valve"}))
     assert [h.name for h in found.hypotheses] == ["chance"]
     assert set(found.absent) == {"input", "agent", "host", "change", "environment", "work_changed"}
-    assert found.absent["work_changed"] == "the Coordinator does not tell"
+    assert found.absent["work_changed"] == "the Coordinator did not report the valve"
 
 
-@pytest.mark.parametrize("valve", [Stream("closed", 0.3, 20_000), Stream("learning")])
+@pytest.mark.parametrize("valve", [ValveReading("closed", 0.3, 20_000), ValveReading("learning")])
 def test_a_valve_that_is_not_open_speaks_for_nothing(valve):
     found = reason(Evidence(Subject("echo"), ends(30), valve))
     assert "work_changed" not in [h.name for h in found.hypotheses]

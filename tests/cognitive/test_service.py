@@ -10,6 +10,7 @@ from seedcore.errors import NoPlanError
 from seedcore.service_clients.cognitive_client import CognitiveClient
 from seedcore.settings import Settings, load_settings
 from seedcore.tasks.plans.plan import PlanDefinition, Step, validate_plan
+from tests.service_clients.local_handle import LocalHandle
 
 
 @pytest.fixture
@@ -109,13 +110,9 @@ async def test_health_is_ready_once_the_skills_are_known(settings):
     assert answer.json()["skills"] >= 5
 
 
-async def test_the_client_speaks_the_services_shapes(service, monkeypatch):
+async def test_the_client_speaks_the_services_shapes(service):
     client = CognitiveClient(service.settings)
-
-    async def call(_method, path, payload):
-        return await service.invoke(path, payload)
-
-    monkeypatch.setattr(client, "call", call)
+    client._handle = LocalHandle(service)
     plan = await client.plan_task("keywords", {"text": "abc"})
     assert [step.skill for step in plan.steps] == ["text.keywords"]
     with pytest.raises(NoPlanError):

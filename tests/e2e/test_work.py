@@ -264,4 +264,4 @@ def test_a_triage_asks_every_service_and_reasoning_knows_the_valve(system: Syste
     reasons = post(system, "/cognitive/reason-about-failure", {"stream": "echo"}).json()
     assert reasons["tasks"] >= 1
     assert "valve" in reasons["absent"]["work_changed"]
-    assert "does not tell" not in reasons["absent"]["work_changed"]
+    assert "did not report" not in reasons["absent"]["work_changed"]

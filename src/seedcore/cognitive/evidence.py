@@ -1,14 +1,13 @@
-"""What is known about a failure, and how strongly it speaks for a cause: counts, and Bayes factors of them."""
+"""Evidence about a failure: counts of ended tasks, and Bayes factors for causes."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import e, exp, inf, lgamma, log
-from typing import Any
 
 JEFFREYS = 0.5
-"""Of a share nobody knows: a beta law with both parameters so."""
+"""Both parameters of the beta prior of an unknown share."""
 
-LEAST_CHANCE = 1e-12
+MIN_CHANCE = 1e-12
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,20 +25,20 @@ class End:
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """Of `ends`, `failures` were failures."""
+    """How many of `ends` were failures."""
 
     failures: int
     ends: int
 
     @classmethod
     def of(cls, ends: Iterable[End]) -> "Tally":
-        """Tasks by how they ended."""
+        """Counts tasks."""
         oks = [end.ok for end in ends]
         return cls(len(oks) - sum(oks), len(oks))
 
     @classmethod
     def of_attempts(cls, ends: Iterable[End]) -> "Tally":
-        """Attempts of tasks: all but the last of a completed one failed."""
+        """Counts attempts: all attempts failed, except the last one of a completed task."""
         counted = [(max(end.attempts, 1), end.ok) for end in ends]
         return cls(sum(attempts - ok for attempts, ok in counted), sum(attempts for attempts, _ in counted))
 
@@ -54,12 +53,12 @@ class Tally:
 
 
 @dataclass(frozen=True, slots=True)
-class Stream:
-    """What a valve says of a stream's work.
+class ValveReading:
+    """The state of a stream's valve.
 
     Attributes:
         state: `learning`, `closed`, `open`.
-        evidence: in [0, 1), from 0.5 on it is an alarm; None: there is no valve yet.
+        evidence: in [0, 1), an alarm from 0.5; None while the valve is learning.
         arl0: observations between its false alarms.
         since_alarm: observations since its last alarm.
     """
@@ -72,7 +71,7 @@ class Stream:
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """What a detector says of a series: points in all, those that stand out, and by what chance (None: unknown)."""
+    """The anomalies of a series: all points, the places of those that stand out, and their chance (None: unknown)."""
 
     name: str
     points: int
@@ -83,7 +82,7 @@ class Series:
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """What failed: a task, by the codes of its failed attempts, or a whole stream."""
+    """What failed: a task, with the codes of its failed attempts, or a whole stream."""
 
     stream: str | None = None
     task: str | None = None
@@ -94,22 +93,22 @@ class Subject:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """All that was read. `missing`: what could not be, and why, by hypothesis."""
+    """All that is known. `missing`: hypotheses that cannot be judged, and why."""
 
     subject: Subject
     ends: Sequence[End] = ()
-    valve: Stream | None = None
+    valve: ValveReading | None = None
     series: Sequence[Series] = ()
     missing: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Hypothesis:
-    """A cause, how much likelier than chance it makes what was seen (log), and the numbers that say so."""
+    """A possible cause: its log Bayes factor against chance, and the numbers behind it."""
 
     kind: str
     log_bayes: float
-    numbers: dict[str, Any]
+    numbers: Mapping[str, object]
     about: str | None = None
 
     @property
@@ -119,31 +118,30 @@ class Hypothesis:
 
 
 def log_more_often(inside: Tally, outside: Tally) -> float:
-    """log Bayes factor of failures that are likelier inside than outside, against one share for both.
+    """log Bayes factor of "failures are likelier inside than outside" against one share for both.
 
-    Both shares unknown (beta-binomial). Where they are rarer inside, that speaks against it as far as a difference
-    speaks for one: it is no more than even.
+    Both shares are unknown (beta-binomial). If failures are rarer inside, the factor is at most 1 (log 0).
     """
     a = JEFFREYS
     prior = _log_beta(a, a)
-    apart = sum(_log_beta(a + t.failures, a + t.ends - t.failures) - prior for t in (inside, outside))
+    separate = sum(_log_beta(a + t.failures, a + t.ends - t.failures) - prior for t in (inside, outside))
     failures, ends = inside.failures + outside.failures, inside.ends + outside.ends
     together = _log_beta(a + failures, a + ends - failures) - prior
     rarer = inside.failures * outside.ends <= outside.failures * inside.ends
-    return min(apart - together, 0.0) if rarer else apart - together
+    return min(separate - together, 0.0) if rarer else separate - together
 
 
 def log_from_chance(chance: float) -> float:
-    """The most that something of this chance can speak for a cause: log of -1 / (e p ln p), from 1/e on nothing.
+    """Upper bound of the log Bayes factor for a p value: log of -1 / (e p ln p), and 0 from p = 1/e.
 
     Sellke, Bayarri and Berger (2001), calibration of p values.
     """
-    p = max(chance, LEAST_CHANCE)
+    p = max(chance, MIN_CHANCE)
     return 0.0 if p >= 1 / e else -log(-e * p * log(p))
 
 
 def beliefs(hypotheses: Sequence[Hypothesis]) -> list[float]:
-    """Shares of belief, of causes that were equally likely beforehand."""
+    """Posterior shares of causes that are equally likely a priori."""
     highest = max((h.log_bayes for h in hypotheses), default=-inf)
     weights = [exp(h.log_bayes - highest) for h in hypotheses]
     return [weight / sum(weights) for weight in weights]

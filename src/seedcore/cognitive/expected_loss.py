@@ -1,8 +1,8 @@
-"""Choosing among options: the least expected loss of those whose requirements hold, and what would change that."""
+"""Chooses the option with the least expected loss, and says what would change the choice."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
 from seedcore.errors import InvalidInputError
 
@@ -12,14 +12,14 @@ Comparison = Literal["==", "!=", "<", "<=", ">", ">="]
 
 @dataclass(frozen=True, slots=True)
 class Requirement:
-    """A fact must compare so."""
+    """A comparison that a fact must satisfy."""
 
     fact: str
     op: Comparison
     value: Fact
 
     def unmet(self, facts: Mapping[str, Fact]) -> str | None:
-        """Why it does not hold; None: it does. A fact that nobody knows holds nothing."""
+        """Why it is not met; None when it is. An unknown fact meets no requirement."""
         if self.fact not in facts:
             return f"{self.fact} is not known; it must be {self.op} {self.value!r}"
         given = facts[self.fact]
@@ -36,9 +36,9 @@ class Requirement:
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """What can be done: its cost whatever is true, and what is lost besides when a hypothesis is.
+    """An option: its cost in any case, and the additional loss under each hypothesis.
 
-    `losses` go by a hypothesis' name (`agent:a-1`) or kind (`agent`), the name first; `otherwise` holds for the rest.
+    `losses` are by a hypothesis' name (`agent:a-1`) or kind (`agent`), the name first; `otherwise` applies to the rest.
     """
 
     name: str
@@ -48,14 +48,14 @@ class Option:
     requires: Sequence[Requirement] = ()
 
     def loss(self, hypothesis: str) -> float:
-        """What is lost in all when the hypothesis is true."""
+        """The total loss when the hypothesis is true."""
         kind = hypothesis.partition(":")[0]
         return self.cost + self.losses.get(hypothesis, self.losses.get(kind, self.otherwise))
 
 
 @dataclass(frozen=True, slots=True)
-class Weighed:
-    """An option and its expected loss; `unmet`: requirements that do not hold."""
+class EvaluatedOption:
+    """An option with its expected loss; `unmet`: requirements that are not met."""
 
     option: Option
     expected_loss: float
@@ -63,8 +63,8 @@ class Weighed:
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
-    """What would make `option` the choice: a belief of another size, or requirements that hold."""
+class DecisionChange:
+    """What would make `option` the choice: another belief in a hypothesis, or meeting its requirements."""
 
     option: str
     hypothesis: str | None = None
@@ -75,42 +75,43 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """The chosen option first, then the others by expected loss; `margin`: how much more the next allowed one loses."""
+    """The chosen option first, then the others by expected loss; `margin`: additional loss of the next allowed one."""
 
-    weighed: tuple[Weighed, ...]
+    options: tuple[EvaluatedOption, ...]
     beliefs: Mapping[str, float]
     margin: float | None
-    changes: tuple[Change, ...]
+    changes: tuple[DecisionChange, ...]
 
     @property
-    def chosen(self) -> Weighed:
-        """What to do."""
-        return self.weighed[0]
+    def chosen(self) -> EvaluatedOption:
+        """The decision."""
+        return self.options[0]
 
 
 def choose(options: Sequence[Option], beliefs: Mapping[str, float], facts: Mapping[str, Fact]) -> Choice:
-    """The allowed option with the least expected loss; among equals the first given.
+    """The allowed option with the least expected loss; of equal ones the first.
 
     Args:
         options: what can be done.
-        beliefs: weights of hypotheses, at least one over 0; shares of their sum count.
-        facts: what requirements ask about.
+        beliefs: weights of hypotheses, at least one over 0; only their proportions count.
+        facts: what requirements compare.
 
     Raises:
-        InvalidInputError: no requirement of any option holds, or nothing is believed.
+        InvalidInputError: every option has an unmet requirement, or all weights are 0.
     """
     total = sum(beliefs.values())
     if total <= 0:
-        raise _wrong("beliefs", "at least one hypothesis must have a weight over 0")
+        raise InvalidInputError.for_field("beliefs", "at least one hypothesis must have a weight over 0")
     shares = {name: weight / total for name, weight in beliefs.items()}
-    weighed = [
-        Weighed(o, _expected(o, shares), tuple(why for r in o.requires if (why := r.unmet(facts)))) for o in options
+    evaluated = [
+        EvaluatedOption(o, _expected(o, shares), tuple(why for r in o.requires if (why := r.unmet(facts))))
+        for o in options
     ]
-    allowed = sorted((w for w in weighed if not w.unmet), key=lambda w: w.expected_loss)
+    allowed = sorted((w for w in evaluated if not w.unmet), key=lambda w: w.expected_loss)
     if not allowed:
-        reasons = "; ".join(f"{w.option.name}: {', '.join(w.unmet)}" for w in weighed)
-        raise _wrong("options", f"none may be chosen ({reasons})")
-    refused = sorted((w for w in weighed if w.unmet), key=lambda w: w.expected_loss)
+        reasons = "; ".join(f"{w.option.name}: {', '.join(w.unmet)}" for w in evaluated)
+        raise InvalidInputError.for_field("options", f"no option may be chosen ({reasons})")
+    refused = sorted((w for w in evaluated if w.unmet), key=lambda w: w.expected_loss)
     margin = allowed[1].expected_loss - allowed[0].expected_loss if len(allowed) > 1 else None
     changes = tuple(_changes(allowed, refused, shares))
     return Choice((*allowed, *refused), shares, margin, changes)
@@ -120,17 +121,19 @@ def _expected(option: Option, shares: Mapping[str, float]) -> float:
     return sum(share * option.loss(name) for name, share in shares.items())
 
 
-def _changes(allowed: Sequence[Weighed], refused: Sequence[Weighed], shares: Mapping[str, float]) -> Iterator[Change]:
+def _changes(
+    allowed: Sequence[EvaluatedOption], refused: Sequence[EvaluatedOption], shares: Mapping[str, float]
+) -> Iterator[DecisionChange]:
     best = allowed[0]
     for other in allowed[1:]:
-        # The nearest change of a single belief that makes both equal, the others keeping their proportions.
+        # The smallest change of a single belief that makes both equal, while the others keep their proportions.
         ties = [(abs(q - shares[name]), name, q) for name, q in _ties(best.option, other.option, shares)]
         if ties:
             _, name, needed = min(ties)
-            yield Change(other.option.name, name, shares[name], needed)
+            yield DecisionChange(other.option.name, name, shares[name], needed)
     for other in refused:
         if other.expected_loss < best.expected_loss:
-            yield Change(other.option.name, unmet=other.unmet)
+            yield DecisionChange(other.option.name, unmet=other.unmet)
 
 
 def _ties(best: Option, other: Option, shares: Mapping[str, float]) -> Iterator[tuple[str, float]]:
@@ -141,38 +144,3 @@ def _ties(best: Option, other: Option, shares: Mapping[str, float]) -> Iterator[
             elsewhere /= 1 - share
         if here != elsewhere and 0 <= (needed := elsewhere / (elsewhere - here)) <= 1 and needed != share:
             yield name, needed
-
-
-def _wrong(name: str, message: str) -> InvalidInputError:
-    return InvalidInputError.for_field(name, message)
-
-
-def report(choice: Choice) -> dict[str, Any]:
-    """As JSON: the fields of `MakeDecisionResponse`."""
-    best = choice.chosen
-    return {
-        "decision": best.option.name,
-        "expected_loss": best.expected_loss,
-        "margin": choice.margin,
-        "beliefs": dict(choice.beliefs),
-        "options": [
-            {
-                "name": w.option.name,
-                "expected_loss": w.expected_loss,
-                "cost": w.option.cost,
-                "losses": {name: w.option.loss(name) for name in choice.beliefs},
-                "unmet": list(w.unmet),
-            }
-            for w in choice.weighed
-        ],
-        "would_change": [
-            {
-                "option": c.option,
-                "hypothesis": c.hypothesis,
-                "belief": c.belief,
-                "needed": c.needed,
-                "unmet": list(c.unmet),
-            }
-            for c in choice.changes
-        ],
-    }

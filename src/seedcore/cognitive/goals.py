@@ -1,8 +1,7 @@
-"""What a goal means: fields that the skills can give, a skill's field, or a skill's whole result."""
+"""Parses goals: an output field of any skill, a field of one skill, or a skill's whole result."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from seedcore.errors import FieldError, NoPlanError
 from seedcore.skills.signatures import Signature
@@ -10,27 +9,27 @@ from seedcore.skills.signatures import Signature
 
 @dataclass(frozen=True, slots=True)
 class Goal:
-    """One wanted thing: `field` from anywhere, `field` of `skill`, or all of `skill` when there is no field."""
+    """One goal: `field` from anywhere, `field` of `skill`, or all of `skill` when there is no field."""
 
     text: str
     skill: str | None = None
     field: str | None = None
 
 
-def parse(
-    goal: str | Sequence[str], inputs: Mapping[str, Any], skills: Mapping[str, Signature], llm: str
+def parse_goals(
+    goal: str | Sequence[str], inputs: Mapping[str, object], skills: Mapping[str, Signature], llm: str
 ) -> list[Goal]:
-    """What is wanted. A name that is both a field and a skill means the field.
+    """The goals by their names. A name that is both a field and a skill means the field.
 
     Raises:
         NoPlanError: a name is none of these; free text needs a language model.
     """
     texts = [goal] if isinstance(goal, str) else list(goal)
     fields = {name for skill in skills.values() for name in skill.results} | set(inputs)
-    return [_one(text.strip(), fields, skills, llm) for text in dict.fromkeys(texts)]
+    return [_parse_goal(text.strip(), fields, skills, llm) for text in dict.fromkeys(texts)]
 
 
-def _one(text: str, fields: set[str], skills: Mapping[str, Signature], llm: str) -> Goal:
+def _parse_goal(text: str, fields: set[str], skills: Mapping[str, Signature], llm: str) -> Goal:
     if text in fields:
         return Goal(text, field=text)
     if text in skills:

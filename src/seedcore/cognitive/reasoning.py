@@ -1,7 +1,7 @@
-"""Why something failed: causes, each held against chance by the numbers that were read. No language model is asked."""
+"""Ranks possible causes of a failure by their Bayes factors against chance. No language model is involved."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from math import exp, log
 
@@ -16,37 +16,37 @@ from seedcore.cognitive.evidence import (
 )
 
 CHANCE = "chance"
-"""The hypothesis that all others are held against: the stream fails so often, and did before."""
+"""The hypothesis that all others are compared with: the stream always fails this often."""
 
 
 @dataclass(frozen=True, slots=True)
-class Reasoned:
-    """Hypotheses, the likeliest first; what was not considered, and why."""
+class RankedHypotheses:
+    """Hypotheses, the likeliest first; `absent`: those that could not be judged, and why."""
 
     hypotheses: tuple[Hypothesis, ...]
     absent: dict[str, str]
 
 
-def reason(evidence: Evidence) -> Reasoned:
-    """Rank what may have caused a failure.
+def reason(evidence: Evidence) -> RankedHypotheses:
+    """Rank possible causes of a failure.
 
-    | cause | what it says |
+    | cause | meaning |
     |---|---|
-    | `chance` | the stream always fails so often |
-    | `input` | this task's own input fails, whoever runs it |
-    | `agent`, `host` | it fails more often there than elsewhere |
+    | `chance` | the stream always fails this often |
+    | `input` | this task's input fails on every agent |
+    | `agent`, `host` | tasks fail more often there than elsewhere |
     | `change` | the stream fails more often now than before |
-    | `environment` | other streams fail more often now, too: with the task's code when it has one |
+    | `environment` | other streams also fail more often now (with the task's code, if it has one) |
     | `work_changed` | the stream's work stopped looking like its past |
-    | `incident` | a given series has points that the rest of it does not explain |
+    | `incident` | a given series has anomalous points |
     """
-    case = _Case(evidence)
-    found = [case.chance(), *case.input(), *case.places(), *case.times(), *case.valve(), *case.incidents()]
+    judge = _Judge(evidence)
+    found = [judge.chance(), *judge.input(), *judge.places(), *judge.times(), *judge.valve(), *judge.incidents()]
     found.sort(key=lambda h: -h.log_bayes)
-    return Reasoned(tuple(found), case.absent)
+    return RankedHypotheses(tuple(found), judge.absent)
 
 
-class _Case:
+class _Judge:
     def __init__(self, evidence: Evidence) -> None:
         self.evidence, self.subject = evidence, evidence.subject
         self.absent = dict(evidence.missing)
@@ -62,14 +62,14 @@ class _Case:
         if self.subject.task is None:
             return
         if not self.own:
-            self.absent["input"] = "no other task of its stream ended lately"
+            self.absent["input"] = "no other task of its stream ended recently"
             return
         codes = Counter(self.subject.codes)
         numbers = {"failed_attempts": self.failed, "codes": dict(codes), "others": self.usual.report()}
         yield Hypothesis("input", -self._by_chance(), numbers)
 
     def places(self) -> Iterator[Hypothesis]:
-        """Agents and hosts: the task's own; of a stream the one that stands out most, for as many as could."""
+        """The task's own agent and host; for a stream, those that stand out most, corrected for the number compared."""
         kinds: tuple[tuple[str, str | None, Callable[[End], str | None]], ...] = (
             ("agent", self.subject.agent, lambda end: end.agent),
             ("host", self.subject.host, lambda end: end.host),
@@ -84,7 +84,7 @@ class _Case:
             hypotheses = [self._place(kind, name, ends, place) for name in suspects]
             best = max(hypotheses, key=lambda h: h.log_bayes)
             yield Hypothesis(
-                kind, best.log_bayes - log(len(suspects)), best.numbers | {"compared": len(known)}, best.about
+                kind, best.log_bayes - log(len(suspects)), {**best.numbers, "compared": len(known)}, best.about
             )
 
     def _place(self, kind: str, name: str, ends: Sequence[End], place: Callable[[End], str | None]) -> Hypothesis:
@@ -94,7 +94,7 @@ class _Case:
         return Hypothesis(kind, seen, {"inside": inside.report(), "outside": outside.report()}, name)
 
     def times(self) -> Iterator[Hypothesis]:
-        """Now against before: the stream itself, and what else runs."""
+        """Now against before: for the stream itself, and for all others."""
         code = self.subject.codes[-1] if self.subject.codes else None
         shared = [end if end.code == code or code is None else _as_ok(end) for end in self.others]
         for kind, ends in (("change", self.own), ("environment", shared)):
@@ -111,7 +111,7 @@ class _Case:
     def valve(self) -> Iterator[Hypothesis]:
         valve = self.evidence.valve
         if valve is None:
-            self.absent.setdefault("work_changed", "no valve watches a stream that was named")
+            self.absent.setdefault("work_changed", "no valve watches the stream")
         elif valve.state != "open" or valve.arl0 is None:
             known = (
                 "no evidence yet" if valve.evidence is None else f"evidence {valve.evidence:.3g}, an alarm is at 0.5"
@@ -129,7 +129,7 @@ class _Case:
             if not series.places:
                 self.absent[f"incident:{series.name}"] = f"none of {series.points} points stands out"
             elif series.chance is None:
-                self.absent[f"incident:{series.name}"] = f"{len(series.places)} points stand out, by a chance not known"
+                self.absent[f"incident:{series.name}"] = f"{len(series.places)} points stand out, with unknown chance"
             else:
                 yield _incident(series, many)
 
@@ -157,8 +157,3 @@ def _incident(series: Series, many: int) -> Hypothesis:
 def _as_ok(end: End) -> End:
     """A failure of another code says nothing about this one."""
     return End(end.stream, True, end.recent, end.attempts, end.code, end.agent, end.host)
-
-
-def streams_of(ends: Iterable[End]) -> list[str]:
-    """Names of the streams, the most frequent first."""
-    return [name for name, _ in Counter(end.stream for end in ends).most_common()]

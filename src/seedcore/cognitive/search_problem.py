@@ -1,13 +1,12 @@
-"""A goal as a search problem over sets of facts, each set an integer of bits.
+"""Models a goal as a search problem over sets of facts, each set stored as the bits of an integer.
 
-A fact is a field name with the type that somebody gives it. A skill may run when every required param is met by a fact
-of its name whose type fits; it adds the facts of its results. Facts never go away, so running a skill that adds
-nothing relevant is never needed.
+A fact is a field name with a type that the inputs or a skill provide. A skill may run when each required param is met
+by a fact with its name and a fitting type; it adds the facts of its results. Facts are never removed, so a skill that
+adds nothing relevant need not run.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from seedcore.cognitive.goals import Goal
 from seedcore.skills import jsontypes
@@ -19,7 +18,7 @@ Fact = tuple[str, JsonType]
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """A skill that may help: each of `needs` must share a bit with the state; `adds` joins it."""
+    """A relevant skill: it may run when each of `needs` shares a bit with the state; then `adds` joins the state."""
 
     skill: Signature
     needs: tuple[int, ...]
@@ -31,26 +30,26 @@ class Action:
 
 
 @dataclass(frozen=True, slots=True)
-class Problem:
-    """Start, wanted facts (one bit of each is enough) and the relevant skills in order of their names."""
+class SearchProblem:
+    """Start, goals (one bit of each is enough) and the relevant skills, ordered by name."""
 
     start: int
     wanted: tuple[int, ...]
     actions: tuple[Action, ...]
 
     def reached(self, state: int) -> bool:
-        """Whether `state` has all that is wanted."""
+        """Whether `state` meets every goal."""
         return all(state & each for each in self.wanted)
 
     def closure(self) -> int:
-        """Every relevant fact that can be had at all."""
-        state, grown = self.start, True
-        while grown:
-            grown = False
+        """Every relevant fact that can be reached."""
+        state, changed = self.start, True
+        while changed:
+            changed = False
             for action in self.actions:
                 if action.adds & ~state and action.possible(state):
                     state |= action.adds
-                    grown = True
+                    changed = True
         return state
 
 
@@ -72,10 +71,10 @@ class _Facts:
         return sum(self.bits[f] for f in self.by_name.get(name, ()) if jsontypes.fits(f[1], wanted))
 
 
-def build(
-    goals: Sequence[Goal], inputs: Mapping[str, Any], skills: Mapping[str, Signature], done: Iterable[Signature] = ()
-) -> Problem:
-    """The search problem, without the skills and facts that cannot lead to the goals; those in `done` have run."""
+def build_problem(
+    goals: Sequence[Goal], inputs: Mapping[str, object], skills: Mapping[str, Signature], done: Iterable[Signature] = ()
+) -> SearchProblem:
+    """The search problem, without skills and facts that cannot lead to the goals; skills in `done` have run."""
     facts = _Facts()
     start = sum({facts.bit((name, jsontypes.of_value(value))) for name, value in inputs.items()})
     named = {goal.skill for goal in goals if goal.skill}
@@ -88,38 +87,38 @@ def build(
     adds = [sum({facts.bit(result) for result in skill.results.items()}) for skill in ordered]
     adds = [bits | (facts.mark(s.name) if s.name in named else 0) for s, bits in zip(ordered, adds, strict=True)]
     actions = [
-        Action(skill, tuple(facts.meeting(*need) for need in required(skill)), bits)
+        Action(skill, tuple(facts.meeting(*need) for need in required_params(skill)), bits)
         for skill, bits in zip(ordered, adds, strict=True)
     ]
     wanted = tuple(
         facts.mark(goal.skill) if goal.skill else facts.meeting(goal.field or "", jsontypes.ANY) for goal in goals
     )
-    return Problem(start, wanted, _relevant(actions, wanted))
+    return SearchProblem(start, wanted, _relevant(actions, wanted))
 
 
-def required(skill: Signature) -> list[tuple[str, JsonType]]:
-    """The fields that a skill cannot do without."""
+def required_params(skill: Signature) -> list[tuple[str, JsonType]]:
+    """The required params of a skill."""
     return [(name, param.type) for name, param in skill.params.items() if param.required]
 
 
-def optional(skill: Signature) -> list[tuple[str, Param]]:
-    """The fields that a skill can do without."""
+def optional_params(skill: Signature) -> list[tuple[str, Param]]:
+    """The optional params of a skill."""
     return [(name, param) for name, param in skill.params.items() if not param.required]
 
 
 def _relevant(actions: Sequence[Action], wanted: Sequence[int]) -> tuple[Action, ...]:
-    """The actions that lead to what is wanted, and of what they add only that which matters."""
+    """The actions that can lead to the goals, with only those of their facts that matter."""
     facts = 0
     for each in wanted:
         facts |= each
     chosen: set[int] = set()
-    grown = True
-    while grown:
-        grown = False
+    changed = True
+    while changed:
+        changed = False
         for i, action in enumerate(actions):
             if i not in chosen and action.adds & facts:
                 chosen.add(i)
-                grown = True
+                changed = True
                 for need in action.needs:
                     facts |= need
     return tuple(Action(a.skill, a.needs, a.adds & facts) for i, a in enumerate(actions) if i in chosen)

@@ -3,19 +3,20 @@
 import asyncio
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from ray import serve
 
-from seedcore.cognitive.evidence_reader import Reader, reasoned
-from seedcore.cognitive.expected_loss import Option, Requirement, choose, report
-from seedcore.cognitive.planner import Bounds, find_plan
+from seedcore.cognitive.evidence_reader import EvidenceReader, response
+from seedcore.cognitive.expected_loss import Choice, Option, Requirement, choose
+from seedcore.cognitive.planner import SearchBounds, find_plan
 from seedcore.cognitive.reasoning import reason
-from seedcore.errors import FieldError, InvalidInputError, OverloadedError
+from seedcore.errors import InvalidInputError, OverloadedError
 from seedcore.schemas.cognitive import (
+    DecisionChangeOut,
     MakeDecisionRequest,
     MakeDecisionResponse,
     OptionIn,
+    OptionOut,
     PlanStep,
     PlanTaskRequest,
     PlanTaskResponse,
@@ -29,24 +30,24 @@ from seedcore.skills.signatures import Signature, signatures
 from seedcore.tasks.plans.plan import PlanDefinition
 from seedcore.web.service_base import Operation, ServiceBase
 
-COORDINATOR_S = 5.0
-"""Longest wait for what a stream's valve says; reasoning goes on without it."""
+COORDINATOR_TIMEOUT_S = 5.0
+"""Longest wait for the state of a stream's valve; reasoning continues without it."""
 
 
 class CognitiveService(ServiceBase):
-    """Finds plans, ranks causes of failures, chooses among options."""
+    """Finds plans, ranks causes of failures, and chooses among options."""
 
     name = "CognitiveService"
 
-    def __init__(self, args: Mapping[str, Any] | None = None, settings: Settings | None = None) -> None:
+    def __init__(self, args: Mapping[str, object] | None = None, settings: Settings | None = None) -> None:
         super().__init__(args, settings)
         self._skills: dict[str, Signature] = {}
-        self._coordinator = CoordinatorClient(self.settings, timeout_s=COORDINATOR_S)
-        self._reader = Reader(self.settings, self._coordinator.valve)
+        self._coordinator = CoordinatorClient(self.settings, timeout_s=COORDINATOR_TIMEOUT_S)
+        self._reader = EvidenceReader(self.settings, self._coordinator.valve)
         self._inflight = 0
 
     def operations(self) -> Sequence[Operation]:
-        """Planning, reasoning and deciding; what needs a language model is not here yet."""
+        """Planning, reasoning and deciding; operations that need a language model are not implemented yet."""
         return (
             Operation("POST", "/plan-task", self.plan_task, PlanTaskRequest, summary="Find a plan for a goal"),
             Operation(
@@ -56,7 +57,7 @@ class CognitiveService(ServiceBase):
         )
 
     async def start(self) -> None:
-        """Learn what the skills take and give."""
+        """Load the signatures of the skills."""
         registry = await asyncio.to_thread(SkillRegistry.load, self.settings)
         self._skills = signatures(registry.values())
 
@@ -65,7 +66,7 @@ class CognitiveService(ServiceBase):
         await self._reader.aclose()
         await self._coordinator.aclose()
 
-    async def health(self) -> Mapping[str, Any]:
+    async def health(self) -> Mapping[str, object]:
         """Ready when the skills are known."""
         return {
             "ready": bool(self._skills),
@@ -78,17 +79,15 @@ class CognitiveService(ServiceBase):
         """Find the cheapest DAG of skills that reaches the goal from the inputs, by search over their types."""
         limit = self.settings.max_plan_steps
         if request.max_steps is not None and request.max_steps > limit:
-            wrong = FieldError("max_steps", f"must be at most {limit} (MAX_PLAN_STEPS)")
-            raise InvalidInputError.for_fields([wrong])
+            raise InvalidInputError.for_field("max_steps", f"must be at most {limit} (MAX_PLAN_STEPS)")
         if self._inflight >= self.settings.cognitive_max_inflight:
             raise OverloadedError(
                 f"{self._inflight} plans are being made already (COGNITIVE_MAX_INFLIGHT).", retry_after_s=1
             )
         if unknown := sorted(set(request.done.values()) - set(self._skills)):
-            wrong = FieldError("done", f"no skill {unknown[0]!r}")
-            raise InvalidInputError.for_fields([wrong])
+            raise InvalidInputError.for_field("done", f"no skill {unknown[0]!r}")
         deadline = time.monotonic() + self.settings.cognitive_timeout_s
-        bounds = Bounds(request.max_steps or limit, deadline)
+        bounds = SearchBounds(request.max_steps or limit, deadline)
         self._inflight += 1
         try:
             plan = await asyncio.to_thread(
@@ -106,20 +105,49 @@ class CognitiveService(ServiceBase):
         return answer(plan)
 
     async def reason(self, request: ReasonRequest) -> ReasonResponse:
-        """What may have caused a failure, ranked by how much likelier than chance it makes the history that is read."""
-        read = await self._reader.read(request)
-        found = reason(read.evidence)
-        return reasoned(request, read, found)
+        """Possible causes of a failure, ranked by how much better than chance each explains the task history."""
+        gathered = await self._reader.read(request)
+        return response(request, gathered, reason(gathered.evidence))
 
     async def make_decision(self, request: MakeDecisionRequest) -> MakeDecisionResponse:
-        """The option of the least expected loss among those whose requirements hold, and what would change it."""
+        """The option with the least expected loss whose requirements are met, and what would change the choice."""
         choice = choose([_option(option) for option in request.options], request.beliefs, request.facts)
-        return MakeDecisionResponse.model_validate(report(choice))
+        return _decision(choice)
 
 
 def _option(given: OptionIn) -> Option:
     requires = tuple(Requirement(r.fact, r.op, r.value) for r in given.requires)
     return Option(given.name, given.cost, given.losses, given.otherwise, requires)
+
+
+def _decision(choice: Choice) -> MakeDecisionResponse:
+    best = choice.chosen
+    return MakeDecisionResponse(
+        decision=best.option.name,
+        expected_loss=best.expected_loss,
+        margin=choice.margin,
+        beliefs=dict(choice.beliefs),
+        options=[
+            OptionOut(
+                name=evaluated.option.name,
+                expected_loss=evaluated.expected_loss,
+                cost=evaluated.option.cost,
+                losses={name: evaluated.option.loss(name) for name in choice.beliefs},
+                unmet=list(evaluated.unmet),
+            )
+            for evaluated in choice.options
+        ],
+        would_change=[
+            DecisionChangeOut(
+                option=change.option,
+                hypothesis=change.hypothesis,
+                belief=change.belief,
+                needed=change.needed,
+                unmet=list(change.unmet),
+            )
+            for change in choice.changes
+        ],
+    )
 
 
 def answer(plan: PlanDefinition) -> PlanTaskResponse:

@@ -1,9 +1,8 @@
-"""What may become part of the graph: names, ids and property values."""
+"""Validates names, ids and property values of the graph."""
 
 import json
 import re
 from collections.abc import Mapping
-from typing import Any
 
 from seedcore.errors import InvalidInputError
 
@@ -11,46 +10,46 @@ NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
 MAX_ID_CHARS = 256
 MAX_PROPERTIES_BYTES = 64 * 1024
 
-
-def invalid(field: str, message: str) -> InvalidInputError:
-    """The error of one wrong field."""
-    return InvalidInputError.for_field(field, message)
+Properties = dict[str, object]
+"""Values of a node or edge by key."""
 
 
 def check_name(field: str, name: str) -> None:
-    """A label, type or key: it becomes part of a statement, so nothing but letters, digits and underscores."""
+    """Check a label, type or key: it becomes part of a statement, so only letters, digits and `_` are allowed."""
     if not NAME.fullmatch(name):
-        raise invalid(field, "must be a letter followed by at most 63 letters, digits or underscores")
+        raise InvalidInputError.for_field(
+            field, "must be a letter followed by at most 63 letters, digits or underscores"
+        )
 
 
 def check_id(field: str, value: str) -> None:
-    """The id of a node."""
+    """Check the id of a node."""
     if not 1 <= len(value) <= MAX_ID_CHARS:
-        raise invalid(field, f"must have from 1 to {MAX_ID_CHARS} characters")
+        raise InvalidInputError.for_field(field, f"must have from 1 to {MAX_ID_CHARS} characters")
 
 
-def checked_properties(properties: Mapping[str, Any] | None) -> dict[str, Any]:
-    """The properties as a new dict, every value of a type that a Bolt server can store."""
+def checked_properties(properties: Mapping[str, object] | None) -> Properties:
+    """The properties as a new dict; every value has a type that a Bolt server can store."""
     values = dict(properties or {})
     for key, value in values.items():
         check_name(f"properties.{key}", key)
         if key == "id":
-            raise invalid("properties.id", "is the node's own id and cannot be set")
-        if value is not None and not _can_be_stored(value):
-            raise invalid(
+            raise InvalidInputError.for_field("properties.id", "is the node's own id and cannot be set")
+        if value is not None and not _is_storable(value):
+            raise InvalidInputError.for_field(
                 f"properties.{key}",
                 "must be text, a number of at most 64 bits, true, false, null, or a list of one of them",
             )
     try:
         size = len(json.dumps(values, ensure_ascii=False).encode())
     except UnicodeEncodeError:
-        raise invalid("properties", "must be text that is valid Unicode") from None
+        raise InvalidInputError.for_field("properties", "must be text that is valid Unicode") from None
     if size > MAX_PROPERTIES_BYTES:
-        raise invalid("properties", f"must not exceed {MAX_PROPERTIES_BYTES} bytes as JSON")
+        raise InvalidInputError.for_field("properties", f"must not exceed {MAX_PROPERTIES_BYTES} bytes as JSON")
     return values
 
 
-def _can_be_stored(value: object) -> bool:
+def _is_storable(value: object) -> bool:
     items = value if isinstance(value, list) else [value]
     kinds = {type(item) for item in items}
     return (

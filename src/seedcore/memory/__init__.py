@@ -1,1 +1,1 @@
-"""Working memory, and flashbulb memory: incidents that are kept for good."""
+"""Working memory, and flashbulb memory: incidents that are kept permanently."""

@@ -1,6 +1,6 @@
-"""Flashbulb memory: rare incidents of high salience, kept for good.
+"""Flashbulb memory: stores rare incidents of high salience permanently.
 
-In MySQL when SEEDCORE_MYSQL_DSN is set, in the main PostgreSQL otherwise; one table, one code path, SQLAlchemy Core.
+The table is in MySQL when SEEDCORE_MYSQL_DSN is set, else in the main PostgreSQL; SQLAlchemy Core serves both.
 """
 
 import asyncio
@@ -40,41 +40,43 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Incident:
-    """Something that is worth remembering for good.
+    """Something worth remembering permanently.
 
     Attributes:
         kind: what sort of incident, such as `dispatch.lease_expired`.
-        salience: from 0 (nothing) to 1 (nothing matters more).
+        salience: importance, from 0 to 1.
         payload: a JSON object.
-        created_at: when it happened, with a time zone; kept and returned as UTC.
+        created_at: when it happened, with a time zone; stored and returned as UTC.
     """
 
     kind: str
     salience: float
-    payload: dict[str, Any]
+    payload: dict[str, object]
     id: UUID = field(default_factory=uuid4)
     created_at: datetime = field(default_factory=lambda: datetime.now(UTC))
 
     def __post_init__(self) -> None:
         if not KIND.fullmatch(self.kind):
-            raise _invalid("kind", "must be a lower-case letter and up to 63 of a-z, 0-9, '_', '.', '-'")
+            raise InvalidInputError.for_field(
+                "kind", "must be a lower-case letter and up to 63 of a-z, 0-9, '_', '.', '-'"
+            )
         if isinstance(self.salience, bool) or not 0.0 <= self.salience <= 1.0:
-            raise _invalid("salience", "must be from 0 to 1")
+            raise InvalidInputError.for_field("salience", "must be from 0 to 1")
         if self.created_at.tzinfo is None:
-            raise _invalid("created_at", "must have a time zone")
+            raise InvalidInputError.for_field("created_at", "must have a time zone")
         object.__setattr__(self, "created_at", self.created_at.astimezone(UTC))
         _check_payload(self.payload)
 
 
 class FlashbulbStore:
-    """Records incidents and finds them again. Each call runs in a thread, because the drivers are synchronous."""
+    """Records and finds incidents. Each call runs in a thread, because the drivers are synchronous."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._engine: Engine | None = None
 
     async def record(self, incident: Incident) -> Incident:
-        """Keep an incident; recording the same one again changes nothing.
+        """Store an incident; recording the same one again changes nothing.
 
         Raises:
             ConflictError: another incident has that id.
@@ -84,11 +86,11 @@ class FlashbulbStore:
     async def recent(self, limit: int = 50, min_salience: float = 0.0) -> list[Incident]:
         """The latest incidents of at least that salience, the newest first."""
         if not 1 <= limit <= MAX_RECENT:
-            raise _invalid("limit", f"must be from 1 to {MAX_RECENT}")
+            raise InvalidInputError.for_field("limit", f"must be from 1 to {MAX_RECENT}")
         return await self._in_thread(lambda: self._recent(limit, min_salience))
 
     async def count(self) -> int:
-        """How many incidents are kept."""
+        """Number of stored incidents."""
         return await self._in_thread(self._count)
 
     async def get(self, id: UUID) -> Incident | None:  # noqa: A002
@@ -96,11 +98,11 @@ class FlashbulbStore:
         return await self._in_thread(lambda: self._get(id))
 
     async def ensure_schema(self) -> None:
-        """Make the table in MySQL. In PostgreSQL the migrations make it, and this does nothing."""
+        """Create the table in MySQL. In PostgreSQL the migrations create it, and this does nothing."""
         if self._settings.mysql_dsn is not None:
-            await self._in_thread(self._make_table)
+            await self._in_thread(self._create_table)
 
-    async def ready(self) -> dict[str, Any]:
+    async def ready(self) -> dict[str, object]:
         """`{ready, store}` or `{ready, store, reason}`, for health."""
         store = "postgres" if self._settings.mysql_dsn is None else "mysql"
         try:
@@ -126,22 +128,22 @@ class FlashbulbStore:
             reason = mask(str(cause).splitlines()[0])[:200]
             if getattr(cause, "sqlstate", None) in MISSING_TABLE:
                 raise SchemaBehindError(
-                    f"There is no table of flashbulb incidents: {reason}", retry_after_s=5
+                    f"The table of flashbulb incidents is missing: {reason}", retry_after_s=5
                 ) from error
-            raise UnavailableError(f"The store of flashbulb incidents fails: {reason}", retry_after_s=2) from error
+            raise UnavailableError(f"The store of flashbulb incidents failed: {reason}", retry_after_s=2) from error
 
     def _connected(self) -> "Engine":
         if self._engine is None:
             self._engine = _engine(self._settings)
         return self._engine
 
-    def _make_table(self) -> None:
+    def _create_table(self) -> None:
         from sqlalchemy.exc import DBAPIError
 
         try:
             flashbulb_table().metadata.create_all(self._connected(), checkfirst=True)
         except DBAPIError as error:
-            # Another process has made it since the check.
+            # Another process has created it since the check.
             if getattr(error.orig, "sqlstate", None) != TABLE_EXISTS:
                 raise
 
@@ -191,11 +193,11 @@ class FlashbulbStore:
 
 @lru_cache(maxsize=1)
 def flashbulb_table() -> "Table":
-    """The table, as SQLAlchemy sees it in either database."""
+    """The table's definition for either database."""
     import sqlalchemy as sa
     from sqlalchemy.dialects import mysql, postgresql
 
-    # MySQL keeps no time zone (UTC goes in and comes out), and whole seconds unless told otherwise.
+    # MySQL stores no time zone (values are UTC), and whole seconds unless `fsp` is set.
     moment = sa.DateTime(timezone=True).with_variant(mysql.DATETIME(fsp=6), "mysql", "mariadb")
     # MariaDB has a type for UUIDs, but the driver cannot send one.
     identity = sa.Uuid().with_variant(sa.Uuid(native_uuid=False), "mysql", "mariadb")
@@ -214,7 +216,7 @@ def flashbulb_table() -> "Table":
 
 def _engine(settings: Settings) -> "Engine":
     if settings.mysql_dsn is not None:
-        # The database that the DSN names takes the place of PostgreSQL's schema.
+        # The database of the DSN replaces PostgreSQL's schema.
         return mysql_engine(settings).execution_options(schema_translate_map={SCHEMA: None})
     from sqlalchemy import create_engine
 
@@ -239,20 +241,16 @@ def _incident(row: "Row[Any]") -> Incident:
     return Incident(kind=row.kind, salience=row.salience, payload=row.payload, id=row.id, created_at=created)
 
 
-def _invalid(field_name: str, message: str) -> InvalidInputError:
-    return InvalidInputError.for_field(field_name, message)
-
-
 def _check_payload(payload: object) -> None:
-    """Both databases must take it: jsonb has no NUL character and no lone surrogate, JSON has no NaN."""
+    """Both databases must accept it: jsonb has no NUL character and no lone surrogate, JSON has no NaN."""
     if not isinstance(payload, dict):
-        raise _invalid("payload", "must be a JSON object")
+        raise InvalidInputError.for_field("payload", "must be a JSON object")
     try:
         text = json.dumps(payload, allow_nan=False, ensure_ascii=False)
         size = len(text.encode())
     except (TypeError, ValueError, RecursionError) as error:
-        raise _invalid("payload", f"must be JSON: {error}") from error
+        raise InvalidInputError.for_field("payload", f"must be JSON: {error}") from error
     if "\\u0000" in text.replace("\\\\", ""):
-        raise _invalid("payload", "must not contain the character NUL")
+        raise InvalidInputError.for_field("payload", "must not contain the character NUL")
     if size > MAX_PAYLOAD_BYTES:
         raise TooLargeError(f"The payload has {size} bytes, more than the {MAX_PAYLOAD_BYTES} allowed.")

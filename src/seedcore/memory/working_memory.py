@@ -1,7 +1,7 @@
-"""Working memory: small JSON values that are soon forgotten, in this process or shared through Redis.
+"""Working memory: small JSON values with a time to live, in this process or shared through Redis.
 
-Both forget what is past its time to live, and what was used least recently when all values together exceed the
-bound. Redis is used when REDIS_URL is set; when it is away that is an error, never a private memory instead.
+Both drop expired values, and the least recently used ones when all values together exceed the bound. Redis is used when
+REDIS_URL is set; when it does not answer, that is an error, and never falls back to this process.
 """
 
 import json
@@ -20,6 +20,7 @@ from seedcore.stores.redis import redis_client, redis_error
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
+    from redis.commands.core import AsyncScript
 
 MAX_KEY_BYTES = 512
 MAX_VALUE_BYTES = 1024 * 1024
@@ -29,8 +30,8 @@ MAX_TTL_S = 7 * 86400.0
 
 
 @dataclass(frozen=True, slots=True)
-class MemoryUse:
-    """How full a working memory is."""
+class WorkingMemoryUse:
+    """Size and bound of a working memory."""
 
     kind: str
     entries: int
@@ -44,20 +45,20 @@ class WorkingMemory(ABC):
     def __init__(self, max_bytes: int = MAX_BYTES) -> None:
         self.max_bytes = max_bytes
 
-    async def get(self, key: str, default: Any = None) -> Any:
-        """The value, or `default` when there is none (any more)."""
+    async def get(self, key: str, default: object = None) -> object:
+        """The value, or `default` when there is none or it has expired."""
         payload = await self._load(_checked_key(key))
         return default if payload is None else orjson.loads(payload)
 
-    async def set(self, key: str, value: Any, ttl_s: float = DEFAULT_TTL_S) -> None:
-        """Keep a JSON value for `ttl_s` seconds at most.
+    async def set(self, key: str, value: object, ttl_s: float = DEFAULT_TTL_S) -> None:
+        """Store a JSON value for at most `ttl_s` seconds.
 
         Raises:
             TooLargeError: the value exceeds the bound of one value, or of the whole memory.
             InvalidInputError: it is not JSON, or `ttl_s` is out of range.
         """
         if not 0.001 <= ttl_s <= MAX_TTL_S:
-            raise _invalid("ttl_s", f"must be from 0.001 to {MAX_TTL_S:.0f}")
+            raise InvalidInputError.for_field("ttl_s", f"must be from 0.001 to {MAX_TTL_S:.0f}")
         payload = _encode(value)
         limit = min(MAX_VALUE_BYTES, self.max_bytes)
         if len(_checked_key(key).encode()) + len(payload) > limit:
@@ -66,15 +67,15 @@ class WorkingMemory(ABC):
 
     @abstractmethod
     async def delete(self, key: str) -> bool:
-        """Forget a key; True when there was one."""
+        """Remove a key; True if it existed."""
 
     @abstractmethod
-    async def use(self) -> MemoryUse:
-        """How full it is."""
+    async def use(self) -> WorkingMemoryUse:
+        """Its current size and bound."""
 
     @abstractmethod
     async def close(self) -> None:
-        """Let go of connections."""
+        """Close the connections."""
 
     @abstractmethod
     async def _load(self, key: str) -> bytes | None: ...
@@ -84,31 +85,31 @@ class WorkingMemory(ABC):
 
 
 def working_memory(settings: Settings, max_bytes: int = MAX_BYTES) -> WorkingMemory:
-    """The working memory that the settings ask for."""
+    """The working memory that the settings select."""
     if settings.redis_url is None:
         return ProcessMemory(max_bytes)
     return RedisMemory(redis_client(settings), settings.namespace, max_bytes)
 
 
 class ProcessMemory(WorkingMemory):
-    """A memory inside this process, for use from one event loop."""
+    """A memory in this process, for use from one event loop."""
 
     def __init__(self, max_bytes: int = MAX_BYTES) -> None:
         super().__init__(max_bytes)
         self._entries: OrderedDict[str, tuple[bytes, float]] = OrderedDict()
-        # Soonest first; an entry that was replaced or deleted leaves one here that no longer matches.
+        # A heap, soonest first; replaced and deleted entries leave items here that no longer match.
         self._expiries: list[tuple[float, str]] = []
         self._bytes = 0
 
     async def delete(self, key: str) -> bool:
-        """Forget a key."""
+        """Remove a key; True if it existed."""
         self._expire()
         return self._drop(_checked_key(key))
 
-    async def use(self) -> MemoryUse:
-        """How full it is."""
+    async def use(self) -> WorkingMemoryUse:
+        """Its current size and bound."""
         self._expire()
-        return MemoryUse("process", len(self._entries), self._bytes, self.max_bytes)
+        return WorkingMemoryUse("process", len(self._entries), self._bytes, self.max_bytes)
 
     async def close(self) -> None:
         """There are no connections."""
@@ -150,8 +151,8 @@ class ProcessMemory(WorkingMemory):
                 self._drop(key)
 
 
-# KEYS: the values, the order of use (key -> tick), the expiries (key -> ms), the total bytes, the last tick.
-# One hash tag keeps all of them on one node of a Redis cluster.
+# KEYS: values, order of use (key -> tick), expiries (key -> ms), total bytes, last tick.
+# Their common hash tag keeps them on one node of a Redis cluster.
 _DROP = """
 local function drop(key)
   local old = redis.call('HGET', KEYS[1], key)
@@ -167,12 +168,12 @@ local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 for _, key in ipairs(redis.call('ZRANGE', KEYS[3], '-inf', now, 'BYSCORE', 'LIMIT', 0, 1000)) do drop(key) end
 """
 _USE = "redis.call('ZADD', KEYS[2], redis.call('INCR', KEYS[5]), ARGV[1])\n"
-# Expiry in these scripts is exact only for the first thousand keys; the asked one is checked by itself.
-_MINE = """
+# A script expires at most a thousand keys; the requested one is always checked.
+_EXPIRE_KEY = """
 local expires = redis.call('ZSCORE', KEYS[3], ARGV[1])
 if expires and tonumber(expires) <= now then drop(ARGV[1]) end
 """
-_GET = f"""{_DROP}{_MINE}
+_GET = f"""{_DROP}{_EXPIRE_KEY}
 local value = redis.call('HGET', KEYS[1], ARGV[1])
 if value then {_USE} end
 return value
@@ -189,12 +190,12 @@ while bytes > tonumber(ARGV[4]) do
 end
 for i = 1, 5 do redis.call('PEXPIRE', KEYS[i], ARGV[5]) end
 """
-_DELETE = f"{_DROP}{_MINE}\nreturn drop(ARGV[1])"
+_DELETE = f"{_DROP}{_EXPIRE_KEY}\nreturn drop(ARGV[1])"
 _COUNT = f"{_DROP}\nreturn {{redis.call('HLEN', KEYS[1]), tonumber(redis.call('GET', KEYS[4]) or '0')}}"
 
 
 class RedisMemory(WorkingMemory):
-    """A memory that all processes of a namespace share; each operation is one script, so it is atomic."""
+    """A memory shared by all processes of a namespace; each operation is one atomic script."""
 
     def __init__(self, client: "Redis", namespace: str, max_bytes: int = MAX_BYTES) -> None:
         super().__init__(max_bytes)
@@ -206,27 +207,28 @@ class RedisMemory(WorkingMemory):
         )
 
     async def delete(self, key: str) -> bool:
-        """Forget a key."""
+        """Remove a key; True if it existed."""
         return bool(await self._call(self._delete, _checked_key(key)))
 
-    async def use(self) -> MemoryUse:
-        """How full it is."""
+    async def use(self) -> WorkingMemoryUse:
+        """Its current size and bound."""
         entries, used = await self._call(self._count)
-        return MemoryUse("redis", entries, used, self.max_bytes)
+        return WorkingMemoryUse("redis", entries, used, self.max_bytes)
 
     async def close(self) -> None:
         """Close the connections."""
         await self._client.aclose()
 
     async def _load(self, key: str) -> bytes | None:
-        payload: bytes | None = await self._call(self._get, key)
+        payload = await self._call(self._get, key)
+        assert payload is None or isinstance(payload, bytes)
         return payload
 
     async def _store(self, key: str, payload: bytes, ttl_s: float) -> None:
-        # The whole memory goes when nobody has written for longer than anything in it may live.
+        # The whole memory expires when nothing has been written for the longest time to live.
         await self._call(self._set, key, payload, int(ttl_s * 1000), self.max_bytes, int(MAX_TTL_S * 1000))
 
-    async def _call(self, script: Any, *arguments: str | bytes | int) -> Any:
+    async def _call(self, script: "AsyncScript", *arguments: str | bytes | int) -> Any:
         from redis.exceptions import RedisError
 
         try:
@@ -239,12 +241,12 @@ def _size(key: str, payload: bytes) -> int:
     return len(key.encode()) + len(payload)
 
 
-def _encode(value: Any) -> bytes:
+def _encode(value: object) -> bytes:
     try:
-        # Not orjson: it turns NaN into null and a UUID into text without a word.
+        # Not orjson, which silently turns NaN into null and a UUID into text.
         return json.dumps(value, allow_nan=False, ensure_ascii=False, separators=(",", ":")).encode()
     except (TypeError, ValueError, RecursionError) as error:
-        raise _invalid("value", f"must be JSON: {error}") from error
+        raise InvalidInputError.for_field("value", f"must be JSON: {error}") from error
 
 
 def _checked_key(key: str) -> str:
@@ -253,9 +255,5 @@ def _checked_key(key: str) -> str:
     except UnicodeEncodeError:
         size = 0
     if not 1 <= size <= MAX_KEY_BYTES:
-        raise _invalid("key", f"must be valid Unicode of 1 to {MAX_KEY_BYTES} bytes")
+        raise InvalidInputError.for_field("key", f"must be valid Unicode of 1 to {MAX_KEY_BYTES} bytes")
     return key
-
-
-def _invalid(field: str, message: str) -> InvalidInputError:
-    return InvalidInputError.for_field(field, message)

@@ -1,6 +1,6 @@
-"""What goes over the wire to and from the Cognitive service."""
+"""Models of the Cognitive service: planning, reasoning about failures and deciding."""
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
@@ -8,13 +8,11 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_vali
 from seedcore.tasks.plans.plan_options import MAX_INPUTS, MAX_NAME, MAX_NAMES
 
 GoalName = Annotated[str, StringConstraints(min_length=1, max_length=MAX_NAME, strip_whitespace=True)]
-
-
 SkillName = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 
 
 class PlanTaskRequest(BaseModel):
-    """A goal and what is there to begin with.
+    """A goal, and the inputs to reach it from.
 
     The goal names output fields (`summary`), a skill's field (`text.keywords.keywords`) or a skill, one or several.
     """
@@ -22,7 +20,7 @@ class PlanTaskRequest(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     goal: GoalName | Annotated[list[GoalName], Field(min_length=1, max_length=MAX_NAMES)]
-    inputs: dict[str, Any] = Field(default_factory=dict, max_length=MAX_INPUTS)
+    inputs: dict[str, object] = Field(default_factory=dict, max_length=MAX_INPUTS)
     max_steps: int | None = Field(None, ge=1, description="At most MAX_PLAN_STEPS, which is also the default.")
     without: list[SkillName] = Field(default_factory=list, max_length=1000, description="skills not to run")
     done: dict[SkillName, SkillName] = Field(
@@ -42,12 +40,12 @@ class PlanStep(BaseModel):
 
     id: str
     skill: str
-    params: dict[str, Any]
+    params: dict[str, object]
     needs: list[str]
 
 
 class PlanTaskResponse(BaseModel):
-    """The cheapest plan: steps in an order that respects `needs`, and where each part of the goal comes from."""
+    """The cheapest plan: steps in an order that respects `needs`, and the source of each part of the goal."""
 
     steps: list[PlanStep]
     output: dict[str, dict[str, str]]
@@ -56,7 +54,7 @@ class PlanTaskResponse(BaseModel):
     method: Literal["search"] = "search"
 
 
-class _Strict(BaseModel):
+class _ReasoningInput(BaseModel):
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
 
@@ -64,8 +62,8 @@ Name = Annotated[str, StringConstraints(min_length=1, max_length=300)]
 Chance = Annotated[float, Field(ge=0, le=1)]
 
 
-class ValveFacts(_Strict):
-    """What the valve says of a stream's work; see `GET /pipeline/valve`."""
+class ValveFacts(_ReasoningInput):
+    """The state of a stream's valve; see `GET /pipeline/valve`."""
 
     state: Literal["learning", "closed", "open", "unwatched"]
     evidence: float | None = Field(None, ge=0, le=1)
@@ -74,7 +72,7 @@ class ValveFacts(_Strict):
 
 
 class SeriesPoint(BaseModel):
-    """A point that stands out; what else `/ml/detect/anomaly` says of it may be there, too."""
+    """A point that stands out; other fields of `/ml/detect/anomaly` are ignored."""
 
     model_config = ConfigDict(extra="ignore", allow_inf_nan=False)
 
@@ -93,29 +91,29 @@ class SeriesFinding(BaseModel):
     anomalies: list[SeriesPoint] = Field(max_length=20_000)
 
 
-class ReasonRequest(_Strict):
-    """What failed: a task, a stream (`type` or `domain/type`), or what given series show; several may be named."""
+class ReasonRequest(_ReasoningInput):
+    """What failed: a task or a stream (`type` or `domain/type`), findings in series, or both."""
 
     task_id: UUID | None = None
     stream: Name | None = None
     findings: list[SeriesFinding] = Field(default_factory=list, max_length=100)
-    valve: ValveFacts | None = Field(None, description="of the stream; the Coordinator is asked when it is not given")
+    valve: ValveFacts | None = Field(None, description="of the stream; requested from the Coordinator when absent")
     window_s: float = Field(3600.0, ge=1, le=604_800, description="what is `now`; four times as much is `before`")
 
     @model_validator(mode="after")
     def _about_something(self) -> Self:
         if self.task_id is None and self.stream is None and not self.findings:
-            raise ValueError("name a task_id, a stream or findings")
+            raise ValueError("give a task_id, a stream or findings")
         if self.task_id is not None and self.stream is not None:
-            raise ValueError("a task has its own stream: name one of task_id and stream")
+            raise ValueError("a task has its own stream: give task_id or stream, not both")
         return self
 
 
 class HypothesisOut(BaseModel):
-    """A cause, and what speaks for it.
+    """A possible cause and its evidence.
 
-    `belief` is its share among all that are listed, equally likely beforehand; `log10_bayes` how many powers of ten
-    likelier than chance it makes what was seen; `numbers` are the counts and chances that both come from.
+    `belief` is its posterior share among the listed causes, which are equally likely a priori; `log10_bayes` is the
+    Bayes factor against chance, in powers of ten; `numbers` are the counts and chances behind both.
     """
 
     name: str
@@ -123,7 +121,7 @@ class HypothesisOut(BaseModel):
     about: str | None
     belief: float
     log10_bayes: float
-    numbers: dict[str, Any]
+    numbers: dict[str, object]
 
 
 class SubjectOut(BaseModel):
@@ -137,29 +135,29 @@ class SubjectOut(BaseModel):
 
 
 class ReasonResponse(BaseModel):
-    """Hypotheses, the likeliest first; `absent` are those that nothing could be said about, and why."""
+    """Hypotheses, the likeliest first; `absent` lists those that could not be judged, and why."""
 
     method: Literal["evidence"] = "evidence"
     subject: SubjectOut
     hypotheses: list[HypothesisOut]
     absent: dict[str, str]
-    tasks: int = Field(description="ended tasks that were looked at")
+    tasks: int = Field(description="ended tasks that were examined")
     window_s: float
-    covered_s: float | None = Field(description="how far back they go, where there were more than are looked at")
+    covered_s: float | None = Field(description="how far back they go, when there were more than are examined")
 
 
-class RequirementIn(_Strict):
-    """A fact that must compare so; one that nobody knows holds nothing."""
+class RequirementIn(_ReasoningInput):
+    """A comparison that a fact must satisfy; an unknown fact satisfies none."""
 
     fact: Name
     op: Literal["==", "!=", "<", "<=", ">", ">="]
     value: bool | int | float | str
 
 
-class OptionIn(_Strict):
-    """What can be done: its cost whatever is true, and what is lost besides when a hypothesis is.
+class OptionIn(_ReasoningInput):
+    """An option: its cost in any case, and the additional loss under each hypothesis.
 
-    `losses` go by a hypothesis' name (`agent:a-1`) or kind (`agent`); `otherwise` holds for those it does not name.
+    `losses` are by a hypothesis' name (`agent:a-1`) or kind (`agent`); `otherwise` applies to all others.
     """
 
     name: Name
@@ -169,8 +167,8 @@ class OptionIn(_Strict):
     requires: list[RequirementIn] = Field(default_factory=list, max_length=20)
 
 
-class MakeDecisionRequest(_Strict):
-    """Options, what is believed (weights; shares of their sum count), and facts that requirements ask about."""
+class MakeDecisionRequest(_ReasoningInput):
+    """Options, beliefs (weights of hypotheses; only proportions count), and the facts that requirements compare."""
 
     options: list[OptionIn] = Field(min_length=1, max_length=50)
     beliefs: dict[Name, Annotated[float, Field(ge=0, le=1e12)]] = Field(min_length=1, max_length=200)
@@ -180,12 +178,12 @@ class MakeDecisionRequest(_Strict):
     def _names_differ(self) -> Self:
         names = [option.name for option in self.options]
         if len(set(names)) < len(names):
-            raise ValueError("two options have one name")
+            raise ValueError("two options have the same name")
         return self
 
 
 class OptionOut(BaseModel):
-    """An option, weighed: `losses` by hypothesis, its cost among them; `unmet` says why it may not be chosen."""
+    """An evaluated option: `losses` by hypothesis include its cost; `unmet` says why it may not be chosen."""
 
     name: str
     expected_loss: float
@@ -194,8 +192,8 @@ class OptionOut(BaseModel):
     unmet: list[str]
 
 
-class ChangeOut(BaseModel):
-    """What would make `option` the decision: a belief in `hypothesis` as `needed`, or that what is `unmet` held."""
+class DecisionChangeOut(BaseModel):
+    """What would make `option` the decision: a belief in `hypothesis` of `needed`, or meeting what is `unmet`."""
 
     option: str
     hypothesis: str | None
@@ -205,7 +203,7 @@ class ChangeOut(BaseModel):
 
 
 class MakeDecisionResponse(BaseModel):
-    """The allowed option of the least expected loss, and the others in order; the next one loses `margin` more."""
+    """The allowed option with the least expected loss, and the others in order; the next one loses `margin` more."""
 
     method: Literal["expected_loss"] = "expected_loss"
     decision: str
@@ -213,4 +211,4 @@ class MakeDecisionResponse(BaseModel):
     margin: float | None
     beliefs: dict[str, float]
     options: list[OptionOut]
-    would_change: list[ChangeOut]
+    would_change: list[DecisionChangeOut]
