@@ -62,5 +62,5 @@ join seedcore.leases l on l.id between a.id and a.id and l.token = a.token
 on conflict (id, token) do nothing
 """
 
-# What ends bring about, for tasks with a parent or a key.
+# The consequences of ends, for tasks with a parent or a key: plans go on, keys admit others.
 SETTLE = "select seedcore.settle($1::uuid[])"

@@ -36,7 +36,7 @@ with again as materialized (
 select id from gone, told, roused
 """
 
-# Given back unstarted: the attempt does not count. `slow` moves it to the slow lane, where it waits for a place.
+# Released without a start: the attempt does not count. `slow` moves it to the slow lane, where it waits for a place.
 RELEASE = """
 with gone as (
   delete from seedcore.leases l using unnest($1::uuid[], $2::bigint[], $3::bool[]) a(id, token, slow)

@@ -17,11 +17,11 @@ select exists (select 1 from led) as leads,
 
 REAP_SESSIONS = "delete from seedcore.sessions where expires_at <= now() returning id, beat_at"
 
-# Leases whose dispatcher has gone; index leases_owner. In pages: $1 at once. $3 are sessions that have ended, $4 when each
-# was last heard of. A dispatcher says of every task that has begun that it has: before it begins one that it has held for
-# a second, and of the others with its next heartbeat. So what was leased two seconds before the last heartbeat, and is not
-# `started` (index events_task; ticks and tokens are of one sequence), has not begun, and uses no attempt: $5 times at
-# most, for it may be what brings dispatchers down.
+# Leases whose dispatcher has gone; index leases_owner. In pages of $1. $3 are sessions that have ended, $4 the time of
+# each one's last heartbeat. A dispatcher writes `started` for every task that has begun: before it begins one that it has
+# held for a second, and for the others with its next heartbeat. So a task that was leased two seconds before the last
+# heartbeat and is not `started` (index events_task; ticks and tokens are of one sequence) has not begun, and uses no
+# attempt: up to $5 times, for it may be what brings dispatchers down.
 REAP_LEASES = f"""
 with lost as (
   delete from seedcore.leases where ctid = any(array(
