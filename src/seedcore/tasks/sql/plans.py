@@ -6,7 +6,7 @@ with gone as (
 , kept as (
   insert into seedcore.held (id, status, attempts, decision, plan)
   select id, 'waiting', attempts, $3::jsonb, $4::jsonb from gone)
-, said as (insert into seedcore.events (task_id, event, data)
+, logged as (insert into seedcore.events (task_id, event, data)
            select id, 'waiting', jsonb_build_object('steps', $5::int) from gone)
 select id from gone
 """
@@ -27,7 +27,7 @@ with input as materialized (
 , now_ready as (
   insert into seedcore.ready (id, queue, rank)
   select i.id, p.queue, -p.priority from input i, parent p where not (i.id = any($7::uuid[])))
-, said as (
+, logged as (
   insert into seedcore.events (event, task_ids) select 'submitted', array_agg(id) from input)
 select seedcore.wake(p.queue, false), seedcore.tell() from parent p
 """
