@@ -34,20 +34,22 @@ async def connect(dsn: str) -> asyncpg.Connection:
 
 async def work_off(connection: asyncpg.Connection, most: int | None = None, batch: int = BATCH) -> int:
     """Claim and finish until nothing is left (or `most` are done): each turn is one statement; returns how many."""
-    session, scan = uuid4(), ClaimCursor()
+    session, cursor = uuid4(), ClaimCursor()
     await sessions.open_session(connection, session, "bench", "default", 600)
     outcomes: list[Outcome] = []
     done = 0
     while True:
         room = batch if most is None else min(batch, most - done)
         if outcomes and room > 0:
-            accepted, claimed = await leases.finish_and_claim(connection, outcomes, "default", session, room, scan=scan)
+            accepted, claimed = await leases.finish_and_claim(
+                connection, outcomes, "default", session, room, cursor=cursor
+            )
             assert len(accepted) == len(outcomes)
         elif outcomes:
             await leases.finish(connection, outcomes)
             return done
         else:
-            claimed = await leases.claim(connection, "default", session, room, scan=scan)
+            claimed = await leases.claim(connection, "default", session, room, cursor=cursor)
         if not claimed and not outcomes:
             return done
         outcomes = [await noop(lease) for lease in claimed]

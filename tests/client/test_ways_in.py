@@ -109,7 +109,7 @@ def at_bounds() -> list[dict[str, Any]]:
     return [
         option(name, "x" * int(edge) if isinstance(bound, Length) else edge)
         for name, bound in BOUNDS.items()
-        for edge in (bound.least, bound.most)
+        for edge in (bound.min, bound.max)
         if name != "type"
     ]
 
@@ -118,11 +118,11 @@ def beyond_bounds() -> list[dict[str, Any]]:
     found = []
     for name, bound in BOUNDS.items():
         if isinstance(bound, Length):
-            found += [option(name, "x" * n) for n in (bound.least - 1, bound.most + 1) if n >= 0]
+            found += [option(name, "x" * n) for n in (bound.min - 1, bound.max + 1) if n >= 0]
             found += [option(name, wrong) for wrong in (5, True, ["x"], {})]
         else:
-            whole = isinstance(bound.least, int) and name != "timeout_s"
-            beyond = (bound.least - 1, bound.most + 1) if whole else (bound.least * 0.99, bound.most * 1.01)
+            whole = isinstance(bound.min, int) and name != "timeout_s"
+            beyond = (bound.min - 1, bound.max + 1) if whole else (bound.min * 0.99, bound.max * 1.01)
             found += [option(name, wrong) for wrong in (*beyond, True, "much", "NaN", "Infinity", [1], {})]
             found += [option(name, 1.5)] if whole else []
     return [case for case in found if "type" not in case]

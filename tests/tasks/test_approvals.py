@@ -62,7 +62,7 @@ async def test_nobody_decides_and_the_task_is_refused(
     assert (await reaping.reap(connection, pg_settings)).approvals == 0
     assert (await expire(connection, pg_settings)).approvals == 1
     record = await queries.get(connection, task_id)
-    assert record.error == {"code": "approval_expired", "message": "nobody approved it in time"}
+    assert record.error == {"code": "approval_expired", "message": "it was not approved in time"}
 
 
 async def test_nobody_decides_and_the_task_is_released(

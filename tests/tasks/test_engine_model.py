@@ -259,7 +259,7 @@ class Engine(RuleBasedStateMachine):
         slow = self.some(self.model.of("ready"), pick)[0].lane
         expected = self.expected(session, most, slow)
         place = self.scan_of(session, slow, scanning)
-        claimed = self.run(leases.claim(self.connection, "default", session, most, slow=slow, scan=place))
+        claimed = self.run(leases.claim(self.connection, "default", session, most, slow=slow, cursor=place))
         self.took(session, claimed, expected)
 
     def outcome(self, task_id: UUID, token: int, failed: bool, spends: bool = False) -> Outcome:
@@ -318,7 +318,7 @@ class Engine(RuleBasedStateMachine):
         outcomes, named = self.acks(tasks, failed, with_stale)
         expected, place = self.expected(session, most, slow), self.scan_of(session, slow, True)
         accepted, claimed = self.run(
-            leases.finish_and_claim(self.connection, outcomes, "default", session, most, slow=slow, scan=place)
+            leases.finish_and_claim(self.connection, outcomes, "default", session, most, slow=slow, cursor=place)
         )
         assert accepted == named
         for task in tasks:

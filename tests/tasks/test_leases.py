@@ -368,7 +368,7 @@ async def test_a_task_that_had_begun_or_may_have_uses_its_attempt(pg_settings, c
 async def test_a_task_that_brings_every_dispatcher_down_before_it_begins_ends_all_the_same(pg_settings, connection):
     task_id = await lost(pg_settings, connection, held_s=30, heard_s=20, tries=2)
     for n in range(1, 7):
-        assert (await queries.get(connection, task_id)).attempts == max(0, n - reaping.MOST_UNCOUNTED)
+        assert (await queries.get(connection, task_id)).attempts == max(0, n - reaping.MAX_UNCOUNTED)
         await connection.execute("update seedcore.deferred set run_at = now()")
         await reaping.promote(connection)
         await lose(pg_settings, connection, held_s=30, heard_s=20)

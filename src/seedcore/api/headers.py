@@ -14,8 +14,8 @@ def _key(value: str) -> str:
         text = value.encode("latin-1").decode()
     except UnicodeDecodeError:
         raise ValueError("must be UTF-8") from None
-    if not KEY.least <= len(text) <= KEY.most or "\0" in text:
-        raise ValueError(f"must be {KEY.least} to {KEY.most} characters, none of them U+0000")
+    if not KEY.min <= len(text) <= KEY.max or "\0" in text:
+        raise ValueError(f"must be {KEY.min} to {KEY.max} characters, none of them U+0000")
     return text
 
 

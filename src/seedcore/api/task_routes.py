@@ -115,7 +115,7 @@ async def reject_task(task_id: UUID, gateway: TheGateway, request: Request, body
 async def queue_state(gateway: TheGateway) -> dict[str, object]:
     """How much waits, for how long, and whether dispatchers make progress."""
     async with gateway.database.connection() as connection:
-        return await queries.queue_state(connection)
+        return dict(await queries.queue_state(connection))
 
 
 @router.post("/queue/{queue}/pause", tags=["queue"])

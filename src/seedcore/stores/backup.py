@@ -1,7 +1,7 @@
-"""A backup of the database as one file, and the way back: `seedcore backup`, `seedcore restore`.
+"""Back up the database into one file, and restore it: `seedcore backup`, `seedcore restore`.
 
 A file is pg_dump's custom format beside a manifest (`FILE.json`) with the number of rows of every table, counted in the
-very snapshot that was dumped. A restore counts again, so that a backup that says it is whole is whole. Since the dump
+very snapshot that was dumped. A restore counts again, so that a restore that ends well is complete. Since the dump
 is logical, it is also the way from one PostgreSQL major to the next.
 """
 
@@ -31,7 +31,7 @@ _SHARED = ("--no-owner", "--no-privileges")
 
 
 @dataclass(frozen=True, slots=True)
-class Manifest:
+class BackupManifest:
     """What a backup holds.
 
     Attributes:
@@ -52,7 +52,7 @@ class Manifest:
         return sum(self.rows.values())
 
 
-def backup(settings: Settings, target: Path) -> Manifest:
+def backup(settings: Settings, target: Path) -> BackupManifest:
     """Write `target` and `target`.json, while everything runs; what is there already is replaced only when all is done.
 
     Raises:
@@ -69,11 +69,11 @@ def backup(settings: Settings, target: Path) -> Manifest:
         rows = _rows(connection)
         server = str(_one(connection, "show server_version"))
         try:
-            # Nobody else may read what tasks hold.
+            # No other user may read what tasks hold.
             draft.touch(mode=0o600)
             _run("pg_dump", connection, "--format=custom", f"--snapshot={snapshot}", f"--schema={SCHEMA}",
                  f"--file={draft}", *_SHARED)  # fmt: skip
-            manifest = Manifest(version, server, _digest(draft), rows)
+            manifest = BackupManifest(version, server, _digest(draft), rows)
             draft.replace(target)
         finally:
             draft.unlink(missing_ok=True)
@@ -81,8 +81,8 @@ def backup(settings: Settings, target: Path) -> Manifest:
     return manifest
 
 
-def restore(settings: Settings, source: Path, *, replace: bool = False) -> Manifest:
-    """Bring back what `source` holds, all or nothing, and count it.
+def restore(settings: Settings, source: Path, *, replace: bool = False) -> BackupManifest:
+    """Restore what `source` holds, all or nothing, and count it.
 
     Args:
         settings: the database that gets it; with `replace`, what SeedCore has there now goes once all is back.
@@ -97,8 +97,8 @@ def restore(settings: Settings, source: Path, *, replace: bool = False) -> Manif
     manifest = _checked(source)
     with _connected(settings) as connection:
         _refuse_used(connection, replace)
-        with _old_one_aside(connection):
-            _bring_back(connection, source)
+        with _present_schema_aside(connection):
+            _run_restore(connection, source)
             found = _rows(connection)
             if found != manifest.rows:
                 wrong = sorted(n for n in {*found, *manifest.rows} if found.get(n) != manifest.rows.get(n))
@@ -108,12 +108,12 @@ def restore(settings: Settings, source: Path, *, replace: bool = False) -> Manif
     return manifest
 
 
-def _checked(source: Path) -> Manifest:
+def _checked(source: Path) -> BackupManifest:
     path = _manifest_of(source)
     if not source.is_file() or not path.is_file():
         raise InvalidInputError(f"{source} and {path.name} beside it must be there: `seedcore backup` writes both.")
     try:
-        manifest = Manifest(**json.loads(path.read_text(encoding="utf-8")))
+        manifest = BackupManifest(**json.loads(path.read_text(encoding="utf-8")))
     except (ValueError, TypeError):
         raise InvalidInputError(f"{path} is no manifest of a backup.") from None
     if _digest(source) != manifest.sha256:
@@ -134,15 +134,15 @@ def _refuse_used(connection: "Connection[tuple[object, ...]]", replace: bool) ->
     if version is None:
         return
     if not replace:
-        raise ConflictError(f"This database has a SeedCore (schema {version}): name another one, or say --replace.")
+        raise ConflictError(f"This database has a SeedCore (schema {version}): name another one, or add --replace.")
     alive = _one(connection, "select count(*) from seedcore.sessions where expires_at > now()")
     if alive:
         raise ConflictError(f"{alive} dispatchers work on this database: stop SeedCore first.")
 
 
 @contextmanager
-def _old_one_aside(connection: "Connection[tuple[object, ...]]") -> Iterator[None]:
-    """Whatever goes wrong, what was there before is there again."""
+def _present_schema_aside(connection: "Connection[tuple[object, ...]]") -> Iterator[None]:
+    """Rename the present schema; it comes back if anything fails, and goes at the end otherwise."""
     connection.execute(f"drop schema if exists {_ASIDE} cascade")
     there = _version(connection) is not None
     if there:
@@ -203,7 +203,7 @@ def _digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _bring_back(connection: "Connection[tuple[object, ...]]", source: Path) -> None:
+def _run_restore(connection: "Connection[tuple[object, ...]]", source: Path) -> None:
     whole = (*_SHARED, "--file=-", str(source))
     psql = ["--no-psqlrc", "--quiet", "--single-transaction", "--set=ON_ERROR_STOP=1", "--output=/dev/null"]
     environment = _environment(connection)
@@ -235,7 +235,7 @@ def _run(tool: str, connection: "Connection[tuple[object, ...]]", *arguments: st
 
 
 def _environment(connection: "Connection[tuple[object, ...]]") -> dict[str, str]:
-    """What PostgreSQL's programs connect by. The password is there, since arguments can be seen by everybody."""
+    """What PostgreSQL's programs connect by. The password is there, since every user can see arguments."""
     given = connection.info.get_parameters() | {"password": connection.info.password}
     names = {"host": "PGHOST", "hostaddr": "PGHOSTADDR", "port": "PGPORT", "user": "PGUSER", "dbname": "PGDATABASE"}
     names |= {"password": "PGPASSWORD", "sslmode": "PGSSLMODE", "sslrootcert": "PGSSLROOTCERT", "options": "PGOPTIONS"}

@@ -1,4 +1,4 @@
-"""One SeedCore for one data directory."""
+"""The lock of a data directory: one SeedCore at a time uses it."""
 
 import os
 import subprocess
@@ -14,7 +14,7 @@ class DataDirLock:
     """The lock of a data directory. The kernel drops it with the process, so it is never stale.
 
     The file holds the pid of its owner, and is emptied on an orderly end: a pid in a file that no process locks
-    says that the last owner was killed.
+    shows that the last owner was killed.
     """
 
     def __init__(self, data_dir: Path) -> None:
@@ -23,7 +23,7 @@ class DataDirLock:
         self._fd: int | None = None
 
     def check_free(self) -> None:
-        """Raise SettingsError when another SeedCore runs here; makes nothing."""
+        """Raise SettingsError when another SeedCore runs here; creates nothing."""
         if not os.access(self._path, os.R_OK | os.W_OK):
             return
         fd = open_lock(self._path)
@@ -90,7 +90,7 @@ class DataDirLock:
         return False
 
     def release(self) -> None:
-        """Give it back after an orderly end."""
+        """Release it after an orderly end."""
         if self._fd is not None:
             os.ftruncate(self._fd, 0)
             os.close(self._fd)

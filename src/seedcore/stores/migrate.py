@@ -1,6 +1,6 @@
-"""Bring the database to this version's schema, under a lock; only bootstrap, launcher and `seedcore migrate` do this.
+"""Migrate the database to this version's schema, under a lock; only bootstrap, launcher and `seedcore migrate` do it.
 
-Every revision says its `phase`. Those of phase `before` add what this release needs and leave what the release before
+Every revision has a `phase`. Those of phase `before` add what this release needs and leave what the release before
 it works with: they run before a roll, while that release runs. Those of phase `after` take away what only it needed:
 they run when it has gone. See docs/decisions/0005-migrations-in-two-phases.md.
 """
@@ -42,8 +42,8 @@ def migrate(settings: Settings, phase: Phase | None = None, *, folder: Path = MI
         folder: Alembic's.
 
     Raises:
-        UnavailableError: the database refuses the connection, or somebody's transaction keeps a table.
-        ConflictError: dispatchers of an older release are alive that a migration would take something from.
+        UnavailableError: the database refuses the connection, or another transaction keeps a table locked.
+        ConflictError: dispatchers of an older release are alive that still need what a migration removes.
     """
     with _locked(settings) as connection:
         run = _Run(connection, folder)
@@ -130,7 +130,7 @@ class _Run:
         return list(reversed(list(self._scripts.iterate_revisions(target, version or "base"))))
 
     def _refuse_older(self, revision: str) -> None:
-        """What `revision` takes away is needed by releases that do not know the last `before` in front of it."""
+        """Releases that do not know the last `before` in front of `revision` need what it removes."""
         from sqlalchemy import text
 
         below = self._scripts.iterate_revisions(revision, "base")
@@ -145,7 +145,7 @@ class _Run:
         self._connection.commit()
         if names:
             raise ConflictError(
-                f"Migration {revision} takes away what an older release needs, and {len(names)} dispatchers of one are "
+                f"Migration {revision} removes what an older release needs, and {len(names)} dispatchers of one are "
                 f"alive ({', '.join(names[:5])}): stop them, then run `seedcore migrate --after`."
             )
 
@@ -159,11 +159,11 @@ class _Run:
                 self._connection.commit()
             except Exception as error:
                 self._connection.rollback()
-                if not _waited_for_a_table(error):
+                if not _is_lock_timeout(error):
                     raise
                 if time.monotonic() > deadline:
                     raise UnavailableError(
-                        f"Migration {revision} waits for a table that somebody's transaction keeps: end what "
+                        f"Migration {revision} waits for a table that another transaction keeps locked: end what "
                         "pg_stat_activity shows as oldest, then migrate again.",
                         retry_after_s=10,
                     ) from None
@@ -172,8 +172,8 @@ class _Run:
                 return
 
 
-def _waited_for_a_table(error: BaseException) -> bool:
-    """Whether a lock was not to be had in time. SQLAlchemy wraps the error (`orig`), a plain cursor does not."""
+def _is_lock_timeout(error: BaseException) -> bool:
+    """Whether a lock was not available in time. SQLAlchemy wraps the error (`orig`), a plain cursor does not."""
     from psycopg.errors import LockNotAvailable
 
     return isinstance(getattr(error, "orig", error), LockNotAvailable)

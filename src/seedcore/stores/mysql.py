@@ -1,4 +1,4 @@
-"""MySQL through SQLAlchemy on mysql-connector-python."""
+"""The MySQL engine of a process: SQLAlchemy on mysql-connector-python."""
 
 from typing import TYPE_CHECKING
 

@@ -1,4 +1,4 @@
-"""The Bolt server of the knowledge graph: the official driver, to NEO4J_URI or to the embedded server."""
+"""The driver of the knowledge graph: the official one for Bolt, to NEO4J_URI or to the embedded server."""
 
 from typing import TYPE_CHECKING
 
@@ -45,14 +45,14 @@ def graph_database(settings: Settings) -> str | None:
 
 
 def graph_error(error: Exception) -> SeedCoreError:
-    """The driver's error as one of ours; secrets do not get into it."""
+    """The driver's error as one of SeedCore's, without secrets."""
     from neo4j.exceptions import AuthError, ConfigurationError
 
     if isinstance(error, AuthError):
         return NotConfiguredError("The Bolt server refuses NEO4J_USER and NEO4J_PASSWORD.")
     if isinstance(error, ConfigurationError):
         return NotConfiguredError(f"NEO4J_URI cannot be used: {mask(str(error))}")
-    return UnavailableError(f"The Bolt server does not do it: {mask(str(error))[:300]}", retry_after_s=2)
+    return UnavailableError(f"The Bolt server failed: {mask(str(error))[:300]}", retry_after_s=2)
 
 
 def bolt_address(settings: Settings) -> tuple[str, tuple[str, str]]:

@@ -1,4 +1,4 @@
-"""PostgreSQL for one process: the embedded server by default, a small pool, a clear error when it is away."""
+"""The PostgreSQL pool of a process: the embedded server by default, and a clear error when the server is away."""
 
 import asyncio
 import contextlib
@@ -40,9 +40,9 @@ DATABASE_ERRORS = (UnavailableError, *sqlstates.ERRORS)
 """What a statement may raise while the server restarts, refuses or is gone."""
 
 DEGRADED_S = 60.0
-"""Health stays degraded for so long after the server last refused to keep something."""
+"""Health stays degraded for so long after the server last refused to store something."""
 
-_CANNOT_KEEP = (DatabaseFullError, DatabaseReadOnlyError, DatabaseMemoryError, DatabaseStorageError)
+_CANNOT_STORE = (DatabaseFullError, DatabaseReadOnlyError, DatabaseMemoryError, DatabaseStorageError)
 
 
 def resolve_dsn(settings: Settings, timeout_s: float = 90.0) -> str:
@@ -59,7 +59,7 @@ def resolve_dsn(settings: Settings, timeout_s: float = 90.0) -> str:
 
 
 class _Connection(asyncpg.Connection):  # type: ignore[misc]  # asyncpg has no types
-    """One without session state to reset: that would be a round trip for every use of a pool's connection."""
+    """A connection without session state to reset: a reset would cost a round trip for every use."""
 
     def get_reset_query(self) -> str:
         """Nothing; an open transaction is rolled back all the same."""
@@ -71,7 +71,7 @@ class Database:
 
     Args:
         settings: where the server is.
-        size: most connections; `settings.pg_pool_size` when None.
+        size: how many connections at most; `settings.pg_pool_size` when None.
         session: server settings of every connection, such as ENGINE_SESSION.
         name: `application_name`, for people who look into pg_stat_activity.
     """
@@ -105,7 +105,7 @@ class Database:
         Raises:
             UnavailableError: the server did not answer within `wait_s` seconds.
             SchemaBehindError: the database has not been migrated yet.
-            SeedCoreError: what `sqlstates.MEANINGS` says of an error of the server's.
+            SeedCoreError: the one that `sqlstates.MEANINGS` has for an error of the server.
         """
         pool, connection = await self._acquire(wait_s)
         try:
@@ -124,7 +124,7 @@ class Database:
                     connection.terminate()
             if known is None:
                 raise
-            self._note(known)
+            self._note_refusal(known)
             raise known from error
         finally:
             await pool.release(connection)
@@ -170,24 +170,24 @@ class Database:
                 )
             return self._pool
 
-    async def ready(self) -> dict[str, Any]:
+    async def ready(self) -> dict[str, object]:
         """`{ready, latency_ms}`, with `{degraded, code, reason}` while it cannot write, or `{ready, code, reason}`."""
         began = time.perf_counter()
         try:
             async with self.connection(wait_s=2.0) as connection:
                 if await connection.fetchval("select current_setting('transaction_read_only')::bool"):
-                    self._note(DatabaseReadOnlyError(sqlstates.MEANINGS["25006"].detail))
+                    self._note_refusal(DatabaseReadOnlyError(sqlstates.MEANINGS["25006"].detail))
         except UnavailableError as error:
             return {"ready": False, "code": error.code, "reason": error.detail}
-        answer: dict[str, Any] = {"ready": True, "latency_ms": round((time.perf_counter() - began) * 1000, 2)}
+        answer: dict[str, object] = {"ready": True, "latency_ms": round((time.perf_counter() - began) * 1000, 2)}
         at, refusal = self._refused
         if refusal is not None and time.monotonic() - at < DEGRADED_S:
             answer |= {"degraded": True, "code": refusal.code, "reason": refusal.detail}
         return answer
 
-    def _note(self, error: SeedCoreError) -> None:
-        """Remember that the server could not keep something: it still answers, so health has to be reminded."""
-        if isinstance(error, _CANNOT_KEEP):
+    def _note_refusal(self, error: SeedCoreError) -> None:
+        """Remember for health that the server could not store something: it still answers."""
+        if isinstance(error, _CANNOT_STORE):
             at, before = self._refused
             if before is None or before.code != error.code or time.monotonic() - at > DEGRADED_S:
                 self._log.error("PostgreSQL cannot write", code=error.code, reason=error.detail)
@@ -200,12 +200,12 @@ class Database:
             try:
                 await asyncio.wait_for(pool.close(), timeout=5)
             except TimeoutError:
-                self._log.warning("connections did not close in time, cut")
+                self._log.warning("connections did not close in time, terminated")
                 pool.terminate()
 
 
 async def check_schema(connection: asyncpg.Connection) -> None:
-    """Hold the database's schema against SCHEMA_VERSION.
+    """Compare the database's schema with SCHEMA_VERSION.
 
     Raises:
         SchemaBehindError: it is missing or older.
@@ -223,5 +223,5 @@ async def check_schema(connection: asyncpg.Connection) -> None:
 
 
 def loads(text: str | None) -> Any:
-    """Decode a jsonb column (they travel as text, decoded only where somebody looks inside)."""
+    """Decode a jsonb column (it travels as text, and is decoded only where it is read)."""
     return None if text is None else json.loads(text)

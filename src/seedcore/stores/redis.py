@@ -1,4 +1,4 @@
-"""Redis for one process."""
+"""The Redis client of a process."""
 
 from typing import TYPE_CHECKING
 
@@ -32,7 +32,7 @@ def redis_client(settings: Settings) -> "Redis":
         socket_timeout=TIMEOUT_S,
         socket_connect_timeout=TIMEOUT_S,
         health_check_interval=30,
-        # A connection that was lost while nobody used it must not fail the next command.
+        # A connection that was lost while idle must not fail the next command.
         retry=Retry(ExponentialBackoff(cap=0.5, base=0.05), retries=2),
         client_name="seedcore",
     )
@@ -40,5 +40,5 @@ def redis_client(settings: Settings) -> "Redis":
 
 
 def redis_error(error: Exception) -> UnavailableError:
-    """The client's error as one of ours; secrets do not get into it."""
-    return UnavailableError(f"Redis (REDIS_URL) does not do it: {mask(str(error))[:200]}", retry_after_s=2)
+    """The client's error as one of SeedCore's, without secrets."""
+    return UnavailableError(f"Redis (REDIS_URL) failed: {mask(str(error))[:200]}", retry_after_s=2)

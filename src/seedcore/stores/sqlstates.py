@@ -1,4 +1,4 @@
-"""What PostgreSQL's errors mean to whoever asked: one list of its SQLSTATEs, and the error that stands for each."""
+"""Translate PostgreSQL's errors: one list of its SQLSTATEs, and the SeedCore error for each."""
 
 from typing import NamedTuple
 
@@ -12,7 +12,7 @@ ERRORS = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.Intern
 
 
 class Meaning(NamedTuple):
-    """The class of the error (and so its code and status), what to do, and after how many seconds to try again."""
+    """The class of the error (with its code and status), what to do, and after how many seconds to try again."""
 
     kind: type[errors.UnavailableError]
     detail: str
@@ -23,11 +23,11 @@ _AWAY = "PostgreSQL went away ({name}); try again."
 _DENIED = "PostgreSQL refuses: {text} (SEEDCORE_PG_DSN)."
 
 MEANINGS: dict[str, Meaning] = {
-    # By class or by single SQLSTATE; the longer one holds. What is not here is a fault of ours: 500.
+    # By class or by single SQLSTATE; the longer one holds. What is not here is a fault of SeedCore: 500.
     "08": Meaning(errors.UnavailableError, _AWAY),
     "25006": Meaning(
         errors.DatabaseReadOnlyError,
-        "PostgreSQL is read-only: point SEEDCORE_PG_DSN at the primary, or take default_transaction_read_only back.",
+        "PostgreSQL is read-only: point SEEDCORE_PG_DSN at the primary, or reset default_transaction_read_only.",
         5,
     ),
     "25P03": Meaning(errors.UnavailableError, _AWAY),
@@ -36,12 +36,14 @@ MEANINGS: dict[str, Meaning] = {
     "3D000": Meaning(errors.DatabaseDeniedError, _DENIED, None),
     "40": Meaning(errors.DatabaseConflictError, "PostgreSQL undid the transaction ({name}); try again."),
     "42501": Meaning(errors.DatabaseDeniedError, _DENIED, None),
-    "53": Meaning(errors.DatabaseMemoryError, "PostgreSQL ran out of something: {text}.", 5),
+    "53": Meaning(errors.DatabaseMemoryError, "PostgreSQL ran out of a resource: {text}.", 5),
     "53100": Meaning(
         errors.DatabaseFullError, "PostgreSQL's disk is full: free space on its volume, or make it larger.", 30
     ),
     "53200": Meaning(
-        errors.DatabaseMemoryError, "PostgreSQL is out of memory: give its machine or container more, or ask less.", 5
+        errors.DatabaseMemoryError,
+        "PostgreSQL is out of memory: give its machine or container more, or ask for less.",
+        5,
     ),
     "53300": Meaning(
         errors.DatabaseConnectionsError,
@@ -66,7 +68,7 @@ def meaning(sqlstate: str) -> Meaning | None:
 
 def translate(error: BaseException, *, connecting: bool = False) -> errors.SeedCoreError | None:
     """The error that clients get; None for one of PostgreSQL's that is not on the list."""
-    # What is no answer of the server's is the loss of the connection.
+    # An error that is no answer of the server means that the connection was lost.
     found = meaning((error.sqlstate or "") if isinstance(error, asyncpg.PostgresError) else "08")
     if found is None:
         return None

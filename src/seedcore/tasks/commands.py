@@ -1,4 +1,4 @@
-"""What people do to tasks: cancel, retry, approve, reject."""
+"""Commands of people: cancel, retry, approve and reject tasks, pause and resume queues."""
 
 from datetime import datetime
 from uuid import UUID
@@ -22,7 +22,7 @@ async def cancel(connection: asyncpg.Connection, task_id: UUID) -> TaskRecord:
     """
     gone: list[UUID] = []
     async with connection.transaction():
-        # Again when it moved from one table to another in between.
+        # Repeated when the task moved from one table to another meanwhile.
         for _ in range(MAX_MOVES):
             if not await connection.fetchval(LIVES, [task_id]):
                 break

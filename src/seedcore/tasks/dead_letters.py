@@ -1,4 +1,4 @@
-"""The dead letters: tasks that failed for good. Look at them, and let them run again."""
+"""Dead letters: tasks that failed for good. Find them, count them, run them again."""
 
 from collections.abc import Sequence
 from uuid import UUID
@@ -25,7 +25,7 @@ async def find(
 
 
 async def counts(connection: asyncpg.Connection) -> list[dict[str, object]]:
-    """How many by type and error code, among the newest 10,000."""
+    """How many there are by type and error code, among the newest 10,000."""
     return [{**row, "newest": row["newest"].isoformat()} for row in await connection.fetch(COUNTS)]
 
 
@@ -37,14 +37,14 @@ async def requeue(
     code: str | None = None,
     limit: int = 1000,
 ) -> list[UUID]:
-    """Let dead letters run again with all their attempts; returns those that do.
+    """Run dead letters again with all their attempts; returns those that do.
 
     Args:
         connection: where.
         ids: just these (those of them that are dead letters, and no plan's steps).
         task_type: without `ids`, those of this type.
         code: without `ids`, those with this error code.
-        limit: at most so many, the newest first.
+        limit: how many at most, the newest first.
     """
     async with connection.transaction():
         if ids is None:

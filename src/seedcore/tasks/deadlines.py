@@ -1,4 +1,4 @@
-"""Ending tasks whose deadline has passed: the reaper does it on time, and whoever claims or ends one that is late."""
+"""End tasks whose deadline has passed: in the reaper on time, and wherever a late one is claimed or ended."""
 
 from collections.abc import Sequence
 from uuid import UUID
@@ -31,9 +31,11 @@ async def close_late(connection: asyncpg.Connection) -> int:
     return len(gone)
 
 
-async def settle(connection: asyncpg.Connection, over: Sequence[UUID]) -> None:
-    """What these ends bring about, inside the caller's transaction. The end that brings about something that PostgreSQL
-    refuses is logged: it must not undo the ends of the others, round after round."""
+async def settle(connection: asyncpg.Connection, ended: Sequence[UUID]) -> None:
+    """Compute what follows from these ends, inside the caller's transaction: plans go on, keys admit other tasks.
+
+    An end whose consequence PostgreSQL refuses is logged: it must not undo the ends of the others, round after round.
+    """
     log = get_logger("seedcore.tasks")
 
     async def part(ids: Sequence[UUID]) -> None:
@@ -41,8 +43,8 @@ async def settle(connection: asyncpg.Connection, over: Sequence[UUID]) -> None:
             await connection.execute(SETTLE, list(ids))
 
     await split_refused(
-        over,
+        ended,
         part,
         is_row_error,
-        lambda task_id, error: log.error("nothing follows from this end", task=str(task_id), reason=str(error)),
+        lambda task_id, error: log.error("consequences of a task's end refused", task=str(task_id), reason=str(error)),
     )

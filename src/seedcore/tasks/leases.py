@@ -2,7 +2,6 @@
 nothing."""
 
 from collections.abc import Iterable, Sequence
-from typing import Any
 from uuid import UUID
 
 import asyncpg
@@ -20,26 +19,26 @@ async def claim(
     connection: asyncpg.Connection,
     queue: str,
     session: UUID,
-    most: int,
+    limit: int,
     *,
     slow: bool = False,
-    scan: ClaimCursor | None = None,
+    cursor: ClaimCursor | None = None,
 ) -> list[Lease]:
-    """Lease up to `most` tasks of a lane of `queue`, the highest priority first, then the oldest.
+    """Lease up to `limit` tasks of a lane of `queue`, the highest priority first, then the oldest.
 
-    `scan` remembers the place that this claimant has come to; without one the whole lane is looked through.
+    `cursor` remembers where this claimant's last claim ended; without one the whole lane is read.
     """
-    rows = await connection.fetch(CLAIM, queue, session, most, slow, *(WHOLE if scan is None else scan.places()))
+    rows = await connection.fetch(CLAIM, queue, session, limit, slow, *(WHOLE if cursor is None else cursor.places()))
     # The statement's columns stand in the order of Lease's fields: by position is twice as fast as by name.
-    return await _claimed(connection, [Lease(*row) for row in rows], scan, most)
+    return await _claimed(connection, [Lease(*row) for row in rows], cursor, limit)
 
 
 async def _claimed(
-    connection: asyncpg.Connection, claimed: list[Lease], scan: ClaimCursor | None, most: int
+    connection: asyncpg.Connection, claimed: list[Lease], cursor: ClaimCursor | None, limit: int
 ) -> list[Lease]:
-    """Those that may run. The deadline of the others has passed: the reaper's way they end, without an attempt."""
-    if scan is not None:
-        scan.claimed([(-lease.priority, lease.seq) for lease in claimed], most)
+    """Those that may run. The others are late: they end as the reaper ends them, without an attempt."""
+    if cursor is not None:
+        cursor.claimed([(-lease.priority, lease.seq) for lease in claimed], limit)
     late = [lease for lease in claimed if lease.left_s is not None and lease.left_s <= 0]
     if not late:
         return claimed
@@ -54,32 +53,32 @@ async def finish_and_claim(
     outcomes: Sequence[Outcome],
     queue: str,
     session: UUID,
-    most: int,
+    limit: int,
     *,
     slow: bool = False,
-    scan: ClaimCursor | None = None,
+    cursor: ClaimCursor | None = None,
 ) -> tuple[set[UUID], list[Lease]]:
-    """`finish` and `claim` in one statement and one commit; for outcomes that bring nothing about (`follow_up`)."""
+    """`finish` and `claim` in one statement and one commit; for outcomes without `follow_up`."""
     rows = await connection.fetch(
         FINISH_AND_CLAIM,
         *_columns(outcomes),
-        *(queue, session, most, slow),
-        *(WHOLE if scan is None else scan.places()),
+        *(queue, session, limit, slow),
+        *(WHOLE if cursor is None else cursor.places()),
     )
     accepted = {outcome.id for outcome in outcomes}
     while rows and rows[-1][1] is None:
         accepted.discard(rows.pop()[0])
-    return accepted, await _claimed(connection, [Lease(*row) for row in rows], scan, most)
+    return accepted, await _claimed(connection, [Lease(*row) for row in rows], cursor, limit)
 
 
 async def finish(connection: asyncpg.Connection, outcomes: Sequence[Outcome]) -> set[UUID]:
-    """End tasks; returns the ids that were accepted. Nothing is kept of the others: they had lost their lease, or their
+    """End tasks; returns the ids that were accepted. Nothing is kept of the others: their lease was lost, or their
     deadline has passed, and they end as the reaper ends them."""
     following = [o.id for o in outcomes if o.follow_up]
     if not following:
         return await _finish(connection, outcomes)
     async with connection.transaction():
-        await _spend(connection, outcomes)
+        await _record_usage(connection, outcomes)
         if late := {row["id"] for row in await connection.fetch(LATE, following)}:
             outcomes = [o for o in outcomes if o.id not in late]
             await close_late(connection)
@@ -95,13 +94,13 @@ async def _finish(connection: asyncpg.Connection, outcomes: Sequence[Outcome]) -
     return {o.id for o in outcomes if o.id not in refused}
 
 
-async def _spend(connection: asyncpg.Connection, attempts: Sequence[Outcome] | Sequence[Retry]) -> None:
+async def _record_usage(connection: asyncpg.Connection, attempts: Sequence[Outcome] | Sequence[Retry]) -> None:
     spent = [(a.id, a.token, *a.usage) for a in attempts if a.usage is not None]
     if spent:
         await connection.execute(SPEND, *map(list, zip(*spent, strict=True)))
 
 
-def _columns(outcomes: Sequence[Outcome]) -> tuple[list[Any], ...]:
+def _columns(outcomes: Sequence[Outcome]) -> tuple[list[object], ...]:
     return (
         [o.id for o in outcomes],
         [o.token for o in outcomes],
@@ -115,12 +114,12 @@ def _columns(outcomes: Sequence[Outcome]) -> tuple[list[Any], ...]:
 
 
 async def retry(connection: asyncpg.Connection, retries: Sequence[Retry]) -> set[UUID]:
-    """Put failed attempts off; returns the ids that were accepted. A plan that is over its budget then ends."""
+    """Put failed attempts off to run again; returns the accepted ids. A plan that is over its budget then ends."""
     spent = [r.id for r in retries if r.usage is not None]
     if not spent:
         return await _retry(connection, retries)
     async with connection.transaction():
-        await _spend(connection, retries)
+        await _record_usage(connection, retries)
         accepted = await _retry(connection, retries)
         await connection.execute(SETTLE, spent)
     return accepted
@@ -137,7 +136,7 @@ async def _retry(connection: asyncpg.Connection, retries: Sequence[Retry]) -> se
     )
     keys = {r.limit_key for r in retries if r.limit_key is not None}
     if keys:
-        # What waits for its next attempt leaves its place to others of its key.
+        # A task that waits for its next attempt frees its place for others of its key.
         await connection.execute(ADMIT, sorted(keys))
     return {row["id"] for row in rows}
 
@@ -145,7 +144,7 @@ async def _retry(connection: asyncpg.Connection, retries: Sequence[Retry]) -> se
 async def release(
     connection: asyncpg.Connection, leases: Iterable[tuple[UUID, int]], *, slow: bool = False
 ) -> set[UUID]:
-    """Give leases back unstarted; the attempt does not count. `slow` moves them to the slow lane."""
+    """Release leases of tasks that were not started; the attempt does not count. `slow` moves them to the slow lane."""
     pairs = list(leases)
     rows = await connection.fetch(RELEASE, [i for i, _ in pairs], [t for _, t in pairs], [slow] * len(pairs))
     return {row["id"] for row in rows}
@@ -160,7 +159,7 @@ async def hold(
 ) -> set[UUID]:
     """Park tasks until a person releases them; items are (id, token, decision as JSON text).
 
-    After `expires_s` seconds the reaper does what `on_expiry` says: `reject` or `release`; None: they wait for ever.
+    After `expires_s` seconds the reaper does what `on_expiry` says (`reject` or `release`); None: never.
     """
     rows = await connection.fetch(
         HOLD,

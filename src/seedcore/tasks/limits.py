@@ -1,4 +1,4 @@
-"""What keys allow: how many of their tasks run at once, how many start in a second."""
+"""Limits by key: how many of a key's tasks run at once, and how many start in a second."""
 
 from dataclasses import dataclass
 
@@ -24,7 +24,7 @@ async def get(connection: asyncpg.Connection, key: str) -> LimitState:
     """One key's limit.
 
     Raises:
-        NotFoundError: nobody defined it.
+        NotFoundError: it is not defined.
     """
     row = await connection.fetchrow(GET, key)
     if row is None:
@@ -51,7 +51,7 @@ async def remove(connection: asyncpg.Connection, key: str) -> None:
     """Forget a limit that no task waits for.
 
     Raises:
-        NotFoundError: nobody defined it.
+        NotFoundError: it is not defined.
         ConflictError: tasks wait for it.
     """
     async with connection.transaction():

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from uuid import UUID
 
 GOAL = "goal"
@@ -211,7 +211,7 @@ class PlanTerms:
     budget: Mapping[str, float] = field(default_factory=dict)
     signature: str | None = None
     recipe: bool = False
-    learning: Mapping[str, Any] = field(default_factory=dict)
+    learning: Mapping[str, object] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,7 +241,7 @@ class TaskEvent:
     task_id: UUID
     event: str
     at: datetime
-    data: dict[str, Any]
+    data: Mapping[str, object]
 
 
 LAST_EVENTS = frozenset({"completed", "failed", "cancelled"})

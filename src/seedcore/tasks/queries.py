@@ -1,10 +1,10 @@
-"""Reading tasks, events and the queue."""
+"""Read tasks, plans, events and the state of queues."""
 
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, TypedDict
 from uuid import UUID
 
 import asyncpg
@@ -38,7 +38,7 @@ class TaskRecord:
     started_at: datetime | None
     finished_at: datetime | None
     result_text: str | None
-    error: dict[str, Any] | None
+    error: dict[str, str | None] | None
     decision_text: str | None
     parent_id: UUID | None
     step: str | None
@@ -137,7 +137,7 @@ async def find(
 ) -> list[TaskRecord]:
     """Tasks, the newest first, those older than `before` (the last id of the page before)."""
     clauses: list[str] = []
-    values: list[Any] = []
+    values: list[object] = []
     filters = {"type": task_type, "queue": queue, "domain": domain, "parent_id": parent_id}
     for column, value in filters.items():
         if value is not None:
@@ -158,8 +158,8 @@ async def children(connection: asyncpg.Connection, parent_id: UUID) -> list[Task
     return [_record(row) for row in await connection.fetch(reads.CHILDREN, parent_id)]
 
 
-async def plan_of(connection: asyncpg.Connection, task_id: UUID) -> dict[str, Any] | None:
-    """What holds for a task's plan and what it spent: `{policy, budget, spent, replans, without, recipe, until}`.
+async def plan_of(connection: asyncpg.Connection, task_id: UUID) -> dict[str, object] | None:
+    """The terms of a task's plan and what it spent: `{policy, budget, spent, replans, without, recipe, until}`.
 
     None when the task was not planned. `spent` has the names of `budget`; what cancelled attempts spent is not known.
     """
@@ -183,10 +183,10 @@ async def events_of(connection: asyncpg.Connection, task_id: UUID, after: int = 
 
 
 async def check_reached(connection: asyncpg.Connection, event_id: int) -> None:
-    """Nothing when an event of that id may have happened here.
+    """Check that an event of that id can have happened here.
 
     Raises:
-        EventIdAheadError: ids have not come so far; whoever waited for what follows it would wait in vain.
+        EventIdAheadError: ids have not come so far; a reader would wait in vain for what follows it.
     """
     if event_id > 0 and event_id > await connection.fetchval(events.LAST_EVENT_ID):
         message = "later than every event here: of another database, or of this one before it was restored"
@@ -207,7 +207,28 @@ async def ended(connection: asyncpg.Connection, task_ids: Sequence[UUID]) -> set
     return {row["id"] for row in await connection.fetch(reads.ENDED, list(task_ids))}
 
 
-async def queue_state(connection: asyncpg.Connection) -> dict[str, Any]:
+class QueueDepth(TypedDict):
+    """Tasks of a queue that wait; `oldest_ready_s` is the age of the oldest that could be claimed."""
+
+    ready: int
+    deferred: int
+    gated: int
+    oldest_ready_s: float | None
+
+
+class QueueState(TypedDict):
+    """What waits in the queues and runs; `dispatchers` have `name, queue, holding, up_s, last_claim_s`."""
+
+    queues: dict[str, QueueDepth]
+    running: int
+    waiting: int
+    approval: int
+    dead: int
+    paused: list[str]
+    dispatchers: list[dict[str, object]]
+
+
+async def queue_state(connection: asyncpg.Connection) -> QueueState:
     """Depths by queue (counted up to 10,000 each), totals, and the living dispatchers with their progress."""
     depths = await connection.fetch(reads.QUEUE_DEPTHS)
     totals = await connection.fetchrow(reads.QUEUE_TOTALS)
@@ -223,7 +244,10 @@ async def queue_state(connection: asyncpg.Connection) -> dict[str, Any]:
             }
             for row in depths
         },
-        **{name: int(value) for name, value in totals.items()},
+        "running": int(totals["running"]),
+        "waiting": int(totals["waiting"]),
+        "approval": int(totals["approval"]),
+        "dead": int(totals["dead"]),
         "paused": paused,
         "dispatchers": [dict(row) for row in sessions],
     }

@@ -1,4 +1,4 @@
-"""Returning what dead dispatchers held, and forgetting what retention allows. Each step is one guarded statement."""
+"""The reaper's rounds: take back leases of lost dispatchers, let through what is due, delete what retention allows."""
 
 from dataclasses import dataclass
 from uuid import UUID
@@ -15,17 +15,27 @@ from seedcore.tasks.sql import reap as reap_sql
 PAGE = 1000
 DAY_S = 86_400.0
 DAYS_AHEAD = 4
-MOST_UNCOUNTED = 5
-"""A task whose worker is lost before it begins uses no attempt, so many times: it may be what brings workers down."""
+MAX_UNCOUNTED = 5
+"""How often a task whose worker is lost before it begins uses no attempt: it may be what brings workers down."""
 
-MOST_PAGES = 200
-"""At most so many pages of a kind in one go; the next minute takes more."""
+MAX_PAGES = 200
+"""Pages of a kind that one round deletes at most; the next minute takes more."""
 
 
 @dataclass(slots=True)
 class Reaped:
-    """What one round did: sessions ended, tasks returned, those of them that had not begun and used no attempt, tasks
-    that failed for good, by deadline, made runnable, and those that were neither approved nor refused in time."""
+    """What one round did.
+
+    Attributes:
+        sessions: that ended.
+        returned: tasks that run again.
+        uncounted: those of them that had not begun, and so used no attempt.
+        dead: tasks without attempts left.
+        late: tasks that ended by their deadline.
+        promoted: deferred tasks that became due.
+        admitted: tasks that their key let through.
+        approvals: tasks whose time for an approval was over.
+    """
 
     sessions: int = 0
     returned: int = 0
@@ -39,7 +49,7 @@ class Reaped:
 
 @dataclass(slots=True)
 class Expired:
-    """What retention took: rows one by one, days whole, and how often somebody's transaction was in the way."""
+    """What retention deleted: single rows, whole days, and how often another transaction was in the way."""
 
     rows: int = 0
     partitions: int = 0
@@ -48,8 +58,14 @@ class Expired:
 
 @dataclass(frozen=True, slots=True)
 class Outlook:
-    """What there is to do: whether this one leads, leases without a session, tasks that wait for their key, and the
-    seconds until something is due (negative: it is; None: nothing is)."""
+    """What there is to do.
+
+    Attributes:
+        leads: this process is the leader.
+        lost: leases without a session exist.
+        waits: tasks wait for their key.
+        due_s: seconds until something is due; negative: it is; None: nothing is.
+    """
 
     leads: bool
     lost: bool
@@ -58,12 +74,12 @@ class Outlook:
 
 
 async def lead(connection: asyncpg.Connection, owner: UUID, lead_s: float) -> Outlook:
-    """Become or stay the reaper for `lead_s` seconds, unless another one is, and look what there is to do."""
+    """Become or stay the leading reaper for `lead_s` seconds, unless another one leads, and see what there is to do."""
     return Outlook(*await connection.fetchrow(reap_sql.LEAD, owner, lead_s))
 
 
 async def resign(connection: asyncpg.Connection, owner: UUID) -> None:
-    """Let another one become the reaper at once."""
+    """Let another reaper lead at once."""
     await leadership.resign(connection, "reaper", owner)
 
 
@@ -84,7 +100,7 @@ async def reap_lost(connection: asyncpg.Connection, settings: Settings, done: Re
     while True:
         async with connection.transaction():
             rows = await connection.fetch(
-                reap_sql.REAP_LEASES, PAGE, settings.retry_base_s, sessions, beats, MOST_UNCOUNTED
+                reap_sql.REAP_LEASES, PAGE, settings.retry_base_s, sessions, beats, MAX_UNCOUNTED
             )
             following = [row["id"] for row in rows if row["follow_up"]]
             await settle(connection, following)
@@ -104,7 +120,7 @@ async def let_through(connection: asyncpg.Connection, done: Reaped) -> None:
 
 
 async def expire_approvals(connection: asyncpg.Connection) -> int:
-    """Do what was said for tasks that waited for a person too long, a page of them; returns how many."""
+    """Release or reject, as each was submitted, tasks that waited for a person too long: a page; returns how many."""
     async with connection.transaction():
         due = await connection.fetch(reap_sql.DUE_APPROVALS, PAGE)
         released = [row["id"] for row in due if row["released"]]
@@ -112,7 +128,7 @@ async def expire_approvals(connection: asyncpg.Connection) -> int:
         if released:
             await connection.execute(commands.APPROVE, released, None, "expiry")
         if rejected:
-            message = "nobody approved it in time"
+            message = "it was not approved in time"
             await connection.execute(commands.REJECT, rejected, None, "expiry", FailureCode.APPROVAL_EXPIRED, message)
             await settle(connection, rejected)
     return len(due)
@@ -138,7 +154,7 @@ async def admit(connection: asyncpg.Connection) -> int:
 
 
 async def expire(connection: asyncpg.Connection, settings: Settings) -> Expired:
-    """Make the days to come, drop the days that retention has passed, and some pages of what outlived its day."""
+    """Make partitions ahead, drop the days that retention has passed, and some pages of what outlived its day."""
     kept_s, dead_s = settings.retention_finished_d * DAY_S, settings.retention_dead_d * DAY_S
     done = Expired()
     try:
@@ -163,7 +179,7 @@ async def expire(connection: asyncpg.Connection, settings: Settings) -> Expired:
         (retention.EXPIRE_USAGE, kept_s),
         (retention.EXPIRE_PLAN_ENDS, kept_s),
     ):
-        for _ in range(MOST_PAGES):
+        for _ in range(MAX_PAGES):
             tag = await connection.execute(statement, seconds, PAGE)
             done.rows += (gone := int(tag.rsplit(" ", 1)[-1]))
             if gone < PAGE:

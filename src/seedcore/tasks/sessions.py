@@ -17,7 +17,7 @@ async def open_session(
     Args:
         connection: where.
         session: a new id for each start.
-        name: what people call it.
+        name: for people.
         queue: the queue that it claims from.
         lease_s: seconds that the session lives without a heartbeat.
         actor: stays the same when the dispatcher is restarted: an earlier session of it ends now.
@@ -27,14 +27,14 @@ async def open_session(
 
 @dataclass(frozen=True, slots=True)
 class Heartbeat:
-    """What a heartbeat learns.
+    """The answer to a heartbeat.
 
     Attributes:
         alive: False when the session was reaped and all of its leases are lost.
-        reaped: False when nobody has done the reaper's work for a while.
-        owned: every lease (id, token) of the session, when it was asked for; the value says whether its claim was
-            answered seconds ago. What a dispatcher holds and this lacks was cancelled or reaped; what this has and a
-            dispatcher does not hold was claimed by a statement whose answer got lost.
+        reaped: False when no reaper has led for a while.
+        owned: every lease (id, token) of the session, when requested; the value says whether its claim was answered
+            seconds ago. A lease that the dispatcher holds and this lacks was cancelled or reaped; one that only this
+            has was claimed by a statement whose answer got lost.
     """
 
     alive: bool
@@ -52,8 +52,18 @@ async def heartbeat(
     owned: bool = False,
     announced: bool = False,
 ) -> Heartbeat:
-    """Keep the session's leases; `owned` asks for all of them. `announced`: what has begun and whose end is not written
-    has its `started` event, so that a lease without one has not begun (see `sql.reap.REAP_LEASES`)."""
+    """Keep the session's leases.
+
+    Args:
+        connection: where.
+        session: whose.
+        lease_s: seconds that the session lives without another heartbeat.
+        holding: how many tasks the dispatcher holds, for people.
+        claimed: it has claimed since the last heartbeat.
+        owned: answer with every lease of the session.
+        announced: every task that has begun and whose end is not written has its `started` event, so that a lease
+            without one has not begun (see `sql.reap.REAP_LEASES`).
+    """
     rows = await connection.fetch(HEARTBEAT, session, lease_s, holding, claimed, owned, announced)
     if not rows or rows[0]["token"] is not None:
         return Heartbeat(alive=False)

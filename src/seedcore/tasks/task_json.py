@@ -1,7 +1,7 @@
-"""Tasks and events as the API shows them."""
+"""Tasks, plans and events as JSON, as the API shows them."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from datetime import datetime
 from uuid import UUID
 
 import orjson
@@ -62,23 +62,23 @@ def page_json(found: Sequence[TaskRecord], limit: int) -> bytes:
     return orjson.dumps({"items": [orjson.Fragment(task_json(record)) for record in page], "next_cursor": cursor})
 
 
-def plan_json(task_id: UUID, steps: Sequence[TaskRecord], terms: dict[str, Any] | None) -> bytes:
+def plan_json(task_id: UUID, steps: Sequence[TaskRecord], terms: Mapping[str, object] | None) -> bytes:
     """The steps that a task was planned into, with what holds for the plan."""
     shown = [orjson.Fragment(task_json(step)) for step in steps]
     return orjson.dumps({"id": str(task_id), "steps": shown, **(terms or {})})
 
 
-def event_json(event: TaskEvent) -> dict[str, Any]:
+def event_json(event: TaskEvent) -> dict[str, object]:
     """An event as a server-sent event's `id`, `event` and `data`."""
     data = {"task_id": str(event.task_id), "at": _time(event.at), **event.data}
     return {"id": event.id, "event": event.event, "data": data}
 
 
-def entry_json(entry: LogEntry) -> dict[str, Any]:
+def entry_json(entry: LogEntry) -> dict[str, object]:
     """An entry of the log as a server-sent event's `id`, `event` and `data`."""
     data = {"task_ids": [str(i) for i in entry.task_ids], "at": _time(entry.at), **entry.data}
     return {"id": str(entry.position), "event": entry.event, "data": data}
 
 
-def _time(value: Any) -> str | None:
+def _time(value: datetime | None) -> str | None:
     return None if value is None else value.isoformat()

@@ -58,7 +58,7 @@ class Writer:
                 await self._flush(ledger)
             if claimed is None:
                 async with self._database.connection() as connection:
-                    claimed = await leases.claim(connection, queue, session, most, slow=slow, scan=scan)
+                    claimed = await leases.claim(connection, queue, session, most, slow=slow, cursor=scan)
             return claimed
 
     async def _exchange(
@@ -70,7 +70,7 @@ class Writer:
         try:
             async with self._database.connection() as connection:
                 accepted, claimed = await leases.finish_and_claim(
-                    connection, outcomes, queue, session, most, slow=slow, scan=scan
+                    connection, outcomes, queue, session, most, slow=slow, cursor=scan
                 )
         except BaseException as error:
             ledger.outcomes += outcomes

@@ -112,11 +112,11 @@ async def test_what_the_api_refuses_it_refuses_too(connection, params, options):
 
 
 async def test_types_have_the_length_that_the_api_gives_them(connection):
-    for length in (TYPE.least, TYPE.most):
+    for length in (TYPE.min, TYPE.max):
         assert (await queries.get(connection, await enqueue(connection, "x" * length))).type == TaskIn(
             type="x" * length
         ).type
-    for length in (TYPE.least - 1, TYPE.most + 1):
+    for length in (TYPE.min - 1, TYPE.max + 1):
         with pytest.raises(asyncpg.InvalidParameterValueError, match="type must have 1 to 200 characters"):
             await enqueue(connection, "x" * length)
         with pytest.raises(ValidationError):
@@ -125,7 +125,7 @@ async def test_types_have_the_length_that_the_api_gives_them(connection):
 
 async def test_the_smallest_rate_lets_others_through(connection, session):
     """With a rate so small that the next start lies beyond all time, the reaper failed for every key."""
-    slow = {"key": "a", "rate_per_s": RATE_PER_S.least}
+    slow = {"key": "a", "rate_per_s": RATE_PER_S.min}
     made = [await enqueue(connection, limit=limit) for limit in (slow, slow, {"key": "b"})]
     await reaping.admit(connection)
     assert [lease.id for lease in await claim(connection, session)] == [made[0], made[2]]

@@ -55,8 +55,9 @@ def ours(settings: Settings) -> list[psutil.Process]:
     """Every descendant but the embedded servers and their supervisors, who have an order of their own to end."""
     servers: set[int] = set()
     for kind in ("postgres", "bolt"):
-        state = ServerFiles(settings.data_dir, kind).read_state() or {}
-        servers |= {state[key] for key in ("pid", "supervisor_pid") if key in state}
+        state = ServerFiles(settings.data_dir, kind).read_state()
+        if state is not None:
+            servers |= {state["supervisor_pid"], state.get("pid", state["supervisor_pid"])}
     return [process for process in descendants() if not servers & _line(process)]
 
 

@@ -1,8 +1,8 @@
-"""Servers that SeedCore brings along: PostgreSQL, and a Bolt server for the knowledge graph.
+"""Embedded servers: PostgreSQL, and a Bolt server for the knowledge graph.
 
-Each has one owner, a small supervisor process under a lock in the data directory. It starts the server,
-restarts it when it dies, and stops it when the last process that holds a lease has gone. The kernel drops the
-lock of a process that dies, however it dies, so a lease cannot outlive its holder.
+Each has one owner, a small supervisor process under a lock in the data directory (`supervisor.py`). It starts the
+server, restarts it when it dies, and stops it when the last process that holds a lease has gone (`server_lease.py`).
+The kernel drops the lock of a process that dies, however it dies, so a lease cannot outlive its holder.
 """
 
 from pathlib import Path

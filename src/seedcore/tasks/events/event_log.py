@@ -6,9 +6,9 @@ that snapshot did not know, and those that were under way in it.
 """
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 from uuid import UUID
 
 import asyncpg
@@ -59,14 +59,14 @@ class LogEntry:
     event: str
     at: datetime
     task_ids: list[UUID]
-    data: dict[str, Any]
+    data: Mapping[str, object]
 
 
 async def check_reached(connection: asyncpg.Connection, position: Position) -> None:
-    """Nothing when this database has been at that position.
+    """Check that this database has been at that position.
 
     Raises:
-        EventIdAheadError: its transactions have not come so far; whoever waited for what follows would miss it.
+        EventIdAheadError: its transactions have not come so far; a reader would miss what follows.
     """
     now = await _current(connection)
     if max(position.seen.xmax, position.upto.xmax) > now.xmax:

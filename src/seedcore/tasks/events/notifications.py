@@ -8,13 +8,12 @@ makes up for a notification that is lost in between.
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
 
 import asyncpg
 
 from seedcore.stores.postgres import DATABASE_ERRORS, Database
 
-NotificationHandler = Callable[[Any, int, str, str], None]
+NotificationHandler = Callable[[object, int, str, str], None]
 """Takes the connection, the server process, the channel and the payload."""
 
 

@@ -1,5 +1,5 @@
-"""Following tasks as they go: one listener and one query a tick for all followers of single tasks in a process, and
-the log of everything for those who follow all of it."""
+"""The event feed of a process: one listener and one query a tick for all followers of single tasks, and the log of
+everything for those who follow all of it. Both resume after an event's id (`Last-Event-ID`)."""
 
 import asyncio
 import contextlib
@@ -20,16 +20,18 @@ from seedcore.tasks.events.notifications import NotificationListener
 from seedcore.tasks.model import LAST_EVENTS, TaskEvent
 from seedcore.telemetry.logs import get_logger
 from seedcore.utils.background_loop import stay_cancelled
+from seedcore.utils.waiting import wait_for_event
 
 CHANNEL = "seedcore_events"
 QUIET_S = 30.0
-"""The listener goes when nobody has followed for this long."""
+"""The listener ends when there was no follower for this long."""
 
+IDLE_PAUSE_S = 5.0
 LOG_PAGE = 500
 
-# Entries (one a commit) within `flow.WINDOW_S` that make it look this often instead of being called.
-FLOW_COUNT = 20
-FLOW_PAUSE_S = 0.005
+# From so many entries (one a commit) within `arrival_rate.WINDOW_S` on, it polls this often instead of being notified.
+HIGH_RATE_COUNT = 20
+HIGH_RATE_PAUSE_S = 0.005
 
 
 class _Follower:
@@ -45,8 +47,8 @@ class _Follower:
 class EventFeed:
     """Hands events to those who follow them.
 
-    A NOTIFY wakes it; polling every `poll_s` is the safety net for one that was lost. It asks nothing of the
-    database while nobody follows.
+    A NOTIFY wakes it; polling every `poll_s` is the safety net for one that was lost. It does not query the
+    database without followers.
     """
 
     def __init__(self, database: Database, *, poll_s: float = 0.25) -> None:
@@ -55,10 +57,10 @@ class EventFeed:
         self._followers: set[_Follower] = set()
         self._readers = 0
         self._wakes: set[asyncio.Event] = set()
-        self._flow = ArrivalRate(FLOW_COUNT)
-        self._called = False
+        self._rate = ArrivalRate(HIGH_RATE_COUNT)
+        self._notified = False
         self._gate = asyncio.Lock()
-        self._bell = NotificationListener(database, {CHANNEL: lambda *_: self._rouse()})
+        self._listener = NotificationListener(database, {CHANNEL: lambda *_: self._wake_all()})
         self._tasks: list[asyncio.Task[None]] = []
         self._log = get_logger("seedcore.tasks.events.task_feed")
 
@@ -67,7 +69,7 @@ class EventFeed:
         follower = _Follower(task_id, after)
         self._followers.add(follower)
         self._ensure_running()
-        self._rouse()
+        self._wake_all()
         try:
             while True:
                 event = await follower.queue.get()
@@ -94,7 +96,7 @@ class EventFeed:
                         entries, position = await read_log(connection, position, LOG_PAGE)
                     for entry in entries:
                         yield entry
-                    self._flow.record(len(entries))
+                    self._rate.record(len(entries))
                     if len(entries) < LOG_PAGE:
                         await self._rest(wake)
         finally:
@@ -119,7 +121,7 @@ class EventFeed:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._tasks = []
 
-    def _rouse(self) -> None:
+    def _wake_all(self) -> None:
         for wake in self._wakes:
             wake.set()
 
@@ -138,11 +140,11 @@ class EventFeed:
                 task.cancel()
             self._tasks = [
                 asyncio.create_task(self._run(), name="event-feed"),
-                asyncio.create_task(self._listen(), name="event-bell"),
+                asyncio.create_task(self._listen(), name="event-listener"),
             ]
 
     async def _run(self) -> None:
-        """Deliver to the followers of single tasks, until nobody has followed anything for a while."""
+        """Deliver to the followers of single tasks, until there was no follower for a while."""
         idle_since = time.monotonic()
         try:
             async with self._waking() as wake:
@@ -151,12 +153,10 @@ class EventFeed:
                     if self._followers or self._readers:
                         idle_since = time.monotonic()
                     if self._followers:
-                        self._flow.record(await self._deliver())
+                        self._rate.record(await self._deliver())
                         await self._rest(wake)
                     else:
-                        with contextlib.suppress(TimeoutError):
-                            async with asyncio.timeout(5):
-                                await wake.wait()
+                        await wait_for_event(wake, IDLE_PAUSE_S)
         finally:
             for task in self._tasks:
                 if task is not asyncio.current_task():
@@ -164,49 +164,49 @@ class EventFeed:
 
     async def _listen(self) -> None:
         while True:
-            listening = asyncio.create_task(self._bell.listen(on_ready=self._said))
+            listening = asyncio.create_task(self._listener.listen(on_ready=self._on_listening))
             try:
                 await listening
             except DATABASE_ERRORS as error:
                 stay_cancelled(error)
-                self._log.warning("cannot listen, polling goes on", reason=type(error).__name__)
+                self._log.warning("cannot listen, polling instead", reason=type(error).__name__)
             finally:
                 listening.cancel()
             await asyncio.sleep(self._poll_s)
 
-    async def _said(self) -> None:
+    async def _on_listening(self) -> None:
         async with self._gate:
-            self._called = await self._bell.set_waiting(EVENT_FOLLOWERS, "events", waiting=True)
-        # What happened before that was not called out.
-        self._rouse()
+            self._notified = await self._listener.set_waiting(EVENT_FOLLOWERS, "events", waiting=True)
+        # There was no notification of what happened before.
+        self._wake_all()
 
     async def _rest(self, wake: asyncio.Event) -> None:
-        """Until it is worth another look."""
-        if self._flow.high:
-            await self._be_called(False)
-            await asyncio.sleep(FLOW_PAUSE_S)
-        elif not await self._be_called(True):
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(self._poll_s):
-                    await wake.wait()
+        """Wait until it is worth another query."""
+        if self._rate.high:
+            await self._set_notified(False)
+            await asyncio.sleep(HIGH_RATE_PAUSE_S)
+        elif not await self._set_notified(True):
+            await wait_for_event(wake, self._poll_s)
 
-    async def _be_called(self, wanted: bool) -> bool:
-        """Let writers call, or not; True when they do from now on: what they wrote before nobody called out."""
+    async def _set_notified(self, wanted: bool) -> bool:
+        """Let writers send NOTIFY, or not; True when they do from now on: there was none for what they wrote before."""
         async with self._gate:
-            if self._called == wanted or not await self._bell.set_waiting(EVENT_FOLLOWERS, "events", waiting=wanted):
+            if self._notified == wanted:
                 return False
-            self._called = wanted
+            if not await self._listener.set_waiting(EVENT_FOLLOWERS, "events", waiting=wanted):
+                return False
+            self._notified = wanted
             return wanted
 
     async def _deliver(self) -> int:
-        """Hand out what is new; how many events there were."""
+        """Deliver new events; returns how many."""
         followers = list(self._followers)
         try:
             async with self._database.connection(wait_s=5) as connection:
                 events = await queries.events_of_many(connection, [(f.task_id, f.last) for f in followers])
         except (UnavailableError, asyncpg.PostgresError, OSError) as error:  # a TimeoutError is an OSError
             # One bad round must not end the others' streams: the next one makes up for it.
-            self._log.warning("events are late", reason=f"{type(error).__name__}: {error}")
+            self._log.warning("event delivery failed, retrying", reason=f"{type(error).__name__}: {error}")
             return 0
         by_task: dict[UUID, list[TaskEvent]] = {}
         for event in events:

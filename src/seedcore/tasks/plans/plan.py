@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeGuard
 
 from seedcore.errors import FieldError, InvalidInputError
 from seedcore.skills import jsontypes
@@ -19,7 +19,7 @@ class Step:
 
     id: str
     skill: str
-    params: dict[str, Any]
+    params: dict[str, object]
     needs: tuple[str, ...] = ()
 
 
@@ -29,7 +29,7 @@ class PlanDefinition:
 
     steps: tuple[Step, ...]
     output: dict[str, dict[str, str]]
-    inputs: Mapping[str, Any] = field(default_factory=dict)
+    inputs: Mapping[str, object] = field(default_factory=dict)
     cost: float = 0.0
     explored: int = 0
 
@@ -39,12 +39,12 @@ def reference(source: str, name: str) -> dict[str, str]:
     return {FROM: source, "field": name}
 
 
-def is_reference(value: Any) -> bool:
+def is_reference(value: object) -> TypeGuard[Mapping[str, str]]:
     """Whether a param is a reference, well-formed or not."""
     return isinstance(value, Mapping) and FROM in value
 
 
-def read_plan(plan: Mapping[str, Any], inputs: Mapping[str, Any]) -> PlanDefinition:
+def read_plan(plan: Mapping[str, Any], inputs: Mapping[str, object]) -> PlanDefinition:
     """The plan in the JSON `{steps: [{id, skill, params, needs}], output}`.
 
     Raises:
@@ -129,7 +129,7 @@ def _wrong_params(
     return wrong
 
 
-def _type_of(value: Any, sources: Mapping[str, Mapping[str, JsonType]]) -> JsonType | None:
+def _type_of(value: object, sources: Mapping[str, Mapping[str, JsonType]]) -> JsonType | None:
     """The type of a param's value; None when it is a reference to nothing."""
     if not is_reference(value):
         return jsontypes.of_value(value)

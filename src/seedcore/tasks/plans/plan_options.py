@@ -1,14 +1,13 @@
-"""What a goal says beside what it wants: what to do when a step fails, and what its plan may spend."""
+"""Options of a goal: what to do when a step fails, and the budget of its plan."""
 
 import math
 from collections.abc import Mapping
-from typing import Any
 
 from seedcore.errors import FieldError, InvalidInputError
 from seedcore.settings import Settings, env_names
 
 MAX_NAMES, MAX_NAME, MAX_INPUTS = 32, 2000, 256
-"""Bounds of a goal: how many names and of what length, and how many inputs. The planner has the same."""
+"""Bounds of a goal: how many names and of what length, and how many inputs. The planner has the same ones."""
 
 POLICIES = ("fail", "skip", "replan")
 OTHERS = "*"
@@ -20,8 +19,8 @@ _LIMITS = {
 }
 
 
-def read_goal(params: Mapping[str, Any], settings: Settings) -> tuple[dict[str, str], dict[str, float]]:
-    """The policy by skill (`*`: the others) and the budget of a goal; the settings' bounds where it says nothing.
+def read_goal(params: Mapping[str, object], settings: Settings) -> tuple[dict[str, str], dict[str, float]]:
+    """The policy by skill (`*`: the others) and the budget of a goal; the settings' bounds by default.
 
     Raises:
         InvalidInputError: names the field and what is allowed.
@@ -40,22 +39,23 @@ def read_goal(params: Mapping[str, Any], settings: Settings) -> tuple[dict[str, 
     return policy, budget
 
 
-def _check_names(goal: Any, wrong: list[FieldError]) -> None:
+def _check_names(goal: object, wrong: list[FieldError]) -> None:
     names = goal if isinstance(goal, list) else [goal]
-    if not names or not all(isinstance(name, str) and name.strip() for name in names):
+    texts = [name.strip() for name in names if isinstance(name, str)]
+    if not names or len(texts) < len(names) or not all(texts):
         wrong.append(FieldError("params.goal", "say what is wanted: the name of an output field, or a list of them"))
     elif len(names) > MAX_NAMES:
         wrong.append(FieldError("params.goal", f"{len(names)} names, at most {MAX_NAMES} are allowed"))
-    elif (longest := max(len(name.strip()) for name in names)) > MAX_NAME:
+    elif (longest := max(map(len, texts))) > MAX_NAME:
         wrong.append(FieldError("params.goal", f"a name of {longest} characters, at most {MAX_NAME} are allowed"))
 
 
 def bounds(settings: Settings) -> dict[str, float]:
-    """The budget of a plan whose task says nothing."""
+    """The budget of a plan whose task gives none."""
     return {name: getattr(settings, field) for name, field in _LIMITS.items()}
 
 
-def _policy(given: Any, wrong: list[FieldError]) -> dict[str, str]:
+def _policy(given: object, wrong: list[FieldError]) -> dict[str, str]:
     if given is None:
         return {}
     by_skill = given if isinstance(given, dict) else {OTHERS: given}
@@ -66,7 +66,7 @@ def _policy(given: Any, wrong: list[FieldError]) -> dict[str, str]:
     return dict(by_skill)
 
 
-def _budget(given: Any, settings: Settings, wrong: list[FieldError]) -> dict[str, float]:
+def _budget(given: object, settings: Settings, wrong: list[FieldError]) -> dict[str, float]:
     budget = bounds(settings)
     if given is None:
         return budget

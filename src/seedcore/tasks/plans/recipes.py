@@ -1,27 +1,29 @@
-"""Recipes: plans that completed so often that they are run without asking for one, and how that goes."""
+"""Recipes: plans that completed so often that they run again without a new plan.
 
-from typing import Any
+A plan becomes a recipe, and a recipe is withdrawn, in the transaction in which a plan ends: by the SQL function
+`seedcore.plan_ended` (`stores/migrations/versions/0009_plans.sql`). This module reads them.
+"""
 
 from seedcore.stores.postgres import Database, loads
 from seedcore.tasks.sql.plans import RECIPES, RECIPES_IN_FORCE
 
-MOST = 1000
+MAX_RECIPES = 1000
 
 
 async def in_force(database: Database) -> dict[str, bool]:
     """Goals that a recipe in force reaches, at most MOST, and whether one of them has several steps."""
     async with database.connection() as connection:
-        rows = await connection.fetch(RECIPES_IN_FORCE, MOST)
+        rows = await connection.fetch(RECIPES_IN_FORCE, MAX_RECIPES)
     return {row["goal"]: row["several"] for row in rows}
 
 
-async def recipes(database: Database) -> list[dict[str, Any]]:
-    """Every recipe, the newest first (at most MOST): what it is for, its skills, how its runs ended since it was made.
+async def recipes(database: Database) -> list[dict[str, object]]:
+    """Every recipe, the newest first (at most MAX_RECIPES): its goal and skills, and how its runs ended since then.
 
     `success` is the shrunken rate over what is counted; the one that decides counts the last 50 runs.
     """
     async with database.connection() as connection:
-        rows = await connection.fetch(RECIPES, MOST)
+        rows = await connection.fetch(RECIPES, MAX_RECIPES)
     return [
         {
             "id": row["signature"],

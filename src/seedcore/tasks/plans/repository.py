@@ -1,7 +1,7 @@
 """Store plans: a leased goal becomes a waiting parent, and its steps become tasks."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -14,8 +14,8 @@ from seedcore.tasks.sql.plans import BIND, PLAN_PARENT, PLAN_STEPS, PLAN_TERMS, 
 
 async def read_earlier_plan(
     connection: asyncpg.Connection, task_id: UUID, signature: str
-) -> tuple[EarlierPlan | None, dict[str, Any] | None]:
-    """The earlier plan of a task that is to be planned anew, and the recipe for `signature`; None: there is none."""
+) -> tuple[EarlierPlan | None, Mapping[str, Any] | None]:
+    """The earlier plan of a task that is planned again, and the recipe for `signature`; None: there is none."""
     row = await connection.fetchrow(PLANNED_BEFORE, task_id, signature)
     recipe = None if row["recipe"] is None else json.loads(row["recipe"])
     if row["replans"] is None:

@@ -1,4 +1,4 @@
-"""Reading a cron line, and saying what is wrong with one: which field, and what was probably meant."""
+"""Parse a cron line; an error names the wrong field, and what was probably meant."""
 
 from datetime import datetime
 from typing import NamedTuple

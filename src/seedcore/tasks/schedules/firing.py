@@ -1,7 +1,7 @@
-"""Firing schedules: exactly one task a tick, whoever fires.
+"""Fire schedules: exactly one task a tick, whichever process fires.
 
 A schedule's row is locked; its next tick moves on and the tasks of the ticks that are due are submitted, all in one
-transaction. Should a tick be fired again all the same, its idempotency key gives the task that was.
+transaction. If a tick is fired twice all the same, its idempotency key gives the first task.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ from seedcore.tasks.submission.submit import submit
 from seedcore.telemetry.logs import get_logger
 
 GRACE = timedelta(seconds=60)
-"""A tick that is late by no more was not missed: that is what a change of the reaper or a restart takes."""
+"""A tick that is late by no more was not missed: a change of the reaper or a restart takes that long."""
 
 PAGE = 200
 MAX_TASKS = 500
@@ -38,7 +38,7 @@ class Fired:
 
 @dataclass(slots=True)
 class Firing:
-    """What becomes of one schedule: the ticks to fire, those left out, and what is next."""
+    """The firing of one schedule: the ticks to fire, those left out, and the next one."""
 
     schedule: Schedule
     ticks: list[datetime] = field(default_factory=list)
@@ -50,15 +50,15 @@ class Firing:
 
     @property
     def bytes(self) -> int:
-        """How much its tasks' params are."""
+        """Size of its tasks' params."""
         return len(self.schedule.params) * len(self.ticks)
 
     def tasks(self) -> list[TaskSpec]:
         """The tasks of its ticks."""
         return [self.schedule.task(tick) for tick in self.ticks]
 
-    def took(self, submitted: Sequence[Submitted]) -> None:
-        """Note what became of the tasks."""
+    def record(self, submitted: Sequence[Submitted]) -> None:
+        """Record the answers for its tasks."""
         self.fired = list(zip(self.ticks, submitted, strict=True))
 
 
@@ -87,7 +87,7 @@ async def fire(connection: asyncpg.Connection) -> Fired:
                 if tasks >= MAX_TASKS or size >= MAX_BYTES:
                     break
                 *values, now = row
-                # Looking for what was missed takes milliseconds, and a dispatcher that stands in has more to do.
+                # Finding missed ticks takes milliseconds; a dispatcher that stands in for the reaper has other work.
                 await asyncio.sleep(0)
                 batch.append(judge(Schedule(*values), now))
                 tasks, size = tasks + len(batch[-1].ticks), size + batch[-1].bytes
@@ -101,7 +101,7 @@ async def fire(connection: asyncpg.Connection) -> Fired:
 
 
 async def _submit(connection: asyncpg.Connection, batch: Sequence[Firing]) -> None:
-    """Submit the tasks of all; when one of them cannot be, each schedule's on their own."""
+    """Submit the tasks of all; when one of them is refused, each schedule's by itself."""
     try:
         async with connection.transaction():
             submitted = await submit(connection, [task for firing in batch for task in firing.tasks()])
@@ -111,12 +111,12 @@ async def _submit(connection: asyncpg.Connection, batch: Sequence[Firing]) -> No
         return
     begin = 0
     for firing in batch:
-        firing.took(submitted[begin : begin + len(firing.ticks)])
+        firing.record(submitted[begin : begin + len(firing.ticks)])
         begin += len(firing.ticks)
 
 
 async def _submit_one(connection: asyncpg.Connection, firing: Firing) -> None:
-    """Submit one schedule's tasks; a tick whose key somebody used for another task is left out."""
+    """Submit one schedule's tasks; a tick whose key belongs to another task is left out."""
     fired = []
     for tick, task in zip(firing.ticks, firing.tasks(), strict=True):
         try:

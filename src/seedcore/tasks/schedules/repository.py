@@ -29,7 +29,7 @@ from seedcore.tasks.submission.validate import Submission
 
 
 async def create(connection: asyncpg.Connection, submission: Submission, given: ScheduleIn) -> Schedule:
-    """Make a schedule.
+    """Create a schedule.
 
     Raises:
         InvalidInputError: names the field and what is allowed.
@@ -47,14 +47,14 @@ async def create(connection: asyncpg.Connection, submission: Submission, given: 
 async def put(
     connection: asyncpg.Connection, submission: Submission, schedule_id: str, given: ScheduleBody
 ) -> tuple[Schedule, bool]:
-    """Define a schedule, whole; says whether it is new. It stays paused if it was.
+    """Create or replace a schedule; returns it, and whether it is new. It stays paused if it was.
 
     A tick that is due and not fired yet is fired when the rhythm stays as it was, and forgotten otherwise.
 
     Raises:
         InvalidInputError: names the field and what is allowed.
         TooLargeError: the task's params are over the limit.
-        ConflictError: somebody else made one of that id in the same moment.
+        ConflictError: another process makes one of that id at this moment.
     """
     task = check_task(submission, given.task)
     async with connection.transaction():
@@ -62,7 +62,7 @@ async def put(
         if row is None:
             made = await _insert(connection, schedule_id, given, task)
             if made is None:
-                raise ConflictError(f"Somebody makes a schedule {schedule_id!r} at this moment; try again.")
+                raise ConflictError(f"Another request makes a schedule {schedule_id!r} at this moment; try again.")
             return made, True
         old = Schedule(*row)
         now = await connection.fetchval(CLOCK)
@@ -91,7 +91,7 @@ async def find(connection: asyncpg.Connection, after: str | None, limit: int) ->
 
 
 async def remove(connection: asyncpg.Connection, schedule_id: str) -> None:
-    """Forget a schedule; what it submitted stays.
+    """Remove a schedule; the tasks that it submitted stay.
 
     Raises:
         NotFoundError: there is none of that id.
@@ -102,7 +102,7 @@ async def remove(connection: asyncpg.Connection, schedule_id: str) -> None:
 
 
 async def pause(connection: asyncpg.Connection, schedule_id: str) -> Schedule:
-    """Let a schedule fire no more until `resume`; the ticks until then are not made up for.
+    """Pause a schedule until `resume`; the ticks until then are not made up for.
 
     Raises:
         NotFoundError: there is none of that id.
@@ -111,7 +111,7 @@ async def pause(connection: asyncpg.Connection, schedule_id: str) -> Schedule:
 
 
 async def resume(connection: asyncpg.Connection, schedule_id: str) -> Schedule:
-    """Let a paused schedule go on with its next tick; changes nothing when it is not paused.
+    """Resume a paused schedule with its next tick; changes nothing when it is not paused.
 
     Raises:
         NotFoundError: there is none of that id.

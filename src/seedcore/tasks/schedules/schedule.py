@@ -42,7 +42,7 @@ class ScheduleBody(BaseModel):
     timezone: str = Field("UTC", max_length=100, description="name in the IANA database, such as Europe/Berlin")
     catch_up: Literal["skip", "last", "all"] = Field(
         "skip",
-        description="ticks missed while nobody could fire them: `skip` goes on with the next one (a tick that is at "
+        description="ticks missed while no process fired them: `skip` goes on with the next one (a tick that is at "
         "most 60 s late is not missed), `last` fires once for all, `all` fires each, the newest `max_catch_up`",
     )
     max_catch_up: int = Field(100, ge=1, le=100)
@@ -63,7 +63,7 @@ class Schedule:
     Attributes:
         next_at: the tick to be fired next; None while it is paused and when it has ended.
         fired: tasks that it submitted.
-        skipped: ticks left out by its catch-up policy, counted up to `ticks.COUNTED` for one gap.
+        skipped: ticks left out by its catch-up policy, counted up to `tick_times.COUNTED` for one gap.
         error: why it could not be fired the last time; None when it could.
     """
 
@@ -118,7 +118,7 @@ class Schedule:
         """The next ticks; none while it is paused and when it has ended."""
         return [] if self.next_at is None else [self.next_at, *self.rhythm.upcoming(self.next_at, count - 1)]
 
-    def json(self) -> dict[str, Any]:
+    def json(self) -> dict[str, object]:
         """As the API shows it."""
         times = ("starts_at", "ends_at", "next_at", "last_at", "created_at", "updated_at")
         plain = ("id", "cron", "every_s", "timezone", "catch_up", "max_catch_up", "paused", "fired", "skipped", "error")

@@ -1,4 +1,4 @@
-"""When a schedule's ticks are: a cron line in a time zone, or an interval. Every time is aware; ticks are in UTC.
+"""Compute a schedule's ticks: from a cron line in a time zone, or an interval. Every time is aware; ticks are in UTC.
 
 Where clocks are put forward or back, a line with a fixed minute and hour (neither field begins with `*`) fires once a
 day all the same: a time that does not exist, at the first moment after the gap; a time that comes twice, the first one.
@@ -92,19 +92,19 @@ class Rhythm:
         """The next `count` ticks after `moment`, or as many as there are."""
         return list(islice(self._walk(moment), count))
 
-    def due(self, first: datetime, now: datetime, most: int) -> Due:
-        """The newest `most` ticks from the tick `first` to `now`, both included."""
+    def due(self, first: datetime, now: datetime, limit: int) -> Due:
+        """The newest `limit` ticks from the tick `first` to `now`, both included."""
         if self.ends_at is not None:
             now = min(now, self.ends_at)
         if first > now:
             return Due([], 0)
         # Looked for from behind, so that a year of missed minutes costs no more than one of missed months.
-        window = _HOUR if self.every_s is None else most * timedelta(seconds=self.every_s)
+        window = _HOUR if self.every_s is None else limit * timedelta(seconds=self.every_s)
         while True:
             begin = max(first, now - window)
-            found = deque([first] if begin == first else [], maxlen=most)
+            found = deque([first] if begin == first else [], maxlen=limit)
             found.extend(self._until(begin if begin == first else begin - _MOMENT, now))
-            if begin == first or len(found) == most:
+            if begin == first or len(found) == limit:
                 break
             window *= 2
         return Due(list(found), self._count(first, found[0]))

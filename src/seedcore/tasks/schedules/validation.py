@@ -1,7 +1,7 @@
 """Check a schedule: its task, its times, and that it has a tick left."""
 
+from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
 
 from seedcore.errors import FieldError, InvalidInputError, TooLargeError
 from seedcore.tasks.model import TaskSpec
@@ -12,7 +12,7 @@ from seedcore.tasks.submission.validate import Submission
 _SET_BY_SCHEDULE = ("run_after", "deadline", "idempotency_key", "idempotency_period_s")
 
 
-def check_task(submission: Submission, fields: dict[str, Any]) -> TaskSpec:
+def check_task(submission: Submission, fields: Mapping[str, object]) -> TaskSpec:
     """The task of a schedule, checked; errors name `task.FIELD`.
 
     Raises:

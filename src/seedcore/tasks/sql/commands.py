@@ -14,10 +14,10 @@ with recursive family as (
 , d as (delete from seedcore.leases where id = any(array(select id from family)) returning id, attempts)
 , gone as (select * from a union all select * from b union all select * from c union all select * from d union all
           select * from e)
-, said as (
+, logged as (
   insert into seedcore.events (event, task_ids) select 'cancelled', array_agg(id) from gone having count(*) > 0 returning tick)
 , kept as (insert into seedcore.finished (id, tick, status, attempts, error_code, error_message)
-           select id, tick, 'cancelled', attempts, '{FailureCode.CANCELLED}', 'cancelled on request' from gone, said)
+           select id, tick, 'cancelled', attempts, '{FailureCode.CANCELLED}', 'cancelled on request' from gone, logged)
 select id, seedcore.tell(), pg_notify('seedcore_cancel', id::text) from gone
 """
 
@@ -50,8 +50,8 @@ with dead as (
 , waits as (
   insert into seedcore.gated (id, key, queue, slow, rank)
   select id, limit_key, queue, slow, -priority from seen where limit_key is not null returning id)
-, anew as (delete from seedcore.plans where id in (select id from seen))
-, said as (insert into seedcore.events (task_id, event, data)
+, forgotten as (delete from seedcore.plans where id in (select id from seen))
+, logged as (insert into seedcore.events (task_id, event, data)
            select id, 'retried', last || jsonb_build_object('by', 'request', 'was', was) from seen)
 , woken as (select count(seedcore.wake(d.queue, d.slow)) from (select distinct queue, slow from again) d)
 , roused as (select count(pg_notify('seedcore_later', '0')) from (select 1 from waits limit 1) w)
@@ -73,7 +73,7 @@ with freed as (
   select t.id, t.limit_key, t.queue, t.slow, -t.priority, f.attempts from freed f
   cross join lateral (select * from seedcore.tasks where id = f.id offset 0) t
   where t.limit_key is not null returning id)
-, said as (
+, logged as (
   insert into seedcore.events (task_id, event, data)
   select id, 'approval', jsonb_strip_nulls(jsonb_build_object('released', true, 'by', $2::text, 'how', $3::text)) from freed)
 , woken as (select count(seedcore.wake(d.queue, d.slow)) from (select distinct queue, slow from again) d)
@@ -89,13 +89,13 @@ with freed as (
   insert into seedcore.events (task_id, event, data)
   select id, 'approval', jsonb_strip_nulls(jsonb_build_object('released', false, 'by', $2::text, 'how', $3::text))
   from freed returning task_id)
-, said as (
+, logged as (
   insert into seedcore.events (event, task_ids)
   select 'failed', array_agg(task_id) from noted having count(*) > 0 returning tick)
 , kept as (
   insert into seedcore.dead (id, tick, attempts, error_code, error_message, errors, decision)
   select id, tick, attempts, $4::text, $5::text, seedcore.errors_of(id, attempts, $4::text, $5::text), decision
-  from freed, said)
+  from freed, logged)
 select id, seedcore.tell() from freed
 """
 

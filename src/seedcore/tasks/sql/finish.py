@@ -10,27 +10,27 @@ ack as materialized (
 , gone as (
   delete from seedcore.leases l using ack a where l.id between a.id and a.id and l.token = a.token
   returning a.*, l.attempts, l.leased_at)
-, said as (
+, logged as (
   insert into seedcore.events (event, task_ids) select status, array_agg(id) from gone group by status returning tick, event)
 , kept as (
   insert into seedcore.finished
     (id, tick, token, status, attempts, began, started_at, result, error_code, error_message, decision)
   select g.id, s.tick, g.token, g.status, g.attempts, g.began, g.leased_at, g.result::jsonb, g.error_code, g.error_message,
          g.decision::jsonb
-  from gone g join said s on s.event = g.status where g.status <> 'failed')
+  from gone g join logged s on s.event = g.status where g.status <> 'failed')
 , died as (
   insert into seedcore.dead
     (id, tick, token, attempts, began, started_at, error_code, error_message, errors, decision)
   select g.id, s.tick, g.token, g.attempts, g.began, g.leased_at, g.error_code, coalesce(g.error_message, ''),
          seedcore.errors_of(g.id, g.attempts, g.error_code, g.error_message), g.decision::jsonb
-  from gone g join said s on s.event = g.status where g.status = 'failed')
-, told as (select seedcore.tell() from said limit 1)
+  from gone g join logged s on s.event = g.status where g.status = 'failed')
+, notified as (select seedcore.tell() from logged limit 1)
 """
 
 # What was refused; `except` hashes both sides, so a batch is not compared with itself.
 _REFUSED = "select id from ack except select id from gone"
 
-FINISH = f"with {_FINISH} select id from ({_REFUSED}) r where (select count(*) from told) >= 0"
+FINISH = f"with {_FINISH} select id from ({_REFUSED}) r where (select count(*) from notified) >= 0"
 
 # One statement, one commit, for a dispatcher's turn: end what ended, lease what is next. The rows without a token
 # are the ends that were refused.
@@ -39,7 +39,7 @@ FINISH_AND_CLAIM = (
     + TAKE_AND_LEASE.format("$9", "$10", "$11", "$12", "$13", "$14", "$15")
     + LEASED_TASKS
     + """
-where (select count(*) from told) >= 0
+where (select count(*) from notified) >= 0
 union all
 select r.id, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null
 from (select id from ack except select id from gone) r
@@ -62,5 +62,5 @@ join seedcore.leases l on l.id between a.id and a.id and l.token = a.token
 on conflict (id, token) do nothing
 """
 
-# What ends bring about, for tasks with a parent or a key.
+# The consequences of ends, for tasks with a parent or a key: plans go on, keys admit others.
 SETTLE = "select seedcore.settle($1::uuid[])"

@@ -1,7 +1,7 @@
 """What a lease's holder writes before the end: started, progress, retry, release, hold."""
 
 STARTED = """
-with said as (
+with logged as (
   insert into seedcore.events (task_id, event, data)
   select l.id, 'started', jsonb_build_object('attempt', l.attempts) from seedcore.leases l
   join unnest($1::uuid[], $2::bigint[]) a(id, token) on l.id between a.id and a.id and l.token = a.token)
@@ -9,7 +9,7 @@ select seedcore.tell()
 """
 
 PROGRESS = """
-with said as (
+with logged as (
   insert into seedcore.events (task_id, event, data)
   select l.id, 'progress', a.data::jsonb from seedcore.leases l
   join unnest($1::uuid[], $2::bigint[], $3::text[]) a(id, token, data) on l.id between a.id and a.id and l.token = a.token)
@@ -26,17 +26,17 @@ with again as materialized (
 , later as (
   insert into seedcore.deferred (id, run_at, attempts)
   select id, now() + make_interval(secs => delay_s), attempts from gone)
-, said as (
+, logged as (
   insert into seedcore.events (task_id, event, data)
   select id, 'retried', jsonb_build_object('attempt', attempts, 'delay_s', round(delay_s::numeric, 3), 'code', error_code,
                                            'message', error_message, 'token', token, 'leased_at', leased_at) from gone)
 , roused as (select count(pg_notify('seedcore_later', d.least::text)) from (select min(delay_s) as least from gone) d
              where d.least is not null)
-, told as (select seedcore.tell())
-select id from gone, told, roused
+, notified as (select seedcore.tell())
+select id from gone, notified, roused
 """
 
-# Given back unstarted: the attempt does not count. `slow` moves it to the slow lane, where it waits for a place.
+# Released without a start: the attempt does not count. `slow` moves it to the slow lane, where it waits for a place.
 RELEASE = """
 with gone as (
   delete from seedcore.leases l using unnest($1::uuid[], $2::bigint[], $3::bool[]) a(id, token, slow)
@@ -58,7 +58,7 @@ with gone as (
   insert into seedcore.held (id, status, attempts, decision, expires_at, on_expiry)
   select id, 'approval', attempts - 1, decision::jsonb, expires_at, case when expires_at is not null then $5::text end
   from gone)
-, said as (
+, logged as (
   insert into seedcore.events (task_id, event, data)
   select id, 'approval', jsonb_strip_nulls(jsonb_build_object('expires_at', expires_at, 'on_expiry', $5::text)) from gone)
 select id, seedcore.tell() from gone

@@ -17,7 +17,7 @@ select array_agg(key) filter (where key is not null) from k
 
 ADMIT = "select seedcore.admit($1::text[])"
 
-# A key whose limit was removed while tasks of it were deferred or running: one at a time, as a key nobody defined.
+# A key whose limit was removed while tasks of it were deferred or running: one at a time, as for an undefined key.
 UNDEFINED_KEYS = """
 insert into seedcore.limits (key, max_running)
 select k.key, 1 from unnest($1::text[]) k(key) where not exists (select 1 from seedcore.limits l where l.key = k.key)

@@ -6,7 +6,7 @@ with gone as (
 , kept as (
   insert into seedcore.held (id, status, attempts, decision, plan)
   select id, 'waiting', attempts, $3::jsonb, $4::jsonb from gone)
-, said as (insert into seedcore.events (task_id, event, data)
+, logged as (insert into seedcore.events (task_id, event, data)
            select id, 'waiting', jsonb_build_object('steps', $5::int) from gone)
 select id from gone
 """
@@ -27,12 +27,12 @@ with input as materialized (
 , now_ready as (
   insert into seedcore.ready (id, queue, rank)
   select i.id, p.queue, -p.priority from input i, parent p where not (i.id = any($7::uuid[])))
-, said as (
+, logged as (
   insert into seedcore.events (event, task_ids) select 'submitted', array_agg(id) from input)
 select seedcore.wake(p.queue, false), seedcore.tell() from parent p
 """
 
-# Before the steps are stored. A plan that is made anew keeps the time and what was spent since its first one. The task's
+# Before the steps are stored. A plan that is made again keeps the time and what was spent since its first one. The task's
 # deadline is the nearer of its own and the end of its budget's time.
 PLAN_TERMS = """
 with kept as (
@@ -54,7 +54,7 @@ select id, deadline from timed where pg_notify('seedcore_later', extract(epoch f
 on conflict (id) do update set at = least(d.at, excluded.at)
 """
 
-# What a plan is made from: the earlier plan when it is to be made anew, and the recipe. Primary keys, and tasks_parent.
+# What a plan is made from: the earlier plan when the task is planned again, and the recipe. Primary keys, and tasks_parent.
 PLANNED_BEFORE = """
 select p.replans, p.without, coalesce(s.steps, 0) as steps, s.done::text as done,
        (select r.plan::text from seedcore.recipes r where r.signature = $2 and r.withdrawn_at is null) as recipe

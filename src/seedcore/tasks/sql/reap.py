@@ -17,11 +17,11 @@ select exists (select 1 from led) as leads,
 
 REAP_SESSIONS = "delete from seedcore.sessions where expires_at <= now() returning id, beat_at"
 
-# Leases whose dispatcher has gone; index leases_owner. In pages: $1 at once. $3 are sessions that have ended, $4 when each
-# was last heard of. A dispatcher says of every task that has begun that it has: before it begins one that it has held for
-# a second, and of the others with its next heartbeat. So what was leased two seconds before the last heartbeat, and is not
-# `started` (index events_task; ticks and tokens are of one sequence), has not begun, and uses no attempt: $5 times at
-# most, for it may be what brings dispatchers down.
+# Leases whose dispatcher has gone; index leases_owner. In pages of $1. $3 are sessions that have ended, $4 the time of
+# each one's last heartbeat. A dispatcher writes `started` for every task that has begun: before it begins one that it has
+# held for a second, and for the others with its next heartbeat. So a task that was leased two seconds before the last
+# heartbeat and is not `started` (index events_task; ticks and tokens are of one sequence) has not begun, and uses no
+# attempt: up to $5 times, for it may be what brings dispatchers down.
 REAP_LEASES = f"""
 with lost as (
   delete from seedcore.leases where ctid = any(array(
@@ -50,7 +50,7 @@ with lost as (
   select id, tick, token, attempts, true, leased_at, '{FailureCode.LEASE_EXPIRED}', 'the worker was lost on the last attempt',
          seedcore.errors_of(id, attempts, '{FailureCode.LEASE_EXPIRED}', 'the worker was lost on the last attempt')
   from seen, ended where dead)
-, said as (
+, logged as (
   insert into seedcore.events (task_id, event, data)
   select id, 'retried', jsonb_build_object('attempt', attempts, 'code', '{FailureCode.LEASE_EXPIRED}', 'token', token, 'leased_at', leased_at)
          || case when unbegun then '{{"counted": false}}' else '{{}}' end::jsonb
@@ -111,21 +111,21 @@ with recursive late as (
 , e as (delete from seedcore.gated where id = any(array(select id from family)) returning id, attempts)
 , gone as (select * from a union all select * from b union all select * from c union all select * from d union all
           select * from e)
-, said as (
+, logged as (
   insert into seedcore.events (event, task_ids)
   select case when id in (select id from late) then 'failed' else 'cancelled' end, array_agg(id) from gone group by 1
   returning tick, event)
 , died as (
   insert into seedcore.dead (id, tick, attempts, error_code, error_message, errors)
   select g.id, s.tick, g.attempts, l.code, w.why, seedcore.errors_of(g.id, g.attempts, l.code, w.why)
-  from gone g join late l on l.id = g.id cross join said s
+  from gone g join late l on l.id = g.id cross join logged s
   cross join lateral (select case l.code when '{FailureCode.BUDGET_EXCEEDED}' then 'it had not ended within its budget''s time_s'
                                          else 'it had not ended by its deadline' end as why) w
   where s.event = 'failed')
 , ended as (
   insert into seedcore.finished (id, tick, status, attempts, error_code, error_message)
   select g.id, s.tick, 'cancelled', g.attempts, '{FailureCode.DEADLINE_EXCEEDED}', 'its plan had not ended by its deadline'
-  from gone g, said s where s.event = 'cancelled' and g.id not in (select id from late))
+  from gone g, logged s where s.event = 'cancelled' and g.id not in (select id from late))
 , counted as (
   select count(seedcore.plan_ended(l.id, l.plan, false)) from late l join gone g on g.id = l.id where l.plan is not null)
 select g.id, seedcore.tell(), pg_notify('seedcore_cancel', g.id::text) from gone g, counted

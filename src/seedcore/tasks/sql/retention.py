@@ -1,6 +1,6 @@
 """Retention: make partitions ahead of time, drop old ones, delete what outlived its partition."""
 
-# Before what takes strong locks: who has to wait for a long transaction makes everybody who comes later wait behind it.
+# Before statements with strong locks: one that waits for a long transaction makes all later ones wait behind it.
 HURRY = "set local lock_timeout = '500ms'"
 
 # Attaching locks the default partition. Days are made long before they come: putting one off does no harm.

@@ -24,7 +24,7 @@ _STORE = """
   select id, limit_key, queue, slow, rank from fresh where due and limit_key is not null returning id)
 , later as (
   insert into seedcore.deferred (id, run_at) select id, run_after from fresh where not due returning run_at)
-, said as (insert into seedcore.events (event, task_ids) select 'submitted', array_agg(id) from fresh having count(*) > 0)
+, logged as (insert into seedcore.events (event, task_ids) select 'submitted', array_agg(id) from fresh having count(*) > 0)
 , woken as (
   select count(seedcore.wake(d.queue, d.slow)) from (
     select distinct queue, slow from fresh where due and limit_key is null) d)
@@ -32,8 +32,8 @@ _STORE = """
   select count(pg_notify('seedcore_later', extract(epoch from c.at - now())::text)) from (
     select min(at) as at from (select run_at as at from later union all select now() from gated
                                union all select deadline from fresh where deadline is not null) m) c where c.at is not null)
-, told as (select seedcore.tell())
-select f.id, now() as created_at from fresh f, woken, rouse, told
+, notified as (select seedcore.tell())
+select f.id, now() as created_at from fresh f, woken, rouse, notified
 """
 
 # Due now, without key, limit or deadline, as nearly all are: no table is opened that gets no row.
@@ -45,7 +45,7 @@ with input as materialized (
   insert into seedcore.tasks (id, type, params, queue, slow, domain, priority, max_attempts, timeout_s)
   select id, type, params::jsonb, queue, slow, domain, priority, max_attempts, timeout_s from input)
 , now_ready as (insert into seedcore.ready (id, queue, slow, rank) select id, queue, slow, -priority from input)
-, said as (insert into seedcore.events (event, task_ids) select 'submitted', array_agg(id) from input)
+, logged as (insert into seedcore.events (event, task_ids) select 'submitted', array_agg(id) from input)
 select now() as created_at, (select count(seedcore.wake(d.queue, d.slow)) from (select distinct queue, slow from input) d),
        seedcore.tell()
 """

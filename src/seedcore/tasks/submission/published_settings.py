@@ -1,4 +1,4 @@
-"""Letting SQL know what a submit over HTTP knows: the settings' bounds, and what skills declare about their tasks."""
+"""Publish to SQL what a submission over HTTP knows: the settings' bounds, and what skills declare about their tasks."""
 
 import asyncio
 from collections.abc import Mapping
@@ -36,7 +36,7 @@ class Publisher:
         self._log = get_logger("seedcore.tasks.submission.published_settings")
 
     async def attempt(self) -> bool:
-        """Publish, unless that was done; False while the database is away, behind, or cannot keep it."""
+        """Publish, unless it was done; False while the database is away, behind, or refuses."""
         async with self._lock:
             if not self._published:
                 try:
@@ -44,7 +44,9 @@ class Publisher:
                         await publish(connection, self._database.settings, self._skills)
                 except DATABASE_ERRORS as error:
                     stay_cancelled(error)
-                    self._log.info("SQL does not know the skills yet", reason=f"{type(error).__name__}: {error}")
+                    self._log.info(
+                        "cannot publish settings and skills to SQL yet", reason=f"{type(error).__name__}: {error}"
+                    )
                     return False
                 self._published = True
             return True

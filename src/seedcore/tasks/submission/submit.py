@@ -1,7 +1,6 @@
-"""Submitting tasks: one statement for any number, all or none."""
+"""Store tasks: one statement for any number, all or none."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import asyncpg
 
@@ -43,7 +42,7 @@ async def submit(connection: asyncpg.Connection, tasks: Sequence[TaskSpec]) -> l
 
 
 async def set_limits(connection: asyncpg.Connection, limits: Sequence[Limit]) -> None:
-    """Define what keys allow; what a limit does not say stays as it is."""
+    """Define limits of keys; fields that are None stay as they are."""
     await connection.execute(
         SET_LIMITS,
         [limit.key for limit in limits],
@@ -57,7 +56,7 @@ def _is_plain(task: TaskSpec) -> bool:
     return task.idempotency_key is None and task.run_after is None and task.deadline is None and task.limit is None
 
 
-def _plain_columns(tasks: Sequence[TaskSpec]) -> tuple[list[Any], ...]:
+def _plain_columns(tasks: Sequence[TaskSpec]) -> tuple[list[object], ...]:
     return (
         [t.id for t in tasks],
         [t.type for t in tasks],
@@ -71,7 +70,7 @@ def _plain_columns(tasks: Sequence[TaskSpec]) -> tuple[list[Any], ...]:
     )
 
 
-def _other_columns(tasks: Sequence[TaskSpec]) -> tuple[list[Any], ...]:
+def _other_columns(tasks: Sequence[TaskSpec]) -> tuple[list[object], ...]:
     return (
         [t.run_after for t in tasks],
         [t.idempotency_key for t in tasks],

@@ -1,4 +1,4 @@
-"""What a submit may say, and its bounds: one table for HTTP, the client and `seedcore.enqueue`.
+"""Options of a submission and their bounds: one table for HTTP, the client and `seedcore.enqueue`.
 
 The API's model (`tasks.submission.task_request`), which the client's is made of, takes its bounds from here. Migration
 0011 repeats them for SQL; `tests/client/test_ways_in.py` submits each bound, and values beyond it, in all three ways.
@@ -7,9 +7,10 @@ The API's model (`tasks.submission.task_request`), which the client's is made of
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import AfterValidator, AwareDatetime, BeforeValidator, Field
+from pydantic.fields import FieldInfo
 
 QUEUE_NAME = r"^[a-z][a-z0-9_-]{0,62}$"
 NO_NUL = r"^[^\x00]*$"
@@ -18,33 +19,36 @@ NO_NUL = r"^[^\x00]*$"
 
 @dataclass(frozen=True, slots=True)
 class Length:
-    """A text of `least` to `most` characters."""
+    """A text of `min` to `max` characters."""
 
-    least: int
-    most: int
+    min: int
+    max: int
 
     @property
-    def field(self) -> Any:
+    def field(self) -> FieldInfo:
         """For pydantic."""
-        return Field(min_length=self.least, max_length=self.most, pattern=NO_NUL)
+        info: FieldInfo = Field(min_length=self.min, max_length=self.max, pattern=NO_NUL)
+        return info
 
     @property
-    def stored(self) -> Any:
-        """For pydantic, where the text comes from PostgreSQL: a pattern costs more than all else there."""
-        return Field(min_length=self.least, max_length=self.most)
+    def stored(self) -> FieldInfo:
+        """For pydantic, for texts from PostgreSQL: a pattern costs more than all other checks."""
+        info: FieldInfo = Field(min_length=self.min, max_length=self.max)
+        return info
 
 
 @dataclass(frozen=True, slots=True)
 class Range:
-    """A number of `least` to `most`, both allowed."""
+    """A number of `min` to `max`, both allowed."""
 
-    least: float
-    most: float
+    min: float
+    max: float
 
     @property
-    def field(self) -> Any:
+    def field(self) -> FieldInfo:
         """For pydantic."""
-        return Field(ge=self.least, le=self.most)
+        info: FieldInfo = Field(ge=self.min, le=self.max)
+        return info
 
 
 TYPE = Length(1, 200)
@@ -84,7 +88,7 @@ def _representable(moment: datetime) -> datetime:
     return moment
 
 
-def _number(value: Any) -> Any:
+def _number(value: object) -> object:
     if isinstance(value, bool):
         raise ValueError("must be a number, not true or false")
     return value

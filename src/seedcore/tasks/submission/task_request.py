@@ -1,4 +1,4 @@
-"""A task as clients write it."""
+"""A submission as clients send it, as a pydantic model."""
 
 from typing import Annotated, Any
 
@@ -11,7 +11,7 @@ __all__ = ["QUEUE_NAME", "Key", "LimitIn", "TaskIn", "Text"]
 
 
 class LimitIn(BaseModel):
-    """How many tasks of a key run at once, how many start in a second; what is not said stays as the key has it."""
+    """How many tasks of a key run at once, how many start in a second; fields that are null stay as they are."""
 
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 

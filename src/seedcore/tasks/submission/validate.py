@@ -1,8 +1,7 @@
-"""From what a client sent to tasks in the database: validated whole before anything is written."""
+"""Validate submissions against model, skills and limits, then store them; all is checked before anything is written."""
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import asyncpg
 import orjson
@@ -21,14 +20,14 @@ MAX_REPORTED = 100
 
 
 class Submission:
-    """Checks tasks against the skills and the limits, then stores them."""
+    """Checks tasks against the skills and the limits, then stores them. One for each process."""
 
     def __init__(self, settings: Settings, skills: SkillRegistry) -> None:
         self._settings = settings
         self._skills = skills
 
-    async def one(self, connection: asyncpg.Connection, fields: Mapping[str, Any]) -> tuple[TaskSpec, Submitted]:
-        """Submit one task; returns it as it was checked, and what became of it.
+    async def one(self, connection: asyncpg.Connection, fields: Mapping[str, object]) -> tuple[TaskSpec, Submitted]:
+        """Submit one task; returns it as it was checked, and the answer.
 
         Raises:
             InvalidInputError: names the field and what is allowed.
@@ -38,7 +37,7 @@ class Submission:
         task = self.check(fields)
         return task, (await submit(connection, [task]))[0]
 
-    async def many(self, connection: asyncpg.Connection, items: Sequence[Mapping[str, Any]]) -> list[Submitted]:
+    async def many(self, connection: asyncpg.Connection, items: Sequence[Mapping[str, object]]) -> list[Submitted]:
         """Submit a batch, all or none; errors name `tasks.N.field`."""
         if len(items) > self._settings.max_batch_tasks:
             limit = self._settings.max_batch_tasks
@@ -59,8 +58,8 @@ class Submission:
             raise InvalidInputError(detail, errors=wrong[:MAX_REPORTED])
         return await submit(connection, tasks)
 
-    def check(self, fields: Mapping[str, Any]) -> TaskSpec:
-        """Hold one task against model, skill and limits; see `one` for what it raises."""
+    def check(self, fields: Mapping[str, object]) -> TaskSpec:
+        """Check one task against model, skill and limits; see `one` for what it raises."""
         try:
             given = TaskIn.model_validate(fields)
         except ValidationError as error:
@@ -89,13 +88,13 @@ class Submission:
             limit=None if given.limit is None else Limit(**given.limit.model_dump()),
         )
 
-    def _check_goal(self, params: Mapping[str, Any]) -> None:
+    def _check_goal(self, params: Mapping[str, object]) -> None:
         policy, _ = read_goal(params, self._settings)
         if unknown := sorted(policy.keys() - self._skills.keys() - {OTHERS}):
             field = FieldError(f"params.on_failure.{unknown[0]}", "no such skill")
             raise InvalidInputError.for_fields([field])
 
-    def _encode(self, params: dict[str, Any]) -> str:
+    def _encode(self, params: Mapping[str, object]) -> str:
         try:
             text = orjson.dumps(params)
             if b"null" in text:
