@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help run test check demo bench-startup docs clean
+.PHONY: help run test test-unit check demo bench-startup docs clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -29,6 +29,10 @@ test: ## the whole test suite
 	$(call install,test$(comma)dev$(comma)demo)
 	$(VENV)/bin/python -m pytest $(SIDE_BY_SIDE) $(ARGS)
 
+test-unit: ## the tests that need no server and no Ray
+	$(call install,test$(comma)dev$(comma)demo)
+	$(VENV)/bin/python -m pytest $(SIDE_BY_SIDE) -m "not integration and not e2e" $(ARGS)
+
 check: ## format, lint, types and the import contracts
 	$(call install,test$(comma)dev$(comma)demo)
 	$(VENV)/bin/ruff format --check .
@@ -44,7 +48,7 @@ bench-startup: ## cold start and memory, median of five starts
 	$(call install,demo)
 	@exec $(VENV)/bin/python -m benchmarks.startup $(ARGS)
 
-docs: ## write docs/configuration.md anew
+docs: ## write docs/configuration.md
 	$(call install,demo)
 	$(VENV)/bin/seedcore config docs > docs/configuration.md
 

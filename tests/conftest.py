@@ -4,7 +4,6 @@ import asyncio
 import os
 import shutil
 import signal
-import socket
 import tempfile
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -25,6 +24,7 @@ os.environ.setdefault("RAY_AUTH_MODE", "disabled")
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 
 from seedcore.settings import Settings, get_settings, load_settings
+from tests.support.no_sockets import no_sockets
 
 # How long one example takes says how busy the machine is, not whether the code is right.
 hypothesis.settings.register_profile("seedcore", deadline=None)
@@ -71,22 +71,13 @@ def starts_server() -> None:
 
 
 @pytest.fixture(autouse=True)
-def _no_sockets(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _no_sockets(request: pytest.FixtureRequest) -> Iterator[None]:
     """A test without the marker `integration` or `e2e` connects to nothing, and nothing can connect to it."""
     if any(request.node.get_closest_marker(name) for name in ("integration", "e2e")):
         yield
         return
-    attempts = []
-
-    def refuse(_: socket.socket, address: object, *__: object) -> None:
-        attempts.append(address)
-        raise RuntimeError(f"{request.node.nodeid} opens a socket ({address}): mark it `integration`")
-
-    for name in ("connect", "connect_ex", "bind"):
-        monkeypatch.setattr(socket.socket, name, refuse)
-    yield
-    # Whoever caught that error does not hide it.
-    assert not attempts, f"{request.node.nodeid} opens sockets ({attempts}): mark it `integration`"
+    with no_sockets(request.node.nodeid):
+        yield
 
 
 @pytest.fixture(autouse=True)
