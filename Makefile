@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help run test check demo bench-startup docs clean
+.PHONY: help run test test-unit check demo bench-startup docs clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -28,6 +28,10 @@ run: ## start SeedCore here; Ctrl-C stops everything that it started
 test: ## the whole test suite
 	$(call install,test$(comma)dev$(comma)demo)
 	$(VENV)/bin/python -m pytest $(SIDE_BY_SIDE) $(ARGS)
+
+test-unit: ## the tests that need no server and no Ray
+	$(call install,test$(comma)dev$(comma)demo)
+	$(VENV)/bin/python -m pytest $(SIDE_BY_SIDE) -m "not integration and not e2e" $(ARGS)
 
 check: ## format, lint, types and the import contracts
 	$(call install,test$(comma)dev$(comma)demo)

@@ -24,12 +24,14 @@ os.environ.setdefault("RAY_AUTH_MODE", "disabled")
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 
 from seedcore.settings import Settings, get_settings, load_settings
+from tests.support.no_sockets import no_sockets
 
 # How long one example takes says how busy the machine is, not whether the code is right.
 hypothesis.settings.register_profile("seedcore", deadline=None)
 hypothesis.settings.load_profile("seedcore")
 
 KEEP = ("RAY_AUTH_MODE", "RAY_USAGE_STATS_ENABLED", "SEEDCORE_REQUIRE_SERVICES")
+PLAIN_LINES = structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback)
 OURS = ("SEEDCORE_", "RAY_", "REDIS_URL", "NEO4J_", "LOG_LEVEL", "LLM_PROVIDER", "BOOTSTRAP_MODE", "COGNITIVE_", "XGB_")
 
 
@@ -54,9 +56,28 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Files:
     return Files(config, log)
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Those that start a Ray come first: they take longest."""
+    """Mark what uses a server; those that start a Ray come first, as they take longest."""
+    for item in items:
+        if isinstance(item, pytest.Function) and starts_server.__name__ in item.fixturenames:
+            item.add_marker(pytest.mark.integration)
     items.sort(key=lambda item: not item.nodeid.startswith(STARTS_RAY))
+
+
+@pytest.fixture(scope="session")
+def starts_server() -> None:
+    """Requested by each fixture that starts a server or a process: what uses it becomes an integration test."""
+
+
+@pytest.fixture(autouse=True)
+def _no_sockets(request: pytest.FixtureRequest) -> Iterator[None]:
+    """A test without the marker `integration` or `e2e` connects to nothing, and nothing can connect to it."""
+    if any(request.node.get_closest_marker(name) for name in ("integration", "e2e")):
+        yield
+        return
+    with no_sockets(request.node.nodeid):
+        yield
 
 
 @pytest.fixture(autouse=True)
@@ -65,8 +86,11 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         if name.startswith(OURS) and name not in KEEP:
             monkeypatch.delenv(name)
     get_settings.cache_clear()
-    # A test that configures logs binds them to its own captured stream.
+    # A test that configures logs binds them to its own captured stream. By default, tracebacks are plain: structlog's
+    # own renderer shows the values of variables, which takes seconds where an error is logged.
     structlog.reset_defaults()
+    *processors, _ = structlog.get_config()["processors"]
+    structlog.configure(processors=[*processors, PLAIN_LINES])
     yield
     get_settings.cache_clear()
 
@@ -78,7 +102,7 @@ def settings(tmp_path: Path) -> Settings:
 
 
 @pytest.fixture(scope="session")
-def postgres_server() -> Iterator[str]:
+def postgres_server(starts_server: None) -> Iterator[str]:
     """URI of an embedded PostgreSQL for the session, whose template database is migrated."""
     from seedcore.stores.embedded import embedded_postgres
     from seedcore.stores.migrate import migrate

@@ -55,6 +55,7 @@ def test_containers_skip_without_compose(programs: Callable[..., dict[str, str]]
     assert "cli-plugins" in str(containers.missing(tmp_path, programs(*ALL, status=1)))
 
 
+@pytest.mark.integration
 def test_containers_skip_where_a_port_is_taken_or_the_disk_is_full(
     programs: Callable[..., dict[str, str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):

@@ -27,6 +27,7 @@ def run(**environment: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.integration
 def test_an_unknown_mode_ends_with_2_and_the_allowed_values(tmp_path):
     done = run(BOOTSTRAP_MODE="everything", SEEDCORE_DATA_DIR=str(tmp_path))
     assert done.returncode == 2

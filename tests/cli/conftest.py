@@ -12,7 +12,7 @@ Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
 @pytest.fixture
-def seedcore(tmp_path: Path) -> Run:
+def seedcore(starts_server: None, tmp_path: Path) -> Run:
     """Run `seedcore ARGS` with the given variables; the data directory is the test's own."""
 
     def run(*arguments: str, **variables: str) -> "subprocess.CompletedProcess[str]":

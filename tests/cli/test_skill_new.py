@@ -19,6 +19,7 @@ def run(folder: Path, *command: str) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("name", ["acme.greet", "bookkeeper", "acme.billing_2.check"])
 def test_what_is_written_passes_its_own_test(tmp_path: Path, name: str):
     package = write_package(name, tmp_path / "new" / "folder")
@@ -33,6 +34,7 @@ def test_what_is_written_is_a_skill_that_seedcore_loads(tmp_path: Path, monkeypa
     assert (spec.organ, spec.timeout_s, spec.description) == ("utility", 10, "Count words.")
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(
     "tool", [("ruff", "check", "--extend-select", "I,B,UP,RUF", "."), ("ruff", "format", "--check", "."), ("mypy", ".")]
 )

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 
 from seedcore.fleet.organ_spec import load_organs
@@ -58,6 +59,7 @@ def asked() -> list[dict[str, Any]]:
     return [json.loads(body) for body in re.findall(r"-d '(.*)'", readme_blocks()[1])]
 
 
+@pytest.mark.integration
 def test_the_package_works_as_its_readme_says(tmp_path: Path, require_service: Callable[[bool, str], None]):
     try:
         import hatchling  # noqa: F401

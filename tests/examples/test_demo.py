@@ -109,7 +109,7 @@ async def test_the_deadline_ends_the_retries_with_the_last_reason(settings: Sett
 
 
 @pytest.fixture
-def server(settings: Settings) -> Iterator[str]:
+def server(starts_server: None, settings: Settings) -> Iterator[str]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -144,6 +144,7 @@ def test_the_demo_and_the_benchmark_print_json(server: str, capsys, monkeypatch)
     assert accuracy.main(["--base-url", server]) == 1
 
 
+@pytest.mark.integration
 def test_without_a_seedcore_the_demo_says_so_and_fails(capsys, monkeypatch):
     monkeypatch.setattr(demo, "FIRST_CONTACT_S", 0.3)
     assert demo.main(["--base-url", "http://127.0.0.1:9"]) == 1

@@ -191,6 +191,7 @@ async def test_redis_is_shared_and_survives_a_flush(redis_url: str) -> None:
     await two.close()
 
 
+@pytest.mark.integration
 async def test_a_redis_that_is_away_is_an_error_and_not_another_memory() -> None:
     memory = working_memory(load_settings(redis_url="redis://:hunter2@127.0.0.1:1"))
     with pytest.raises(UnavailableError, match="REDIS_URL") as caught:

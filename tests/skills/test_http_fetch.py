@@ -63,7 +63,7 @@ def redirect(to: str) -> bytes:
 
 
 @pytest.fixture
-async def site() -> AsyncIterator[Site]:
+async def site(starts_server: None) -> AsyncIterator[Site]:
     made = Site()
     server = await asyncio.start_server(made.handle, "127.0.0.1", 0)
     made.port = server.sockets[0].getsockname()[1]
@@ -247,6 +247,7 @@ async def test_proxies_of_the_environment_are_not_used(site: Site, monkeypatch):
     assert (await fetcher(site).fetch(f"http://site.test:{site.port}/")).body == b"ok"
 
 
+@pytest.mark.integration
 async def test_tls_proves_the_name_although_the_address_was_chosen_here(tmp_path: Path):
     if shutil.which("openssl") is None:
         pytest.skip("needs the openssl program to make a certificate")

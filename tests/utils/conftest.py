@@ -46,7 +46,7 @@ Script = Callable[..., dict[str, Any]]
 
 
 @pytest.fixture(scope="session")
-def heads() -> Iterator[tuple[RayHead, RayHead]]:
+def heads(starts_server: None) -> Iterator[tuple[RayHead, RayHead]]:
     """Two heads on this host; the second one demands a token."""
     launched = []
     try:

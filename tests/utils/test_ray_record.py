@@ -16,7 +16,7 @@ from seedcore.utils.ray_record import forget_ray_address, record_path, record_ra
 
 
 @pytest.fixture
-def ray(monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalRay]:
+def ray(starts_server: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalRay]:
     """This process plays the raylet of a Ray that answers."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         own = psutil.Process()

@@ -17,7 +17,7 @@ from seedcore.settings import Settings
 
 
 @pytest.fixture
-def launcher(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
+def launcher(starts_server: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
     """A script in the place of `seedcore run`; what it starts has ended after the test."""
     script = tmp_path / "launcher.py"
     popen, made = subprocess.Popen, []

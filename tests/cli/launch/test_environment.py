@@ -17,6 +17,13 @@ def root(tmp_path: Path) -> Path:
     return tmp_path / "root"
 
 
+@pytest.fixture
+def free_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every port is free."""
+    monkeypatch.setattr(free_ports, "is_free", lambda _port: True)
+
+
+@pytest.mark.usefixtures("free_machine")
 def test_it_always_starts_a_ray_of_its_own(tmp_path: Path, root: Path) -> None:
     settings = load_settings(data_dir=tmp_path, http_port=8123)
     inherited = {"RAY_ADDRESS": "ray://elsewhere:10001", "RAY_HOST": "elsewhere", "RAY_SERVE_URL": "http://elsewhere"}
@@ -26,16 +33,19 @@ def test_it_always_starts_a_ray_of_its_own(tmp_path: Path, root: Path) -> None:
     assert "elsewhere" not in "".join(child.values())
 
 
+@pytest.mark.usefixtures("free_machine")
 def test_what_the_user_set_reaches_the_children(tmp_path: Path, root: Path) -> None:
     child = environment.serve_environment(load_settings(data_dir=tmp_path), {"SEEDCORE_SKILLS": "acme.skills"}, root)
     assert child["SEEDCORE_SKILLS"] == "acme.skills"
 
 
+@pytest.mark.usefixtures("free_machine")
 def test_authentication_is_never_left_to_chance(tmp_path: Path, root: Path) -> None:
     child = environment.serve_environment(load_settings(data_dir=tmp_path), {"RAY_AUTH_MODE": "disabled"}, root)
     assert child["RAY_AUTH_MODE"] == "token"
 
 
+@pytest.mark.integration
 def test_two_instances_with_haproxy_share_no_path_and_no_port(tmp_path: Path) -> None:
     places: list[set[str]] = []
     with contextlib.ExitStack() as listening:
@@ -51,11 +61,11 @@ def test_two_instances_with_haproxy_share_no_path_and_no_port(tmp_path: Path) ->
     assert not places[0] & places[1]
 
 
+@pytest.mark.usefixtures("free_machine")
 def test_neighbouring_instances_share_no_port_of_replicas(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     blocks = []
     for start in (20_000, 20_200):
         monkeypatch.setattr(environment, "PORT_BLOCKS", range(start, start + 1, 200))
-        monkeypatch.setattr(free_ports, "is_free", lambda _port: True)
         child = environment.haproxy_environment(load_settings(data_dir=tmp_path), tmp_path)
         for kind in ("HTTP", "GRPC"):
             low, high = (int(child[f"RAY_SERVE_DIRECT_INGRESS_{end}_{kind}_PORT"]) for end in ("MIN", "MAX"))

@@ -46,7 +46,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def port(folder: Path) -> Iterator[int]:
+def port(starts_server: None, folder: Path) -> Iterator[int]:
     (port,) = free_ports(1)
     log = folder / "log"
     with log.open("wb") as file:

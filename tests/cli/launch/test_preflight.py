@@ -24,6 +24,7 @@ def test_a_dsn_is_shown_without_its_password_or_not_at_all(dsn: str, shown: str)
     assert shown_dsn(dsn) == shown
 
 
+@pytest.mark.integration
 def test_a_wrong_password_is_refused_without_showing_it() -> None:
     with pytest.raises(SettingsError) as refused:
         check_database(load_settings(pg_dsn="postgresql://me:hunter2@127.0.0.1:1/db"))
@@ -36,6 +37,7 @@ def test_a_database_that_answers_is_accepted(postgres_server: str) -> None:
     check_database(load_settings(pg_dsn=postgres_server))
 
 
+@pytest.mark.integration
 def test_a_claimed_port_is_closed_to_the_next_claim_and_open_to_serve() -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
@@ -50,6 +52,7 @@ def test_a_claimed_port_is_closed_to_the_next_claim_and_open_to_serve() -> None:
     claim_port("127.0.0.1", port).close()
 
 
+@pytest.mark.integration
 def test_a_port_that_serve_listens_on_cannot_be_claimed() -> None:
     with socket.socket() as serve:
         serve.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)

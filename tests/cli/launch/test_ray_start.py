@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from seedcore.cli.launch import free_ports
 from seedcore.cli.launch.ray_processes import last_words
 from seedcore.cli.launch.ray_start import AGENT_PORTS, agent_ports, bounds, name_agent_ports
 from seedcore.settings import load_settings
@@ -22,6 +23,7 @@ def test_a_bound_that_the_user_has_set_holds() -> None:
     assert bounds(load_settings(), mine)["RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S"] == "7"
 
 
+@pytest.mark.integration
 def test_two_instances_give_their_agents_other_ports(tmp_path: Path) -> None:
     one = agent_ports(load_settings(data_dir=tmp_path / "one"))
     assert len(set(one.values())) == len(AGENT_PORTS)
@@ -36,6 +38,7 @@ def test_ray_and_its_raylet_are_shown_the_ports(tmp_path: Path, monkeypatch: pyt
     from ray._private import node, parameter, services
 
     begun: list[list[str]] = []
+    monkeypatch.setattr(free_ports, "is_free", lambda _port: True)
     monkeypatch.setattr(services, "start_ray_process", lambda command, *_rest, **_more: begun.append(command))
     monkeypatch.setattr(parameter, "RayParams", parameter.RayParams)
     monkeypatch.setattr(

@@ -24,7 +24,7 @@ class Handler(BaseHTTPRequestHandler):
 
 
 @pytest.fixture
-def url() -> Iterator[str]:
+def url(starts_server: None) -> Iterator[str]:
     server = HTTPServer(("127.0.0.1", 0), Handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield f"http://127.0.0.1:{server.server_port}"
@@ -39,6 +39,7 @@ def test_only_those_that_are_not_healthy_are_waited_for(url: str) -> None:
     assert "utility" in missing["organism"]
 
 
+@pytest.mark.integration
 def test_nobody_listening_is_a_reason_not_an_error() -> None:
     assert "does not answer" in str(probe("http://127.0.0.1:1/health"))
 
