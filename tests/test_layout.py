@@ -42,11 +42,6 @@ def test_nothing_but_the_settings_reads_the_environment() -> None:
     assert offenders({p: list(environment_reads(p)) for p in SOURCES if SETTINGS not in p.parents}) == {}
 
 
-def test_modules_can_be_read_in_one_sitting() -> None:
-    lengths = {p: len(p.read_text().splitlines()) for p in SOURCES}
-    assert offenders({p: length for p, length in lengths.items() if length > 400}) == {}
-
-
 def pins() -> dict[str, Version]:
     lines = (ROOT / "constraints.txt").read_text().splitlines()
     found = dict(line.split("==") for line in lines)
