@@ -151,9 +151,6 @@ def test_no_change_is_lost_between_the_thread_that_works_and_the_one_that_writes
     assert last == dict.fromkeys(ids, 400)
 
 
-# -- activation and sleep ----------------------------------------------------------------------------------
-
-
 def small(**given: Any) -> AgentRegistry:
     """A registry whose agents are idle after ten seconds."""
     return AgentRegistry("utility", **{"idle_s": 10.0, **given})
@@ -255,9 +252,6 @@ def test_nothing_that_was_learned_is_lost_in_sleep(steps: list[tuple[str, str]])
             registry.sleep()
     save()
     assert stored == dict(done)
-
-
-# -- roles, stages, memory ---------------------------------------------------------------------------------
 
 
 def test_roles_begin_as_the_organ_says_and_follow_what_the_agent_succeeds_at():

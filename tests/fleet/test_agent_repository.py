@@ -177,9 +177,6 @@ async def test_the_release_before_writes_beside_this_one_and_takes_nothing_away(
     assert again.agents["old"].stage is Stage.SCOUT
 
 
-# -- private memory ----------------------------------------------------------------------------------------
-
-
 @pytest.fixture
 def registry() -> AgentRegistry:
     return AgentRegistry("utility")
@@ -221,9 +218,6 @@ async def test_a_bad_key_is_refused(database: Counting, registry: AgentRegistry,
     for use in (memory.get(key), memory.set(key, 1), memory.delete(key)):
         with pytest.raises(InvalidInputError, match="key"):
             await use
-
-
-# -- hosts -------------------------------------------------------------------------------------------------
 
 
 async def test_a_host_tells_how_it_is_and_its_next_process_why_the_last_one_ended(database: Counting):

@@ -100,9 +100,6 @@ def test_a_repeated_organ_is_refused_not_half_forgotten(write):
     assert "'a'" in error.detail
 
 
-# -- ranges, skills and domains ----------------------------------------------------------------------------
-
-
 def test_a_number_of_hosts_is_a_range_of_one():
     assert OrganSpec.model_validate({"hosts": 3}).hosts == HostRange(min=3, max=3)
     assert OrganSpec.model_validate({"hosts": {"min": 1, "max": 4}}).hosts.max == 4

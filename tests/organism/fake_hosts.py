@@ -1,4 +1,4 @@
-"""Hosts in memory; a test kills, stops and loads them."""
+"""An in-memory HostProvisioner; a test kills, stops and loads its hosts."""
 
 import asyncio
 from collections.abc import Mapping
@@ -9,11 +9,11 @@ from seedcore.organism.routing.placement import choose_node
 
 
 class FakeHosts:
-    """What a reconciler asks of Ray. Several reconcilers may share it, as replicas share a Ray.
+    """Hosts of one test. Several reconcilers may share it, as replicas share a Ray.
 
     Attributes:
-        silent: hosts that do not answer until they are made anew.
-        deaf: those that do not answer even then.
+        silent: hosts that do not answer until they are created again.
+        unresponsive: those that do not answer even then.
     """
 
     def __init__(self) -> None:
@@ -22,7 +22,7 @@ class FakeHosts:
         self.removed: list[str] = []
         self.running: dict[str, int] = {}
         self.silent: set[str] = set()
-        self.deaf: set[str] = set()
+        self.unresponsive: set[str] = set()
         self.dead: set[str] = set()
         self.refuse: set[str] = set()
         self.stuck: set[str] = set()
@@ -44,7 +44,7 @@ class FakeHosts:
     async def ping(self, name: str) -> PingReply:
         if name in self.cancels:
             raise asyncio.CancelledError
-        if name in self.silent | self.deaf:
+        if name in self.silent | self.unresponsive:
             await asyncio.Event().wait()
         if name not in self.alive or name in self.dead:
             raise ConnectionError(f"{name} is dead")

@@ -256,9 +256,6 @@ async def test_hosts_of_an_organ_that_a_later_version_wrote_are_left_alone(
     assert "another version" in health["short"]["utility"]
 
 
-# -- replicas ----------------------------------------------------------------------------------------------
-
-
 async def test_a_replica_that_starts_finds_what_lives_before_it_answers(
     up: httpx.AsyncClient, service: OrganismService, start: Start, pool: Pool
 ):
@@ -320,9 +317,6 @@ async def test_a_leader_that_lost_the_lead_writes_nothing(up: httpx.AsyncClient,
             await controller._repository.number_hosts(controller._owner, 1)
     await until(lambda: not controller.leads)
     assert (await up.get("/health")).status_code == 200
-
-
-# -- what is wanted ----------------------------------------------------------------------------------------
 
 
 async def test_a_fresh_replica_removes_what_a_changed_file_does_not_want(
@@ -409,9 +403,6 @@ async def test_shutdown_stops_every_host_for_good_and_initialize_starts_again(
     assert len(pool.hosts) == 3
 
 
-# -- routes ------------------------------------------------------------------------------------------------
-
-
 async def test_routes_are_resolved_one_by_one_and_many_at_once(up: httpx.AsyncClient):
     await up.put("/organs/ml", json={"agents": 1, "domains": ["risk"]})
     answer = (await up.post("/resolve-route", json={"domain": "risk"})).json()
@@ -434,9 +425,6 @@ async def test_a_route_changes_with_its_organ(up: httpx.AsyncClient):
     after = (await up.post("/resolve-route", json={"type": "echo"})).json()
     assert (before["organ_id"], after["organ_id"]) == ("utility", "loud")
     assert after["epoch"] > before["epoch"]
-
-
-# -- evolution ---------------------------------------------------------------------------------------------
 
 
 async def write_agents(service: OrganismService, *rows: tuple[str, str, str, int, float]) -> None:
@@ -522,9 +510,6 @@ async def test_lifecycles_reach_the_table(up: httpx.AsyncClient, service: Organi
         )
     await until(lambda: service._controller.view.epoch > before["epoch"])
     assert (await up.get("/fleet")).json()["organs"]["utility"]["scouts"] == [0, 2, 3]
-
-
-# -- one task now ------------------------------------------------------------------------------------------
 
 
 async def test_a_task_runs_on_an_agent_of_the_organ_past_the_queue(up: httpx.AsyncClient):

@@ -1,4 +1,4 @@
-"""Hosts on Ray: named, detached, in SeedCore's namespace, and found again by name. Ray itself is played."""
+"""Hosts on Ray: named, detached, in SeedCore's namespace, and found again by name. Ray itself is faked."""
 
 import asyncio
 from dataclasses import replace
@@ -7,11 +7,13 @@ from typing import Any
 import pytest
 import ray
 
+from seedcore.errors import DeadlineError, UnavailableError
 from seedcore.fleet.organ_spec import HostPlan, OrganSpec
 from seedcore.organism.control import ray_host_provisioner as module
 from seedcore.organism.control.host_provisioner import PingReply
 from seedcore.organism.control.ray_host_provisioner import RayHostProvisioner
 from seedcore.settings import load_settings
+from seedcore.skills.host_protocol import Call
 from seedcore.worker.actors.agent_host import AgentHost
 
 PLAN = HostPlan(
@@ -20,6 +22,8 @@ PLAN = HostPlan(
     OrganSpec(num_cpus=1, resources={"tpu": 1}, limits={"agent_concurrency": 3}, roles={"reader": 2}),
 )
 
+CALL = Call("t-1", 0, 1, "echo", "{}", "a-0000", 1.0, "t-1")
+
 
 class Actor:
     """A handle whose `status` answers as a test wants it."""
@@ -27,10 +31,10 @@ class Actor:
     def __init__(self) -> None:
         self.error: Exception | None = None
         self.delay_s = 0.0
-        self.drained: list[float] = []
-        self.status = self.drain = self
+        self.drained: list[Any] = []
+        self.status = self.drain = self.execute = self
 
-    async def remote(self, *given: float) -> dict[str, Any]:
+    async def remote(self, *given: Any) -> dict[str, Any]:
         self.drained += given
         await asyncio.sleep(self.delay_s)
         if self.error is not None:
@@ -213,3 +217,21 @@ async def test_a_host_that_an_earlier_process_made_is_found_and_killed(fake: Fak
 async def test_removing_what_is_gone_is_fine(fake: FakeRay):
     await pool().remove("seedcore-host-never-0")
     assert fake.killed == []
+
+
+@pytest.mark.parametrize(
+    ("failure", "raised"),
+    [(ray.exceptions.ActorDiedError(), UnavailableError), (TimeoutError(), DeadlineError)],
+)
+async def test_a_call_on_a_host_that_cannot_answer_says_why(fake: FakeRay, failure: Exception, raised: type[Exception]):
+    made = pool()
+    await made.ensure(PLAN)
+    made.handle(PLAN.name).error = failure
+    with pytest.raises(raised, match=PLAN.name):
+        await made.execute(PLAN.name, CALL, timeout_s=1.0)
+
+
+async def test_a_call_on_a_host_that_does_not_exist_may_be_tried_again(fake: FakeRay):
+    with pytest.raises(UnavailableError, match="does not exist") as refused:
+        await pool().execute("seedcore-host-never-0", CALL, timeout_s=1.0)
+    assert refused.value.retry_after_s == 1

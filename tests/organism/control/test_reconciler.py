@@ -147,7 +147,7 @@ async def test_a_host_that_comes_to_itself_in_time_is_kept(fleet: Fleet, pool: F
     pool.silent.clear()
     health = fleet.reconciler._liveness.health(A1)
     assert health.ping is not None
-    health.ping.cancel()  # the played host forgets its callers; a real one would answer now
+    health.ping.cancel()  # the fake host forgets its callers; a real one would answer now
     health.ping = None
     await fleet.rounds(TWO, int(SILENT_S))
     assert (fleet.living(), pool.removed) == ([A1, A2], [])
@@ -162,7 +162,7 @@ async def test_a_host_that_starts_has_longer(fleet: Fleet, pool: FakeHosts):
 
 
 async def test_a_host_that_never_answers_gets_its_whole_time_again_once_it_was_made_anew(fleet: Fleet, pool: FakeHosts):
-    pool.deaf.add(A1)
+    pool.unresponsive.add(A1)
     await fleet.rounds(ONE, int(START_S) + 5)
     assert (pool.removed, pool.made) == ([A1], [A1, A1])
     await fleet.rounds(ONE, int(START_S) - 10)
@@ -295,7 +295,7 @@ async def test_another_leader_goes_on_where_one_stopped(fleet: Fleet, pool: Fake
     second = Fleet(pool, clock)
     second.number = fleet.number
     hosts = {h.name: Host(h.name, h.organ, h.fingerprint, drain_reason=h.drain_reason) for h in [fleet.host(A1)]}
-    hosts[b] = Host(b, "b", "1/0.0", drain_reason="not wanted any more", draining_s=DRAIN_S - 1)
+    hosts[b] = Host(b, "b", "1/0.0", drain_reason="no longer wanted", draining_s=DRAIN_S - 1)
     second.reconciler.take_over(hosts)
     await second.round(ONE)
     assert second.living() == [A1]
