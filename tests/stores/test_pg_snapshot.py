@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seedcore.errors import InvalidInputError
+from seedcore.errors import EventIdAheadError, InvalidInputError
 from seedcore.stores.pg_snapshot import Snapshot
 
 
@@ -45,3 +45,9 @@ def test_it_lacks_what_came_later_and_what_was_under_way(running: set[int], xmax
     transactions = np.arange(1, 80)
     lacks = {int(number) for number in transactions[snapshot.lacks(transactions)]}
     assert lacks == {n for n in range(1, 80) if n >= xmax or n in running}
+
+
+@pytest.mark.parametrize("text", ["1:9223372036854775808:", f"3:{'9' * 20}:"])
+def test_numbers_beyond_any_database_are_ahead_of_it(text: str):
+    with pytest.raises(EventIdAheadError):
+        Snapshot.parse(text)

@@ -106,53 +106,6 @@ async def test_a_retry_waits_for_its_delay_and_counts_the_attempt(connection, se
     assert retried[0].data["code"] == "boom"
 
 
-async def test_an_expired_session_loses_its_tasks_and_can_claim_no_more(pg_settings, connection, session):
-    (submitted, _) = await submit(connection, [task(1), task(2)])
-    lease = await claim_one(connection, session)
-    await connection.execute("update seedcore.sessions set expires_at = now() - interval '1 s'")
-    assert await leases.claim(connection, "default", session, 1) == []
-    done = await reaping.reap(connection, pg_settings)
-    assert not (await sessions.heartbeat(connection, session, 60, holding=1, claimed=True)).alive
-    assert (done.sessions, done.returned, done.dead) == (1, 1, 0)
-    assert await leases.finish(connection, [completed(lease)]) == set()
-    assert (await queries.get(connection, submitted.id)).status == "queued"
-
-
-async def test_a_heartbeat_that_is_late_but_not_too_late_keeps_the_leases(pg_settings, connection, session):
-    await submit(connection, [task()])
-    lease = await claim_one(connection, session)
-    await connection.execute("update seedcore.sessions set expires_at = now() - interval '1 s'")
-    assert (await sessions.heartbeat(connection, session, 60, holding=1, claimed=True)).alive
-    assert (await reaping.reap(connection, pg_settings)).returned == 0
-    assert await leases.finish(connection, [completed(lease)]) == {lease.id}
-
-
-async def test_a_restarted_dispatchers_earlier_session_ends_at_once(pg_settings, connection):
-    await submit(connection, [task()])
-    first, second, other = uuid4(), uuid4(), uuid4()
-    await sessions.open_session(connection, first, "d", "default", 60, "actor-1")
-    await sessions.open_session(connection, other, "d", "default", 60, "actor-2")
-    assert len(await leases.claim(connection, "default", first, 1)) == 1
-    await sessions.open_session(connection, second, "d", "default", 60, "actor-1")
-    done = await reaping.reap(connection, pg_settings)
-    assert (done.sessions, done.returned) == (1, 1)
-    assert (await sessions.heartbeat(connection, other, 60, holding=0, claimed=False)).alive
-
-
-async def test_a_task_that_loses_every_worker_ends_as_failed(pg_settings, connection):
-    (submitted,) = await submit(connection, [task(max_attempts=2)])
-    for _ in range(2):
-        session = uuid4()
-        await sessions.open_session(connection, session, "dying", "default", 60)
-        assert len(await leases.claim(connection, "default", session, 1)) == 1
-        await sessions.close_session(connection, session)
-        await reaping.reap(connection, pg_settings)
-        await connection.execute("update seedcore.deferred set run_at = now()")
-        await reaping.promote(connection)
-    record = await queries.get(connection, submitted.id)
-    assert (record.status, record.error["code"]) == ("failed", "lease_expired")
-
-
 async def test_cancel_wins_over_a_late_completion(connection, session):
     (submitted,) = await submit(connection, [task()])
     lease = await claim_one(connection, session)
@@ -190,33 +143,6 @@ async def test_a_failed_task_can_be_run_again(connection, session):
     assert (await claim_one(connection, session)).attempt == 1
     with pytest.raises(ConflictError):
         await commands.retry(connection, submitted.id)
-
-
-async def test_the_same_key_gives_the_first_task(connection):
-    first = (await submit(connection, [task(1, idempotency_key="k")]))[0]
-    again = (await submit(connection, [task(1, idempotency_key="k")]))[0]
-    assert (first.created, again.created, again.id) == (True, False, first.id)
-    other = (await submit(connection, [task(1, idempotency_key="k", queue="graph")]))[0]
-    assert other.created
-    with pytest.raises(ConflictError):
-        await submit(connection, [task(2, idempotency_key="k"), task(3)])
-    assert await connection.fetchval("select count(*) from seedcore.tasks") == 2
-
-
-async def test_keys_that_repeat_inside_a_batch_give_the_first_tasks_id(connection):
-    batch = [task(1, idempotency_key="a"), task(2), task(1, idempotency_key="a")]
-    answers = await submit(connection, batch)
-    assert answers[0].id == answers[2].id == batch[0].id
-    assert [a.created for a in answers] == [True, True, False]
-    assert await connection.fetchval("select count(*) from seedcore.ready") == 2
-
-
-async def test_two_submitters_of_one_key_make_one_task(database: Database):
-    async def one() -> UUID:
-        async with database.connection() as own:
-            return (await submit(own, [task(1, idempotency_key="race")]))[0].id
-
-    assert len(set(await asyncio.gather(*[one() for _ in range(20)]))) == 1
 
 
 async def test_params_that_postgresql_cannot_keep_are_refused_and_nothing_is_written(connection):
@@ -322,63 +248,3 @@ async def test_followers_see_every_event_to_the_last(database: Database):
             assert await follow(seen[1][0]) == seen[2:]
             assert await feed.wait_ended(submitted.id, 1)
     await feed.aclose()
-
-
-async def lost(
-    pg_settings, connection, *, held_s: float, heard_s: float, started: bool = False, tries: int = 1
-) -> UUID:
-    """A task that a dispatcher leased `held_s` ago, and that was last heard of `heard_s` ago, when it is reaped."""
-    (submitted,) = await submit(connection, [task(max_attempts=tries)])
-    await lose(pg_settings, connection, held_s=held_s, heard_s=heard_s, started=started)
-    return submitted.id
-
-
-async def lose(pg_settings, connection, *, held_s: float, heard_s: float, started: bool = False) -> None:
-    session = uuid4()
-    await sessions.open_session(connection, session, "test", "default", 60)
-    lease = await claim_one(connection, session)
-    if started:
-        await leases.started(connection, [(lease.id, lease.token)])
-    ago = "now() - make_interval(secs => $1)"
-    await connection.execute(f"update seedcore.leases set leased_at = {ago} where id = $2", held_s, lease.id)
-    last = f"update seedcore.sessions set beat_at = {ago}, expires_at = now() where id = $2"
-    await connection.execute(last, heard_s, session)
-    await reaping.reap(connection, pg_settings)
-
-
-async def test_a_task_that_had_not_begun_keeps_its_attempt_when_its_dispatcher_is_lost(pg_settings, connection):
-    """The dispatcher held it for ten seconds and was heard of after that: it would have said that it had begun."""
-    task_id = await lost(pg_settings, connection, held_s=30, heard_s=20)
-    record = await queries.get(connection, task_id)
-    assert (str(record.status), record.attempts) == ("queued", 0)
-    last = (await queries.events_of(connection, task_id))[-1]
-    assert (last.event, last.data["code"], last.data["counted"]) == ("retried", "lease_expired", False)
-
-
-@pytest.mark.parametrize(
-    "how",
-    [{"held_s": 30, "heard_s": 20, "started": True}, {"held_s": 30, "heard_s": 29}, {"held_s": 30, "heard_s": 40}],
-)
-async def test_a_task_that_had_begun_or_may_have_uses_its_attempt(pg_settings, connection, how):
-    task_id = await lost(pg_settings, connection, **how)
-    record = await queries.get(connection, task_id)
-    assert (str(record.status), record.attempts, record.error["code"]) == ("failed", 1, "lease_expired")
-
-
-async def test_a_task_that_brings_every_dispatcher_down_before_it_begins_ends_all_the_same(pg_settings, connection):
-    task_id = await lost(pg_settings, connection, held_s=30, heard_s=20, tries=2)
-    for n in range(1, 7):
-        assert (await queries.get(connection, task_id)).attempts == max(0, n - reaping.MAX_UNCOUNTED)
-        await connection.execute("update seedcore.deferred set run_at = now()")
-        await reaping.promote(connection)
-        await lose(pg_settings, connection, held_s=30, heard_s=20)
-    record = await queries.get(connection, task_id)
-    assert (str(record.status), record.attempts, len(record.errors)) == ("failed", 2, 7)
-
-
-async def test_a_heartbeat_says_when_a_dispatcher_was_heard_of(connection, session):
-    await connection.execute("update seedcore.sessions set beat_at = now() - interval '1 hour'")
-    for announced in (False, True):
-        await sessions.heartbeat(connection, session, 60, holding=0, claimed=False, announced=announced)
-        lately = "select beat_at > now() - interval '1 minute' from seedcore.sessions"
-        assert await connection.fetchval(lately) is announced

@@ -25,7 +25,7 @@ from seedcore.skills.registry import SkillRegistry
 from seedcore.stores import migrate as migrations
 from seedcore.stores.migrate import migrate, newest
 from seedcore.stores.postgres import ENGINE_SESSION, SCHEMA_VERSION, Database
-from seedcore.tasks import leases, model, reaping
+from seedcore.tasks import leases, model, reaping, sessions
 from seedcore.tasks.schedules import firing, repository
 from seedcore.tasks.schedules.schedule import ScheduleIn
 from seedcore.tasks.submission import submit
@@ -45,14 +45,16 @@ class Engine(NamedTuple):
     """A release's engine."""
 
     name: str
+    sessions: ModuleType
     leases: ModuleType
     submit: ModuleType
     reap: ModuleType
     model: ModuleType
+    task: type[Any]
 
 
-OLD = Engine("old", old_leases, old_submit, old_reap, old_model)
-NEW = Engine("new", leases, submit, reaping, model)
+OLD = Engine("old", old_leases, old_leases, old_submit, old_reap, old_model, old_model.NewTask)
+NEW = Engine("new", sessions, leases, submit, reaping, model, model.TaskSpec)
 
 
 class Roll:
@@ -102,13 +104,13 @@ class Roll:
 
     async def _live(self, engine: Engine, connection: asyncpg.Connection, stop: asyncio.Event) -> None:
         session, beat = uuid4(), time.monotonic()
-        await engine.leases.open_session(connection, session, f"{engine.name} worker", "default", LEASE_S)
+        await engine.sessions.open_session(connection, session, f"{engine.name} worker", "default", LEASE_S)
         outcomes: list[Any] = []
         while not stop.is_set():
             await asyncio.sleep(0.01)
             if time.monotonic() - beat > LEASE_S / 4:
                 beat = time.monotonic()
-                pulse = await engine.leases.heartbeat(connection, session, LEASE_S, holding=0, claimed=True)
+                pulse = await engine.sessions.heartbeat(connection, session, LEASE_S, holding=0, claimed=True)
                 if not pulse.alive:
                     self.seen["sessions lost"] += 1
                     return
@@ -119,7 +121,7 @@ class Roll:
                 return
             outcomes = await self._end(engine, connection, batch)
         await self._finish(engine, connection, outcomes)
-        await engine.leases.close_session(connection, session)
+        await engine.sessions.close_session(connection, session)
 
     async def _turn(
         self, engine: Engine, connection: asyncpg.Connection, session: UUID, outcomes: list[Any]
@@ -169,7 +171,7 @@ class Roll:
                 if stop.is_set() or self.drain.is_set():
                     self.submitters -= 1
                     return
-                tasks = [engine.model.NewTask("echo", '{"value": 1}', priority=p, max_attempts=100) for p in range(15)]
+                tasks = [engine.task("echo", '{"value": 1}', priority=p, max_attempts=100) for p in range(15)]
                 later = datetime.now(UTC) + timedelta(seconds=0.1)
                 tasks[0].run_after = later
                 tasks[1].limit = engine.model.Limit("one at a time", 2)
@@ -189,17 +191,17 @@ class Roll:
         async with self.connection(engine) as connection:
             while not stop.is_set():
                 await asyncio.sleep(0.05)
-                outlook = await engine.reap.lead(connection, owner, 1.0)
+                outlook = await engine.reaping.lead(connection, owner, 1.0)
                 if not outlook.leads:
                     continue
                 self.seen[f"rounds of the {engine.name} reaper"] += 1
-                await engine.reap.reap(connection, self.settings)
+                await engine.reaping.reap(connection, self.settings)
                 if engine is NEW:
                     self.seen["ticks fired"] += (await firing.fire(connection)).fired
                 if self.random.random() < 0.3:
-                    await engine.reap.resign(connection, owner)
+                    await engine.reaping.resign(connection, owner)
                     await asyncio.sleep(0.1)
-            await engine.reap.resign(connection, owner)
+            await engine.reaping.resign(connection, owner)
 
     @asynccontextmanager
     async def running(self, engine: Engine):

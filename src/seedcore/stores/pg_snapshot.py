@@ -8,13 +8,13 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from seedcore.errors import InvalidInputError
+from seedcore.errors import EventIdAheadError, InvalidInputError
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-_TEXT = re.compile(r"(\d{1,19}):(\d{1,19}):((?:\d{1,19}(?:,\d{1,19}){0,9999})?)", re.ASCII)
+_TEXT = re.compile(r"(\d{1,20}):(\d{1,20}):((?:\d{1,20}(?:,\d{1,20}){0,9999})?)", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,13 +31,17 @@ class Snapshot:
 
         Raises:
             InvalidInputError: PostgreSQL would not read it as one.
+            EventIdAheadError: its numbers are beyond those of any database.
         """
         found = _TEXT.fullmatch(text)
         if found is not None:
             xmin, xmax = int(found[1]), int(found[2])
             running = tuple(map(int, found[3].split(","))) if found[3] else ()
             inside = all(xmin <= number < xmax for number in running)
-            if 0 < xmin <= xmax < 2**63 and inside and list(running) == sorted(running):
+            if 0 < xmin <= xmax and inside and list(running) == sorted(running):
+                if xmax >= 2**63:
+                    # No database comes so far, and readers keep these numbers in 64 bits.
+                    raise position_ahead()
                 return cls(text, xmax, running)
         raise not_a_position()
 
@@ -56,3 +60,9 @@ class Snapshot:
 def not_a_position() -> InvalidInputError:
     """The error for a `Last-Event-ID` that no stream of this SeedCore gave."""
     return InvalidInputError.for_field("Last-Event-ID", "not the id of an event of this stream; leave it out")
+
+
+def position_ahead() -> EventIdAheadError:
+    """The error for a `Last-Event-ID` that this database has not reached."""
+    message = "later than every event here: of another database, or of this one before it was restored; leave it out"
+    return EventIdAheadError.for_field("Last-Event-ID", message)

@@ -9,7 +9,8 @@ from uuid import UUID
 
 import asyncpg
 
-from seedcore.errors import EventIdAheadError, FieldError, NotFoundError
+from seedcore.errors import NotFoundError
+from seedcore.stores.pg_snapshot import position_ahead
 from seedcore.stores.postgres import loads
 from seedcore.tasks.model import Status, TaskEvent, TaskSpec
 from seedcore.tasks.sql import events, plans, reads
@@ -189,11 +190,7 @@ async def check_reached(connection: asyncpg.Connection, event_id: int) -> None:
         EventIdAheadError: ids have not come so far; a reader would wait in vain for what follows it.
     """
     if event_id > 0 and event_id > await connection.fetchval(events.LAST_EVENT_ID):
-        message = "later than every event here: of another database, or of this one before it was restored"
-        raise EventIdAheadError(
-            f"Last-Event-ID is {message}; leave it out to begin with the task's first event.",
-            errors=[FieldError("Last-Event-ID", message)],
-        )
+        raise position_ahead()
 
 
 async def events_of_many(connection: asyncpg.Connection, followed: Sequence[tuple[UUID, int]]) -> list[TaskEvent]:

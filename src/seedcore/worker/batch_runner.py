@@ -145,17 +145,15 @@ class Work:
             self._ledger.give_back(lease)
 
     async def _bind(self, batch: list[Lease]) -> dict[UUID, str]:
-        """The params of those that take results of earlier steps. A step whose input is not there fails, for what ended
-        before it does not change."""
+        """The params of those that take results of earlier steps; a step whose input is missing fails for good."""
         bound = [lease for lease in batch if lease.bindings]
         texts: dict[UUID, str] = {}
         if bound:
             async with self._database.connection() as connection:
 
                 async def bind(part: Sequence[Lease]) -> None:
-                    for lease, (text, missing) in zip(
-                        part, await plan_repository.bind_params(connection, part), strict=True
-                    ):
+                    found = await plan_repository.bind_params(connection, part)
+                    for lease, (text, missing) in zip(part, found, strict=True):
                         if missing:
                             self._no_input(lease, f"no earlier step's result has what this one takes: {missing}")
                         else:

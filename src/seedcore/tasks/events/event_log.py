@@ -13,8 +13,7 @@ from uuid import UUID
 
 import asyncpg
 
-from seedcore.errors import EventIdAheadError, FieldError
-from seedcore.stores.pg_snapshot import Snapshot, not_a_position
+from seedcore.stores.pg_snapshot import Snapshot, not_a_position, position_ahead
 from seedcore.tasks.sql.events import CURRENT_SNAPSHOT, LOG
 
 MAX_TICK_DIGITS = 100
@@ -70,11 +69,7 @@ async def check_reached(connection: asyncpg.Connection, position: Position) -> N
     """
     now = await _current(connection)
     if max(position.seen.xmax, position.upto.xmax) > now.xmax:
-        message = "later than everything in this log: of another database, or of this one before it was restored"
-        raise EventIdAheadError(
-            f"Last-Event-ID is {message}; leave it out to begin with what happens from now on.",
-            errors=[FieldError("Last-Event-ID", message)],
-        )
+        raise position_ahead()
 
 
 async def read_log(
