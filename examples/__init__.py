@@ -1,1 +1,1 @@
-"""Real jobs to run against a SeedCore that is up."""
+"""Jobs to run against a running SeedCore."""

@@ -1,7 +1,7 @@
-"""A small HTTP client that outlives restarts: it tries again until a deadline, with backoff."""
+"""A small HTTP client that survives restarts: it retries until a deadline, with backoff."""
 
 import asyncio
-import random
+import itertools
 import time
 from collections.abc import Callable
 from typing import Any
@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 
 from seedcore.settings import Settings
+from seedcore.tasks.retry import backoff_s, jittered_s
 
 FIRST_PAUSE_S = 0.1
 LONGEST_PAUSE_S = 2.0
@@ -16,14 +17,14 @@ PROBLEM_JSON = "application/problem+json"
 
 
 class JobError(Exception):
-    """The job cannot go on; the message is for the person who started it."""
+    """The job cannot continue; the message is for the person who started it."""
 
 
 class Api:
     """Requests that are safe to repeat.
 
     Args:
-        notice: told why a request is tried again, and None when one went through.
+        notice: called with the reason before each retry, and with None after a success.
     """
 
     def __init__(
@@ -46,8 +47,8 @@ class Api:
         """Close the connections."""
         await self._http.aclose()
 
-    async def json(self, method: str, path: str, body: Any = None, within_s: float | None = None) -> Any:
-        """The JSON answer of a good response.
+    async def json(self, method: str, path: str, body: object = None, within_s: float | None = None) -> Any:
+        """The JSON of a successful response.
 
         Raises:
             JobError: the request is refused for good, or the deadline passed.
@@ -60,11 +61,10 @@ class Api:
         lines = response.text.splitlines()
         return [line.removeprefix("event:").strip() for line in lines if line.startswith("event:")]
 
-    async def _send(self, method: str, path: str, body: Any = None, within_s: float | None = None) -> httpx.Response:
+    async def _send(self, method: str, path: str, body: object = None, within_s: float | None = None) -> httpx.Response:
         deadline = self.deadline if within_s is None else min(self.deadline, time.monotonic() + within_s)
-        pause = FIRST_PAUSE_S
-        while True:
-            wanted_pause = 0.0
+        for attempt in itertools.count(1):
+            retry_after_s = 0.0
             try:
                 response = await self._http.request(method, path, json=body)
             except httpx.TransportError as error:
@@ -73,29 +73,29 @@ class Api:
                 if response.is_success:
                     self.notice(None)
                     return response
-                if not worth_another_try(response):
-                    raise JobError(f"{method} {path}: {told(response)}")
-                reason = told(response)
+                reason = error_text(response)
+                if not is_retryable(response):
+                    raise JobError(f"{method} {path}: {reason}")
                 after = response.headers.get("retry-after", "")
-                wanted_pause = float(after) if after.isdecimal() else 0.0
-            wait = max(wanted_pause, pause * random.uniform(0.5, 1.0))  # noqa: S311 - jitter, not a secret
+                retry_after_s = float(after) if after.isdecimal() else 0.0
+            wait = max(retry_after_s, jittered_s(backoff_s(attempt, FIRST_PAUSE_S, LONGEST_PAUSE_S)))
             if time.monotonic() + wait > deadline:
-                raise JobError(f"{method} {path}: no good answer in time; the last one was: {reason}")
+                raise JobError(f"{method} {path}: no success in time; the last response was: {reason}")
             self.retries += 1
             self.notice(reason)
             await asyncio.sleep(wait)
-            pause = min(2 * pause, LONGEST_PAUSE_S)
+        raise AssertionError("the loop returns or raises")
 
 
-def worth_another_try(response: httpx.Response) -> bool:
-    """Whether a restart may be the cause: a proxy whose routes are not back yet answers a 404 that is no problem."""
+def is_retryable(response: httpx.Response) -> bool:
+    """Whether a restart may be the cause. A proxy without routes yet answers a 404 that is not a problem document."""
     if response.status_code in (408, 425, 429) or response.status_code >= 500:
         return True
     return response.status_code == 404 and not response.headers.get("content-type", "").startswith(PROBLEM_JSON)
 
 
-def told(response: httpx.Response) -> str:
-    """A response's own words."""
+def error_text(response: httpx.Response) -> str:
+    """The status and detail of an error response."""
     try:
         body = response.json()
     except ValueError:

@@ -1,6 +1,6 @@
-"""`python -m examples.demo`: a classifier for real patients, trained and asked through SeedCore.
+"""`python -m examples.demo`: trains a classifier for real patients through SeedCore, and predicts with it.
 
-Starts SeedCore when none answers at its address, and leaves it running; `--stop` stops what it started, and only that.
+Starts SeedCore if none answers at its address, and leaves it running; `--stop` stops only what it started.
 """
 
 import argparse
@@ -11,7 +11,6 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Any
 from urllib.parse import urlsplit
 
 from rich.console import Console
@@ -49,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _demo(options: argparse.Namespace, settings: Settings) -> int:
     contact_s = FIRST_CONTACT_S if options.base_url else start(settings)
-    # How long a start takes is not the job's business.
+    # The time of the start does not count towards the job's timeout.
     deadline = time.monotonic() + options.timeout
     outcome = asyncio.run(_run(options, options.base_url or settings.base_url, settings, deadline, contact_s))
     if options.json:
@@ -57,15 +56,15 @@ def _demo(options: argparse.Namespace, settings: Settings) -> int:
     else:
         Console().print(table(outcome, options.split))
     if not options.base_url and background.started(settings):
-        say(f"SeedCore goes on running at {settings.base_url}; `make demo ARGS=--stop` stops it.")
+        say(f"SeedCore keeps running at {settings.base_url}; `make demo ARGS=--stop` stops it.")
     return 0 if outcome.good else 1
 
 
 def start(settings: Settings) -> float:
-    """Start SeedCore unless one answers; returns for how long its applications may still be starting.
+    """Start SeedCore unless one answers; returns the seconds that its applications may still need to start.
 
     Raises:
-        BackgroundError: it did not come up.
+        BackgroundError: it did not start.
     """
     url = settings.base_url
     if _listens(url) or url != local_url(settings):
@@ -73,7 +72,7 @@ def start(settings: Settings) -> float:
     try:
         DataDirLock(settings.data_dir).check_free()
     except SettingsError as error:
-        say(f"Waiting for the SeedCore that is starting. {error.detail}")
+        say(f"Waiting for a SeedCore that is starting. {error.detail}")
         return settings.bootstrap_timeout_s
     say(f"No SeedCore answers at {url}: starting one (Ctrl-C stops it again).")
     background.start(settings, say)
@@ -81,26 +80,26 @@ def start(settings: Settings) -> float:
 
 
 def stop(settings: Settings) -> int:
-    """Stop what `start` has started."""
+    """Stop the SeedCore that `start` has started."""
     if background.stop(settings):
         say("The SeedCore that the demo had started has stopped.")
     elif _listens(settings.base_url):
-        say(f"What answers at {settings.base_url} was not started by the demo, and goes on.")
+        say(f"What answers at {settings.base_url} was not started by the demo, so it keeps running.")
     else:
         say("The demo has started no SeedCore here.")
     return 0
 
 
 def say(text: str) -> None:
-    """One line for the person at the terminal; standard output is for the result."""
+    """Print one line for people; standard output is for the result."""
     print(text, file=sys.stderr, flush=True)
 
 
 def _listens(url: str) -> bool:
-    """Whether anything takes connections there."""
-    place = urlsplit(url)
+    """Whether anything accepts connections there."""
+    address = urlsplit(url)
     try:
-        socket.create_connection((place.hostname, place.port or 80), timeout=2).close()
+        socket.create_connection((address.hostname, address.port or 80), timeout=2).close()
     except OSError:
         return False
     return True
@@ -108,11 +107,11 @@ def _listens(url: str) -> bool:
 
 def _options(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m examples.demo", description=__doc__)
-    parser.add_argument("--stop", action="store_true", help="stop the SeedCore that the demo has started, and no other")
+    parser.add_argument("--stop", action="store_true", help="stop only the SeedCore that the demo has started")
     parser.add_argument("--split", type=int, default=0, help="seed of the split into 70 and 30 percent (default 0)")
-    parser.add_argument("--base-url", help="a SeedCore that runs already (default: from the settings; else started)")
+    parser.add_argument("--base-url", help="a running SeedCore (default: from the settings, started if needed)")
     parser.add_argument("--queue", help="queue of the tasks (default: the server's)")
-    parser.add_argument("--timeout", type=float, default=300.0, help="seconds that all may take (default 300)")
+    parser.add_argument("--timeout", type=float, default=300.0, help="seconds that the job may take (default 300)")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     return parser.parse_args(argv)
 
@@ -133,37 +132,37 @@ async def _run(
             try:
                 await api.json("GET", "/ml/health", within_s=contact_s)
             except JobError as error:
-                raise JobError(f"{error}. Is it SeedCore that listens there (`make run` starts one)?") from None
+                raise JobError(f"{error}. Does SeedCore listen there (`make run` starts one)?") from None
             return await job.run(api, split, options.queue, lambda n: progress.update(bar, completed=n))
         finally:
             await api.aclose()
 
 
-def as_json(outcome: Outcome, split: int) -> dict[str, Any]:
-    """All of the outcome as JSON."""
+def as_json(outcome: Outcome, split: int) -> dict[str, object]:
+    """The outcome as JSON."""
     derived = {"accuracy": outcome.accuracy, "throughput_per_s": round(outcome.throughput, 1), "good": outcome.good}
     return {"split": split, **derived, **asdict(outcome)}
 
 
 def table(outcome: Outcome, split: int) -> Table:
     """The outcome for people."""
-    made = Table(title="Breast cancer: every held-out patient is one task", show_header=False, title_justify="left")
+    report = Table(title="Breast cancer: every held-out patient is one task", show_header=False, title_justify="left")
     model = f"{outcome.model['name']} version {outcome.model['version']}"
-    made.add_row("model", f"{model}, trained in {outcome.training_time_s:.2f} s")
-    made.add_row("rows (split)", f"{outcome.rows} ({split})")
-    made.add_row("answered once", str(outcome.answered - len(outcome.answered_twice)))
+    report.add_row("model", f"{model}, trained in {outcome.training_time_s:.2f} s")
+    report.add_row("rows (split)", f"{outcome.rows} ({split})")
+    report.add_row("answered once", str(outcome.answered - len(outcome.answered_twice)))
     for name in ("failed", "unanswered", "answered_twice"):
         wrong = getattr(outcome, name)
         if wrong:
-            made.add_row(name.replace("_", " "), f"[red]{len(wrong)}[/red], such as {wrong[0]}")
-    made.add_row("accuracy", f"{outcome.accuracy:.4f} ({outcome.correct} right)")
-    made.add_row("throughput", f"{outcome.throughput:.1f} tasks/s over {outcome.seconds:.2f} s")
+            report.add_row(name.replace("_", " "), f"[red]{len(wrong)}[/red], such as {wrong[0]}")
+    report.add_row("accuracy", f"{outcome.accuracy:.4f} ({outcome.correct} right)")
+    report.add_row("throughput", f"{outcome.throughput:.1f} tasks/s over {outcome.seconds:.2f} s")
     if outcome.p50_ms is not None and outcome.p99_ms is not None:
-        made.add_row("submit to complete", f"p50 {outcome.p50_ms:.0f} ms, p99 {outcome.p99_ms:.0f} ms")
-    made.add_row("path", ", ".join(f"{route} {count}" for route, count in sorted(outcome.routes.items())))
-    made.add_row("more than one attempt", str(outcome.retried))
-    made.add_row("HTTP requests repeated", str(outcome.http_retries))
-    return made
+        report.add_row("submit to complete", f"p50 {outcome.p50_ms:.0f} ms, p99 {outcome.p99_ms:.0f} ms")
+    report.add_row("path", ", ".join(f"{route} {count}" for route, count in sorted(outcome.routes.items())))
+    report.add_row("more than one attempt", str(outcome.retried))
+    report.add_row("HTTP requests repeated", str(outcome.http_retries))
+    return report
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The real job: train on 70 % of the patients, let one task each predict the others, and judge by the tasks alone."""
+"""The demo's job: train on 70 % of the patients, predict each other one in a task, and evaluate the tasks."""
 
 import asyncio
 import time
@@ -16,13 +16,13 @@ from examples.patients import LABEL, Split
 
 MODEL = "breast-cancer"
 ENDED = frozenset({"completed", "failed", "cancelled"})
-_AT_ONCE = 8
-_FIRST_LOOK_S, _LONGEST_LOOK_S = 0.1, 1.0
+_MAX_CONCURRENT = 8
+_MIN_POLL_S, _MAX_POLL_S = 0.1, 1.0
 
 
 @dataclass(slots=True)
 class Outcome:
-    """What the tasks say about themselves."""
+    """The outcome, by the tasks alone."""
 
     rows: int
     model: dict[str, Any]
@@ -42,7 +42,7 @@ class Outcome:
 
     @property
     def accuracy(self) -> float:
-        """The share of all rows whose task gave the right label; a row without an answer is not right."""
+        """The share of rows whose task predicted the right label; unanswered rows count as wrong."""
         return self.correct / self.rows
 
     @property
@@ -57,10 +57,10 @@ class Outcome:
 
 
 async def run(api: Api, split: Split, queue: str | None, done: Callable[[int], None] = lambda _n: None) -> Outcome:
-    """Do the whole job on one split; `done` is told how many tasks have ended so far.
+    """Run the job on one split; `done` is called with the number of tasks that have ended so far.
 
     Raises:
-        JobError: training or submission is refused, or SeedCore does not answer in time.
+        JobError: training or submission was refused, or SeedCore did not answer in time.
     """
     model = await train(api, split)
     outcome = Outcome(
@@ -72,7 +72,7 @@ async def run(api: Api, split: Split, queue: str | None, done: Callable[[int], N
     ids = await submit(api, split, outcome.model, queue)
     tasks = await follow(api, ids, done)
     events = await count_ends(api, [task_id for task_id, task in tasks.items() if task["status"] in ENDED])
-    judge(outcome, ids, split.test_labels, tasks, events)
+    evaluate(outcome, ids, split.test_labels, tasks, events)
     outcome.http_retries = api.retries
     return outcome
 
@@ -87,8 +87,8 @@ async def train(api: Api, split: Split) -> Any:
 async def submit(api: Api, split: Split, model: dict[str, Any], queue: str | None) -> list[str]:
     """One task a row, all in one batch; the ids in the order of the rows.
 
-    Each task has an idempotency key: when the batch is sent again because its answer got lost, the first tasks' ids
-    come back.
+    Each task has an idempotency key: if the response is lost and the batch is sent again, the ids of the first tasks
+    are returned.
     """
     run_id = uuid.uuid4().hex
     tasks = []
@@ -98,17 +98,17 @@ async def submit(api: Api, split: Split, model: dict[str, Any], queue: str | Non
         tasks.append(task | ({"queue": queue} if queue else {}))
     ids = (await api.json("POST", "/api/v1/tasks/batch", {"tasks": tasks}))["ids"]
     if len(ids) != len(tasks) or len(set(ids)) != len(ids):
-        raise JobError(f"{len(tasks)} tasks were submitted, {len(set(ids))} different ids came back.")
+        raise JobError(f"{len(tasks)} tasks were submitted, but {len(set(ids))} different ids were returned.")
     return [str(task_id) for task_id in ids]
 
 
 async def follow(api: Api, ids: list[str], done: Callable[[int], None]) -> dict[str, Any]:
-    """Look at the unfinished tasks until all have ended or the deadline passes; the tasks as last seen."""
+    """Poll unfinished tasks until all have ended or the deadline passes; the tasks as last seen."""
     seen: dict[str, Any] = {}
     waiting = list(ids)
-    slots, pause = asyncio.Semaphore(_AT_ONCE), _FIRST_LOOK_S
+    slots, pause = asyncio.Semaphore(_MAX_CONCURRENT), _MIN_POLL_S
 
-    async def look(task_id: str) -> None:
+    async def poll(task_id: str) -> None:
         async with slots:
             try:
                 seen[task_id] = await api.json("GET", f"/api/v1/tasks/{task_id}")
@@ -116,19 +116,19 @@ async def follow(api: Api, ids: list[str], done: Callable[[int], None]) -> dict[
                 seen[task_id] = {"status": "unknown", "why": str(error)}
 
     while True:
-        await asyncio.gather(*(look(task_id) for task_id in waiting))
+        await asyncio.gather(*(poll(task_id) for task_id in waiting))
         left = [task_id for task_id in waiting if seen[task_id]["status"] not in ENDED]
         done(len(ids) - len(left))
         if not left or time.monotonic() + pause > api.deadline:
             return seen
-        pause = _FIRST_LOOK_S if len(left) < len(waiting) else min(2 * pause, _LONGEST_LOOK_S)
+        pause = _MIN_POLL_S if len(left) < len(waiting) else min(2 * pause, _MAX_POLL_S)
         waiting = left
         await asyncio.sleep(pause)
 
 
 async def count_ends(api: Api, ids: list[str]) -> dict[str, int]:
-    """How often each task ended, by its events: once, unless something answered it twice."""
-    slots = asyncio.Semaphore(_AT_ONCE)
+    """How often each task ended, by its events: once, unless it was answered twice."""
+    slots = asyncio.Semaphore(_MAX_CONCURRENT)
 
     async def count(task_id: str) -> int:
         async with slots:
@@ -137,8 +137,8 @@ async def count_ends(api: Api, ids: list[str]) -> dict[str, int]:
     return dict(zip(ids, await asyncio.gather(*(count(task_id) for task_id in ids)), strict=True))
 
 
-def judge(outcome: Outcome, ids: list[str], labels: list[str], tasks: dict[str, Any], ends: dict[str, int]) -> None:
-    """Fill in the outcome from the tasks, and from nothing else."""
+def evaluate(outcome: Outcome, ids: list[str], labels: list[str], tasks: dict[str, Any], ends: dict[str, int]) -> None:
+    """Fill in the outcome from the tasks alone."""
     routes: Counter[str] = Counter()
     spans = []
     for task_id, label in zip(ids, labels, strict=True):

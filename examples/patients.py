@@ -1,4 +1,4 @@
-"""Breast-cancer data of 569 real patients, 30 measures each (Wolberg, Mangasarian and Street 1995; in scikit-learn)."""
+"""Loads breast-cancer data of 569 patients, 30 measures each (Wolberg, Mangasarian, Street 1995; in scikit-learn)."""
 
 from dataclasses import dataclass
 
@@ -8,7 +8,7 @@ HELD_OUT = 0.3
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """Patients to learn from and patients to predict, as plain JSON values."""
+    """Patients to train on and patients to predict, as plain JSON values."""
 
     columns: list[str]
     train_rows: list[list[float]]

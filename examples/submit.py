@@ -1,4 +1,4 @@
-"""`python -m examples.submit`: the Python client against a running SeedCore, from one task to many."""
+"""`python -m examples.submit`: uses the Python client with a running SeedCore, for one task and for many."""
 
 import argparse
 import asyncio
@@ -19,7 +19,7 @@ class Echo(BaseModel):
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """0 when everything went as it should, 1 with the reason when not."""
+    """0 on success; 1, with the reason on stderr, on failure."""
     options = _options(argv)
     try:
         settings = get_settings()
@@ -28,7 +28,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         with SeedCore(base_url, api_key=api_key) as seedcore:
             one(seedcore)
             many(seedcore, options.tasks)
-        asyncio.run(at_once(AsyncSeedCore(base_url, api_key=api_key)))
+        asyncio.run(concurrently(AsyncSeedCore(base_url, api_key=api_key)))
     except SeedCoreError as error:
         print(f"{error.title}: {error.detail}", file=sys.stderr)
         return 1
@@ -36,18 +36,18 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def one(seedcore: SeedCore) -> None:
-    """A typed answer; a key that makes one task of two submits; the events of that task."""
+    """A typed result; one task from two submits with the same key; the events of that task."""
     answer = seedcore.run("echo", Echo(value={"n": 2}), returns=Echo, timeout_s=30)
     print(f"run: {answer!r}")
     key = f"order-{uuid.uuid4()}"
     first, second = (seedcore.submit("echo", {"value": 1}, idempotency_key=key) for _ in range(2))
-    print(f"submitted twice under one key: {'one task' if first.id == second.id else 'two tasks'}")
+    print(f"submitted twice with one key: {'one task' if first.id == second.id else 'two tasks'}")
     for event in seedcore.events(first.id):
         print(f"  {event.id:>6} {event.event}")
 
 
 def many(seedcore: SeedCore, count: int) -> None:
-    """Tasks in batches, and a look at the queue while they run."""
+    """Submit tasks in batches, and look at the queue while they run."""
     ids = seedcore.submit_many(NewTask(type="echo", params={"value": n}) for n in range(count))
     print(f"accepted {len(ids)} tasks")
     for name, depth in sorted(seedcore.queue().queues.items()):
@@ -58,8 +58,8 @@ def many(seedcore: SeedCore, count: int) -> None:
     print(f"of the newest {len(newest)}, {newest.count(Status.COMPLETED)} are completed")
 
 
-async def at_once(seedcore: AsyncSeedCore) -> None:
-    """Ten tasks that are waited for together."""
+async def concurrently(seedcore: AsyncSeedCore) -> None:
+    """Run ten tasks concurrently."""
     async with seedcore:
         answers = await asyncio.gather(
             *(seedcore.run("echo", {"value": n}, returns=Echo, timeout_s=30) for n in range(10))

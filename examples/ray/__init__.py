@@ -1,1 +1,1 @@
-"""Plain Ray, on the cluster that SeedCore runs on. RAY_ADDRESS names it; see README.md."""
+"""Plain Ray on SeedCore's cluster. RAY_ADDRESS names the cluster; see README.md."""

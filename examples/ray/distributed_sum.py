@@ -1,4 +1,4 @@
-"""A sum in four parts, each added up on the cluster: `python examples/ray/distributed_sum.py`."""
+"""Computes a sum in four parts on the cluster: `python examples/ray/distributed_sum.py`."""
 
 import numpy as np
 import ray

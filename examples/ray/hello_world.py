@@ -1,4 +1,4 @@
-"""One task on the cluster: `python examples/ray/hello_world.py`."""
+"""Runs one task on the cluster: `python examples/ray/hello_world.py`."""
 
 import ray
 

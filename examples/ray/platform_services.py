@@ -1,10 +1,10 @@
-"""Work on the cluster with a cache, a database and a stream: `python examples/ray/platform_services.py [TEXT ...]`.
+"""Uses a cache, a database and a stream on the cluster: `python examples/ray/platform_services.py [TEXT ...]`.
 
-Redis (REDIS_URL) answers what was worked out before, PostgreSQL (SEEDCORE_PG_DSN) keeps every result once, Kafka
-(KAFKA_BOOTSTRAP_SERVERS, with `pip install 'seedcore[kafka]'`) is told of new ones; without it nobody is told.
+Redis (REDIS_URL) caches results, PostgreSQL (SEEDCORE_PG_DSN) stores each result once, and Kafka
+(KAFKA_BOOTSTRAP_SERVERS, with `pip install 'seedcore[kafka]'`) receives new results; without it nothing is published.
 
-Connections are made in the actor that uses them, since they cannot travel to it, and the cache's key is a digest,
-since Python's `hash` is another one in every process.
+The actor opens its own connections, because connections cannot be sent to it. The cache key is a digest, because
+Python's `hash` differs between processes.
 """
 
 import hashlib
@@ -26,7 +26,7 @@ KEEP_S = 3600
 
 @ray.remote(num_cpus=0.1)
 class Platform:
-    """The services, as one process of the cluster sees them."""
+    """Connections to the services, in one process of the cluster."""
 
     def __init__(self, redis_url: str, dsn: str, kafka: str) -> None:
         import psycopg
@@ -41,8 +41,8 @@ class Platform:
 
             self._kafka = KafkaProducer(bootstrap_servers=kafka.split(","))
 
-    def process(self, data: str) -> dict[str, Any]:
-        """Word counts of the text, and where they came from."""
+    def process(self, data: str) -> dict[str, object]:
+        """Word counts of the text, and whether they were cached and published."""
         key = hashlib.sha256(data.encode()).hexdigest()
         cached = self._redis.get(f"processed:{key}")
         if cached is not None:
@@ -61,7 +61,7 @@ class Platform:
 
 
 def count_words(text: str) -> dict[str, int]:
-    """How often each word is there."""
+    """How often each word occurs."""
     words = text.lower().split()
     return {word: words.count(word) for word in sorted(set(words))}
 
@@ -79,7 +79,7 @@ def main(texts: list[str]) -> int:
         )
         return 2
     if not kafka:
-        print("KAFKA_BOOTSTRAP_SERVERS is not set: results are kept, and nobody is told.", file=sys.stderr)
+        print("KAFKA_BOOTSTRAP_SERVERS is not set: results are stored, but not published.", file=sys.stderr)
     if not ensure_ray_initialized():
         print("There is no Ray here: set RAY_ADDRESS to ray://HOST:10001.", file=sys.stderr)
         return 1

@@ -1,20 +1,19 @@
-"""A linear model trained by two workers together: `python examples/ray/training.py`.
+"""Trains a linear model on two workers: `python examples/ray/training.py`.
 
-Needs `pip install 'seedcore[train]'` here and on the nodes. The workers find y = X w; each epoch they average their
+Needs `pip install 'seedcore[train]'` here and on the nodes. The workers fit y = X w; each epoch they average their
 gradients, and worker 0 reports the loss.
 """
 
 import importlib.util
 import sys
-from typing import Any
 
 from seedcore.utils.ray_utils import ensure_ray_initialized
 
 NEEDED = {"torch": "torch", "pyarrow": "pyarrow", "pandas": "pandas"}
 
 
-def train_func(config: dict[str, Any]) -> None:
-    """What every worker runs."""
+def train_func(config: dict[str, float]) -> None:
+    """Runs on every worker."""
     import torch
     from ray import train
     from ray.train.torch import prepare_model
@@ -24,7 +23,7 @@ def train_func(config: dict[str, Any]) -> None:
     inputs = torch.randn(512, 10)
     model = prepare_model(torch.nn.Linear(10, 1))
     optimizer = torch.optim.Adam(model.parameters(), lr=config["lr"])
-    for epoch in range(config["epochs"]):
+    for epoch in range(int(config["epochs"])):
         loss = torch.nn.functional.mse_loss(model(inputs), inputs @ truth)
         optimizer.zero_grad()
         loss.backward()

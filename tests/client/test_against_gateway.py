@@ -176,7 +176,7 @@ async def test_the_example_runs(gateway: Gateway, echoing: None, capsys: pytest.
     told = capsys.readouterr()
     assert status == 0, told.err
     assert "run: Echo(value={'n': 2})" in told.out
-    assert "submitted twice under one key: one task" in told.out
+    assert "submitted twice with one key: one task" in told.out
     assert "accepted 300 tasks" in told.out
     assert "the last one is completed: {'value': 299}" in told.out
     assert f"ten at once: {list(range(10))}" in told.out

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ValidationError
 
 from seedcore.client.protocol import ConnectionFailure, FailedAttempt, Pause, Request, Steps, refused, send, unreachable
 from seedcore.errors import UnavailableError
+from seedcore.tasks.retry import backoff_s
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -28,8 +29,8 @@ class HttpPolicy:
     Attributes:
         timeout_s: for connecting, and for every read and write of a request.
         retry_for_s: no attempt begins later than this after the first one.
-        first_pause_s: the pause before the second attempt; it doubles up to `longest_pause_s`, and each is shortened
-            at random to between half and all of it.
+        first_pause_s: the longest pause before the second attempt; it doubles up to `longest_pause_s`. Each pause is a
+            random part of that, from half to all of it.
         idle_s: an event stream that is silent for so long counts as broken: SeedCore sends a comment every 15 s.
     """
 
@@ -54,16 +55,17 @@ class Retries:
     def __init__(self, policy: HttpPolicy, until: float | None = None) -> None:
         self._policy = policy
         self._deadline = policy.now() + policy.retry_for_s if until is None else until
-        self._pause = policy.first_pause_s
+        self._attempt = 1
 
     def pause(self, failed: FailedAttempt) -> Steps[None]:
         """Wait before the next attempt; raises the error of the failed one when there is no time left."""
         policy = self._policy
         # All clients get the same Retry-After, so the jitter is added to it.
-        wait = (failed.error.retry_after_s or 0.0) + self._pause * policy.jitter()
+        longest_s = backoff_s(self._attempt, policy.first_pause_s, policy.longest_pause_s)
+        wait = (failed.error.retry_after_s or 0.0) + longest_s * policy.jitter()
         if policy.now() + wait >= self._deadline:
             raise failed.error
-        self._pause = min(2 * self._pause, policy.longest_pause_s)
+        self._attempt += 1
         yield Pause(wait)
 
 

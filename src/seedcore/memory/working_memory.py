@@ -30,7 +30,7 @@ MAX_TTL_S = 7 * 86400.0
 
 
 @dataclass(frozen=True, slots=True)
-class WorkingMemoryUse:
+class MemoryUsage:
     """Size and bound of a working memory."""
 
     kind: str
@@ -70,7 +70,7 @@ class WorkingMemory(ABC):
         """Remove a key; True if it existed."""
 
     @abstractmethod
-    async def use(self) -> WorkingMemoryUse:
+    async def use(self) -> MemoryUsage:
         """Its current size and bound."""
 
     @abstractmethod
@@ -106,10 +106,10 @@ class ProcessMemory(WorkingMemory):
         self._expire()
         return self._drop(_checked_key(key))
 
-    async def use(self) -> WorkingMemoryUse:
+    async def use(self) -> MemoryUsage:
         """Its current size and bound."""
         self._expire()
-        return WorkingMemoryUse("process", len(self._entries), self._bytes, self.max_bytes)
+        return MemoryUsage("process", len(self._entries), self._bytes, self.max_bytes)
 
     async def close(self) -> None:
         """There are no connections."""
@@ -210,10 +210,10 @@ class RedisMemory(WorkingMemory):
         """Remove a key; True if it existed."""
         return bool(await self._call(self._delete, _checked_key(key)))
 
-    async def use(self) -> WorkingMemoryUse:
+    async def use(self) -> MemoryUsage:
         """Its current size and bound."""
         entries, used = await self._call(self._count)
-        return WorkingMemoryUse("redis", entries, used, self.max_bytes)
+        return MemoryUsage("redis", entries, used, self.max_bytes)
 
     async def close(self) -> None:
         """Close the connections."""

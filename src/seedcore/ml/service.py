@@ -12,7 +12,7 @@ from ray import serve
 
 from seedcore.errors import OverloadedError, UnavailableError
 from seedcore.ml import anomaly_api, model_catalog
-from seedcore.ml.drift import score_drift
+from seedcore.ml.drift_api import score_drift
 from seedcore.ml.model_store import ModelManifest, ModelStore
 from seedcore.ml.predictor import LoadedModel, Predictor
 from seedcore.ml.training import TrainedModel, train_request

@@ -1,4 +1,4 @@
-"""Skills of a bookkeeper. The entry point in pyproject.toml names this module."""
+"""Skills for bookkeeping. The entry point in pyproject.toml names this module."""
 
 from acme_skills.match import match
 from acme_skills.statement import statement

@@ -1,4 +1,4 @@
-"""A `def` with `process=True`: work that keeps a processor busy runs in a process of its own."""
+"""A `def` with `process=True`: CPU-bound work runs in a process of its own."""
 
 from itertools import combinations
 
@@ -8,21 +8,21 @@ from seedcore.skills import SkillContext, skill
 
 
 class Payment(BaseModel):
-    """What came in, and what is open, in cents by invoice number."""
+    """An incoming payment, and the open invoices by number, in cents."""
 
     cents: int = Field(gt=0)
     open: dict[str, int] = Field(min_length=1, max_length=24)
 
 
 class Settled(BaseModel):
-    """The fewest invoices that the payment settles exactly; none when no set of them does."""
+    """The fewest invoices that the payment settles exactly; null when there is no such set."""
 
     invoices: list[str] | None
 
 
 @skill("acme.match", organ="billing", timeout_s=20, process=True, role="reviewer")
 def match(params: Payment, context: SkillContext) -> Settled:
-    """Which open invoices add up to a payment: every set of them is tried, the small ones first."""
+    """Find the open invoices that add up to a payment; tries every set, the smallest first."""
     numbers = sorted(params.open)
     for size in range(1, len(numbers) + 1):
         for chosen in combinations(numbers, size):

@@ -1,4 +1,4 @@
-"""A plain `def`: work that blocks runs in a thread of the host, and looks now and then whether it is still wanted."""
+"""A plain `def`: blocking work runs in a thread of the host, and checks now and then whether it was cancelled."""
 
 import csv
 import io
@@ -8,7 +8,7 @@ from pydantic import BaseModel, Field
 
 from seedcore.skills import SkillContext, SkillError, skill
 
-LOOK_EVERY = 1000
+CHECK_EVERY = 1000
 
 
 class Ledger(BaseModel):
@@ -18,7 +18,7 @@ class Ledger(BaseModel):
 
 
 class Statement(BaseModel):
-    """Balance of each account."""
+    """The balance of each account."""
 
     balances: dict[str, Decimal]
     rows: int
@@ -26,18 +26,18 @@ class Statement(BaseModel):
 
 @skill("acme.statement", organ="billing", timeout_s=30, role="accountant")
 def statement(params: Ledger, context: SkillContext) -> Statement:
-    """Balances of the accounts in a ledger."""
+    """Compute the balances of the accounts in a ledger."""
     reader = csv.DictReader(io.StringIO(params.csv, newline=""))
     if not {"account", "amount"} <= set(reader.fieldnames or ()):
         raise SkillError("the ledger needs the columns account and amount", retryable=False)
     balances: dict[str, Decimal] = {}
     rows = 0
     for rows, row in enumerate(reader, 1):
-        if rows % LOOK_EVERY == 0 and context.cancelled:
-            break  # nobody waits for this any more, and its result is thrown away
+        if rows % CHECK_EVERY == 0 and context.cancelled:
+            break  # the attempt is over, and its result will be discarded
         try:
             amount = Decimal(row["amount"])
         except (InvalidOperation, TypeError):
-            raise SkillError(f"row {rows}: {row['amount']!r} is no amount", retryable=False) from None
+            raise SkillError(f"row {rows}: {row['amount']!r} is not an amount", retryable=False) from None
         balances[row["account"]] = balances.get(row["account"], Decimal(0)) + amount
     return Statement(balances=balances, rows=rows)

@@ -1,4 +1,4 @@
-"""An `async def`: quick work in its host's event loop."""
+"""An `async def`: quick work runs in its host's event loop."""
 
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Annotated
@@ -11,7 +11,7 @@ CENT = Decimal("0.01")
 
 
 class Line(BaseModel):
-    """One position of an invoice."""
+    """One item of an invoice."""
 
     quantity: Annotated[Decimal, Field(gt=0, le=1_000_000)]
     price: Annotated[Decimal, Field(ge=0, le=1_000_000, decimal_places=4)]
@@ -19,13 +19,13 @@ class Line(BaseModel):
 
 
 class Invoice(BaseModel):
-    """Its positions."""
+    """The items of an invoice."""
 
     lines: list[Line] = Field(min_length=1, max_length=10_000)
 
 
 class Total(BaseModel):
-    """Sums in whole cents, as text: JSON's numbers are no money."""
+    """Sums in whole cents, as text, because JSON numbers are not exact."""
 
     net: Decimal
     tax: Decimal
@@ -34,7 +34,7 @@ class Total(BaseModel):
 
 @skill("acme.total", organ="billing", timeout_s=5, role="accountant")
 async def total(params: Invoice, context: SkillContext) -> Total:
-    """Net, tax and gross of an invoice; tax is rounded once for each rate, as tax offices do."""
+    """Compute net, tax and gross of an invoice; tax is rounded once a rate, as tax offices do."""
     by_rate: dict[Decimal, Decimal] = {}
     for line in params.lines:
         by_rate[line.tax_percent] = by_rate.get(line.tax_percent, Decimal(0)) + line.quantity * line.price
