@@ -1,9 +1,9 @@
-"""`seedcore approve` and `seedcore reject`: over HTTP, as whoever SEEDCORE_API_KEY is."""
+"""`seedcore approve` and `seedcore reject`: over HTTP, with SEEDCORE_API_KEY."""
 
 from uuid import UUID
 
 from seedcore.client import SeedCore
-from seedcore.errors import FieldError, InvalidInputError
+from seedcore.errors import InvalidInputError
 from seedcore.settings import Settings
 
 RETRY_FOR_S = 5.0
@@ -13,13 +13,13 @@ def decide(settings: Settings, task_id: str, reason: str | None, *, as_json: boo
     """Release a task, or refuse it for a reason; returns what to print.
 
     Raises:
-        InvalidInputError: that is no task's id.
-        SeedCoreError: it was refused, or nobody answers.
+        InvalidInputError: that is not a valid task id.
+        SeedCoreError: it was refused, or the gateway does not answer.
     """
     try:
         known = UUID(task_id)
     except ValueError:
-        raise InvalidInputError(f"{task_id!r} is no task id.", errors=[FieldError("id", "not a task id")]) from None
+        raise InvalidInputError.for_field("id", f"{task_id!r} is not a valid task id") from None
     with SeedCore(settings.base_url, api_key=settings.client_key, retry_for_s=RETRY_FOR_S) as seedcore:
         task = seedcore.approve(known) if reason is None else seedcore.reject(known, reason)
     if as_json:

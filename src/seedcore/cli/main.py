@@ -24,11 +24,11 @@ app = typer.Typer(
 TaskId = Annotated[str, typer.Argument(help="The task's id.")]
 AsJson = Annotated[bool, typer.Option("--json", help="The task as one JSON object.")]
 
-config_app = typer.Typer(help="The settings: what there is, and what holds here.", no_args_is_help=True)
+config_app = typer.Typer(help="The settings: what exists, and what is set here.", no_args_is_help=True)
 app.add_typer(config_app, name="config")
 skill_app = typer.Typer(help="Skills of your own.", no_args_is_help=True)
 app.add_typer(skill_app, name="skill")
-policy_app = typer.Typer(help="The policy: what rules would say.", no_args_is_help=True)
+policy_app = typer.Typer(help="The policy: try its rules.", no_args_is_help=True)
 app.add_typer(policy_app, name="policy")
 
 
@@ -49,7 +49,7 @@ def _root(
 
 @app.command()
 def run() -> None:
-    """Start SeedCore on this machine and stay in the foreground; Ctrl-C stops all that it started.
+    """Start SeedCore on this machine and stay in the foreground; Ctrl-C stops everything it started.
 
     Exit status: 0 after Ctrl-C or SIGTERM, 1 when a part fails, 2 when a setting is wrong.
     """
@@ -60,22 +60,20 @@ def run() -> None:
 
 @app.command()
 def migrate(
-    after: Annotated[
-        bool, typer.Option("--after", help="Also take away what only the release before this one needed.")
-    ] = False,
+    after: Annotated[bool, typer.Option("--after", help="Also remove what only the previous release needed.")] = False,
 ) -> None:
-    """Bring the database's schema to this version, before a roll; `run` and the bootstraps do it by themselves.
+    """Migrate the database's schema to this version, before a rollout; `run` and the bootstraps do it by themselves.
 
-    The release before this one goes on working. When nothing of it runs any more, `--after` ends the upgrade; it is
+    The previous release keeps working. When none of it runs any more, `--after` completes the upgrade; it is
     refused, and the exit status is 1, while dispatchers of an older release are alive.
     """
-    from seedcore.stores.migrate import migrate as bring_up
+    from seedcore.stores.migrate import migrate as run_migrations
     from seedcore.stores.migrate import newest
 
-    version = bring_up(load_settings(), "after" if after else "before")
+    version = run_migrations(load_settings(), "after" if after else "before")
     print(f"schema {version}")
     if version < newest():
-        print(f"when nothing of the release before this one runs: seedcore migrate --after (to {newest()})")
+        print(f"when nothing of the previous release runs: seedcore migrate --after (to {newest()})")
 
 
 @app.command()
@@ -83,27 +81,27 @@ def backup(
     target: Annotated[Path, typer.Argument(help="File to write; FILE.json beside it says what it holds.")],
 ) -> None:
     """Back up the database while everything runs; what another store keeps, and the models, are not in it."""
-    from seedcore.stores.backup import backup as write
+    from seedcore.stores.backup import backup as write_backup
 
-    done = write(load_settings(), target)
+    done = write_backup(load_settings(), target)
     print(f"{target}: schema {done.schema_version}, {done.total} rows of {len(done.rows)} tables")
 
 
 @app.command()
 def restore(
     source: Annotated[Path, typer.Argument(help="What `seedcore backup` wrote.")],
-    replace: Annotated[bool, typer.Option("--replace", help="Take the place of the SeedCore that is there.")] = False,
+    replace: Annotated[bool, typer.Option("--replace", help="Replace the SeedCore that is there.")] = False,
 ) -> None:
-    """Bring a backup back, all or nothing, and count it. SeedCore must not run on that database."""
-    from seedcore.stores.backup import restore as bring_back
+    """Restore a backup, all or nothing, and count its rows. SeedCore must not run on that database."""
+    from seedcore.stores.backup import restore as restore_backup
 
-    done = bring_back(load_settings(), source, replace=replace)
+    done = restore_backup(load_settings(), source, replace=replace)
     print(f"schema {done.schema_version}, {done.total} rows of {len(done.rows)} tables; next: seedcore migrate")
 
 
 @app.command()
 def approve(task_id: TaskId, as_json: AsJson = False) -> None:
-    """Release a task that waits for a person. Exit status: 0 released, 1 refused or nobody answers, 2 that is no id."""
+    """Release a task that waits for a person. Exit status: 0 released, 1 refused or no answer, 2 a bad task id."""
     from seedcore.cli.approvals import decide
 
     print(decide(load_settings(), task_id, None, as_json=as_json))
@@ -115,7 +113,7 @@ def reject(
     reason: Annotated[str, typer.Option("--reason", help="Why; it becomes the task's error.")],
     as_json: AsJson = False,
 ) -> None:
-    """Refuse a task that waits for a person. Exit status: 0 refused, 1 not done or nobody answers, 2 a bad argument."""
+    """Refuse a task that waits for a person. Exit status: 0 refused, 1 not done or no answer, 2 a bad argument."""
     from seedcore.cli.approvals import decide
 
     print(decide(load_settings(), task_id, reason, as_json=as_json))
@@ -146,7 +144,7 @@ def policy_test(
 
 @config_app.command("docs")
 def config_docs() -> None:
-    """Print docs/configuration.md, made from the settings class."""
+    """Print docs/configuration.md, generated from the settings."""
     from seedcore.cli.config_docs import configuration_page
 
     print(configuration_page(), end="")
@@ -180,7 +178,7 @@ def _shown(settings: Settings) -> dict[str, object]:
 
 
 def main() -> None:
-    """Run the command line. An error is one line that says what to mend, never a traceback."""
+    """Run the command line. An error is one line that says how to fix it, never a traceback."""
     try:
         app()
     except (SettingsError, InvalidInputError) as error:

@@ -1,7 +1,7 @@
-"""Modules with skills are imported once in a process of their own, before anything is started.
+"""Imports modules with skills once in a process of their own, before anything is started.
 
-What an import does is the user's: it may raise, end its process, or never return. A child process shows which, and the
-launcher imports none of it.
+User code runs on import: it may raise, end its process, or never return. A child process shows which, and the launcher
+imports none of it.
 """
 
 import json
@@ -13,7 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping
-from typing import IO, Any
+from typing import IO
 
 from seedcore.errors import SettingsError
 from seedcore.settings import Settings, get_settings
@@ -21,13 +21,13 @@ from seedcore.skills.registry import SkillRegistry, from_module, module_sources
 from seedcore.telemetry.logs import mask
 
 SLOW_S = 1.0
-"""An import that takes longer is named while it goes on."""
+"""An import that takes longer is named while it runs."""
 
 LIMIT_S = 60.0
-"""An import that takes longer is given up: no worker would ever come up."""
+"""An import that takes longer is an error: no worker would ever start."""
 
 START_S = 120.0
-"""Longest time until the child begins with the first module: its own imports, however busy the machine is."""
+"""Longest time until the child imports the first module: its own imports, on a busy machine."""
 
 
 def check_skills(
@@ -38,7 +38,7 @@ def check_skills(
     slow_s: float = SLOW_S,
     limit_s: float = LIMIT_S,
 ) -> None:
-    """Every module that SEEDCORE_SKILLS or an entry point names can be imported and defines skills.
+    """Check that every module that SEEDCORE_SKILLS or an entry point names can be imported and defines skills.
 
     Raises:
         SettingsError: names the module, where it is named, and what its import did.
@@ -62,7 +62,7 @@ def check_skills(
         try:
             _follow(child.pid, report, output, dict(modules), say, slow_s, limit_s)
         finally:
-            # Also what the import itself has started.
+            # Also ends what the import itself has started.
             os.killpg(child.pid, signal.SIGKILL)
             child.wait()
 
@@ -77,26 +77,26 @@ def _follow(
     limit_s: float,
 ) -> None:
     """Read what the child reports, until it is done or the time is over."""
-    began, current, most_s = time.monotonic(), "the package seedcore.skills", START_S
+    began, current, current_limit_s = time.monotonic(), "the package seedcore.skills", START_S
     while True:
         line = _line(report, began + slow_s)
         if line is None:
             say(f"  {time.monotonic() - began:3.0f} s  waiting for the import of {current}")
-            line = _line(report, began + most_s)
+            line = _line(report, began + current_limit_s)
         if line is None:
             raise SettingsError(
-                f"{current} has not been imported within {most_s:g} s. A module with skills must not wait, serve or "
-                "loop when it is imported: do that inside a skill."
+                f"{current} has not been imported within {current_limit_s:g} s. A module with skills must not wait, "
+                "serve or loop when it is imported: do that inside a skill."
             )
         if not line:
             raise SettingsError(f"{current} ended its process when it was imported ({_end(pid, output)}).")
         message = json.loads(line)
-        if "wrong" in message:
-            raise SettingsError(message["wrong"])
+        if "error" in message:
+            raise SettingsError(message["error"])
         if "done" in message:
             return
         name = message["module"]
-        began, current, most_s = time.monotonic(), f"{sources[name]}: module {name!r}", limit_s
+        began, current, current_limit_s = time.monotonic(), f"{sources[name]}: module {name!r}", limit_s
 
 
 def _line(report: IO[bytes], deadline: float) -> bytes | None:
@@ -120,19 +120,19 @@ def main() -> None:
     os.set_inheritable(descriptor := int(sys.argv[1]), False)
     with os.fdopen(descriptor, "w", encoding="utf-8") as report:
 
-        def tell(**message: Any) -> None:
+        def send(**message: object) -> None:
             print(json.dumps(message), file=report, flush=True)
 
         settings = get_settings()
         try:
             for name, source in module_sources(settings):
-                tell(module=name)
+                send(module=name)
                 from_module(name, source)
             SkillRegistry.load(settings)
         except SettingsError as error:
-            tell(wrong=error.detail)
+            send(error=error.detail)
         else:
-            tell(done=True)
+            send(done=True)
 
 
 if __name__ == "__main__":

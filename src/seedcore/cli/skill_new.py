@@ -1,4 +1,4 @@
-"""`seedcore skill new NAME`: the start of a package with a skill of one's own."""
+"""`seedcore skill new NAME`: writes the start of a package with a skill."""
 
 import keyword
 import re
@@ -11,7 +11,7 @@ from seedcore.errors import InvalidInputError
 from seedcore.skills.sdk import RESERVED
 
 _NAME = re.compile(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)*")
-_LONGEST = 60
+_MAX_NAME = 60
 
 _PYPROJECT = """\
 [build-system]
@@ -25,7 +25,7 @@ description = "The skill $name for SeedCore"
 requires-python = ">=3.11"
 dependencies = ["seedcore"]
 
-# SeedCore loads what it finds here: nothing else has to be told that this package is installed.
+# SeedCore loads what it finds here: nothing else needs to know that this package is installed.
 [project.entry-points."seedcore.skills"]
 $package = "$package"
 
@@ -127,34 +127,30 @@ def write_package(name: str, folder: Path) -> Path:
     }
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        # The folder itself is what two who write at once contend for.
+        # Of two that write at once, only one makes the folder.
         target.mkdir()
         for path, text in _FILES.items():
             file = target / Template(path).substitute(words)
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(Template(text).substitute(words), encoding="utf-8")
     except FileExistsError:
-        raise _wrong("--dir", f"{target} is there already: choose another name or --dir") from None
+        raise InvalidInputError.for_field("--dir", f"{target} is there already: choose another name or --dir") from None
     except OSError as error:
-        raise _wrong("--dir", f"{target} cannot be written ({error.strerror})") from None
+        raise InvalidInputError.for_field("--dir", f"{target} cannot be written ({error.strerror})") from None
     return target
 
 
 def _package_of(name: str) -> str:
-    if not _NAME.fullmatch(name) or len(name) > _LONGEST:
-        raise _wrong(
+    if not _NAME.fullmatch(name) or len(name) > _MAX_NAME:
+        raise InvalidInputError.for_field(
             "NAME",
             f"{name!r} must be lower-case words of letters, digits and '_', joined by dots, such as acme.greet, "
-            f"with {_LONGEST} characters at most",
+            f"with {_MAX_NAME} characters at most",
         )
     for part in name.split("."):
         if keyword.iskeyword(part):
-            raise _wrong("NAME", f"{name!r}: {part!r} is a word of Python's own; choose another one")
+            raise InvalidInputError.for_field("NAME", f"{name!r}: {part!r} is a keyword of Python; choose another name")
     package = name.replace(".", "_")
     if name == RESERVED or package in sys.stdlib_module_names or find_spec(package) is not None:
-        raise _wrong("NAME", f"{name!r} is taken: put your own name in front, such as acme.{name}")
+        raise InvalidInputError.for_field("NAME", f"{name!r} is taken: put your own name in front, such as acme.{name}")
     return package
-
-
-def _wrong(field: str, message: str) -> InvalidInputError:
-    return InvalidInputError.for_field(field, message)

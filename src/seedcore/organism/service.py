@@ -259,7 +259,7 @@ class OrganismService(ServiceBase):
         """Ctrl-C of a `serve run` by hand: the dispatchers are killed with their Ray, and must release leases first."""
         try:
             if serve_run.ends_now():
-                serve_run.hand_back(self.settings)
+                serve_run.stop_dispatchers(self.settings)
         except (RayError, RayServeException, OSError, psutil.Error) as error:
             self.log.warning("leases not released, they will expire", reason=f"{type(error).__name__}: {error}")
 

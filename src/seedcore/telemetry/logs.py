@@ -1,16 +1,17 @@
-"""Structured logs: one line an event, context bound by the caller, secrets masked."""
+"""Structured logs: one line per event, context bound by the caller, secrets masked."""
 
 import logging
 import re
 import sys
 from collections.abc import Mapping
-from typing import Any, TextIO
+from typing import TextIO
 
 import structlog
+from structlog.typing import EventDict, FilteringBoundLogger, Processor
 
 from seedcore.settings import Settings
 
-# Each of these takes time in proportion to the text: what a skill raises may be long, and made to be slow.
+# Each of these takes time linear in the text: what a skill raises may be long, and made to be slow.
 _TOKEN = re.compile(r"[^\s\"'?#]++")
 _SCHEME = re.compile(r"\b[a-z][a-z0-9+.-]{0,63}://", re.IGNORECASE)
 _ASSIGNED = re.compile(r"(\b(?:password|passwd|secret|api_?key|(?:access|auth)_token)=)[^\s\"'&;,]+", re.IGNORECASE)
@@ -20,7 +21,7 @@ _SECRET_KEYS = re.compile(
 )
 
 
-_MOST_SHOWN = 32_768
+_MAX_SHOWN = 32_768
 """Characters of one text in a log line; of a longer one, the beginning and the end."""
 
 
@@ -46,15 +47,15 @@ def _without_password(match: re.Match[str]) -> str:
 
 
 def _shown(text: str) -> str:
-    half = _MOST_SHOWN // 2
-    if len(text) <= _MOST_SHOWN:
+    half = _MAX_SHOWN // 2
+    if len(text) <= _MAX_SHOWN:
         return mask(text)
     left_out = f"\n[{len(text) - 2 * half} characters left out]\n"
     return f"{mask(text[:half])}{left_out}{mask(text[-half:])}"
 
 
-def _masked(value: Any) -> Any:
-    """A copy without secrets; whatever is no plain JSON type is shown by its `repr`, as the renderers do."""
+def _masked(value: object) -> object:
+    """A copy without secrets; a value of no plain JSON type is shown by its `repr`, as the renderers do."""
     if isinstance(value, str):
         return _shown(value)
     if value is None or isinstance(value, (bool, int, float)):
@@ -66,7 +67,7 @@ def _masked(value: Any) -> Any:
     return _shown(repr(value))
 
 
-def _mask_event(_logger: Any, _method: str, event: structlog.types.EventDict) -> structlog.types.EventDict:
+def _mask_event(_logger: object, _method: str, event: EventDict) -> EventDict:
     for key, value in event.items():
         event[key] = "***" if _SECRET_KEYS.search(key) else _masked(value)
     return event
@@ -76,7 +77,7 @@ def configure_logs(settings: Settings, *, stream: TextIO | None = None) -> None:
     """Set up structlog and the standard library's logging for this process; safe to call again."""
     level = logging.getLevelNamesMapping()[settings.log_level]
     target = stream or sys.stderr
-    renderer: Any = (
+    renderer: Processor = (
         structlog.processors.JSONRenderer()
         if settings.log_format == "json"
         else structlog.dev.ConsoleRenderer(colors=target.isatty())
@@ -97,6 +98,7 @@ def configure_logs(settings: Settings, *, stream: TextIO | None = None) -> None:
     logging.getLogger("seedcore").setLevel(level)
 
 
-def get_logger(name: str, **context: Any) -> Any:
+def get_logger(name: str, **context: object) -> FilteringBoundLogger:
     """A logger bound to `name` and `context`."""
-    return structlog.get_logger().bind(logger=name, **context)
+    logger: FilteringBoundLogger = structlog.get_logger()
+    return logger.bind(logger=name, **context)

@@ -11,7 +11,7 @@ import psutil
 from seedcore.settings import Settings
 from seedcore.telemetry.logs import get_logger
 
-HAND_BACK_S = 2.0
+STOP_GRACE_S = 2.0
 _DISPATCHER = re.compile(r"seedcore-(\w+-)?dispatcher-\d+")
 
 
@@ -42,13 +42,13 @@ def ends_now() -> bool:
     return all(application.status == "DELETING" for application in applications)
 
 
-def hand_back(settings: Settings) -> None:
+def stop_dispatchers(settings: Settings) -> None:
     """Let every dispatcher finish what ends soon and give the rest back, so that no task waits for its lease to end."""
     import ray
     from ray.util import list_named_actors
 
     named = list_named_actors(all_namespaces=True)
     names = [a["name"] for a in named if a["namespace"] == settings.namespace and _DISPATCHER.fullmatch(a["name"])]
-    stops: list[Any] = [ray.get_actor(name, namespace=settings.namespace).stop.remote(HAND_BACK_S) for name in names]
-    done, late = ray.wait(stops, num_returns=len(stops), timeout=2 * HAND_BACK_S) if stops else ([], [])
+    stops: list[Any] = [ray.get_actor(name, namespace=settings.namespace).stop.remote(STOP_GRACE_S) for name in names]
+    done, late = ray.wait(stops, num_returns=len(stops), timeout=2 * STOP_GRACE_S) if stops else ([], [])
     get_logger("seedcore.cli").info("dispatchers stopped", stopped=len(done), late=len(late))

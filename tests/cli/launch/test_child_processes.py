@@ -38,8 +38,8 @@ def test_a_child_dies_with_a_killed_launcher(tmp_path: Path) -> None:
     script = f"""
 import os, sys, time
 from pathlib import Path
-from seedcore.cli.launch.child_processes import Child
-child = Child("sleeper", [sys.executable, "-c", {SLEEPER!r}], os.environ, Path("sleeper.log"))
+from seedcore.cli.launch.child_processes import ChildProcess
+child = ChildProcess("sleeper", [sys.executable, "-c", {SLEEPER!r}], os.environ, Path("sleeper.log"))
 print(child.pid, flush=True)
 time.sleep(600)
 """
@@ -54,8 +54,8 @@ def test_ctrl_c_reaches_the_launcher_alone(tmp_path: Path) -> None:
     script = f"""
 import os, sys, time
 from pathlib import Path
-from seedcore.cli.launch.child_processes import Child
-child = Child("sleeper", [sys.executable, "-c", {SLEEPER!r}], os.environ, Path("sleeper.log"))
+from seedcore.cli.launch.child_processes import ChildProcess
+child = ChildProcess("sleeper", [sys.executable, "-c", {SLEEPER!r}], os.environ, Path("sleeper.log"))
 print(child.pid, flush=True)
 time.sleep(600)
 """
@@ -89,12 +89,12 @@ print(pid, flush=True)
 
 
 def test_the_log_of_the_start_before_is_kept_once_and_secrets_are_masked(tmp_path: Path) -> None:
-    from seedcore.cli.launch.child_processes import Child
+    from seedcore.cli.launch.child_processes import ChildProcess
 
     log = tmp_path / "talker.log"
     for word in ("one", "two", "three"):
         text = f"print('{word} postgresql://me:hunter2@host/db')"
-        child = Child("talker", [sys.executable, "-c", text], os.environ, log)
+        child = ChildProcess("talker", [sys.executable, "-c", text], os.environ, log)
         child.process.wait(DEADLINE_S)
     assert child.log_tail() == "three postgresql://me:***@host/db"
     assert log.with_suffix(".log.1").read_text().startswith("two")

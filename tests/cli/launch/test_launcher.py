@@ -55,5 +55,5 @@ def test_a_start_that_takes_too_long_names_what_it_waited_for_and_the_setting(tm
     assert done.returncode == 1
     assert "waiting for Ray" in done.stdout
     (line,) = done.stderr.splitlines()
-    assert "not ready within 6 s, it still waits for Ray" in line
+    assert "not ready within 6 s, still waiting for Ray" in line
     assert "SEEDCORE_BOOTSTRAP_TIMEOUT_S" in line

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from seedcore.cli.launch import free_ports
-from seedcore.cli.launch.ray_processes import last_words
+from seedcore.cli.launch.ray_processes import fatal_error
 from seedcore.cli.launch.ray_start import AGENT_PORTS, agent_ports, bounds, name_agent_ports
 from seedcore.settings import load_settings
 
@@ -64,7 +64,7 @@ def test_why_a_raylet_ended_is_read_from_its_log(tmp_path: Path) -> None:
         "occurred. Timed out waiting for file /x/metrics_agent_port_1.\n"
         "*** StackTrace Information ***\n"
     )
-    said = last_words(tmp_path, "raylet")
+    said = fatal_error(tmp_path, "raylet")
     assert said is not None
     assert said.endswith("Timed out waiting for file /x/metrics_agent_port_1")
 
@@ -73,5 +73,5 @@ def test_a_process_of_ray_that_was_ended_has_no_last_words(tmp_path: Path) -> No
     logs = tmp_path / "ray" / "session_latest" / "logs"
     logs.mkdir(parents=True)
     (logs / "raylet.out").write_text("[2026-11-29 18:50:13,019 I 3 3] (raylet) main.cc:12: Raylet shut down.\n")
-    assert last_words(tmp_path, "raylet") is None
-    assert last_words(tmp_path, "gcs_server") is None
+    assert fatal_error(tmp_path, "raylet") is None
+    assert fatal_error(tmp_path, "gcs_server") is None

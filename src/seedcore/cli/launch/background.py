@@ -1,4 +1,4 @@
-"""A SeedCore in the background: `seedcore run` without a terminal, which outlives the command that started it."""
+"""Runs SeedCore in the background: `seedcore run` without a terminal, which outlives the command that started it."""
 
 import contextlib
 import json
@@ -21,18 +21,16 @@ from seedcore.stores.embedded.lock_files import ServerFiles
 READY = "SeedCore is ready"
 POLL_S = 0.1
 STOP_S = 45.0
-"""Longer than an orderly end takes; what is left then is killed."""
+"""Longer than an orderly shutdown takes; what is left then is killed."""
 
 
-class BackgroundError(SeedCoreError):
-    """A SeedCore in the background did not come up; the detail is the end of what it said."""
-
-    code, title = "start_failed", "Start failed"
+class BackgroundError(SeedCoreError, code="start_failed", title="Start failed"):
+    """SeedCore in the background did not start, or did not end."""
 
 
 @dataclass(frozen=True, slots=True)
 class Background:
-    """A launcher that was started here; a process that has its pid by chance began at another time."""
+    """A launcher that was started here; `began` tells it from a later process with the same pid."""
 
     pid: int
     began: float
@@ -50,7 +48,7 @@ class Background:
 
 
 def started(settings: Settings) -> Background | None:
-    """What `start` has started with this data directory and still runs."""
+    """The launcher that `start` has started with this data directory, while it runs."""
     try:
         found = json.loads(_record(settings).read_text())
         background = Background(found["pid"], found["began"], Path(found["log"]))
@@ -60,7 +58,7 @@ def started(settings: Settings) -> Background | None:
 
 
 def start(settings: Settings, say: Callable[[str], None]) -> Background:
-    """Start SeedCore and wait until it is ready; passes on what it says. Interrupted, it is stopped again.
+    """Start SeedCore and wait until it is ready; passes its output to `say`. When interrupted, stop it again.
 
     Raises:
         BackgroundError: it ended before it was ready.
@@ -86,7 +84,7 @@ def start(settings: Settings, say: Callable[[str], None]) -> Background:
 
 
 def stop(settings: Settings) -> bool:
-    """Stop what `start` has started, and nothing else; False when there is nothing.
+    """Stop what `start` has started, and nothing else; False when nothing runs.
 
     Raises:
         BackgroundError: it does not end.
@@ -100,7 +98,7 @@ def stop(settings: Settings) -> bool:
 
 
 def _until_ready(child: "subprocess.Popen[bytes]", log: Path, say: Callable[[str], None]) -> None:
-    """The launcher has bounds of its own for the whole start: no second one here."""
+    """Wait without a time limit: the launcher has one for the whole start."""
     with log.open(errors="replace") as output:
         text = ""
         while True:

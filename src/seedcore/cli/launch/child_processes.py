@@ -1,4 +1,4 @@
-"""Child processes that never outlive the launcher, however it ends (Linux)."""
+"""ChildProcess processes that never outlive the launcher, however it ends (Linux)."""
 
 import ctypes
 import os
@@ -19,7 +19,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 def adopt_orphans() -> None:
-    """Become the parent of every descendant whose own parent dies, so that none escapes unseen."""
+    """Become the parent of every descendant whose own parent dies, so that none is missed at the end."""
     if _libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
         raise OSError(ctypes.get_errno(), "prctl(PR_SET_CHILD_SUBREAPER) failed")
 
@@ -37,7 +37,7 @@ def descendants() -> list[psutil.Process]:
 
 
 def reap_orphans(known: set[int]) -> None:
-    """Collect the exit status of adopted processes; those in `known` have somebody else who waits for them."""
+    """Collect the exit status of adopted processes; those in `known` are waited for elsewhere."""
     for process in psutil.Process().children():
         try:
             if process.pid not in known and process.status() == psutil.STATUS_ZOMBIE:
@@ -46,8 +46,8 @@ def reap_orphans(known: set[int]) -> None:
             continue
 
 
-class Child:
-    """A program in a process group of its own: Ctrl-C reaches the launcher alone, which decides the order.
+class ChildProcess:
+    """A program in a process group of its own: Ctrl-C reaches only the launcher, which decides the order of the end.
 
     The kernel sends it `at_parents_end` when the thread that started it dies, so start it from the main thread.
     """

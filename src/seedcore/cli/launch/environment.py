@@ -1,4 +1,4 @@
-"""The environment of the processes that the launcher starts: a Ray of their own that clashes with nobody's."""
+"""Builds the environment of the launcher's processes: a Ray of their own that clashes with no other."""
 
 import contextlib
 import hashlib
@@ -29,7 +29,7 @@ def session_root(settings: Settings) -> Path:
     """A folder with a name short enough for Ray's Unix sockets, that only this user can enter.
 
     Raises:
-        SettingsError: somebody else owns it.
+        SettingsError: another user owns it.
     """
     for base in (settings.runtime_dir, Path("/tmp") / settings.runtime_dir.name):  # noqa: S108 - its owner is checked
         if len(os.fsencode(base)) + LONGEST_SOCKET <= SOCKET_PATH_LIMIT:
@@ -39,19 +39,19 @@ def session_root(settings: Settings) -> Path:
     for folder, mode in ((base, 0o711), (base / "ray", 0o700), (base / HAPROXY_FOLDER, 0o700)):
         folder.mkdir(mode=mode, exist_ok=True)
         if folder.is_symlink() or folder.stat().st_uid != os.geteuid():
-            raise SettingsError(f"{folder} belongs to somebody else: remove it, or set TMPDIR to a folder of your own.")
+            raise SettingsError(f"{folder} belongs to another user: remove it, or set TMPDIR to a folder of your own.")
     return base
 
 
 def remove_old_sessions(root: Path, *, keep: int = 1) -> None:
-    """Remove what earlier Rays left, all but the last for those who want to know why it ended."""
+    """Remove the sessions of earlier Rays; the last one stays, since its logs say why it ended."""
     sessions = sorted(p for p in (root / "ray").glob("session_*") if p.is_dir() and not p.is_symlink())
     for session in sessions[: len(sessions) - keep]:
         shutil.rmtree(session, ignore_errors=True)
 
 
 def remove_session_root(settings: Settings) -> None:
-    """Remove what an orderly end leaves in the temporary folder; the embedded servers look after their own part."""
+    """Remove what an orderly end leaves in the temporary folder; the embedded servers remove their own part."""
     root = session_root(settings)
     for folder in (root / "ray", root / HAPROXY_FOLDER):
         shutil.rmtree(folder, ignore_errors=True)
@@ -82,7 +82,7 @@ def ensure_ray_token(environment: Mapping[str, str]) -> None:
         ) from error
     with os.fdopen(fd, "w") as file:
         file.write(secrets.token_hex(32))
-    # Of two that do this at once, the second must not take the first one's token away.
+    # When two do this at once, the second must not replace the first one's token.
     with contextlib.suppress(FileExistsError):
         path.hardlink_to(draft)
     draft.unlink()
@@ -102,7 +102,7 @@ def serve_environment(settings: Settings, inherited: Mapping[str, str], root: Pa
         "RAY_USAGE_STATS_ENABLED": "0",
         # A proxy that was killed comes back after three missed checks: 6 s instead of 30.
         "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "2",
-        # At Serve's 0.1 s the controller takes a tenth of a processor for doing nothing.
+        # At Serve's 0.1 s the idle controller takes a tenth of a processor.
         "RAY_SERVE_CONTROL_LOOP_INTERVAL_S": "0.3",
         "RAY_SERVE_ADDRESS": local_url(settings),
         "SEEDCORE_DATA_DIR": str(settings.data_dir),
@@ -135,7 +135,7 @@ def haproxy_environment(settings: Settings, root: Path) -> dict[str, str]:
     stats, metrics, fallback, fallback_grpc = range(last - 3, last + 1)
     return {
         "RAY_SERVE_ENABLE_HA_PROXY": "1",
-        # Only together do the two pay: 6 to 10 times the requests a second.
+        # Only both together help: 6 to 10 times the requests a second.
         "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
         # HAProxy with problem documents, and without /-/routes.
         "RAY_SERVE_HAPROXY_BINARY_PATH": str(Path(sysconfig.get_path("scripts")) / "seedcore-haproxy"),
@@ -146,7 +146,7 @@ def haproxy_environment(settings: Settings, root: Path) -> dict[str, str]:
         "RAY_SERVE_HAPROXY_METRICS_SOCKET_PATH": str(folder / HAPROXY_METRICS),
         "RAY_SERVE_HAPROXY_STATS_PORT": str(stats),
         "RAY_SERVE_HAPROXY_METRICS_PORT": str(metrics),
-        # Left alone, all share port 8500, and each gets requests of the others while its replicas start.
+        # By default all share port 8500, and each gets requests of the others while its replicas start.
         "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT": str(fallback),
         "RAY_SERVE_FALLBACK_PROXY_GRPC_PORT": str(fallback_grpc),
         "RAY_SERVE_DIRECT_INGRESS_MIN_HTTP_PORT": str(replicas),
@@ -154,7 +154,7 @@ def haproxy_environment(settings: Settings, root: Path) -> dict[str, str]:
         "RAY_SERVE_DIRECT_INGRESS_MAX_HTTP_PORT": str(replicas + PORT_BLOCK - 1),
         "RAY_SERVE_DIRECT_INGRESS_MIN_GRPC_PORT": str(replicas + PORT_BLOCK),
         "RAY_SERVE_DIRECT_INGRESS_MAX_GRPC_PORT": str(last - 4),
-        # One machine: nobody needs half a minute to notice that a replica goes.
+        # On one machine, half a minute to notice that a replica goes is too long.
         "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "1",
         "RAY_SERVE_HAPROXY_HARD_STOP_AFTER_S": "5",
     }

@@ -1,10 +1,10 @@
-"""Ports in a row that are free."""
+"""Finds free ports in a row."""
 
 import socket
 
 
 def free_block(blocks: range, size: int, seed: int) -> int | None:
-    """The first port of a block whose ports are all free, each `seed` beginning its search elsewhere; None: no such."""
+    """The first port of a block whose ports are all free, the search of each `seed` starting elsewhere; None: none."""
     for step in range(len(blocks)):
         start = blocks[(seed + step) % len(blocks)]
         if all(is_free(port) for port in range(start, start + size)):

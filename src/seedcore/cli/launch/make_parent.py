@@ -1,4 +1,4 @@
-"""`make run`: make keeps a Ctrl-C to itself when only make is signalled, and says nothing when it is killed."""
+"""Watches the `make` that started `seedcore run`: make does not pass a signal on, and does not report its own end."""
 
 import os
 import signal
@@ -10,8 +10,8 @@ _PROC = Path("/proc")
 class ParentMake:
     """The `make` that started this process.
 
-    On SIGINT, GNU make restores the signal's default action and waits for its recipe, taking for granted that the
-    terminal has told the recipe as well. From `kill -INT` it has not; that it no longer catches SIGINT shows it.
+    On SIGINT, GNU make restores the signal's default action and waits for its recipe, assuming that the
+    terminal has signalled the recipe as well. `kill -INT` does not; but make no longer catching SIGINT shows it.
     """
 
     def __init__(self, pid: int) -> None:

@@ -1,4 +1,4 @@
-"""What must hold before anything is started: each check names the setting that is wrong, and the fix."""
+"""Checks before a start: each names the setting that is wrong, and the fix."""
 
 import asyncio
 import errno
@@ -17,7 +17,7 @@ _CLEAR_DSN = re.compile(
 def claim_port(host: str, port: int) -> socket.socket:
     """Bind the port for as long as the socket lives, so that only Serve can listen there beside it.
 
-    Serve listens with SO_REUSEPORT: the kernel lets two of them have the same port, and deals requests out to both.
+    Serve listens with SO_REUSEPORT: the kernel lets two of them have the same port, and spreads requests over both.
 
     Raises:
         OSError: it is taken, or this machine has no such address.
@@ -51,7 +51,7 @@ def explain_port(settings: Settings, problem: OSError) -> SettingsError:
 
 
 def check_database(settings: Settings) -> None:
-    """The configured PostgreSQL lets SeedCore in; the embedded one is started later.
+    """Check that the configured PostgreSQL accepts SeedCore; the embedded one is started later.
 
     Raises:
         SettingsError: it refuses; the password is masked.

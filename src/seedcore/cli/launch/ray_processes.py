@@ -1,4 +1,4 @@
-"""Ray's own processes: when one of the two that hold a cluster together ends, nothing brings it back."""
+"""Watches the GCS and the raylet: when one of them ends, nothing restarts it."""
 
 import re
 from pathlib import Path
@@ -18,8 +18,8 @@ def ray_of(serve_pid: int) -> LocalRay | None:
     return next((ray for ray in find_local_rays() if ray.pid in below), None)
 
 
-def last_words(root: Path, name: str) -> str | None:
-    """What a process of the last Ray in the folder `root` logged as its fatal error, or as its last; None: no error."""
+def fatal_error(root: Path, name: str) -> str | None:
+    """The fatal error in the log of a process of the last Ray in the folder `root`, else its last error; None: none."""
     log = root / "ray" / "session_latest" / "logs" / f"{name}.out"
     if not log.is_file():
         return None
@@ -27,11 +27,11 @@ def last_words(root: Path, name: str) -> str | None:
     said = found.get("C") or found.get("E")
     if said is None:
         return None
-    # Ray puts a request for a report before what went wrong.
+    # Ray puts a request for a bug report before the error.
     return said.rpartition("Check failed: ")[2].strip().rstrip(".")[:300]
 
 
-class RayWatch:
+class RayProcesses:
     """The GCS and the raylet of a `serve run`."""
 
     def __init__(self, serve_pid: int) -> None:

@@ -1,4 +1,4 @@
-"""What lets Ray and Serve start on a busy machine: their bounds are for idle ones, and some cannot be set."""
+"""Lets Ray and Serve start on a busy machine: time limits that suit it, and ports that are known in advance."""
 
 import functools
 import hashlib
@@ -10,7 +10,7 @@ from seedcore.errors import SettingsError
 from seedcore.settings import Settings
 
 PARTS = 5
-"""A single part may take this share of the whole start, SEEDCORE_BOOTSTRAP_TIMEOUT_S."""
+"""A single part may take one of this many parts of the whole start, SEEDCORE_BOOTSTRAP_TIMEOUT_S."""
 
 AGENT_PORTS = ("metrics_agent_port", "runtime_env_agent_port", "dashboard_agent_listen_port", "metrics_export_port")
 # Below the ports that the kernel gives to connections, above those of replicas and HAProxy.
@@ -18,7 +18,7 @@ AGENT_PORT_BLOCKS = range(32_100, 32_700, len(AGENT_PORTS))
 
 
 def bounds(settings: Settings, inherited: Mapping[str, str]) -> dict[str, str]:
-    """How long Ray's and Serve's parts may take to start; what the user has set holds."""
+    """Time limits of the parts of Ray and Serve; a variable that the user has set wins."""
     seconds = max(1, int(settings.bootstrap_timeout_s / PARTS))
     wanted = {
         # The GCS's port file (30 s), its first answer (30 s), the raylet's entry there (10 s), the raylet's agents

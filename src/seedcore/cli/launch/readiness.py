@@ -1,4 +1,4 @@
-"""How far the applications are: what their health says, and what Serve's log says of those that cannot start."""
+"""Finds which applications are ready: by their health, and by Serve's log for those that cannot start."""
 
 import json
 import re
@@ -34,7 +34,7 @@ def probe(url: str) -> str | None:
 
 
 def deployment_failure(log: Path) -> str | None:
-    """What Serve says of an application that it has given up on; without its dashboard, only its log tells."""
+    """What Serve logged about an application that it has given up; without the dashboard, only the log says so."""
     found = _FAILURE.search(text := log.read_text(errors="replace"))
     return "\n".join(text[found.start() :].splitlines()[:30]) if found else None
 

@@ -1,7 +1,7 @@
-"""`serve run` under the launcher: `python -m seedcore.cli.launch.serve_child run FILE`.
+"""Runs `serve run` under the launcher: `python -m seedcore.cli.launch.serve_child run FILE`.
 
 Four things that Serve's command line has no option for: Ray without its dashboard and with known ports for its agents,
-dispatchers that hand back what they hold before Serve goes, and an end when the launcher ends.
+dispatchers that release what they hold before Serve ends, and an end when the launcher ends.
 """
 
 import contextlib
@@ -14,10 +14,10 @@ from collections.abc import Callable
 
 from seedcore.cli.launch.child_processes import kill_all
 from seedcore.cli.launch.ray_start import agent_ports, name_agent_ports
-from seedcore.cli.launch.shutdown import ours
+from seedcore.cli.launch.shutdown import own_processes
 from seedcore.settings import Settings, get_settings
 from seedcore.telemetry.logs import configure_logs, get_logger
-from seedcore.utils.serve_run import hand_back
+from seedcore.utils.serve_run import stop_dispatchers
 
 FORCE_AFTER_S = 10.0
 
@@ -34,31 +34,33 @@ def main() -> None:
 
     ray.init = functools.partial(ray.init, include_dashboard=settings.ray_dashboard)
     name_agent_ports(ray, agent_ports(settings))
-    serve.shutdown = _first(functools.partial(hand_back, settings), serve.shutdown)
+    serve.shutdown = _before(functools.partial(stop_dispatchers, settings), serve.shutdown)
     cli()
 
 
-def _first(step: Callable[[], None], then: Callable[[], None]) -> Callable[[], None]:
+def _before(step: Callable[[], None], then: Callable[[], None]) -> Callable[[], None]:
     def both() -> None:
         try:
             step()
         except Exception as error:  # noqa: BLE001 - a Ray that is half gone must not keep Serve from ending
-            get_logger("seedcore.cli").warning("leases end by themselves", reason=f"{type(error).__name__}: {error}")
+            get_logger("seedcore.cli").warning(
+                "dispatchers not stopped, their leases will expire", reason=f"{type(error).__name__}: {error}"
+            )
         then()
 
     return both
 
 
 def _end_with(launcher: int, settings: Settings) -> None:
-    """Once the launcher was killed, the kernel sends this process a SIGINT; where that is not enough, end all by force.
+    """Once the launcher was killed, the kernel sends this process a SIGINT; where that is not enough, kill everything.
 
-    Ray's agents outlive a raylet that was killed, so it is not enough to be killed oneself.
+    Ray's agents outlive a killed raylet, so the end of this process alone is not enough.
     """
-    # One that has gone already cannot be waited for.
+    # One that has ended already cannot be waited for.
     with contextlib.suppress(ProcessLookupError):
         select.select([os.pidfd_open(launcher)], [], [])
     time.sleep(FORCE_AFTER_S)
-    kill_all(ours(settings))
+    kill_all(own_processes(settings))
     os._exit(1)
 
 

@@ -1,4 +1,4 @@
-"""The Serve configuration of this start: serve_config/dev.yaml with the settings filled in."""
+"""Writes the Serve configuration of this start: serve_config/dev.yaml with the settings filled in."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,7 +40,7 @@ def filled_config(settings: Settings, *, version: str = seedcore.__version__) ->
     config["http_options"] |= {"host": settings.http_host, "port": settings.http_port}
     config["logging_config"]["log_level"] = settings.log_level
     for application in config["applications"]:
-        # Nothing else of the file's arguments: what is checked there by hand, the launcher has checked.
+        # Replaces the file's arguments: the launcher has checked what `by_hand` would check.
         application["args"] = {"version": version}
     return config
 

@@ -1,4 +1,4 @@
-"""The end of a SeedCore: gracefully, then by force, and only then the embedded servers."""
+"""Stops a SeedCore: gracefully, then by force, and the embedded servers last."""
 
 import signal
 import threading
@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 import psutil
 
-from seedcore.cli.launch.child_processes import Child, descendants, kill_all, reap_orphans
+from seedcore.cli.launch.child_processes import ChildProcess, descendants, kill_all, reap_orphans
 from seedcore.settings import Settings
 from seedcore.stores.embedded import embedded_postgres
 from seedcore.stores.embedded.lock_files import ServerFiles
@@ -19,50 +19,50 @@ SERVERS_S = 4.0
 POLL_S = 0.05
 
 
-def stop_everything(settings: Settings, children: Sequence[Child], hurry: threading.Event) -> list[str]:
-    """End all that was started; what could not be ended, as text.
+def stop_everything(settings: Settings, children: Sequence[ChildProcess], force: threading.Event) -> list[str]:
+    """End every process that was started; returns those that could not be ended.
 
-    An embedded server that other processes hold a lease of goes on; its supervisor ends it after the last.
+    An embedded server that other processes hold a lease of stays; its supervisor ends it after the last lease.
     """
     known = {child.pid for child in children}
     for child in children:
-        # `serve run` takes a SIGINT as the order to drain its replicas; a bootstrap just ends.
+        # `serve run` drains its replicas on SIGINT; a bootstrap just ends.
         child.send(signal.SIGINT if child.name == "serve" else signal.SIGTERM)
-    _wait(lambda: all(child.poll() is not None for child in children), GRACE_S, hurry)
+    _wait(lambda: all(child.poll() is not None for child in children), GRACE_S, force)
     for child in children:
         child.send(signal.SIGTERM)
-    _wait(lambda: not ours(settings), LAST_GRACE_S, hurry, known)
-    kill_all(ours(settings))
+    _wait(lambda: not own_processes(settings), LAST_GRACE_S, force, known)
+    kill_all(own_processes(settings))
     for child in children:
         child.process.wait()
-    _wait(lambda: not ours(settings), LAST_GRACE_S, None, known)
+    _wait(lambda: not own_processes(settings), LAST_GRACE_S, None, known)
     embedded_postgres(settings).release()
     _wait(lambda: not descendants(), SERVERS_S, None, known)
     reap_orphans(known)
-    return [f"{process.pid} {process.name()}" for process in ours(settings)]
+    return [f"{process.pid} {process.name()}" for process in own_processes(settings)]
 
 
-def stop_children(settings: Settings, children: Sequence[Child]) -> None:
-    """End a start that failed, at once and by force: there is nothing in it yet. The embedded servers go on."""
+def stop_children(settings: Settings, children: Sequence[ChildProcess]) -> None:
+    """Kill the processes of a failed start, which hold no work yet. The embedded servers stay."""
     known = {child.pid for child in children}
-    kill_all(ours(settings))
+    kill_all(own_processes(settings))
     for child in children:
         child.process.wait()
-    _wait(lambda: not ours(settings), LAST_GRACE_S, None, known)
+    _wait(lambda: not own_processes(settings), LAST_GRACE_S, None, known)
 
 
-def ours(settings: Settings) -> list[psutil.Process]:
-    """Every descendant but the embedded servers and their supervisors, who have an order of their own to end."""
+def own_processes(settings: Settings) -> list[psutil.Process]:
+    """Every descendant except the embedded servers and their supervisors, which end in an order of their own."""
     servers: set[int] = set()
     for kind in ("postgres", "bolt"):
         state = ServerFiles(settings.data_dir, kind).read_state()
         if state is not None:
             servers |= {state["supervisor_pid"], state.get("pid", state["supervisor_pid"])}
-    return [process for process in descendants() if not servers & _line(process)]
+    return [process for process in descendants() if not servers & _with_ancestors(process)]
 
 
-def _line(process: psutil.Process) -> set[int]:
-    """The process and those above it."""
+def _with_ancestors(process: psutil.Process) -> set[int]:
+    """The process ids of the process and its ancestors."""
     try:
         return {process.pid, *(parent.pid for parent in process.parents())}
     except psutil.NoSuchProcess:
@@ -70,10 +70,10 @@ def _line(process: psutil.Process) -> set[int]:
 
 
 def _wait(
-    done: Callable[[], bool], timeout_s: float, hurry: threading.Event | None, known: set[int] | None = None
+    done: Callable[[], bool], timeout_s: float, force: threading.Event | None, known: set[int] | None = None
 ) -> None:
     deadline = time.monotonic() + timeout_s
-    while not done() and time.monotonic() < deadline and not (hurry is not None and hurry.is_set()):
+    while not done() and time.monotonic() < deadline and not (force is not None and force.is_set()):
         if known is not None:
             reap_orphans(known)
         time.sleep(POLL_S)

@@ -1,4 +1,4 @@
-"""What the person at the terminal sees."""
+"""Prints progress, errors and the final summary for the person at the terminal."""
 
 import shutil
 import sys
@@ -19,7 +19,7 @@ def say(text: str) -> None:
 
 
 class Progress:
-    """One line that says what is waited for: in place on a terminal, else a new one when it changes or now and then."""
+    """One line that says what is waited for: in place on a terminal, else a new line on changes and at intervals."""
 
     def __init__(self) -> None:
         self._in_place = sys.stdout.isatty()
@@ -45,13 +45,13 @@ class Progress:
             say(text)
 
 
-def complain(text: str) -> None:
-    """What went wrong."""
+def print_error(text: str) -> None:
+    """Print an error to standard error."""
     print(f"seedcore: {text}", file=sys.stderr, flush=True)
 
 
 def announce(settings: Settings, url: str, applications: Sequence[Application], seconds: float) -> None:
-    """The line that says that work is taken, and where everything is."""
+    """Print that SeedCore is ready, and where to find its applications and logs."""
     say(f"SeedCore is ready: {url}")
     rows = [("tasks", f"{url}/api/v1/tasks")]
     rows += [(application.name, f"{url}{application.route_prefix.rstrip('/')}/docs") for application in applications]
