@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import Any, cast
 
 import ray
 from ray.exceptions import RayError, RayTaskError
@@ -15,22 +15,22 @@ from seedcore.skills.host_protocol import HANDED_BACK, Call, Completion, complet
 from seedcore.tasks.model import Lease
 from seedcore.utils.ray_address import parse_address
 from seedcore.utils.ray_probe import Answer, probe
-from seedcore.worker import stream_samples
-from seedcore.worker.data_locality import data_of
-from seedcore.worker.ports import Decision, Feedback, HostLostError, HostUnavailableError, PlanAsk
+from seedcore.worker.decisions import stream_samples
+from seedcore.worker.decisions.data_locality import data_of
+from seedcore.worker.ports import Feedback, HostLostError, HostUnavailableError, PlanJson, PlanRequest
+from seedcore.worker.ports import RouteDecision as Decision
 
 PING_S = 5.0
 GCS_ANSWERS_S = 5.0
 """A GCS that is dead refuses at once; one that is busy gets this long before nothing more is claimed."""
 
 
-class ServiceBrain:
-    """Asks the Coordinator for decisions and the Cognitive service for plans."""
+class CoordinatorDecisions:
+    """The decision service: the Coordinator, by its client."""
 
     def __init__(self, settings: Settings, asker: str) -> None:
         self._asker = asker
         self.coordinator = CoordinatorClient(settings, timeout_s=10)
-        self.cognitive = CognitiveClient(settings, timeout_s=settings.cognitive_timeout_s + 5)
 
     async def decide(self, tasks: Sequence[Lease], feedback: Feedback) -> list[Decision]:
         """One decision for each task, in order; one call for all."""
@@ -68,14 +68,19 @@ class ServiceBrain:
             for n, added, failure in zip(answer["verdict"], answer["delta_energy"], fails, strict=True)
         ]
 
-    async def plan(self, ask: PlanAsk) -> dict[str, Any]:
-        """A plan, as JSON."""
-        plan = await self.cognitive.plan_task(ask.goal, ask.inputs, ask.max_steps, without=ask.without, done=ask.done)
-        return plan if isinstance(plan, dict) else plan.model_dump(mode="json", by_alias=True)
 
-    def fallbacks(self) -> dict[str, int]:
-        """Calls that went over HTTP because there was no Serve handle."""
-        return {"coordinator": self.coordinator.counts.fallbacks, "cognitive": self.cognitive.counts.fallbacks}
+class CognitivePlans:
+    """The plan service: the Cognitive service, by its client."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.cognitive = CognitiveClient(settings, timeout_s=settings.cognitive_timeout_s + 5)
+
+    async def plan(self, request: PlanRequest) -> PlanJson:
+        """A plan, as JSON."""
+        plan = await self.cognitive.plan_task(
+            request.goal, request.inputs, request.max_steps, without=request.without, done=request.done
+        )
+        return cast(PlanJson, plan.model_dump(mode="json", by_alias=True))
 
 
 class RayHosts:
