@@ -11,9 +11,11 @@ import pytest
 
 from seedcore.errors import InvalidInputError, UnavailableError
 from seedcore.skills.host_protocol import HANDED_BACK, Call, Completion
+from seedcore.skills.registry import SkillRegistry, specs_of
 from seedcore.tasks.claim_cursor import Scan
 from seedcore.tasks.model import NewTask
 from seedcore.worker.ports import HostLostError, HostUnavailableError, RouteDecision
+from tests.skills import flaky
 from tests.worker.conftest import World
 from tests.worker.twins.decision_service import FAST, ScriptedDecisionService, ScriptedPlanService
 from tests.worker.twins.host_pool import InMemoryHostPool, bad, good
@@ -105,6 +107,35 @@ async def test_a_host_that_ends_while_tasks_run_costs_them_an_attempt(world: Wor
     async with world.dispatcher(ScriptedDecisionService(), InMemoryHostPool(behave)):
         (task_id,) = await world.submit(1)
         assert (await world.until(task_id, "completed")).attempts == 2
+
+
+@pytest.mark.parametrize("loss", ["lost", "silent"])
+async def test_a_lost_host_is_retried_by_the_skills_own_policy(
+    memory_world: World, monkeypatch: pytest.MonkeyPatch, loss: str
+):
+    """SeedCore's default would wait up to a minute: the skill's own policy says a hundredth of a second."""
+    registry = SkillRegistry(specs_of(flaky))
+    monkeypatch.setattr(SkillRegistry, "load", lambda _settings: registry)
+    monkeypatch.setattr("seedcore.worker.lease_checks.GRACE_S", 0.1)
+    monkeypatch.setattr("seedcore.tasks.retry.random.uniform", lambda least, longest: longest)
+    forever = asyncio.Event()
+
+    async def behave(call: Call) -> Completion:
+        if call.attempt == 1 and loss == "lost":
+            raise HostLostError("SIGKILL")
+        if call.attempt == 1:
+            await forever.wait()
+        return good(call)
+
+    settings = {"retry_base_s": 60.0, "retry_max_s": 60.0}
+    hosts = InMemoryHostPool(behave)
+    async with memory_world.dispatcher(ScriptedDecisionService(), hosts, **settings):
+        own, default = await memory_world.engine.submit(
+            [NewTask(name, "{}", timeout_s=0.2) for name in ("test.hasty", "test.plain")]
+        )
+        assert (await memory_world.until(own, "completed", timeout_s=10)).attempts == 2
+        record = await memory_world.until(default, "queued", timeout_s=10)
+    assert [error["code"] for error in record.errors] == [f"host_{loss}"]
 
 
 async def test_without_a_coordinator_tasks_wait_and_lose_no_attempt(world: World):

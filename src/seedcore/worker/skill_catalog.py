@@ -1,7 +1,6 @@
 """The skills that a dispatcher knows, loaded when they are first needed, and how their failed attempts are retried."""
 
 import asyncio
-from collections.abc import Callable
 
 from seedcore.settings import Settings
 from seedcore.skills.registry import SkillRegistry
@@ -12,8 +11,8 @@ from seedcore.tasks.retry import backoff_s
 class SkillCatalog:
     """A registry that is loaded once, outside the event loop: most dispatchers never need it."""
 
-    def __init__(self, settings: Settings, load: Callable[[Settings], SkillRegistry] = SkillRegistry.load) -> None:
-        self._settings, self._load = settings, load
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
         self._registry: SkillRegistry | None = None
         self._lock = asyncio.Lock()
 
@@ -25,7 +24,7 @@ class SkillCatalog:
         """
         async with self._lock:
             if self._registry is None:
-                self._registry = await asyncio.to_thread(self._load, self._settings)
+                self._registry = await asyncio.to_thread(SkillRegistry.load, self._settings)
             return self._registry
 
 

@@ -1,4 +1,4 @@
-"""Dispatchers and the reaper as detached Ray actors. Each starts its loop when it is constructed."""
+"""The dispatcher and the reaper as detached Ray actors. Each starts its loop when it is constructed."""
 
 import asyncio
 import contextlib
@@ -35,7 +35,7 @@ def _logs(settings: Settings) -> None:
 
 
 class DispatcherActor:
-    """A dispatcher in a process of its own; Ray restarts it for ever, and every start claims afresh."""
+    """A dispatcher in a process of its own; Ray restarts it without limit, and every start opens a new session."""
 
     def __init__(self, name: str, queue: str) -> None:
         settings = get_settings()
@@ -58,7 +58,7 @@ class DispatcherActor:
         self._background.start(self._warming.run())
 
     def status(self) -> dict[str, object]:
-        """Progress (not a ping): what it holds, when it last claimed, what it has done; `cold` is not reached yet."""
+        """Progress (not a ping): what it holds, when it last claimed, what it has done; `cold`: not reached yet."""
         fallbacks = {
             "coordinator": self._decisions.coordinator.counts.fallbacks,
             "cognitive": self._plans.cognitive.counts.fallbacks,
@@ -72,7 +72,7 @@ class DispatcherActor:
         return {**self._dispatcher.status(), **facts, "running": True}
 
     def stop(self, grace_s: float) -> None:
-        """Claim no more; finish within `grace_s` seconds or hand back."""
+        """Claim no more; finish within `grace_s` seconds or release."""
         self._background.call(self._dispatcher.stop(grace_s), grace_s + 15)
 
 
@@ -101,5 +101,5 @@ class ReaperActor:
             await asyncio.sleep(RELISTEN_S)
 
     async def _on_listening(self) -> None:
-        """What was said before that, nobody heard: look again what is due."""
+        """Notifications before that are lost: look again what is due."""
         self._reaper.wake()
