@@ -12,7 +12,7 @@ RECHECKS_S = (0.02, 0.1, 0.5)
 FULL_BATCH_WAIT_S = 0.05
 GATHER_S = 0.1
 
-# With as many arrivals within `arrival_rate.WINDOW_S` tasks are fetched this often, and nobody needs to notify.
+# With as many arrivals within `arrival_rate.WINDOW_S` tasks are fetched this often, and notifications are not needed.
 FLOW_COUNT = 10
 FLOW_PAUSE_S = 0.003
 
@@ -113,7 +113,7 @@ class Lane:
 
 
 class Lanes:
-    """Both lanes of a queue, and what submitters are told of them."""
+    """Both lanes of a queue; submitters are told which of them wait for a notification."""
 
     def __init__(self, queue: str, leases: LeaseStore, claim_batch: int, slow_slots: int, poll_s: float) -> None:
         self._queue, self._leases = queue, leases

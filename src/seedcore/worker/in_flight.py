@@ -48,7 +48,7 @@ class InFlight:
         writing: leases whose write is on its way.
         slow: how many of `held` are of the slow lane.
         changed: set when there is something to write or room to claim.
-        feedback: what the Coordinator is told with the next question.
+        feedback: what is reported to the Coordinator with the next question.
     """
 
     def __init__(self) -> None:
