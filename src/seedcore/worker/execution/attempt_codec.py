@@ -29,7 +29,7 @@ class InvalidParamsError(Exception):
     """The params do not fit the skill's model."""
 
 
-class FailureLog(Protocol):
+class WarningLog(Protocol):
     """Where a failure that SeedCore does not know is logged."""
 
     def warning(self, event: str, **fields: object) -> object:
@@ -82,7 +82,7 @@ def read_params(spec: SkillSpec, text: str) -> BaseModel:
         raise InvalidParamsError("; ".join(f"{e.field}: {e.message}" for e in wrong[:5])) from None
 
 
-def failure_of(error: BaseException, log: FailureLog) -> AttemptFailure:
+def failure_of(error: BaseException, log: WarningLog) -> AttemptFailure:
     """The failure that an error is; one that SeedCore does not know is logged with its traceback.
 
     An exception of the skill's may itself raise whenever it is looked at (`__str__`, `detail`, `__class__`).
@@ -125,7 +125,7 @@ def _class_name(error: BaseException) -> str:
     return str(_CLASS_NAME.__get__(type(error)))
 
 
-def _report(failure: AttemptFailure, error: BaseException, log: FailureLog) -> None:
+def _report(failure: AttemptFailure, error: BaseException, log: WarningLog) -> None:
     try:
         log.warning("skill raised", exc_info=error)
     except BaseException as again:  # noqa: BLE001 - the traceback looks at the exception, too
