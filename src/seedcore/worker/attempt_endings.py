@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 
-from structlog.stdlib import BoundLogger
+from structlog.typing import FilteringBoundLogger
 
 from seedcore.errors import SeedCoreError
 from seedcore.settings import Settings
@@ -33,7 +33,12 @@ class AttemptEndings:
     """Turns what happened to a lease into a write for the next flush; `counts` says what was out of bounds."""
 
     def __init__(
-        self, settings: Settings, leases: LeaseStore, in_flight: InFlight, skills: SkillCatalog, log: BoundLogger
+        self,
+        settings: Settings,
+        leases: LeaseStore,
+        in_flight: InFlight,
+        skills: SkillCatalog,
+        log: FilteringBoundLogger,
     ) -> None:
         self._settings, self._leases, self._in_flight = settings, leases, in_flight
         self._skills, self._log = skills, log

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from uuid import UUID
 
-from structlog.stdlib import BoundLogger
+from structlog.typing import FilteringBoundLogger
 
 from seedcore.settings import Settings
 from seedcore.skills.host_protocol import Call
@@ -33,7 +33,7 @@ class BatchRunner:
     """
 
     def __init__(
-        self, settings: Settings, ports: WorkerPorts, in_flight: InFlight, jobs: JobSet, log: BoundLogger
+        self, settings: Settings, ports: WorkerPorts, in_flight: InFlight, jobs: JobSet, log: FilteringBoundLogger
     ) -> None:
         self._leases, self._in_flight, self._jobs, self._log = ports.leases, in_flight, jobs, log
         skills = SkillCatalog(settings)

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable
 
-from structlog.stdlib import BoundLogger
+from structlog.typing import FilteringBoundLogger
 
 from seedcore.worker.ports import Cluster
 
@@ -20,7 +20,7 @@ class ClusterGuard:
         changed: called when claims may go on.
     """
 
-    def __init__(self, cluster: Cluster | None, log: BoundLogger, changed: Callable[[], object]) -> None:
+    def __init__(self, cluster: Cluster | None, log: FilteringBoundLogger, changed: Callable[[], object]) -> None:
         self._cluster, self._log, self._changed = cluster, log, changed
         self.silent: str | None = None if cluster is None else NOT_ASKED
 

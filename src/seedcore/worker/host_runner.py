@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
-from structlog.stdlib import BoundLogger
+from structlog.typing import FilteringBoundLogger
 
 from seedcore.skills.host_protocol import HANDED_BACK, Call, Completion
 from seedcore.stores.postgres import DATABASE_ERRORS
@@ -27,7 +27,7 @@ class HostRunner:
         in_flight: InFlight,
         endings: AttemptEndings,
         jobs: JobSet,
-        log: BoundLogger,
+        log: FilteringBoundLogger,
     ) -> None:
         self._hosts, self._leases, self._in_flight = hosts, leases, in_flight
         self._endings, self._jobs, self._log = endings, jobs, log

@@ -3,13 +3,13 @@
 import asyncio
 from collections.abc import Awaitable, Coroutine
 
-from structlog.stdlib import BoundLogger
+from structlog.typing import FilteringBoundLogger
 
 
 class JobSet:
     """Runs coroutines until each ends; one that fails is logged and disturbs no other."""
 
-    def __init__(self, log: BoundLogger) -> None:
+    def __init__(self, log: FilteringBoundLogger) -> None:
         self._log = log
         self._jobs: set[asyncio.Task[None]] = set()
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 from uuid import UUID
 
-from structlog.stdlib import BoundLogger
+from structlog.typing import FilteringBoundLogger
 
 from seedcore.errors import DeadlineError, OverloadedError
 from seedcore.stores.postgres import DATABASE_ERRORS
@@ -50,7 +50,7 @@ class DecisionRequests:
         self,
         service: DecisionService,
         feedback: FeedbackCollector,
-        log: BoundLogger,
+        log: FilteringBoundLogger,
         counts: dict[str, int] | None = None,
     ) -> None:
         self._service, self._feedback, self._log = service, feedback, log

@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, Callable, Sequence
 
-from structlog.stdlib import BoundLogger
+from structlog.typing import FilteringBoundLogger
 
 from seedcore.fleet.agent_registry import AgentBook
 from seedcore.settings import Settings
@@ -39,7 +39,7 @@ class _SkillLogger:
 
     __slots__ = ("_call", "_log")
 
-    def __init__(self, log: BoundLogger, call: Call) -> None:
+    def __init__(self, log: FilteringBoundLogger, call: Call) -> None:
         self._log, self._call = log, call
 
     def warning(self, event: str, *values: object, **fields: object) -> object:
@@ -48,7 +48,7 @@ class _SkillLogger:
     def __getattr__(self, name: str) -> object:
         return getattr(self._bound(), name)
 
-    def _bound(self) -> BoundLogger:
+    def _bound(self) -> FilteringBoundLogger:
         return self._log.bind(skill=self._call.skill, task=self._call.task_id, attempt=self._call.attempt)
 
 

@@ -16,7 +16,7 @@ import sys
 from typing import cast
 
 import orjson
-from structlog.stdlib import BoundLogger
+from structlog.typing import FilteringBoundLogger
 
 from seedcore.settings import get_settings
 from seedcore.skills.sdk import MARK, SkillContext, SkillSpec
@@ -70,7 +70,7 @@ def _answer(frame: dict[str, object], limit: int) -> dict[str, object]:
     if "ping" in frame:
         return {"ready": True}
     call = cast(ProcessCall, frame)
-    log: BoundLogger = get_logger("seedcore.worker.process").bind(skill=call["skill"], task=call["task_id"])
+    log: FilteringBoundLogger = get_logger("seedcore.worker.process").bind(skill=call["skill"], task=call["task_id"])
     meter = _Meter()
     answer = _run(call, limit, log, meter)
     return answer if meter.usage is None else {**answer, "usage": meter.usage}
@@ -80,7 +80,7 @@ class _Meter:
     usage: tuple[float, float] | None = None
 
 
-def _run(call: ProcessCall, limit: int, log: BoundLogger, meter: _Meter) -> dict[str, object]:
+def _run(call: ProcessCall, limit: int, log: FilteringBoundLogger, meter: _Meter) -> dict[str, object]:
     context = SkillContext(
         call["task_id"],
         call["attempt"],

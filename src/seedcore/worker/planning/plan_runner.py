@@ -6,7 +6,7 @@ Plans are made in the slow lane: a few at a time, so that they hold up no quick 
 import json
 from collections.abc import Callable, Iterable, Sequence
 
-from structlog.stdlib import BoundLogger
+from structlog.typing import FilteringBoundLogger
 
 from seedcore.errors import SeedCoreError
 from seedcore.settings import Settings
@@ -40,7 +40,7 @@ class PlanRunner:
         endings: AttemptEndings,
         skills: SkillCatalog,
         jobs: JobSet,
-        log: BoundLogger,
+        log: FilteringBoundLogger,
         *,
         run_directly: Callable[[Sequence[Lease]], None],
     ) -> None:
