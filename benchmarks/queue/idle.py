@@ -10,12 +10,11 @@ import asyncpg
 from uvloop import run as uvloop_run
 
 from benchmarks.queue.common import fresh_database
-from benchmarks.queue.latency import InProcess
+from benchmarks.queue.latency import InProcess, in_process_dispatcher
 from seedcore.settings import load_settings
 from seedcore.stores.migrate import migrate
 from seedcore.stores.postgres import ENGINE_SESSION, Database
 from seedcore.tasks.events.notifications import NotificationListener
-from seedcore.worker.dispatcher import Dispatcher
 from seedcore.worker.reaper import LATER_CHANNEL, Reaper
 
 SETTLE_S, MEASURED_S = 10, 30
@@ -39,7 +38,7 @@ async def measure(server: str) -> dict[str, Any]:
     dsn = await fresh_database(server, "bench_idle")
     settings = load_settings(pg_dsn=dsn)
     await asyncio.to_thread(migrate, settings)
-    port = InProcess({})
+    services = InProcess({})
     running = []
     reaper_database = Database(settings, size=1, session=ENGINE_SESSION)
     reaper = Reaper(settings, reaper_database, "bench")
@@ -49,7 +48,8 @@ async def measure(server: str) -> dict[str, Any]:
     )
     for queue in ("default", "default", "graph"):
         database = Database(settings, size=3, session=ENGINE_SESSION)
-        running.append(asyncio.create_task(Dispatcher(settings, "bench", queue, database, port, port).run()))
+        dispatcher = in_process_dispatcher(settings, database, queue, services)
+        running.append(asyncio.create_task(dispatcher.run()))
     rate = await statements_a_second(dsn)
     assert not any(task.done() for task in running)
     return {"dispatchers": 3, "statements_per_s": round(rate, 2)}

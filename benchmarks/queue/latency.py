@@ -16,7 +16,7 @@ import asyncpg
 from uvloop import run as uvloop_run
 
 from benchmarks.queue.common import fresh_database
-from seedcore.settings import load_settings
+from seedcore.settings import Settings, load_settings
 from seedcore.skills.host_protocol import Call, Completion
 from seedcore.stores.migrate import migrate
 from seedcore.stores.postgres import ENGINE_SESSION, Database
@@ -24,10 +24,12 @@ from seedcore.tasks.model import Lease, TaskSpec
 from seedcore.tasks.submission.submit import submit
 from seedcore.utils import gc_tuning
 from seedcore.worker.dispatcher import Dispatcher
-from seedcore.worker.ports import Decision, Feedback, PlanAsk
+from seedcore.worker.lease_store import PostgresLeaseStore
+from seedcore.worker.ports import Feedback, PlanJson, PlanRequest, RouteDecision, WorkerPorts
+from seedcore.worker.reaper import Reaper
 
 Send = Callable[[Sequence[int]], Awaitable[None]]
-FAST = Decision("fast", "known_skill", "benchmark", agent="a-1", host="h-1", delta_energy=0.001)
+FAST = RouteDecision("fast", "known_skill", "benchmark", agent="a-1", host="h-1", delta_energy=0.001)
 CONNECTIONS = 4
 SETTLE_S, WARM_S = 1.5, 2.0
 WARM = 10**9
@@ -39,11 +41,11 @@ class InProcess:
     def __init__(self, started: dict[int, float]) -> None:
         self._started = started
 
-    async def decide(self, tasks: Sequence[Lease], feedback: Feedback) -> list[Decision]:
+    async def decide(self, tasks: Sequence[Lease], feedback: Feedback) -> list[RouteDecision]:
         """One decision for each task."""
         return [FAST] * len(tasks)
 
-    async def plan(self, ask: PlanAsk) -> dict[str, Any]:
+    async def plan(self, request: PlanRequest) -> PlanJson:
         """Nothing here is planned."""
         raise NotImplementedError
 
@@ -57,6 +59,12 @@ class InProcess:
 
     async def cancel(self, host: str, task_ids: Sequence[str]) -> None:
         """Nothing runs for long."""
+
+
+def in_process_dispatcher(settings: Settings, database: Database, queue: str, services: InProcess) -> Dispatcher:
+    """A whole dispatcher on PostgreSQL, with everything else in this process."""
+    ports = WorkerPorts(PostgresLeaseStore(database), services, services, services)
+    return Dispatcher(settings, "bench", queue, ports, Reaper(settings, database, "bench"))
 
 
 async def _pace(rate: float, seconds: float, group: int, send: Send, born: dict[int, float]) -> None:
@@ -78,8 +86,7 @@ async def _engine(dsn: str, started: dict[int, float]) -> Send:
     settings = load_settings(pg_dsn=dsn)
     await asyncio.to_thread(migrate, settings)
     database = Database(settings, size=3, session=ENGINE_SESSION)
-    port = InProcess(started)
-    dispatcher = Dispatcher(settings, "bench", "default", database, port, port)
+    dispatcher = in_process_dispatcher(settings, database, "default", InProcess(started))
     _KEEP.append(asyncio.create_task(dispatcher.run()))
     pool = Database(settings, size=CONNECTIONS)
 

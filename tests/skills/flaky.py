@@ -19,3 +19,9 @@ async def flaky(params: Value, context: SkillContext) -> Value:
 async def plain(params: Value, context: SkillContext) -> Value:
     """Always raises."""
     raise ConnectionError("away")
+
+
+@skill("test.hasty", retry=RetryPolicy(base_s=0.01))
+async def hasty(params: Value, context: SkillContext) -> Value:
+    """Always raises."""
+    raise ConnectionError("away")

@@ -1,8 +1,9 @@
 import asyncio
 import json
+import socket
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -11,78 +12,32 @@ import pytest
 from seedcore.errors import SeedCoreError
 from seedcore.schemas.coordinator import DecideColumns
 from seedcore.settings import Settings, load_settings
-from seedcore.skills.host_protocol import Call, Completion
-from seedcore.stores.postgres import ENGINE_SESSION, Database
-from seedcore.tasks import queries
-from seedcore.tasks.model import Lease, TaskSpec
+from seedcore.stores.postgres import Database
+from seedcore.tasks.model import TaskSpec
 from seedcore.tasks.queries import TaskRecord
-from seedcore.tasks.submission.submit import submit
 from seedcore.web.service_base import parse
-from seedcore.worker.actors.ray_adapters import ServiceBrain
+from seedcore.worker.actors.ray_adapters import CoordinatorDecisions
 from seedcore.worker.dispatcher import Dispatcher
-from seedcore.worker.ports import Cluster, Decision, Feedback, PlanAsk
+from seedcore.worker.ports import Cluster, DecisionService, HostPool, PlanService, WorkerPorts
+from tests.worker.task_engines import MemoryEngine, PostgresEngine, TaskEngine
+from tests.worker.twins.decision_service import ScriptedPlanService
 
-FAST = Decision("fast", "known_skill", "test", agent="a-1", host="h-1", delta_energy=0.5)
+QUICK = {"retry_base_s": 0.05, "poll_s": 0.1, "lease_s": 4.0, "max_attempts": 3}
 
-
-@dataclass
-class ScriptedBrain:
-    """Decides as the test says."""
-
-    decision: Decision | Callable[[Lease], Decision] = FAST
-    error: Exception | None = None
-    a_plan: dict[str, Any] = field(default_factory=dict)
-    feedback: list[Feedback] = field(default_factory=list)
-
-    async def decide(self, tasks: Sequence[Lease], feedback: Feedback) -> list[Decision]:
-        if self.error is not None:
-            raise self.error
-        self.feedback.append(feedback)
-        return [self.decision(task) if callable(self.decision) else self.decision for task in tasks]
-
-    async def plan(self, ask: PlanAsk) -> dict[str, Any]:
-        if self.error is not None:
-            raise self.error
-        return self.a_plan
+POSTGRES = pytest.param("postgres", marks=pytest.mark.integration)
 
 
-@dataclass
-class ScriptedHosts:
-    """Runs calls as the test says: `behave` gives a completion, raises, or waits."""
+@pytest.fixture(autouse=True)
+def _no_sockets(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only tests that are marked as integration reach a server. Pairs of sockets stay: event loops need them."""
+    if request.node.get_closest_marker("integration") is not None:
+        return
 
-    behave: Callable[[Call], Any]
-    calls: list[Call] = field(default_factory=list)
-    cancelled: list[str] = field(default_factory=list)
+    def refuse(_socket: socket.socket, address: object) -> None:
+        raise AssertionError(f"a unit test opens a socket to {address!r}: use a twin, or mark it as integration")
 
-    async def run(self, host: str, calls: Sequence[Call]) -> AsyncIterator[list[Completion]]:
-        self.calls += calls
-        for finished in asyncio.as_completed([self._one(call) for call in calls]):
-            yield [await finished]
-
-    async def _one(self, call: Call) -> Completion:
-        answer = self.behave(call)
-        return await answer if asyncio.iscoroutine(answer) else answer
-
-    async def cancel(self, host: str, task_ids: Sequence[str]) -> None:
-        self.cancelled += task_ids
-
-
-def good(call: Call) -> Completion:
-    return Completion(call.task_id, call.token, call.agent, call.skill, True, 0.01, result=call.params)
-
-
-def bad(call: Call, *, retryable: bool = True) -> Completion:
-    return Completion(
-        call.task_id,
-        call.token,
-        call.agent,
-        call.skill,
-        False,
-        0.01,
-        error_code="boom",
-        error_message="it broke",
-        retryable=retryable,
-    )
+    for name in ("connect", "connect_ex", "bind"):
+        monkeypatch.setattr(socket.socket, name, refuse)
 
 
 VERDICT = {"route": "fast", "rule": "known_skill", "reason": "test", "agent": "a-1", "host": "h-1"}
@@ -112,28 +67,29 @@ class ReadingCoordinator:
         return {"verdicts": [VERDICT], "verdict": [0] * count, "delta_energy": [None] * count}
 
 
-def reading_brain(settings: Settings, broken: Callable[[DecideColumns], Exception | None] = lambda _: None) -> Any:
+def reading_decisions(settings: Settings, broken: Callable[[DecideColumns], Exception | None] = lambda _: None) -> Any:
     """A dispatcher's own side of the questions, and such a Coordinator as its `coordinator`."""
-    brain = ServiceBrain(settings, "test")
-    brain.coordinator = ReadingCoordinator(broken)  # type: ignore[assignment]
-    return brain
+    decisions = CoordinatorDecisions(settings, "test")
+    decisions.coordinator = ReadingCoordinator(broken)  # type: ignore[assignment]
+    return decisions
 
 
 class World:
-    """A database, and dispatchers that run while the test goes on."""
+    """A task engine, and dispatchers that run while the test goes on."""
 
-    def __init__(self, settings: Settings) -> None:
-        self.settings = settings
-        self.database = Database(settings, name="test")
+    def __init__(self, settings: Settings, engine: TaskEngine) -> None:
+        self.settings, self.engine = settings, engine
+
+    @property
+    def database(self) -> Database:
+        assert isinstance(self.engine, PostgresEngine), "this test needs the fixture pg_world"
+        return self.engine.database
 
     async def submit(self, *values: object, **options: Any) -> list[UUID]:
-        tasks = [TaskSpec("echo", json.dumps({"value": value}), **options) for value in values]
-        async with self.database.connection() as connection:
-            return [item.id for item in await submit(connection, tasks)]
+        return await self.engine.submit([TaskSpec("echo", json.dumps({"value": value}), **options) for value in values])
 
     async def task(self, task_id: UUID) -> TaskRecord:
-        async with self.database.connection() as connection:
-            return await queries.get(connection, task_id)
+        return await self.engine.task(task_id)
 
     async def until(self, task_id: UUID, *statuses: str, timeout_s: float = 30) -> TaskRecord:
         async with asyncio.timeout(timeout_s):
@@ -142,30 +98,51 @@ class World:
         return record
 
     async def events(self, task_id: UUID) -> list[str]:
-        async with self.database.connection() as connection:
-            return [event.event for event in await queries.events_of(connection, task_id)]
+        return await self.engine.events(task_id)
 
     @asynccontextmanager
     async def dispatcher(
-        self, brain: ScriptedBrain, hosts: ScriptedHosts, cluster: Cluster | None = None, **changed: Any
+        self,
+        decisions: DecisionService,
+        hosts: HostPool,
+        plans: PlanService | None = None,
+        cluster: Cluster | None = None,
+        **changed: Any,
     ) -> AsyncIterator[Dispatcher]:
         settings = self.settings.model_copy(update=changed)
-        database = Database(settings, session=ENGINE_SESSION, name="dispatcher")
-        dispatcher = Dispatcher(settings, "test", "default", database, brain, hosts, cluster=cluster)
-        running = asyncio.create_task(dispatcher.run())
-        try:
-            yield dispatcher
-        finally:
-            running.cancel()
-            await asyncio.gather(running, return_exceptions=True)
-            await database.aclose()
+        async with self.engine.lease_store(settings) as (leases, reaper):
+            ports = WorkerPorts(leases, decisions, plans or ScriptedPlanService(), hosts, cluster)
+            dispatcher = Dispatcher(settings, "test", "default", ports, reaper)
+            running = asyncio.create_task(dispatcher.run())
+            try:
+                yield dispatcher
+            finally:
+                running.cancel()
+                await asyncio.gather(running, return_exceptions=True)
 
 
 @pytest.fixture
-async def world(pg_dsn: str, tmp_path: Any) -> AsyncIterator[World]:
-    settings = load_settings(
-        data_dir=tmp_path / "data", pg_dsn=pg_dsn, retry_base_s=0.05, poll_s=0.1, lease_s=4.0, max_attempts=3
-    )
-    world = World(settings)
-    yield world
-    await world.database.aclose()
+def worker_settings(tmp_path: Path) -> Settings:
+    return load_settings(data_dir=tmp_path / "data", **QUICK)
+
+
+@pytest.fixture
+async def pg_world(pg_dsn: str, tmp_path: Path) -> AsyncIterator[World]:
+    """On PostgreSQL."""
+    settings = load_settings(data_dir=tmp_path / "data", pg_dsn=pg_dsn, **QUICK)
+    engine = PostgresEngine(settings)
+    yield World(settings, engine)
+    await engine.database.aclose()
+
+
+@pytest.fixture
+def memory_world(worker_settings: Settings) -> World:
+    """On the in-memory twin."""
+    return World(worker_settings, MemoryEngine(worker_settings))
+
+
+@pytest.fixture(params=["memory", POSTGRES])
+def world(request: pytest.FixtureRequest) -> World:
+    """On both, one after the other."""
+    world: World = request.getfixturevalue("memory_world" if request.param == "memory" else "pg_world")
+    return world

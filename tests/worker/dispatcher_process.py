@@ -9,21 +9,25 @@ A task sleeps for its param `sleep_s` and answers with the process's name. Each 
 import asyncio
 import json
 import sys
-from collections.abc import AsyncIterator, Mapping, Sequence
-from typing import Any
+from collections.abc import AsyncIterator, Sequence
 
 from seedcore.settings import load_settings
 from seedcore.skills.host_protocol import Call, Completion
 from seedcore.stores.postgres import ENGINE_SESSION, Database
+from seedcore.tasks.model import Lease
 from seedcore.worker.dispatcher import Dispatcher
-from seedcore.worker.ports import Decision, Feedback, PlanAsk
+from seedcore.worker.lease_store import PostgresLeaseStore
+from seedcore.worker.ports import Feedback, PlanJson, PlanRequest, RouteDecision, WorkerPorts
+from seedcore.worker.reaper import Reaper
 
 
-class Brain:
-    async def decide(self, tasks: Sequence[Mapping[str, Any]], feedback: Feedback) -> list[Decision]:
-        return [Decision("fast", "test", "test", agent="a", host="h")] * len(tasks)
+class Decisions:
+    async def decide(self, tasks: Sequence[Lease], feedback: Feedback) -> list[RouteDecision]:
+        return [RouteDecision("fast", "test", "test", agent="a", host="h")] * len(tasks)
 
-    async def plan(self, ask: PlanAsk) -> dict[str, Any]:
+
+class Plans:
+    async def plan(self, request: PlanRequest) -> PlanJson:
         raise NotImplementedError
 
 
@@ -48,7 +52,8 @@ class Hosts:
 async def main(dsn: str, name: str, lease_s: str) -> None:
     settings = load_settings(pg_dsn=dsn, lease_s=float(lease_s), poll_s=0.1, reap_s=0.2, retry_base_s=0.05)
     database = Database(settings, session=ENGINE_SESSION, name=name)
-    dispatcher = Dispatcher(settings, name, "default", database, Brain(), Hosts(name))
+    ports = WorkerPorts(PostgresLeaseStore(database), Decisions(), Plans(), Hosts(name))
+    dispatcher = Dispatcher(settings, name, "default", ports, Reaper(settings, database, name))
     print("runs", flush=True)
     await dispatcher.run()
 

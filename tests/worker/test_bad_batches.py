@@ -2,67 +2,68 @@
 
 import asyncio
 import json
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 import pytest
 
 from seedcore.errors import UnavailableError
-from seedcore.tasks import leases
 from seedcore.tasks.model import TaskSpec
-from seedcore.tasks.plans import repository as plan_repository
 from seedcore.tasks.submission.submit import submit
-from seedcore.worker.ports import Decision
+from seedcore.worker.lease_store import PostgresLeaseStore
+from seedcore.worker.ports import RouteDecision
+from tests.worker.conftest import World, reading_decisions
+from tests.worker.task_engines import MemoryEngine
+from tests.worker.twins.decision_service import FAST, ScriptedDecisionService, ScriptedPlanService
+from tests.worker.twins.host_pool import InMemoryHostPool, bad, good
+from tests.worker.twins.lease_store import InMemoryLeaseStore
 
-from .conftest import FAST, ScriptedBrain, ScriptedHosts, World, bad, good, reading_brain
 
-pytestmark = pytest.mark.integration
-
-
-def plan_goals(task: Any) -> Decision:
-    return Decision("plan", "goal", "test") if task.type == "goal" else FAST
+def plan_goals(task: Any) -> RouteDecision:
+    return RouteDecision("plan", "goal", "test") if task.type == "goal" else FAST
 
 
 async def goal(world: World, **options: Any) -> UUID:
-    async with world.database.connection() as connection:
-        new = TaskSpec("goal", json.dumps({"goal": "y", "inputs": {"x": 7}}), **options)
-        return (await submit(connection, [new]))[0].id
+    new = TaskSpec("goal", json.dumps({"goal": "y", "inputs": {"x": 7}}), **options)
+    return (await world.engine.submit([new]))[0]
 
 
 def step(name: str, source: str, field: str) -> dict[str, Any]:
     return {"id": name, "skill": "echo", "params": {"value": {"$from": source, "field": field}}, "needs": []}
 
 
-class Once:
-    """Raises the first time, then does the real thing."""
+def fail_once(monkeypatch: pytest.MonkeyPatch, world: World, name: str) -> list[str]:
+    """Let a method of the lease store fail the first time, and count its calls."""
+    store = InMemoryLeaseStore if isinstance(world.engine, MemoryEngine) else PostgresLeaseStore
+    real, calls = getattr(store, name), []
 
-    def __init__(self, real: Any, error: Exception) -> None:
-        self.real, self.error, self.calls = real, error, 0
+    async def method(*args: Any, **named: Any) -> Any:
+        calls.append(name)
+        if len(calls) == 1:
+            raise UnavailableError("PostgreSQL went away")
+        return await real(*args, **named)
 
-    async def __call__(self, *args: Any, **named: Any) -> Any:
-        self.calls += 1
-        if self.calls == 1:
-            raise self.error
-        return await self.real(*args, **named)
+    monkeypatch.setattr(store, name, method)
+    return calls
 
 
 async def test_a_hold_that_the_database_does_not_take_is_tried_again(world: World, monkeypatch: pytest.MonkeyPatch):
-    once = Once(leases.hold, UnavailableError("PostgreSQL went away"))
-    monkeypatch.setattr(leases, "hold", once)
-    brain = ScriptedBrain(decision=Decision("hold", "needs_a_person", "test"))
-    async with world.dispatcher(brain, ScriptedHosts(good)):
+    calls = fail_once(monkeypatch, world, "hold")
+    decisions = ScriptedDecisionService(decision=RouteDecision("hold", "needs_a_person", "test"))
+    async with world.dispatcher(decisions, InMemoryHostPool(good)):
         (task_id,) = await world.submit(1)
         assert (await world.until(task_id, "approval")).attempts == 0
-    assert once.calls == 2
+    assert len(calls) == 2
 
 
 async def test_a_plan_that_the_database_does_not_take_is_tried_again(world: World, monkeypatch: pytest.MonkeyPatch):
-    once = Once(plan_repository.store_plan, UnavailableError("PostgreSQL went away"))
-    monkeypatch.setattr(plan_repository, "store_plan", once)
+    calls = fail_once(monkeypatch, world, "store_plan")
     plan = {"steps": [step("a", "inputs", "x")], "output": {"y": {"$from": "a", "field": "value"}}}
-    async with world.dispatcher(ScriptedBrain(decision=plan_goals, a_plan=plan), ScriptedHosts(good)):
+    decisions, plans = ScriptedDecisionService(plan_goals), ScriptedPlanService(plan)
+    async with world.dispatcher(decisions, InMemoryHostPool(good), plans):
         assert (await world.until(await goal(world), "completed")).result == {"y": 7}
-    assert once.calls == 2
+    assert len(calls) == 2
 
 
 async def test_a_step_whose_input_is_missing_fails_its_plan_and_no_neighbour(world: World):
@@ -71,8 +72,8 @@ async def test_a_step_whose_input_is_missing_fails_its_plan_and_no_neighbour(wor
         "output": {"y": {"$from": "b", "field": "value"}},
     }
     # The first step's skill does not give what its model declares.
-    hosts = ScriptedHosts(lambda call: good(call)._replace(result="{}"))
-    async with world.dispatcher(ScriptedBrain(decision=plan_goals, a_plan=plan), hosts):
+    hosts = InMemoryHostPool(lambda call: good(call)._replace(result="{}"))
+    async with world.dispatcher(ScriptedDecisionService(plan_goals), hosts, ScriptedPlanService(plan)):
         goal_id = await goal(world, max_attempts=2)
         record = await world.until(goal_id, "failed")
         assert record.error is not None
@@ -83,17 +84,17 @@ async def test_a_step_whose_input_is_missing_fails_its_plan_and_no_neighbour(wor
 
 
 async def test_a_plan_that_makes_no_sense_fails_its_goal(world: World):
-    brain = ScriptedBrain(decision=plan_goals, a_plan={"steps": [{"skill": "echo"}]})
-    async with world.dispatcher(brain, ScriptedHosts(good)):
+    plans = ScriptedPlanService({"steps": [{"skill": "echo"}]})
+    async with world.dispatcher(ScriptedDecisionService(plan_goals), InMemoryHostPool(good), plans):
         assert (await world.until(await goal(world, max_attempts=2), "failed")).error is not None
 
 
 @pytest.mark.parametrize("answers", ["too few", "an error nobody knows"])
 async def test_a_coordinator_that_answers_nonsense_costs_no_attempt(world: World, answers: str):
-    brain = ScriptedBrain()
-    real, asked = brain.decide, []
+    decisions = ScriptedDecisionService()
+    real, asked = decisions.decide, []
 
-    async def decide(tasks: Any, feedback: Any) -> list[Decision]:
+    async def decide(tasks: Any, feedback: Any) -> list[RouteDecision]:
         asked.append(tasks)
         if len(asked) > 1:
             return await real(tasks, feedback)
@@ -101,8 +102,8 @@ async def test_a_coordinator_that_answers_nonsense_costs_no_attempt(world: World
             return []
         raise RuntimeError("what is this?")
 
-    brain.decide = decide  # type: ignore[method-assign]
-    async with world.dispatcher(brain, ScriptedHosts(good)):
+    decisions.decide = decide  # type: ignore[method-assign]
+    async with world.dispatcher(decisions, InMemoryHostPool(good)):
         (task_id,) = await world.submit(1)
         assert (await world.until(task_id, "completed")).attempts == 1
     # Asked once, then about nothing, then again.
@@ -117,20 +118,20 @@ async def test_hosts_that_break_in_a_way_nobody_knows_cost_an_attempt(world: Wor
             raise RuntimeError("what is this?")
         return good(call)
 
-    async with world.dispatcher(ScriptedBrain(), ScriptedHosts(behave)):
+    async with world.dispatcher(ScriptedDecisionService(), InMemoryHostPool(behave)):
         (task_id,) = await world.submit(1)
         assert (await world.until(task_id, "completed")).attempts == 2
 
 
 async def test_a_host_whose_answers_end_too_early_has_lost_the_rest(world: World):
-    class Short(ScriptedHosts):
+    class Short(InMemoryHostPool):
         async def run(self, host: str, calls: Any) -> Any:
             self.calls += calls
             for call in calls:
                 if call.attempt > 1:
                     yield [good(call)]
 
-    async with world.dispatcher(ScriptedBrain(), Short(good)):
+    async with world.dispatcher(ScriptedDecisionService(), Short(good)):
         (task_id,) = await world.submit(1)
         assert (await world.until(task_id, "completed")).attempts == 2
 
@@ -145,7 +146,7 @@ async def test_text_that_postgresql_cannot_keep_ends_its_task_and_holds_nobody_u
             return good(call)._replace(result=json.dumps({"v": text}, ensure_ascii=False))
         return bad(call)._replace(**{field: text})
 
-    async with world.dispatcher(ScriptedBrain(), ScriptedHosts(behave)):
+    async with world.dispatcher(ScriptedDecisionService(), InMemoryHostPool(behave)):
         (wrong,) = await world.submit("bad", max_attempts=2)
         neighbours = await world.submit(*range(5))
         for task_id in neighbours:
@@ -170,7 +171,7 @@ async def test_a_host_that_never_answers_ends_its_task_and_delays_no_neighbour(
             await forever.wait()
         return good(call)
 
-    async with world.dispatcher(ScriptedBrain(), ScriptedHosts(behave)):
+    async with world.dispatcher(ScriptedDecisionService(), InMemoryHostPool(behave)):
         (silent,) = await world.submit("blocks", max_attempts=2, timeout_s=0.2)
         neighbours = await world.submit(*range(10))
         for task_id in neighbours:
@@ -182,8 +183,8 @@ async def test_a_host_that_never_answers_ends_its_task_and_delays_no_neighbour(
 async def test_a_task_that_the_coordinator_refuses_fails_alone_and_its_neighbours_run(
     world: World, caplog: pytest.LogCaptureFixture
 ):
-    brain = reading_brain(world.settings)
-    async with world.dispatcher(brain, ScriptedHosts(good)) as dispatcher:
+    decisions = reading_decisions(world.settings)
+    async with world.dispatcher(decisions, InMemoryHostPool(good)) as dispatcher:
         early, bad_one = (*await world.submit(1), *await world.submit(2, domain="d" * 201))
         neighbours = [early, *await world.submit(*range(30))]
         record = await world.until(bad_one, "failed")
@@ -207,19 +208,20 @@ ODD: list[dict[str, Any]] = [
 
 
 async def test_figures_that_cannot_be_are_bounded_and_seen_and_block_no_question(world: World):
-    brain = reading_brain(world.settings)
-    hosts = ScriptedHosts(lambda call: good(call)._replace(**ODD[json.loads(call.params)["value"]]))
-    async with world.dispatcher(brain, hosts) as dispatcher:
+    decisions = reading_decisions(world.settings)
+    hosts = InMemoryHostPool(lambda call: good(call)._replace(**ODD[json.loads(call.params)["value"]]))
+    async with world.dispatcher(decisions, hosts) as dispatcher:
         for _ in range(2):
             for task_id in await world.submit(*range(len(ODD))):
                 await world.until(task_id, "completed", timeout_s=10)
         assert dispatcher.status()["bounded_reports"] == 2 * len(ODD)
-    assert brain.coordinator.refusals == 0
-    assert brain.coordinator.read[-1].outcomes[0]["count"] > 0
+    assert decisions.coordinator.refusals == 0
+    assert decisions.coordinator.read[-1].outcomes[0].count > 0
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("value", ["1e4300", "[" * 1100 + "]" * 1100], ids=["4300 digits", "1100 deep"])
-async def test_what_python_cannot_read_is_handed_from_step_to_step(world: World, value: str):
+async def test_what_python_cannot_read_is_handed_from_step_to_step(pg_world: World, value: str):
     plan = {
         "steps": [step("a", "inputs", "x"), {**step("b", "a", "value"), "needs": ["a"]}],
         "output": {"y": {"$from": "b", "field": "value"}},
@@ -228,10 +230,12 @@ async def test_what_python_cannot_read_is_handed_from_step_to_step(world: World,
     def behave(call: Any) -> Any:
         return good(call)._replace(result=f'{{"value": {value}}}')
 
-    async with world.dispatcher(ScriptedBrain(decision=plan_goals, a_plan=plan), ScriptedHosts(behave)):
-        goal_id, (neighbour,) = await goal(world), await world.submit(1)
-        await ended(world, goal_id, neighbour)
-    async with world.database.connection() as connection:
+    async with pg_world.dispatcher(
+        ScriptedDecisionService(plan_goals), InMemoryHostPool(behave), ScriptedPlanService(plan)
+    ):
+        goal_id, (neighbour,) = await goal(pg_world), await pg_world.submit(1)
+        await ended(pg_world, goal_id, neighbour)
+    async with pg_world.database.connection() as connection:
         ends = "select count(*) from seedcore.finished where status = 'completed' and id = any($1)"
         assert await connection.fetchval(ends, [goal_id, neighbour]) == 2
 
@@ -245,7 +249,8 @@ async def ended(world: World, *task_ids: UUID) -> None:
             await asyncio.sleep(0.02)
 
 
-async def test_a_plan_whose_end_the_database_refuses_holds_nobody_up(world: World):
+@pytest.mark.integration
+async def test_a_plan_whose_end_the_database_refuses_holds_nobody_up(pg_world: World):
     """What an older release stored as a plan may be anything."""
     plan = {"steps": [step("a", "inputs", "x")], "output": {"y": {"$from": "a", "field": "value"}}}
     released = asyncio.Event()
@@ -255,16 +260,18 @@ async def test_a_plan_whose_end_the_database_refuses_holds_nobody_up(world: Worl
             await released.wait()
         return good(call)
 
-    async with world.dispatcher(ScriptedBrain(decision=plan_goals, a_plan=plan), ScriptedHosts(behave)) as dispatcher:
-        goal_id = await goal(world)
-        await world.until(goal_id, "waiting")
-        async with world.database.connection() as connection:
+    async with pg_world.dispatcher(
+        ScriptedDecisionService(plan_goals), InMemoryHostPool(behave), ScriptedPlanService(plan)
+    ) as dispatcher:
+        goal_id = await goal(pg_world)
+        await pg_world.until(goal_id, "waiting")
+        async with pg_world.database.connection() as connection:
             await connection.execute("update seedcore.held set plan = '{\"output\": 5}' where id = $1", goal_id)
             released.set()
             of_plan = await connection.fetchval("select id from seedcore.tasks where parent_id = $1", goal_id)
-        assert (await world.until(of_plan, "failed")).error is not None
-        (neighbour,) = await world.submit(1)
-        await world.until(neighbour, "completed", timeout_s=10)
+        assert (await pg_world.until(of_plan, "failed")).error is not None
+        (neighbour,) = await pg_world.submit(1)
+        await pg_world.until(neighbour, "completed", timeout_s=10)
         assert dispatcher.status()["unwritable"] >= 1
 
 
@@ -273,7 +280,7 @@ async def test_a_retry_that_the_database_refuses_ends_its_task_alone(world: Worl
         odd = json.loads(call.params)["value"] == "odd"
         return bad(call)._replace(retry_within_s=1e300) if odd else good(call)
 
-    async with world.dispatcher(ScriptedBrain(), ScriptedHosts(behave)) as dispatcher:
+    async with world.dispatcher(ScriptedDecisionService(), InMemoryHostPool(behave)) as dispatcher:
         (odd,) = await world.submit("odd")
         neighbours = await world.submit(*range(5))
         for task_id in neighbours:
@@ -285,9 +292,9 @@ async def test_a_retry_that_the_database_refuses_ends_its_task_alone(world: Worl
 
 
 async def test_a_hold_that_cannot_be_kept_fails_its_task(world: World):
-    held = Decision("hold", "needs_a_person", "test", hold_s=1e300)
-    brain = ScriptedBrain(decision=lambda task: held if "odd" in task.params else FAST)
-    async with world.dispatcher(brain, ScriptedHosts(good)):
+    held = RouteDecision("hold", "needs_a_person", "test", hold_s=1e300)
+    decisions = ScriptedDecisionService(decision=lambda task: held if "odd" in task.params else FAST)
+    async with world.dispatcher(decisions, InMemoryHostPool(good)):
         (odd,), (neighbour,) = await world.submit("odd"), await world.submit(1)
         assert (await world.until(odd, "failed")).error is not None
         await world.until(neighbour, "completed")
@@ -295,18 +302,17 @@ async def test_a_hold_that_cannot_be_kept_fails_its_task(world: World):
 
 async def test_a_task_whose_deadline_passes_before_it_begins_is_not_begun(world: World):
     """The Coordinator takes too long for one; the one beside it has no deadline."""
-    brain, hosts = ScriptedBrain(), ScriptedHosts(good)
-    real = brain.decide
+    decisions, hosts = ScriptedDecisionService(), InMemoryHostPool(good)
+    real = decisions.decide
 
-    async def decide(tasks: Any, feedback: Any) -> list[Decision]:
+    async def decide(tasks: Any, feedback: Any) -> list[RouteDecision]:
         await asyncio.sleep(1.0 if any(task.left_s is not None for task in tasks) else 0)
         return await real(tasks, feedback)
 
-    brain.decide = decide  # type: ignore[method-assign]
-    async with world.database.connection() as connection:
-        soon = await connection.fetchval("select now() + interval '0.8 s'")
+    decisions.decide = decide  # type: ignore[method-assign]
+    soon = datetime.now(UTC) + timedelta(seconds=0.8)
     hurried, other = (*await world.submit(1, deadline=soon), *await world.submit(2))
-    async with world.dispatcher(brain, hosts):
+    async with world.dispatcher(decisions, hosts):
         record = await world.until(hurried, "failed", timeout_s=10)
         await world.until(other, "completed", timeout_s=10)
     assert record.error is not None
@@ -314,14 +320,15 @@ async def test_a_task_whose_deadline_passes_before_it_begins_is_not_begun(world:
     assert [call.task_id for call in hosts.calls] == [str(other)]
 
 
-async def test_a_plan_with_a_millisecond_of_time_does_not_complete(world: World):
+@pytest.mark.integration
+async def test_a_plan_with_a_millisecond_of_time_does_not_complete(pg_world: World):
     plan = {"steps": [step("a", "inputs", "x")], "output": {"y": {"$from": "a", "field": "value"}}}
-    hosts = ScriptedHosts(good)
+    hosts = InMemoryHostPool(good)
     params = json.dumps({"goal": "y", "inputs": {"x": 7}, "budget": {"time_s": 0.001}})
-    async with world.database.connection() as connection:
+    async with pg_world.database.connection() as connection:
         goal_id = (await submit(connection, [TaskSpec("goal", params)]))[0].id
-    async with world.dispatcher(ScriptedBrain(decision=plan_goals, a_plan=plan), hosts):
-        record = await world.until(goal_id, "failed", "completed", timeout_s=10)
+    async with pg_world.dispatcher(ScriptedDecisionService(plan_goals), hosts, ScriptedPlanService(plan)):
+        record = await pg_world.until(goal_id, "failed", "completed", timeout_s=10)
     assert record.error is not None
     assert record.error["code"] == "budget_exceeded"
     assert hosts.calls == []

@@ -12,12 +12,12 @@ from ray._private.services import GCS_SERVER_EXECUTABLE, serialize_config
 
 from seedcore.worker import cluster_guard, lease_checks
 from seedcore.worker.actors.ray_adapters import RayCluster
-from seedcore.worker.ports import Decision
+from seedcore.worker.ports import RouteDecision
 from tests.support.ray_head import HOST, free_ports, isolated_env
+from tests.worker.conftest import World
+from tests.worker.twins.decision_service import ScriptedDecisionService
+from tests.worker.twins.host_pool import InMemoryHostPool, good
 
-from .conftest import ScriptedBrain, ScriptedHosts, World, good
-
-pytestmark = pytest.mark.integration
 NODE = "ab" * 28
 
 
@@ -43,9 +43,9 @@ async def until(what: Callable[[], bool], timeout_s: float = 20) -> None:
 
 @pytest.mark.parametrize("reason", ["silent", "broken"])
 async def test_nothing_is_claimed_until_the_cluster_answers(world: World, monkeypatch: pytest.MonkeyPatch, reason: str):
-    monkeypatch.setattr(cluster_guard, "LOOK_EVERY_S", 0.05)
+    monkeypatch.setattr(cluster_guard, "CHECK_EVERY_S", 0.05)
     cluster = ScriptedCluster(reason)
-    async with world.dispatcher(ScriptedBrain(), ScriptedHosts(good), cluster) as dispatcher:
+    async with world.dispatcher(ScriptedDecisionService(), InMemoryHostPool(good), cluster=cluster) as dispatcher:
         (before,) = await world.submit(1)
         await until(lambda: cluster.asked > 5)
         assert (await world.task(before)).status == "queued"
@@ -79,28 +79,32 @@ def gcs(tmp_path: Path) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
             process.wait(10)
 
 
+@pytest.mark.integration
 async def test_a_dispatcher_that_outlives_its_gcs_claims_nothing(
-    world: World, monkeypatch: pytest.MonkeyPatch, gcs: tuple[str, subprocess.Popen[bytes]]
+    pg_world: World, monkeypatch: pytest.MonkeyPatch, gcs: tuple[str, subprocess.Popen[bytes]]
 ):
-    monkeypatch.setattr(cluster_guard, "LOOK_EVERY_S", 0.1)
+    monkeypatch.setattr(cluster_guard, "CHECK_EVERY_S", 0.1)
     monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
     address, process = gcs
-    async with world.dispatcher(ScriptedBrain(), ScriptedHosts(good), RayCluster(address, None)) as dispatcher:
-        (before,) = await world.submit(1)
-        await world.until(before, "completed")
+    async with pg_world.dispatcher(
+        ScriptedDecisionService(), InMemoryHostPool(good), cluster=RayCluster(address, None)
+    ) as dispatcher:
+        (before,) = await pg_world.submit(1)
+        await pg_world.until(before, "completed")
         process.kill()
         await until(lambda: dispatcher.status()["cluster_silent"] is not None)
         claims = dispatcher.status()["claims"]
-        tasks = await world.submit(*range(10))
+        tasks = await pg_world.submit(*range(10))
         # Some looks, and some polls.
         await asyncio.sleep(0.5)
         assert f"{address} is silent" in dispatcher.status()["cluster_silent"]
         assert dispatcher.status()["claims"] == claims
     for task_id in tasks:
-        record = await world.task(task_id)
+        record = await pg_world.task(task_id)
         assert (str(record.status), record.attempts) == ("queued", 0)
 
 
+@pytest.mark.integration
 async def test_a_gcs_that_does_not_know_the_node_is_another_clusters(
     monkeypatch: pytest.MonkeyPatch, gcs: tuple[str, subprocess.Popen[bytes]]
 ):
@@ -119,9 +123,9 @@ async def test_a_task_that_was_held_for_long_says_that_it_begins_before_it_does(
     """So that a lost dispatcher's task that does not say so is known not to have begun."""
     monkeypatch.setattr(lease_checks, "UNANNOUNCED_S", 0.1)
     seen: list[list[str]] = []
-    brain, real = ScriptedBrain(), ScriptedBrain().decide
+    decisions, real = ScriptedDecisionService(), ScriptedDecisionService().decide
 
-    async def decide(tasks: Any, feedback: Any) -> list[Decision]:
+    async def decide(tasks: Any, feedback: Any) -> list[RouteDecision]:
         await asyncio.sleep(0.3)
         return await real(tasks, feedback)
 
@@ -129,8 +133,8 @@ async def test_a_task_that_was_held_for_long_says_that_it_begins_before_it_does(
         seen.append(await world.events(UUID(call.task_id)))
         return good(call)
 
-    brain.decide = decide  # type: ignore[method-assign]
-    async with world.dispatcher(brain, ScriptedHosts(behave)):
+    decisions.decide = decide  # type: ignore[method-assign]
+    async with world.dispatcher(decisions, InMemoryHostPool(behave)):
         (task_id,) = await world.submit(1)
         await world.until(task_id, "completed")
     assert [events.count("started") for events in seen] == [1]

@@ -1,28 +1,29 @@
-"""A dispatcher against a real database, with scripted Coordinator and hosts."""
+"""A dispatcher with scripted decisions and hosts, on the lease store in memory and on PostgreSQL."""
 
 import asyncio
 import json
 import time
 from collections import Counter
-from uuid import UUID, uuid4
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
 
 import pytest
 
 from seedcore.errors import InvalidInputError, UnavailableError
 from seedcore.skills.host_protocol import HANDED_BACK, Call, Completion
-from seedcore.tasks import commands, leases, reaping
+from seedcore.skills.registry import SkillRegistry, specs_of
+from seedcore.tasks.claim_cursor import ClaimCursor
 from seedcore.tasks.model import TaskSpec
-from seedcore.tasks.submission.submit import submit
-from seedcore.worker.ports import Decision, HostLostError, HostUnavailableError
-
-from .conftest import FAST, ScriptedBrain, ScriptedHosts, World, bad, good
-
-pytestmark = pytest.mark.integration
+from seedcore.worker.ports import HostLostError, HostUnavailableError, RouteDecision
+from tests.skills import flaky
+from tests.worker.conftest import World
+from tests.worker.twins.decision_service import FAST, ScriptedDecisionService, ScriptedPlanService
+from tests.worker.twins.host_pool import InMemoryHostPool, bad, good
 
 
 async def test_tasks_run_and_their_record_says_who_decided_what(world: World):
-    hosts = ScriptedHosts(good)
-    async with world.dispatcher(ScriptedBrain(), hosts):
+    hosts = InMemoryHostPool(good)
+    async with world.dispatcher(ScriptedDecisionService(), hosts):
         ids = await world.submit(*range(50))
         records = [await world.until(task_id, "completed") for task_id in ids]
     assert [record.result["value"] for record in records] == list(range(50))
@@ -35,7 +36,7 @@ async def test_a_slow_task_delays_none_of_its_batch(world: World):
         await asyncio.sleep(20 if json.loads(call.params)["value"] == 0 else 0)
         return good(call)
 
-    async with world.dispatcher(ScriptedBrain(), ScriptedHosts(slow)):
+    async with world.dispatcher(ScriptedDecisionService(), InMemoryHostPool(slow)):
         ids = await world.submit(*range(20))
         began = time.monotonic()
         for task_id in ids[1:]:
@@ -49,8 +50,8 @@ async def test_a_slow_task_delays_none_of_its_batch(world: World):
 
 
 async def test_a_failed_attempt_is_tried_again_and_the_last_one_fails_the_task(world: World):
-    hosts = ScriptedHosts(bad)
-    async with world.dispatcher(ScriptedBrain(), hosts):
+    hosts = InMemoryHostPool(bad)
+    async with world.dispatcher(ScriptedDecisionService(), hosts):
         (task_id,) = await world.submit(1, max_attempts=3)
         record = await world.until(task_id, "failed")
     assert (record.attempts, record.error) == (3, {"code": "boom", "message": "it broke"})
@@ -59,8 +60,8 @@ async def test_a_failed_attempt_is_tried_again_and_the_last_one_fails_the_task(w
 
 
 async def test_an_error_that_says_so_is_not_tried_again(world: World):
-    hosts = ScriptedHosts(lambda call: bad(call, retryable=False))
-    async with world.dispatcher(ScriptedBrain(), hosts):
+    hosts = InMemoryHostPool(lambda call: bad(call, retryable=False))
+    async with world.dispatcher(ScriptedDecisionService(), hosts):
         (task_id,) = await world.submit(1)
         assert (await world.until(task_id, "failed")).attempts == 1
 
@@ -73,7 +74,7 @@ async def test_a_host_that_does_not_answer_costs_no_attempt(world: World):
             raise HostUnavailableError("restarting")
         return good(call)
 
-    async with world.dispatcher(ScriptedBrain(), ScriptedHosts(behave)):
+    async with world.dispatcher(ScriptedDecisionService(), InMemoryHostPool(behave)):
         (task_id,) = await world.submit(1)
         assert (await world.until(task_id, "completed")).attempts == 1
 
@@ -87,7 +88,7 @@ async def test_what_a_host_hands_back_costs_no_attempt_and_its_batch_goes_on(wor
             return bad(call)._replace(error_code=HANDED_BACK)
         return good(call)
 
-    async with world.dispatcher(ScriptedBrain(), ScriptedHosts(behave)):
+    async with world.dispatcher(ScriptedDecisionService(), InMemoryHostPool(behave)):
         back, neighbour = await world.submit("back", "other", max_attempts=1)
         record = await world.until(back, "completed", "failed")
         assert (record.status, record.attempts) == ("completed", 1)
@@ -103,33 +104,62 @@ async def test_a_host_that_ends_while_tasks_run_costs_them_an_attempt(world: Wor
             raise HostLostError("SIGKILL")
         return good(call)
 
-    async with world.dispatcher(ScriptedBrain(), ScriptedHosts(behave)):
+    async with world.dispatcher(ScriptedDecisionService(), InMemoryHostPool(behave)):
         (task_id,) = await world.submit(1)
         assert (await world.until(task_id, "completed")).attempts == 2
 
 
+@pytest.mark.parametrize("loss", ["lost", "silent"])
+async def test_a_lost_host_is_retried_by_the_skills_own_policy(
+    memory_world: World, monkeypatch: pytest.MonkeyPatch, loss: str
+):
+    """SeedCore's default would wait up to a minute: the skill's own policy says a hundredth of a second."""
+    registry = SkillRegistry(specs_of(flaky))
+    monkeypatch.setattr(SkillRegistry, "load", lambda _settings: registry)
+    monkeypatch.setattr("seedcore.worker.lease_checks.GRACE_S", 0.1)
+    monkeypatch.setattr("seedcore.tasks.retry.random.uniform", lambda least, longest: longest)
+    forever = asyncio.Event()
+
+    async def behave(call: Call) -> Completion:
+        if call.attempt == 1 and loss == "lost":
+            raise HostLostError("SIGKILL")
+        if call.attempt == 1:
+            await forever.wait()
+        return good(call)
+
+    settings = {"retry_base_s": 60.0, "retry_max_s": 60.0}
+    hosts = InMemoryHostPool(behave)
+    async with memory_world.dispatcher(ScriptedDecisionService(), hosts, **settings):
+        own, default = await memory_world.engine.submit(
+            [TaskSpec(name, "{}", timeout_s=0.2) for name in ("test.hasty", "test.plain")]
+        )
+        assert (await memory_world.until(own, "completed", timeout_s=10)).attempts == 2
+        record = await memory_world.until(default, "queued", timeout_s=10)
+    assert [error["code"] for error in record.errors] == [f"host_{loss}"]
+
+
 async def test_without_a_coordinator_tasks_wait_and_lose_no_attempt(world: World):
-    brain = ScriptedBrain(error=UnavailableError("coordinator is away"))
-    async with world.dispatcher(brain, ScriptedHosts(good)) as dispatcher:
+    decisions = ScriptedDecisionService(error=UnavailableError("coordinator is away"))
+    async with world.dispatcher(decisions, InMemoryHostPool(good)) as dispatcher:
         (task_id,) = await world.submit(1)
         async with asyncio.timeout(20):
             while dispatcher.status()["released"] < 2:
                 await asyncio.sleep(0.02)
-        brain.error = None
+        decisions.error = None
         assert (await world.until(task_id, "completed")).attempts == 1
 
 
 async def test_no_living_agent_means_wait(world: World):
-    answers = iter([Decision(None, "no_agent", "nobody"), Decision(None, "no_agent", "nobody")])
-    brain = ScriptedBrain(decision=lambda task: next(answers, FAST))
-    async with world.dispatcher(brain, ScriptedHosts(good)):
+    answers = iter([RouteDecision(None, "no_agent", "nobody"), RouteDecision(None, "no_agent", "nobody")])
+    decisions = ScriptedDecisionService(decision=lambda task: next(answers, FAST))
+    async with world.dispatcher(decisions, InMemoryHostPool(good)):
         (task_id,) = await world.submit(1)
         assert (await world.until(task_id, "completed")).attempts == 1
 
 
 async def test_a_rejected_task_fails_with_the_policys_code(world: World):
-    brain = ScriptedBrain(decision=Decision("reject", "unknown_skill", "no skill 'x'"))
-    async with world.dispatcher(brain, ScriptedHosts(good)):
+    decisions = ScriptedDecisionService(decision=RouteDecision("reject", "unknown_skill", "no skill 'x'"))
+    async with world.dispatcher(decisions, InMemoryHostPool(good)):
         (task_id,) = await world.submit(1)
         record = await world.until(task_id, "failed")
     assert record.error == {"code": "policy_rejected", "message": "no skill 'x'"}
@@ -139,14 +169,13 @@ async def test_a_rejected_task_fails_with_the_policys_code(world: World):
 
 
 async def test_a_held_task_runs_once_a_person_releases_it(world: World):
-    def decide(task: dict) -> Decision:
-        return FAST if task.approved else Decision("hold", "needs_a_person", "test")
+    def decide(task: dict) -> RouteDecision:
+        return FAST if task.approved else RouteDecision("hold", "needs_a_person", "test")
 
-    async with world.dispatcher(ScriptedBrain(decision=decide), ScriptedHosts(good)):
+    async with world.dispatcher(ScriptedDecisionService(decision=decide), InMemoryHostPool(good)):
         (task_id,) = await world.submit(1)
         await world.until(task_id, "approval")
-        async with world.database.connection() as connection:
-            await commands.approve(connection, task_id)
+        await world.engine.approve(task_id)
         assert (await world.until(task_id, "completed")).attempts == 1
 
 
@@ -159,30 +188,26 @@ async def test_a_goal_is_planned_and_ends_with_its_steps_output(world: World):
         "output": {"y": {"$from": "b", "field": "value"}},
     }
 
-    def decide(task: dict) -> Decision:
-        return Decision("plan", "goal", "test") if task.type == "goal" else FAST
+    def decide(task: dict) -> RouteDecision:
+        return RouteDecision("plan", "goal", "test") if task.type == "goal" else FAST
 
-    async with world.dispatcher(ScriptedBrain(decision=decide, a_plan=plan), ScriptedHosts(good)):
-        async with world.database.connection() as connection:
-            goal = TaskSpec("goal", json.dumps({"goal": "y", "inputs": {"x": 7}}))
-            (submitted,) = await submit(connection, [goal])
-        record = await world.until(submitted.id, "completed")
+    async with world.dispatcher(ScriptedDecisionService(decide), InMemoryHostPool(good), ScriptedPlanService(plan)):
+        goal = TaskSpec("goal", json.dumps({"goal": "y", "inputs": {"x": 7}}))
+        (task_id,) = await world.engine.submit([goal])
+        record = await world.until(task_id, "completed")
     assert record.result == {"y": 7}
     assert record.decision is not None
     assert record.decision["route"] == "plan"
 
 
 async def test_a_goal_without_a_plan_fails_and_says_why(world: World):
-    brain = ScriptedBrain(decision=Decision("plan", "goal", "test"), error=None)
-
-    async def no_plan(ask: object) -> dict:
+    async def no_plan(request: object) -> dict:
         raise InvalidInputError("nothing makes 'y'")
 
-    brain.plan = no_plan  # type: ignore[method-assign]
-    async with world.dispatcher(brain, ScriptedHosts(good)):
-        async with world.database.connection() as connection:
-            (submitted,) = await submit(connection, [TaskSpec("goal", '{"goal": "y"}')])
-        record = await world.until(submitted.id, "failed")
+    decisions = ScriptedDecisionService(decision=RouteDecision("plan", "goal", "test"))
+    async with world.dispatcher(decisions, InMemoryHostPool(good), ScriptedPlanService(no_plan)):
+        (task_id,) = await world.engine.submit([TaskSpec("goal", '{"goal": "y"}')])
+        record = await world.until(task_id, "failed")
     assert record.error == {"code": "invalid_input", "message": "nothing makes 'y'"}
     assert record.attempts == 1
 
@@ -194,12 +219,11 @@ async def test_cancel_reaches_the_host_and_wins(world: World):
         await ended.wait()
         return good(call)
 
-    hosts = ScriptedHosts(slow)
-    async with world.dispatcher(ScriptedBrain(), hosts) as dispatcher:
+    hosts = InMemoryHostPool(slow)
+    async with world.dispatcher(ScriptedDecisionService(), hosts) as dispatcher:
         (task_id,) = await world.submit(1)
         await world.until(task_id, "running")
-        async with world.database.connection() as connection:
-            await commands.cancel(connection, task_id)
+        await world.engine.cancel(task_id)
         async with asyncio.timeout(15):
             while str(task_id) not in hosts.cancelled:
                 await asyncio.sleep(0.02)
@@ -219,7 +243,7 @@ async def test_a_result_that_postgresql_cannot_keep_fails_alone(world: World):
             )
         return completion
 
-    async with world.dispatcher(ScriptedBrain(), ScriptedHosts(behave)):
+    async with world.dispatcher(ScriptedDecisionService(), InMemoryHostPool(behave)):
         ids = await world.submit(*range(6))
         for n, task_id in enumerate(ids):
             record = await world.until(task_id, "failed" if n == 3 else "completed")
@@ -233,8 +257,8 @@ async def test_it_claims_only_what_it_has_room_for(world: World):
         await release.wait()
         return good(call)
 
-    hosts = ScriptedHosts(slow)
-    async with world.dispatcher(ScriptedBrain(), hosts, dispatcher_room=5):
+    hosts = InMemoryHostPool(slow)
+    async with world.dispatcher(ScriptedDecisionService(), hosts, dispatcher_room=5):
         ids = await world.submit(*range(12))
         async with asyncio.timeout(20):
             while len(hosts.calls) < 5:
@@ -253,8 +277,8 @@ async def test_stopping_finishes_what_runs_and_hands_back_the_rest(world: World)
         await (asyncio.sleep(0.3) if json.loads(call.params)["value"] == 0 else forever.wait())
         return good(call)
 
-    hosts = ScriptedHosts(behave)
-    async with world.dispatcher(ScriptedBrain(), hosts) as dispatcher:
+    hosts = InMemoryHostPool(behave)
+    async with world.dispatcher(ScriptedDecisionService(), hosts) as dispatcher:
         quick, stuck = await world.submit(0, 1)
         await world.until(stuck, "running")
         async with asyncio.timeout(20):
@@ -275,12 +299,11 @@ async def test_a_session_that_was_reaped_changes_nothing_more_and_a_new_one_goes
             await release.wait()
         return good(call)
 
-    async with world.dispatcher(ScriptedBrain(), ScriptedHosts(slow)) as dispatcher:
+    async with world.dispatcher(ScriptedDecisionService(), InMemoryHostPool(slow)) as dispatcher:
         (task_id,) = await world.submit(1)
         await world.until(task_id, "running")
-        async with world.database.connection() as connection:
-            await connection.execute("update seedcore.sessions set expires_at = now() - interval '1 minute'")
-            assert (await reaping.reap(connection, world.settings)).returned == 1
+        await world.engine.expire_sessions()
+        assert await world.engine.reap() == 1
         release.set()
         record = await world.until(task_id, "completed")
         assert record.attempts == 2
@@ -288,20 +311,22 @@ async def test_a_session_that_was_reaped_changes_nothing_more_and_a_new_one_goes
 
 
 async def test_a_claim_whose_answer_got_lost_is_given_back(world: World):
-    async with world.dispatcher(ScriptedBrain(), ScriptedHosts(good)) as dispatcher:
+    async with world.dispatcher(ScriptedDecisionService(), InMemoryHostPool(good)) as dispatcher:
         async with asyncio.timeout(20):
             while dispatcher.status()["session"] is None:
                 await asyncio.sleep(0.02)
-        async with world.database.connection() as connection:
-            (submitted,) = await submit(connection, [TaskSpec("echo", '{"value": 1}', queue="other")])
-            await leases.claim(connection, "other", UUID(dispatcher.status()["session"]), 1)
-            await connection.execute("update seedcore.leases set leased_at = now() - interval '1 minute'")
-        record = await world.until(submitted.id, "queued")
+        (task_id,) = await world.engine.submit([TaskSpec("echo", '{"value": 1}', queue="other")])
+        async with world.engine.lease_store(world.settings) as (store, _):
+            await store.claim("other", UUID(dispatcher.status()["session"]), 1, slow=False, scan=ClaimCursor())
+        await world.engine.age_leases()
+        record = await world.until(task_id, "queued")
         assert record.attempts == 0
 
 
-async def test_connections_that_break_are_an_interruption_and_nothing_is_lost(world: World):
-    async with world.dispatcher(ScriptedBrain(), ScriptedHosts(good)) as dispatcher:
+@pytest.mark.integration
+async def test_connections_that_break_are_an_interruption_and_nothing_is_lost(pg_world: World):
+    world = pg_world
+    async with world.dispatcher(ScriptedDecisionService(), InMemoryHostPool(good)) as dispatcher:
         ids = []
         for n in range(10):
             ids += await world.submit(*range(n * 10, n * 10 + 10))
@@ -317,7 +342,7 @@ async def test_connections_that_break_are_an_interruption_and_nothing_is_lost(wo
 
 
 async def test_the_coordinator_is_told_what_waits_and_how_it_went(world: World):
-    brain = ScriptedBrain()
+    decisions = ScriptedDecisionService()
     release = asyncio.Event()
 
     async def behave(call: Call) -> Completion:
@@ -325,22 +350,21 @@ async def test_the_coordinator_is_told_what_waits_and_how_it_went(world: World):
             await release.wait()
         return good(call)
 
-    async with world.dispatcher(brain, ScriptedHosts(behave)):
+    async with world.dispatcher(decisions, InMemoryHostPool(behave)):
         quick, slow = await world.submit("quick", "slow")
         await world.until(quick, "completed")
         (third,) = await world.submit("third")
         await world.until(third, "completed")
-        told = brain.feedback[-1]
-        assert told.outstanding == {("a-1", "echo"): 1}
-        assert sum(count for feedback in brain.feedback for count, _, _ in feedback.outcomes.values()) == 1
+        last = decisions.feedback[-1]
+        assert last.outstanding == {("a-1", "echo"): 1}
+        assert sum(count for feedback in decisions.feedback for count, _, _ in feedback.outcomes.values()) == 1
         release.set()
         await world.until(slow, "completed")
 
 
 async def test_deferred_tasks_run_when_they_are_due(world: World):
-    async with world.dispatcher(ScriptedBrain(), ScriptedHosts(good)):
-        async with world.database.connection() as connection:
-            due = await connection.fetchval("select now() + interval '0.6 s'")
+    async with world.dispatcher(ScriptedDecisionService(), InMemoryHostPool(good)):
+        due = datetime.now(UTC) + timedelta(seconds=0.6)
         (task_id,) = await world.submit(1, run_after=due)
         record = await world.until(task_id, "completed")
     assert record.started_at is not None
@@ -357,12 +381,6 @@ async def test_a_silent_host_is_given_up_after_the_skills_own_timeout(world: Wor
         return good(call)
 
     patient = FAST._replace(timeout_s=0.2)
-    async with world.dispatcher(ScriptedBrain(decision=patient), ScriptedHosts(behave)):
+    async with world.dispatcher(ScriptedDecisionService(decision=patient), InMemoryHostPool(behave)):
         (task_id,) = await world.submit(1)
         assert (await world.until(task_id, "completed")).attempts == 2
-
-
-async def test_a_task_of_an_unknown_session_is_never_written_by_it(world: World):
-    async with world.database.connection() as connection:
-        await world.submit(1)
-        assert await leases.claim(connection, "default", uuid4(), 1) == []

@@ -16,8 +16,7 @@ from seedcore.tasks.schedules import repository
 from seedcore.tasks.schedules.schedule import ScheduleIn
 from seedcore.tasks.submission.validate import Submission
 from seedcore.worker.reaper import LATER_CHANNEL, Reaper
-
-from .conftest import World
+from tests.worker.conftest import World
 
 pytestmark = pytest.mark.integration
 ECHO = {"type": "echo", "params": {"value": 1}}
@@ -59,55 +58,55 @@ async def until_fired(world: World, count: int) -> list[tuple[datetime, datetime
     return found
 
 
-async def test_a_schedule_made_while_the_reaper_sleeps_fires_on_its_tick(world: World):
-    settings = world.settings.model_copy(update={"reap_s": 30.0})
+async def test_a_schedule_made_while_the_reaper_sleeps_fires_on_its_tick(pg_world: World):
+    settings = pg_world.settings.model_copy(update={"reap_s": 30.0})
     async with reaping(settings, "one") as reaper:
         async with asyncio.timeout(20):
             while reaper.status()["rounds"] == 0:
                 await asyncio.sleep(0.01)
-        await make(world, "s", every_s=1)
-        found = await until_fired(world, 3)
+        await make(pg_world, "s", every_s=1)
+        found = await until_fired(pg_world, 3)
         assert reaper.status()["fired"] >= 3
     assert {b - a for (a, _), (b, _) in pairwise(found)} == {timedelta(seconds=1)}
     # reap_s is 30 s: it was woken, and knew when.
     assert all(timedelta(0) <= start - tick < timedelta(seconds=1) for tick, start in found)
 
 
-async def test_several_reapers_fire_every_tick_once_whoever_leads(world: World):
+async def test_several_reapers_fire_every_tick_once_whoever_leads(pg_world: World):
     async with AsyncExitStack() as stack:
-        reapers = [await stack.enter_async_context(reaping(world.settings, f"r{n}")) for n in range(3)]
+        reapers = [await stack.enter_async_context(reaping(pg_world.settings, f"r{n}")) for n in range(3)]
         for n in range(10):
-            await make(world, f"s{n}", every_s=1)
-        await until_fired(world, 20)
+            await make(pg_world, f"s{n}", every_s=1)
+        await until_fired(pg_world, 20)
         (leader,) = [reaper for reaper in reapers if reaper.leads]
         await leader.resign()
-        await until_fired(world, 40)
+        await until_fired(pg_world, 40)
         assert sum(reaper.status().get("fired", 0) > 0 for reaper in reapers) >= 1
-    async with world.database.connection() as connection:
+    async with pg_world.database.connection() as connection:
         stored = await repository.find(connection, None, 20)
-    found = await ticks_and_starts(world)
+    found = await ticks_and_starts(pg_world)
     assert len(found) == sum(s.fired for s in stored)
     assert sum(s.skipped for s in stored) == 0
     assert {s.last_at - s.created_at for s in stored} == {timedelta(seconds=s.fired) for s in stored}
 
 
-async def test_the_reaper_goes_on_when_a_schedule_cannot_be_fired(world: World):
-    await make(world, "s", cron="* * * * *")
-    await make(world, "well", every_s=1)
-    async with world.database.connection() as connection:
+async def test_the_reaper_goes_on_when_a_schedule_cannot_be_fired(pg_world: World):
+    await make(pg_world, "s", cron="* * * * *")
+    await make(pg_world, "well", every_s=1)
+    async with pg_world.database.connection() as connection:
         await connection.execute("update seedcore.schedules set timezone = 'No/Where', next_at = now() where id = 's'")
-    async with reaping(world.settings, "one") as reaper:
-        await until_fired(world, 2)
+    async with reaping(pg_world.settings, "one") as reaper:
+        await until_fired(pg_world, 2)
         assert reaper.status()["broken"] == 1
         assert reaper.status()["failures"] == 0
-    async with world.database.connection() as connection:
+    async with pg_world.database.connection() as connection:
         assert (await repository.get(connection, "s")).paused
 
 
-async def test_what_is_due_wakes_the_reaper_no_later_than_the_next_tick(world: World):
+async def test_what_is_due_wakes_the_reaper_no_later_than_the_next_tick(pg_world: World):
     soon = datetime.now(UTC) + timedelta(seconds=20)
-    await make(world, "s", every_s=3600, starts_at=soon)
-    settings = world.settings.model_copy(update={"reap_s": 60.0})
+    await make(pg_world, "s", every_s=3600, starts_at=soon)
+    settings = pg_world.settings.model_copy(update={"reap_s": 60.0})
     database = Database(settings, size=1, session=ENGINE_SESSION)
     try:
         pause = await Reaper(settings, database, "one").round()

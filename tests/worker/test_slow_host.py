@@ -4,22 +4,15 @@ import asyncio
 import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import asdict
 from typing import Any
 
-import pytest
-
-from seedcore.decision.agent_selection import RoutingState
-from seedcore.decision.batch import TaskBatch
-from seedcore.decision.decide import decide
+from seedcore.decision.agent_selection import Choices
+from seedcore.decision.decide import decide_columns, sent
 from seedcore.decision.fleet_table import Fleet
 from seedcore.skills.host_protocol import Call, Completion
 from seedcore.tasks.model import Lease
-from seedcore.worker.ports import Decision, Feedback
-
-from .conftest import World
-
-pytestmark = pytest.mark.integration
+from seedcore.worker.ports import Feedback, RouteDecision
+from tests.worker.conftest import World
 
 TASK_S = 0.01
 AGENTS = {
@@ -32,23 +25,24 @@ AGENTS = {
 TABLE = {"epoch": 1, "skills": {"echo": "o"}, "timeouts": {}, "organs": {"o": AGENTS}}
 
 
-class DecidingBrain:
+class DecidingService:
     """The Coordinator's part, in this process."""
 
     def __init__(self) -> None:
-        self.fleet, self.choices = Fleet(), RoutingState(1.0)
+        self.fleet, self.choices = Fleet(), Choices(1.0)
         self.fleet.update(TABLE)
 
-    async def decide(self, tasks: Sequence[Lease], feedback: Feedback) -> list[Decision]:
+    async def decide(self, tasks: Sequence[Lease], feedback: Feedback) -> list[RouteDecision]:
         for (agent, task_type), (count, seconds, good) in feedback.outcomes.items():
             self.fleet.learn(agent, task_type, count, seconds, good)
         outstanding = [(agent, task_type, n) for (agent, task_type), n in feedback.outstanding.items()]
         self.fleet.report("test", outstanding, feedback.undecided)
-        answer = decide(TaskBatch.of_types([task.type for task in tasks]), self.fleet, self.choices)
-        self.fleet.assign("test", feedback.question, answer.assignments())
-        verdicts = [asdict(verdict) for verdict in answer.verdicts]
+        answer = decide_columns([task.type for task in tasks], self.fleet, self.choices)
+        self.fleet.decided("test", feedback.question, sent(answer))
+        verdicts = [verdict.model_dump() for verdict in answer.verdicts]
         return [
-            Decision(delta_energy=e, **verdicts[n]) for n, e in zip(answer.verdict, answer.delta_energy, strict=True)
+            RouteDecision(delta_energy=e, **verdicts[n])
+            for n, e in zip(answer.verdict, answer.delta_energy, strict=True)
         ]
 
 
@@ -83,8 +77,8 @@ class TimedHosts:
 
 async def test_the_share_of_a_host_that_becomes_ten_times_slower_falls_within_seconds(world: World):
     hosts: Any = TimedHosts()
-    brain: Any = DecidingBrain()
-    async with world.dispatcher(brain, hosts, dispatcher_room=12, claim_batch=4):
+    decisions: Any = DecidingService()
+    async with world.dispatcher(decisions, hosts, dispatcher_room=12, claim_batch=4):
         await world.submit(*range(2500))
         async with asyncio.timeout(30):
             while len(hosts.began) < 150:

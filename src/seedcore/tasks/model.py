@@ -106,8 +106,8 @@ class Lease:
         seq: its place in the order of submission within a priority.
         left_s: seconds from the claim to its deadline; None: it has none.
 
-    The last two are the dispatcher's own: whether the valves have been told of it, and, after it was to be planned and
-    was not, rule and reason of that.
+    The last two are the dispatcher's own: whether it was reported to the valves, and rule and reason of running without
+    a plan when one was wanted.
     """
 
     id: UUID
@@ -129,7 +129,7 @@ class Lease:
     created_at: datetime
     seq: int
     left_s: float | None = None
-    told: bool = False
+    reported_to_valves: bool = False
     unplanned: tuple[str, str] | None = None
 
     @property

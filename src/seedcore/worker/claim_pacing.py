@@ -1,74 +1,79 @@
-"""When a dispatcher looks for work in one lane of its queue, and how much it asks for."""
+"""When a dispatcher looks for tasks in the lanes of its queue, and how many it asks for."""
 
 import time
 
 from seedcore.tasks.claim_cursor import ClaimCursor
 from seedcore.tasks.events.arrival_rate import ArrivalRate
+from seedcore.tasks.model import lane_name
+from seedcore.worker.ports import LeaseStore
 
-# A wake-up can be lost between "nothing there" and the next commit: look again soon, then less and less often.
+# A wake-up can be lost between an empty look and the next commit: look again soon, then less and less often.
 RECHECKS_S = (0.02, 0.1, 0.5)
-PATIENT_S = 0.05
+FULL_BATCH_WAIT_S = 0.05
 GATHER_S = 0.1
 
-# As many within `flow.WINDOW_S` are fetched this often; nobody needs to call then.
+# With as many arrivals within `arrival_rate.WINDOW_S` tasks are fetched this often, and notifications are not needed.
 FLOW_COUNT = 10
 FLOW_PAUSE_S = 0.003
 
-# A call wakes every dispatcher that waits. Those who came too late hesitate longer the next time, and leave a trickle
-# to the one who is quickest.
-SHY_S, SHYEST_S = 0.005, 0.25
+# A notification wakes every dispatcher that waits. One that came too late waits longer the next time, and leaves a
+# trickle of tasks to the fastest one.
+MIN_LOST_RACE_BACKOFF_S, MAX_LOST_RACE_BACKOFF_S = 0.005, 0.25
+
+NO_LISTENER_POLL_S = 0.1
+"""Without a connection to be woken on, an idle lane is looked at this often."""
 
 
 class Lane:
     """One lane of a queue: how far its claims have come, and whether there may be more.
 
     Args:
-        most: tasks claimed at once.
+        limit: tasks claimed at once.
         poll_s: an idle lane is looked at this often even without a wake-up.
     """
 
-    def __init__(self, most: int, poll_s: float) -> None:
-        self.scan = ClaimCursor()
+    def __init__(self, limit: int, poll_s: float) -> None:
+        self.cursor = ClaimCursor()
         self.idle = False
-        self._most, self._poll_s = most, poll_s
-        self._waits = 0
+        self._limit, self._poll_s = limit, poll_s
+        self._rechecks = 0
         self._next = 0.0
         self._claimed = 0.0
-        self._flow = ArrivalRate(FLOW_COUNT)
-        self._shy = 0.0
+        self._arrivals = ArrivalRate(FLOW_COUNT)
+        self._backoff_s = 0.0
         self._woken = False
         self._partial = False
 
     def wake(self) -> None:
         """There may be something to claim."""
         self._woken = True
-        self._next = min(self._next, time.monotonic() + self._shy) if self._shy else 0.0
+        self._next = min(self._next, time.monotonic() + self._backoff_s) if self._backoff_s else 0.0
 
     def wanted(self, room: int) -> int:
-        """How many to claim now, given room for so many; 0 for none.
+        """How many to claim now with `room` for so many; 0 for none.
 
-        While the room is small, whole batches are waited for a moment: they cost less a task.
+        With little room a whole batch is waited for a moment: a task costs less in a large claim.
         """
         now = time.monotonic()
         if room <= 0 or now < self._next:
             return 0
-        if room < self._most and now - self._claimed < PATIENT_S:
-            self._next = self._claimed + PATIENT_S
+        if room < self._limit and now - self._claimed < FULL_BATCH_WAIT_S:
+            self._next = self._claimed + FULL_BATCH_WAIT_S
             return 0
-        return min(room, self._most)
+        return min(room, self._limit)
 
-    def took(self, wanted: int, got: int) -> None:
+    def claimed(self, wanted: int, got: int) -> None:
         """A claim for `wanted` tasks gave `got`."""
         now = time.monotonic()
-        self._flow.record(got)
+        self._arrivals.record(got)
         self._partial = 0 < got < wanted
         if got:
-            self._shy = 0.0
+            self._backoff_s = 0.0
         elif self._woken:
-            self._shy = min(max(SHY_S, 2 * self._shy), SHYEST_S)
+            self._backoff_s = min(max(MIN_LOST_RACE_BACKOFF_S, 2 * self._backoff_s), MAX_LOST_RACE_BACKOFF_S)
         self._woken = False
         if got:
-            self._claimed, self._waits = now, 0
+            self._claimed, self._rechecks = now, 0
         if got >= wanted:
             self._next = 0.0
             self.idle = False
@@ -77,13 +82,13 @@ class Lane:
             self.idle = False
         elif self.idle:
             pauses = (*RECHECKS_S, self._poll_s)
-            self._next = now + min(pauses[min(self._waits, len(pauses) - 1)], self._poll_s)
-            self._waits += 1
+            self._next = now + min(pauses[min(self._rechecks, len(pauses) - 1)], self._poll_s)
+            self._rechecks += 1
 
     @property
     def flows(self) -> bool:
-        """Whether tasks come so fast that nobody needs to call for them."""
-        return self._flow.high
+        """Whether tasks come so fast that no notification is needed."""
+        return self._arrivals.high
 
     @property
     def soon(self) -> bool:
@@ -94,14 +99,50 @@ class Lane:
         """Seconds that the next claim may wait, so that it finds more than the last one, which found little."""
         return max(0.0, self._claimed + GATHER_S - time.monotonic()) if self._partial else 0.0
 
-    def rest(self) -> None:
-        """It is idle from now on, and submitters know it: one more look, for what they submitted before they did."""
-        self.idle, self._next, self._waits = True, 0.0, 0
+    def become_idle(self) -> None:
+        """Submitters know that it is idle from now on: one more look, for what they submitted before they knew."""
+        self.idle, self._next, self._rechecks = True, 0.0, 0
 
     def sleep(self, seconds: float) -> None:
-        """Not before that."""
+        """Look no earlier than in so many seconds."""
         self._next = time.monotonic() + seconds
 
     def pause_s(self) -> float:
         """Seconds until the next look."""
         return max(0.0, self._next - time.monotonic())
+
+
+class Lanes:
+    """Both lanes of a queue; submitters are told which of them wait for a notification."""
+
+    def __init__(self, queue: str, leases: LeaseStore, claim_batch: int, slow_slots: int, poll_s: float) -> None:
+        self._queue, self._leases = queue, leases
+        self.fast = Lane(claim_batch, poll_s)
+        self.slow = Lane(min(claim_batch, slow_slots), poll_s)
+
+    def wake(self, lane: str) -> bool:
+        """The lane of that name may have tasks; False when it is none of these."""
+        for each, slow in ((self.fast, False), (self.slow, True)):
+            if lane == lane_name(self._queue, slow):
+                each.wake()
+                return True
+        return False
+
+    def stop_waiting(self) -> None:
+        """The connection that wakes these has ended: submitters do not know any more that they are idle."""
+        for lane in (self.fast, self.slow):
+            lane.idle = False
+            lane.wake()
+
+    async def settle(self, lane: Lane, wanted: int, got: int) -> None:
+        """A claim gave `got`: tell submitters when the lane has become idle, or busy again."""
+        name = lane_name(self._queue, lane is self.slow)
+        was_idle = lane.idle
+        lane.claimed(wanted, got)
+        if was_idle and not lane.idle:
+            await self._leases.wait_in_lane(name, waits=False)
+        elif got < wanted and not lane.idle and not lane.flows:
+            if await self._leases.wait_in_lane(name, waits=True):
+                lane.become_idle()
+            else:
+                lane.sleep(NO_LISTENER_POLL_S)

@@ -1,31 +1,37 @@
-"""What one dispatcher holds: its leases in flight, the acknowledgements to write, the feedback to give."""
+"""What one dispatcher holds: its leases in flight and the writes that wait for the next flush."""
 
 import asyncio
 import time
 from collections import OrderedDict
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from uuid import UUID
 
-from seedcore.changepoint.features import outcome_features
-from seedcore.pricing.outcome_sums import Sums
-from seedcore.skills.host_protocol import Completion
 from seedcore.tasks.model import Lease, Outcome, Retry
-from seedcore.worker.ports import Decision, Feedback, Watched
-from seedcore.worker.stream_samples import OUTCOMES
+from seedcore.worker.decisions.feedback import FeedbackCollector
+from seedcore.worker.ports import LeaseKey, RouteDecision
 
 MAX_REMEMBERED = 20_000
-"""Leases given back that are known again when they come again; others are told to the valves once more."""
+"""Released leases that are recognised when they come again; others are reported to the valves once more."""
 
 
 @dataclass(slots=True)
-class Held:
-    """A lease in flight."""
+class HeldLease:
+    """A lease in flight.
+
+    `taken` and `begun` are times of the monotonic clock; `announced` says that its `started` event is written.
+    """
 
     lease: Lease
     taken: float = field(default_factory=time.monotonic)
-    decision: Decision | None = None
+    decision: RouteDecision | None = None
     begun: float | None = None
     announced: bool = False
+
+    @property
+    def key(self) -> LeaseKey:
+        """Its id and fencing token."""
+        return self.lease.id, self.lease.token
 
     @property
     def late(self) -> bool:
@@ -33,154 +39,85 @@ class Held:
         return self.lease.left_s is not None and time.monotonic() - self.taken >= self.lease.left_s
 
 
-class Ledger:
-    """In memory only: everything here is either a lease that the database knows, or a write that it will fence."""
+class InFlight:
+    """In memory only: everything here is a lease that the database knows, or a write that it will fence.
+
+    Attributes:
+        held: leases in flight by the task's id.
+        outcomes, retries, released, moved: writes for the next flush; `moved` leases go to the slow lane.
+        writing: leases whose write is on its way.
+        slow: how many of `held` are of the slow lane.
+        changed: set when there is something to write or room to claim.
+        feedback: what is reported to the Coordinator with the next question.
+    """
 
     def __init__(self) -> None:
-        self.held: dict[UUID, Held] = {}
+        self.held: dict[UUID, HeldLease] = {}
         self.outcomes: list[Outcome] = []
         self.retries: list[Retry] = []
-        self.released: list[tuple[UUID, int]] = []
-        self.moved: list[tuple[UUID, int]] = []
+        self.released: list[LeaseKey] = []
+        self.moved: list[LeaseKey] = []
         self.slow = 0
-        self.writing: set[tuple[UUID, int]] = set()
+        self.writing: set[LeaseKey] = set()
         self.changed = asyncio.Event()
-        self._feedback = Feedback()
-        self._undecided: set[int] = set()
-        self._left_out: set[tuple[str, str]] = set()
+        self.feedback = FeedbackCollector()
         self._remembered: OrderedDict[UUID, None] = OrderedDict()
 
-    def take(self, leases: list[Lease], *, slow: bool = False, asked: float | None = None) -> None:
-        """Leases were claimed; `slow` says from which lane, `asked` when the claim was sent."""
-        asked = time.monotonic() if asked is None else asked
+    def add(self, leases: Sequence[Lease], *, slow: bool = False, sent_at: float | None = None) -> None:
+        """Leases were claimed; `slow` says from which lane, `sent_at` when the claim was sent."""
+        sent_at = time.monotonic() if sent_at is None else sent_at
         for lease in leases:
-            lease.told = self._seen(lease, moved=slow and not lease.slow)
-            self.held[lease.id] = Held(lease, asked)
+            lease.reported_to_valves = self._known_to_valves(lease, moved=slow and not lease.slow)
+            self.held[lease.id] = HeldLease(lease, sent_at)
             self.slow += lease.slow
 
-    def _seen(self, lease: Lease, *, moved: bool) -> bool:
-        """The valves see what clients send, once: no retries, no steps of plans, nothing that was put off or moved."""
+    def _known_to_valves(self, lease: Lease, *, moved: bool) -> bool:
+        """The valves see what clients send, once: no retries, no steps of plans, nothing that was released or moved."""
         again = lease.attempt > 1 or lease.approved or lease.id in self._remembered
         return moved or again or lease.parent_id is not None
 
-    def begin(self, task_id: UUID, decision: Decision) -> None:
+    def holds(self, held: HeldLease) -> bool:
+        """Whether this very lease is still in flight."""
+        return self.held.get(held.lease.id) is held
+
+    def begin(self, task_id: UUID, decision: RouteDecision) -> None:
         """A lease was handed to an agent."""
         held = self.held.get(task_id)
         if held is None or decision.agent is None:
             return
         held.decision, held.begun = decision, time.monotonic()
-        key = (decision.agent, held.lease.type)
-        self._feedback.outstanding[key] = self._feedback.outstanding.get(key, 0) + 1
+        self.feedback.sent(decision.agent, held.lease.type)
 
-    def learn(self, completion: Completion, decision: Decision | None = None, domain: str | None = None) -> None:
-        """An agent answered: its time and success become feedback, beside what was expected of it."""
-        self._watch((domain, completion.skill), completion)
-        key = (completion.agent, completion.skill)
-        count, seconds, good = self._feedback.outcomes.get(key, (0, 0.0, 0))
-        self._feedback.outcomes[key] = (count + 1, seconds + completion.seconds, good + completion.ok)
-        if completion.usage is not None and (money := completion.usage[1]) > 0:
-            count, so_far = self._feedback.spent.get(key, (0, 0.0))
-            self._feedback.spent[key] = (count + 1, so_far + money)
-        if decision is not None and (expected := decision.expected) is not None:
-            energy = self._feedback.energy
-            told = energy.get(completion.skill)
-            if told is None:
-                told = energy[completion.skill] = Sums()
-            told.add(expected, completion.seconds, completion.ok)
-
-    def _watch(self, stream: tuple[str | None, str], completion: Completion) -> None:
-        watched = self._feedback.watched.get(stream)
-        if watched is None:
-            watched = self._feedback.watched[stream] = Watched()
-        watched.seen += 1
-        if len(watched.rows) < OUTCOMES:
-            error = None if completion.ok else completion.error_code or "failed"
-            watched.rows.append(outcome_features(completion.seconds, completion.ok, error))
-
-    def unplanned(self) -> None:
-        """A task runs as it is because no plan was to be had."""
-        self._feedback.unplanned += 1
-
-    def drop(self, task_id: UUID) -> Held | None:
+    def drop(self, task_id: UUID) -> HeldLease | None:
         """A lease ended, whatever way."""
         held = self.held.pop(task_id, None)
         if held is not None:
             self.slow -= held.lease.slow
         if held is not None and held.decision is not None and held.decision.agent is not None:
-            key = (held.decision.agent, held.lease.type)
-            left = self._feedback.outstanding.get(key, 1) - 1
-            if left > 0:
-                self._feedback.outstanding[key] = left
-            else:
-                self._feedback.outstanding.pop(key, None)
+            self.feedback.returned(held.decision.agent, held.lease.type)
         return held
 
-    def end(self, outcome: Outcome) -> None:
+    def finish(self, outcome: Outcome) -> None:
         """Write this end with the next flush."""
         self.drop(outcome.id)
         self.outcomes.append(outcome)
         self.changed.set()
 
-    def again(self, retry: Retry) -> None:
-        """Put this attempt off with the next flush."""
+    def retry(self, retry: Retry) -> None:
+        """Write this retry with the next flush."""
         self.drop(retry.id)
         self.retries.append(retry)
         self.changed.set()
 
-    def give_back(self, lease: Lease, *, slow: bool = False) -> None:
-        """Give this lease back with the next flush; `slow` lets it wait in the slow lane."""
+    def release(self, lease: Lease, *, slow: bool = False) -> None:
+        """Release this lease with the next flush; `slow` lets the task wait in the slow lane."""
         self.drop(lease.id)
-        if lease.told:
+        if lease.reported_to_valves:
             self._remembered[lease.id] = None
             if len(self._remembered) > MAX_REMEMBERED:
                 self._remembered.popitem(last=False)
         (self.moved if slow else self.released).append((lease.id, lease.token))
         self.changed.set()
-
-    def ask(self, *, report: bool = True) -> Feedback:
-        """What goes to the Coordinator with a question; outcomes are handed out once, and only with a `report`.
-        `answered` or `unanswered` follows."""
-        known = self._feedback
-        question = known.question = known.question + 1
-        outstanding = {key: count for key, count in known.outstanding.items() if key not in self._left_out}
-        undecided = tuple(self._undecided)
-        self._undecided.add(question)
-        if not report:
-            return Feedback(outstanding, question=question, undecided=undecided)
-        asked = replace(known, outstanding=outstanding, undecided=undecided)
-        known.outcomes, known.energy, known.watched, known.spent = {}, {}, {}, {}
-        known.unplanned = known.dropped = 0
-        return asked
-
-    def dropped(self) -> None:
-        """An item of a report was dropped: the Coordinator refuses it."""
-        self._feedback.dropped += 1
-
-    def leave_out(self, key: tuple[str, str]) -> None:
-        """The Coordinator refuses to hear what waits for this (agent, type): questions go on without it."""
-        self._left_out.add(key)
-
-    def answered(self, question: int) -> None:
-        """What the answer sends to agents is in hand from now on: see `begin`."""
-        self._undecided.discard(question)
-
-    def unanswered(self, told: Feedback) -> None:
-        """The question failed: tell these outcomes with the next one."""
-        self._undecided.discard(told.question)
-        self._feedback.unplanned += told.unplanned
-        self._feedback.dropped += told.dropped
-        for key, (count, seconds, good) in told.outcomes.items():
-            n, s, g = self._feedback.outcomes.get(key, (0, 0.0, 0))
-            self._feedback.outcomes[key] = (n + count, s + seconds, g + good)
-        for key, (count, money) in told.spent.items():
-            n, m = self._feedback.spent.get(key, (0, 0.0))
-            self._feedback.spent[key] = (n + count, m + money)
-        for task_type, sums in told.energy.items():
-            self._feedback.energy.setdefault(task_type, Sums()).join(sums)
-        for stream, watched in told.watched.items():
-            again = self._feedback.watched.setdefault(stream, Watched())
-            again.seen += watched.seen
-            again.rows = (watched.rows + again.rows)[:OUTCOMES]
 
     @property
     def pending(self) -> int:
@@ -192,9 +129,8 @@ class Ledger:
         """Whether attempts ended, or failed, of which the database does not know yet."""
         return bool(self.outcomes or self.retries or self.writing)
 
-    def writes(self, task_id: UUID, token: int) -> bool:
+    def writes(self, key: LeaseKey) -> bool:
         """Whether a write for this lease waits for a flush, or is on its way."""
-        key = (task_id, token)
         return (
             key in self.writing
             or key in self.released
@@ -204,13 +140,11 @@ class Ledger:
         )
 
     def clear(self) -> None:
-        """The session was lost: every lease of it is worth nothing."""
+        """The session was lost, and every lease with it."""
         self.held.clear()
         self.outcomes.clear()
         self.retries.clear()
         self.released.clear()
         self.moved.clear()
         self.slow = 0
-        self._feedback.outstanding.clear()
-        self._left_out.clear()
-        self._undecided.clear()
+        self.feedback.forget_questions()

@@ -1,6 +1,4 @@
-"""What is stored of decisions and failures, as PostgreSQL can keep it."""
-
-from typing import Any
+"""Turns decisions, failures and what hosts report into what PostgreSQL can store."""
 
 import orjson
 
@@ -8,7 +6,7 @@ from seedcore.skills.context import MAX_MONEY, MAX_TOKENS
 from seedcore.skills.host_protocol import Call, Completion
 from seedcore.tasks.model import Lease, Usage
 from seedcore.telemetry.logs import mask
-from seedcore.worker.ports import Decision
+from seedcore.worker.ports import RouteDecision
 
 MAX_CODE, MAX_MESSAGE, MAX_REASON = 100, 2000, 300
 MAX_SECONDS = 1e7
@@ -21,9 +19,9 @@ def call_of(lease: Lease, agent: str, params: str) -> Call:
 
 
 def bounded(completion: Completion) -> Completion:
-    """`completion`, itself when what it reports of time and spending can be; else with the nearest that can be.
+    """`completion` itself when the time and spending that it reports are possible; else with the nearest possible ones.
 
-    A host of another release, or a clock that jumped, may say anything, and it must not spoil sums that all share.
+    A host of another release, or a clock that jumped, may report anything, and it must not spoil shared sums.
     """
     seconds, usage = _within(completion.seconds, MAX_SECONDS), completion.usage
     if usage is not None:
@@ -33,9 +31,9 @@ def bounded(completion: Completion) -> Completion:
     return completion._replace(seconds=seconds, usage=usage)
 
 
-def _within(value: Any, most: float) -> float:
-    """NaN, and what is no number, becomes 0."""
-    return min(max(value, 0.0), most) if isinstance(value, int | float) and value == value else 0.0
+def _within(value: object, limit: float) -> float:
+    """0 for NaN and for what is no number."""
+    return min(max(value, 0.0), limit) if isinstance(value, int | float) and value == value else 0.0
 
 
 def usage_of(completion: Completion) -> Usage | None:
@@ -43,40 +41,47 @@ def usage_of(completion: Completion) -> Usage | None:
     return None if completion.usage is None else Usage(*completion.usage)
 
 
-def why_itself(decision: Decision) -> tuple[str, str]:
-    """Rule and reason of a task whose cheapest plan is the task."""
+def own_plan_reason(decision: RouteDecision) -> tuple[str, str]:
+    """Rule and reason of a task whose cheapest plan is the task itself."""
     return decision.rule, f"{decision.reason}; the cheapest plan is the skill itself"
 
 
-def with_reason(lease: Lease, decision: Decision) -> Decision:
-    """`decision` with the reason why the task runs without a plan, where it was to have one."""
+def with_reason(lease: Lease, decision: RouteDecision) -> RouteDecision:
+    """`decision` with the reason why the task runs without a plan, where a plan was wanted."""
     if lease.unplanned is None:
         return decision
     rule, reason = lease.unplanned
     return decision._replace(rule=rule, reason=f"{reason}; {decision.reason}")
 
 
-def decision_text(decision: Decision) -> str:
+def decision_text(decision: RouteDecision) -> str:
     """A decision as JSON text."""
     record = decision.record()
     try:
         text: str = orjson.dumps(record).decode()
-    except TypeError:  # text that is no Unicode
-        record = {name: kept(value, MAX_REASON) if isinstance(value, str) else value for name, value in record.items()}
+    except TypeError:  # a lone surrogate
+        record = {
+            name: storable(value, MAX_REASON) if isinstance(value, str) else value for name, value in record.items()
+        }
         text = orjson.dumps(record).decode()
     return text
 
 
 def failure_text(code: str, message: str) -> tuple[str, str]:
     """Code and message of a failure, without secrets."""
-    return kept(code, MAX_CODE), kept(mask(message), MAX_MESSAGE)
+    return storable(code, MAX_CODE), storable(mask(message), MAX_MESSAGE)
 
 
 def reason_text(message: str) -> str:
     """A message as part of a decision's reason, without secrets."""
-    return kept(mask(message), MAX_REASON)
+    return storable(mask(message), MAX_REASON)
 
 
-def kept(text: str, most: int) -> str:
-    """`text` as PostgreSQL can keep it: one that it cannot would hold up every write of this dispatcher."""
-    return text.encode(errors="replace").decode().replace("\0", "\N{REPLACEMENT CHARACTER}")[:most]
+def storable(text: str, limit: int) -> str:
+    """`text` as PostgreSQL can store it: what it cannot store would hold up every write of this dispatcher."""
+    return text.encode(errors="replace").decode().replace("\0", "\N{REPLACEMENT CHARACTER}")[:limit]
+
+
+def reason_of(error: Exception) -> str:
+    """An error in one line, for the log and for the task."""
+    return f"{type(error).__name__}: {error}"

@@ -1,12 +1,24 @@
-"""What a dispatcher needs from the rest of the system; the Ray side of it is in `worker.actors.ray_actors`."""
+"""What a worker needs from the rest of the system: a lease store, decisions, plans, and hosts that run skills.
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+The real implementations are `lease_store.PostgresLeaseStore` and `actors.ray_adapters`; `tests/worker/twins` has one of
+each in memory, which passes the same tests.
+"""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, NotRequired, Protocol, TypedDict
+from uuid import UUID
+
+from pydantic import JsonValue
 
 from seedcore.pricing.outcome_sums import Expected, Sums
 from seedcore.skills.host_protocol import Call, Completion
-from seedcore.tasks.model import Lease
+from seedcore.tasks.claim_cursor import ClaimCursor
+from seedcore.tasks.model import EarlierPlan, Lease, Outcome, PlanTerms, Retry, StepSpec
+from seedcore.tasks.sessions import Heartbeat
+
+LeaseKey = tuple[UUID, int]
+"""A task's id and the fencing token of one lease of it."""
 
 
 class HostUnavailableError(Exception):
@@ -17,12 +29,12 @@ class HostLostError(Exception):
     """The host ended while calls were running: it is not known which of them took effect."""
 
 
-class Decision(NamedTuple):
-    """What the Coordinator decided for one task; `route` is None when no agent can take it just now.
+class RouteDecision(NamedTuple):
+    """What the Coordinator decided for one task; `route` is None when no agent can take it now.
 
-    `timeout_s` is the skill's own, and so is `hold_s`: how long a task that is held waits for a person.
-    `expected_failure` (in [0, 1]) and `v` (seconds² that one failure weighs) are what `delta_energy` was made with;
-    None where the Coordinator does not tell.
+    `timeout_s` is the skill's own, and so is `hold_s`: how long a held task waits for a person.
+    `expected_failure` (in [0, 1]) and `v` (seconds² that one failure weighs) are what `delta_energy` was computed with;
+    None where the Coordinator does not say.
     """
 
     route: str | None
@@ -40,12 +52,12 @@ class Decision(NamedTuple):
 
     @property
     def expected(self) -> Expected | None:
-        """What its outcome is held against; None where no agent was priced."""
+        """What its outcome is compared with; None where no agent was priced."""
         if self.delta_energy is None or self.expected_failure is None or self.v is None:
             return None
         return Expected(self.expected_s, self.expected_failure, self.v, self.delta_energy)
 
-    def record(self) -> dict[str, Any]:
+    def record(self) -> dict[str, str | float | None]:
         """The part that is stored with the task."""
         return {
             "route": self.route,
@@ -58,8 +70,8 @@ class Decision(NamedTuple):
 
 
 @dataclass(slots=True)
-class Watched:
-    """What the valve gets to see of a stream's outcomes: features of the first few of `seen`."""
+class StreamOutcomes:
+    """What the valve sees of a stream's outcomes: features of the first few of `seen`."""
 
     seen: int = 0
     rows: list[list[float]] = field(default_factory=list)
@@ -67,20 +79,20 @@ class Watched:
 
 @dataclass(slots=True)
 class Feedback:
-    """What a dispatcher tells the Coordinator with every question.
+    """What a dispatcher reports to the Coordinator with every question.
 
-    `outstanding` is the whole of what it waits for, by (agent, type). All since the last question that was answered:
-    `outcomes` is (count, seconds, successes) by (agent, type), `energy` what they did to the energy by type, `spent`
-    (attempts that reported money, money) by (agent, type), `unplanned` counts tasks that run as they are because there
-    was no plan, `dropped` items of reports that the Coordinator refused.
-    `question` is this one's number, `undecided` are those before that have not been answered: what they will send to
-    agents is not in `outstanding`.
+    `outstanding` counts all tasks that it waits for, by (agent, type). The rest happened since the last question that
+    was answered: `outcomes` is (count, seconds, successes) by (agent, type), `energy` what they did to the energy by
+    type, `spent` (attempts that reported money, money) by (agent, type), `unplanned` counts tasks that run as they are
+    because no plan was available, `dropped` counts items of reports that the Coordinator refused.
+    `question` is the number of this question, `undecided` are the earlier ones without an answer yet: what they will
+    send to agents is not in `outstanding`.
     """
 
     outstanding: dict[tuple[str, str], int] = field(default_factory=dict)
     outcomes: dict[tuple[str, str], tuple[int, float, int]] = field(default_factory=dict)
     energy: dict[str, Sums] = field(default_factory=dict)
-    watched: dict[tuple[str | None, str], Watched] = field(default_factory=dict)
+    watched: dict[tuple[str | None, str], StreamOutcomes] = field(default_factory=dict)
     spent: dict[tuple[str, str], tuple[int, float]] = field(default_factory=dict)
     unplanned: int = 0
     dropped: int = 0
@@ -89,29 +101,53 @@ class Feedback:
 
 
 @dataclass(frozen=True, slots=True)
-class PlanAsk:
-    """What a plan is asked for: the goal, what is there, most steps, skills not to run, and the skills of the earlier
-    steps that completed, by the step's name."""
+class PlanRequest:
+    """A request for a plan: the goal, the inputs, the largest number of steps, skills not to use, and the skills of the
+    earlier steps that completed, by the step's name."""
 
-    goal: Any
-    inputs: Mapping[str, Any]
+    goal: str | list[str]
+    inputs: Mapping[str, JsonValue]
     max_steps: int | None = None
     without: Sequence[str] = ()
     done: Mapping[str, str] = field(default_factory=dict)
 
 
-class Brain(Protocol):
-    """Who decides: the Coordinator and the Cognitive service."""
+class PlanStepJson(TypedDict):
+    """A step of a plan; a param is a literal or a reference `{"$from": "inputs" or a step's id, "field": name}`."""
 
-    async def decide(self, tasks: Sequence[Lease], feedback: Feedback) -> list[Decision]:
-        """One decision for each task, in order. It is told about a task, never its payload."""
+    id: str
+    skill: str
+    params: dict[str, JsonValue]
+    needs: NotRequired[list[str]]
 
-    async def plan(self, ask: PlanAsk) -> dict[str, Any]:
-        """A plan: `{steps, output}`."""
+
+class PlanJson(TypedDict):
+    """A plan as it is stored; `output` says which field of which step gives each part of the goal."""
+
+    steps: list[PlanStepJson]
+    output: dict[str, JsonValue]
 
 
-class Hosts(Protocol):
-    """Who runs skills: the organism's hosts, by name."""
+class DecisionService(Protocol):
+    """Decides where tasks go: the Coordinator."""
+
+    async def decide(self, tasks: Sequence[Lease], feedback: Feedback) -> list[RouteDecision]:
+        """One decision for each task, in order. Receives facts about a task, never its payload."""
+
+
+class PlanService(Protocol):
+    """Makes plans: the Cognitive service."""
+
+    async def plan(self, request: PlanRequest) -> PlanJson:
+        """A plan that reaches the goal.
+
+        Raises:
+            NoPlanError: there is none.
+        """
+
+
+class HostPool(Protocol):
+    """Runs skills: the organism's hosts, by name."""
 
     def run(self, host: str, calls: Sequence[Call]) -> AsyncIterator[list[Completion]]:
         """Run `calls` on `host`, yielding completions as they happen.
@@ -122,11 +158,108 @@ class Hosts(Protocol):
         """
 
     async def cancel(self, host: str, task_ids: Sequence[str]) -> None:
-        """Cancel running calls; a host that is gone has none."""
+        """Cancel running calls; a host that has ended has none."""
 
 
 class Cluster(Protocol):
     """The cluster that hosts and the Coordinator live on."""
 
     async def silence(self) -> str | None:
-        """Why its control (Ray's GCS) does not answer; None: it does."""
+        """Why its control (Ray's GCS) does not answer; None when it does."""
+
+
+class HeartbeatReport(NamedTuple):
+    """What a dispatcher says of itself with a heartbeat.
+
+    `holding` counts its leases and `claimed` says whether it got any since the last heartbeat. `started` are leases
+    that run and whose `started` event is not written yet. `ends_written` says that the database knows of every attempt
+    that ended: then a lease without a `started` event has not begun, and costs no attempt if the dispatcher is lost.
+    """
+
+    holding: int
+    claimed: bool
+    started: Sequence[LeaseKey]
+    ends_written: bool
+
+
+class LeaseEvents(NamedTuple):
+    """What a dispatcher wants to hear from the lease store: a lane that has tasks, a task that was cancelled, seconds
+    until something is due, and that the store listens from now on (what was sent before is lost)."""
+
+    ready: Callable[[str], None]
+    cancelled: Callable[[UUID], None]
+    due: Callable[[float], None]
+    listening: Callable[[], Awaitable[None]]
+
+
+class LeaseStore(Protocol):
+    """The task engine as one dispatcher uses it. Every write names a fencing token: a lost lease changes nothing.
+
+    Whatever cannot be written raises one of `stores.postgres.DATABASE_ERRORS`. A batch that is refused for what one of
+    its items holds raises an error of which `stores.sqlstates.is_row_error` is true, and changes nothing.
+    """
+
+    async def open_session(self, session: UUID, name: str, queue: str, lease_s: float, actor: str) -> None:
+        """Register a dispatcher for `lease_s` seconds; an earlier session of the same `actor` ends now."""
+
+    async def heartbeat(self, session: UUID, lease_s: float, report: Callable[[], HeartbeatReport]) -> Heartbeat:
+        """Keep the session's leases for `lease_s` more seconds, after the `started` events of the report.
+
+        `report` is called when the connection is in hand, so that it is as new as the heartbeat.
+        """
+
+    async def close_session(self, session: UUID) -> None:
+        """End a session; what it still holds is returned at once."""
+
+    async def claim(self, queue: str, session: UUID, limit: int, *, slow: bool, cursor: ClaimCursor) -> list[Lease]:
+        """Lease up to `limit` tasks of a lane of `queue`: the highest priority first, then the oldest."""
+
+    async def finish_and_claim(
+        self, outcomes: Sequence[Outcome], queue: str, session: UUID, limit: int, *, slow: bool, cursor: ClaimCursor
+    ) -> tuple[set[UUID], list[Lease]]:
+        """`finish` and `claim` at once, for outcomes without a `follow_up`."""
+
+    async def finish(self, outcomes: Sequence[Outcome]) -> set[UUID]:
+        """End tasks; returns the ids that were accepted."""
+
+    async def retry(self, retries: Sequence[Retry]) -> set[UUID]:
+        """Let failed attempts run again after their delay; returns the ids that were accepted."""
+
+    async def release(self, leases: Sequence[LeaseKey], *, slow: bool = False) -> set[UUID]:
+        """Release leases; the attempt does not count. `slow` moves the tasks to the slow lane."""
+
+    async def hold(self, lease: LeaseKey, decision: str, *, expires_s: float, on_expiry: str) -> bool:
+        """Let a task wait for a person; False when the lease was lost."""
+
+    async def started(self, leases: Sequence[LeaseKey]) -> None:
+        """Write the `started` events of tasks."""
+
+    async def bind(self, leases: Sequence[Lease]) -> list[tuple[str, str | None]]:
+        """Params (JSON text) with the results of earlier steps filled in, in order, and the fields that are missing."""
+
+    async def read_earlier_plan(
+        self, task_id: UUID, signature: str
+    ) -> tuple[EarlierPlan | None, Mapping[str, object] | None]:
+        """The earlier plan of a task that is planned again, and the recipe for `signature`; None: there is none."""
+
+    async def store_plan(
+        self, lease: Lease, decision: str, plan: str, steps: Sequence[StepSpec], terms: PlanTerms, done: Sequence[UUID]
+    ) -> bool:
+        """Let a task wait for its plan's steps and store those, all or none; False when the lease was lost."""
+
+    async def listen(self, events: LeaseEvents) -> None:
+        """Report events until the connection ends."""
+
+    async def wait_in_lane(self, lane: str, *, waits: bool) -> bool:
+        """Say that this dispatcher waits for tasks of `lane`, or no longer; False when it cannot be woken."""
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerPorts:
+    """All that a dispatcher works with. Without a `cluster` there is none to look after."""
+
+    leases: LeaseStore
+    decisions: DecisionService
+    plans: PlanService
+    hosts: HostPool
+    cluster: Cluster | None = None

@@ -8,31 +8,34 @@ SEEDCORE_PG_DSN and SEEDCORE_SKILLS say where and what.
 import asyncio
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import ray
+from seedcore.organism.control.ray_host_pool import RayHostPool
 
 from seedcore.fleet.organ_spec import HostPlan, OrganSpec
-from seedcore.organism.control.ray_host_provisioner import RayHostProvisioner
 from seedcore.settings import get_settings
 from seedcore.stores.postgres import ENGINE_SESSION, Database
 from seedcore.tasks import queries
-from seedcore.tasks.model import TaskSpec
+from seedcore.tasks.model import Lease, TaskSpec
 from seedcore.tasks.submission.submit import submit
-from seedcore.worker.actors.agent_host import AgentHost
 from seedcore.worker.actors.ray_adapters import RayHosts
 from seedcore.worker.dispatcher import Dispatcher
-from seedcore.worker.ports import Decision, Feedback, PlanAsk
+from seedcore.worker.lease_store import PostgresLeaseStore
+from seedcore.worker.ports import Feedback, PlanJson, PlanRequest, RouteDecision, WorkerPorts
+from seedcore.worker.reaper import Reaper
 
 HOST = "seedcore-host-t-0"
 
 
-class Brain:
-    async def decide(self, tasks: Sequence[Mapping[str, Any]], feedback: Feedback) -> list[Decision]:
-        return [Decision("fast", "test", "test", agent="t-0000", host=HOST)] * len(tasks)
+class Services:
+    """Sends every task to one agent, and plans nothing."""
 
-    async def plan(self, ask: PlanAsk) -> dict[str, Any]:
+    async def decide(self, tasks: Sequence[Lease], feedback: Feedback) -> list[RouteDecision]:
+        return [RouteDecision("fast", "test", "test", agent="t-0000", host=HOST)] * len(tasks)
+
+    async def plan(self, request: PlanRequest) -> PlanJson:
         raise NotImplementedError
 
 
@@ -58,11 +61,13 @@ async def run(database: Database, *tasks: TaskSpec) -> list[dict[str, Any]]:
 async def main(address: str) -> None:
     settings = get_settings()
     ray.init(address=address, namespace=settings.namespace, log_to_driver=False)
-    pool = RayHostProvisioner(settings, AgentHost)
+    pool = RayHostPool(settings)
     await pool.ensure(HostPlan(HOST, "t", OrganSpec(num_cpus=0)))
     before = await asyncio.wait_for(pool.handle(HOST).status.remote(), 60)
     database = Database(settings, session=ENGINE_SESSION, name="deadly")
-    dispatcher = Dispatcher(settings, "deadly", "default", database, Brain(), RayHosts(settings))
+    services = Services()
+    ports = WorkerPorts(PostgresLeaseStore(database), services, services, RayHosts(settings))
+    dispatcher = Dispatcher(settings, "deadly", "default", ports, Reaper(settings, database, "deadly"))
     running = asyncio.create_task(dispatcher.run())
     naps = [TaskSpec("nap", json.dumps({"value": n}), max_attempts=1) for n in range(5)]
     told: dict[str, Any] = {

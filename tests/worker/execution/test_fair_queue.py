@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seedcore.worker.execution.fair_queue import Gate, Turns
+from seedcore.worker.execution.fair_queue import AgentLimit, FairQueue
 
 
 @dataclass(eq=False)
@@ -21,7 +21,7 @@ AGENTS = st.lists(st.sampled_from("abc"), max_size=40)
 
 
 def test_agents_take_turns_whatever_waits_for_each():
-    turns: Turns[Item] = Turns()
+    turns: FairQueue[Item] = FairQueue()
     turns.add([Item("a", n) for n in range(5)])
     turns.add([Item("b"), Item("c")])
     assert [turns.take().agent for _ in range(7)] == ["a", "b", "c", "a", "a", "a", "a"]
@@ -32,7 +32,7 @@ def test_agents_take_turns_whatever_waits_for_each():
 
 @given(AGENTS)
 def test_nothing_is_lost_and_each_agents_order_is_kept(agents: list[str]):
-    turns: Turns[Item] = Turns()
+    turns: FairQueue[Item] = FairQueue()
     turns.add([Item(agent, n) for n, agent in enumerate(agents)])
     taken = [turns.take() for _ in range(len(turns))]
     assert sorted(item.n for item in taken) == list(range(len(agents)))
@@ -43,14 +43,14 @@ def test_nothing_is_lost_and_each_agents_order_is_kept(agents: list[str]):
 
 @given(AGENTS)
 def test_an_agent_waits_at_most_one_round_for_its_first_item(agents: list[str]):
-    turns: Turns[Item] = Turns()
+    turns: FairQueue[Item] = FairQueue()
     turns.add([Item(agent) for agent in agents])
     first = [turns.take().agent for _ in range(len(set(agents)))]
     assert len(set(first)) == len(first)
 
 
 def test_without_a_limit_all_pass():
-    gate: Gate[Item] = Gate(0)
+    gate: AgentLimit[Item] = AgentLimit(0)
     items = [Item("a") for _ in range(9)]
     assert list(gate.enter(items)) == items
     assert gate.leave(items[0]) is None
@@ -60,7 +60,7 @@ def test_without_a_limit_all_pass():
 def test_no_more_of_an_agent_pass_at_once_and_all_that_live_pass_in_the_end(
     agents: list[str], most: int, cancelled: set[int]
 ):
-    gate: Gate[Item] = Gate(most)
+    gate: AgentLimit[Item] = AgentLimit(most)
     items = [Item(agent, n) for n, agent in enumerate(agents)]
     inside = list(gate.enter(items))
     for item in items:

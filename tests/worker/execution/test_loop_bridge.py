@@ -10,15 +10,15 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from seedcore.fleet.agent_registry import AgentRegistry
+from seedcore.fleet.agent_registry import AgentBook
 from seedcore.settings import load_settings
 from seedcore.skills import SkillContext, SkillRegistry, skill
 from seedcore.skills.host_protocol import HANDED_BACK, Call, Completion
 from seedcore.skills.sdk import MARK
 from seedcore.utils.background_loop import BackgroundLoop
 from seedcore.worker.execution.executor import SkillExecutor
-from seedcore.worker.execution.loop_bridge import Desk
-from seedcore.worker.execution.watchdog import Blocked, Watchdog
+from seedcore.worker.execution.loop_bridge import LoopBridge
+from seedcore.worker.execution.watchdog import BlockedLoop, Watchdog
 
 
 class Value(BaseModel):
@@ -73,16 +73,16 @@ async def exit_behind(params: Value, context: SkillContext) -> Value:
 
 
 @pytest.fixture
-def book() -> AgentRegistry:
-    return AgentRegistry("utility")
+def book() -> AgentBook:
+    return AgentBook("utility")
 
 
 @pytest.fixture
-async def desk(book: AgentRegistry) -> AsyncIterator[Desk]:
+async def bridge(book: AgentBook) -> AsyncIterator[LoopBridge]:
     GO.clear()
     BLOCKING.clear()
     registry = SkillRegistry([getattr(f, MARK) for f in (echo, wait, block, block_behind, exit_behind)])
-    made = Desk(lambda: SkillExecutor(registry, load_settings(), book))
+    made = LoopBridge(lambda: SkillExecutor(registry, load_settings(), book))
     yield made
     GO.set()
 
@@ -91,9 +91,9 @@ def call(name: str, task: str = "t-1") -> Call:
     return Call(task, 7, 1, name, json.dumps({"value": task}), "a-1", None, "key-1")
 
 
-async def run(desk: Desk, *calls: Call) -> dict[str, Completion]:
+async def run(bridge: LoopBridge, *calls: Call) -> dict[str, Completion]:
     async with asyncio.timeout(30):
-        return {c.task_id: c async for chunk in desk.run(calls) for c in chunk}
+        return {c.task_id: c async for chunk in bridge.run(calls) for c in chunk}
 
 
 async def until(true: Callable[[], object]) -> None:
@@ -102,67 +102,67 @@ async def until(true: Callable[[], object]) -> None:
             await asyncio.sleep(0.01)
 
 
-async def test_calls_run_in_another_thread_and_their_results_come_back(desk: Desk):
-    done = await run(desk, *[call("echo", f"t-{n}") for n in range(500)])
+async def test_calls_run_in_another_thread_and_their_results_come_back(bridge: LoopBridge):
+    done = await run(bridge, *[call("echo", f"t-{n}") for n in range(500)])
     assert {json.loads(c.result or "")["value"] for c in done.values()} == {f"t-{n}" for n in range(500)}
-    assert desk.open_streams == 0
-    assert await run(desk) == {}
+    assert bridge.open_streams == 0
+    assert await run(bridge) == {}
 
 
-async def test_many_batches_at_once_get_their_own_results(desk: Desk):
-    batches = await asyncio.gather(*[run(desk, *[call("echo", f"{b}-{n}") for n in range(50)]) for b in range(20)])
+async def test_many_batches_at_once_get_their_own_results(bridge: LoopBridge):
+    batches = await asyncio.gather(*[run(bridge, *[call("echo", f"{b}-{n}") for n in range(50)]) for b in range(20)])
     for b, done in enumerate(batches):
         assert set(done) == {f"{b}-{n}" for n in range(50)}
 
 
-async def test_cancel_reaches_the_skill_in_its_loop(desk: Desk):
-    reading = asyncio.create_task(run(desk, call("wait")))
-    await until(lambda: desk.executor.running)
-    assert await desk.cancel(["t-1", "unknown"]) == 1
+async def test_cancel_reaches_the_skill_in_its_loop(bridge: LoopBridge):
+    reading = asyncio.create_task(run(bridge, call("wait")))
+    await until(lambda: bridge.executor.running)
+    assert await bridge.cancel(["t-1", "unknown"]) == 1
     assert (await reading)["t-1"].error_code == "cancelled"
 
 
-async def test_when_the_reader_has_gone_its_calls_are_cancelled(desk: Desk):
-    chunks = desk.run([call("echo"), call("wait", "t-2")])
+async def test_when_the_reader_has_gone_its_calls_are_cancelled(bridge: LoopBridge):
+    chunks = bridge.run([call("echo"), call("wait", "t-2")])
     assert [c.task_id for c in await anext(chunks)] == ["t-1"]
     await chunks.aclose()
-    await until(lambda: desk.executor.running == 0)
-    assert desk.open_streams == 0
+    await until(lambda: bridge.executor.running == 0)
+    assert bridge.open_streams == 0
 
 
-async def test_a_closed_desk_hands_back_what_runs_and_what_comes(desk: Desk):
-    reading = asyncio.create_task(run(desk, call("echo"), call("wait", "t-2"), call("wait", "t-3")))
-    await until(lambda: desk.executor.running == 2)
-    desk.close("going", ["t-3"], "it was you")
+async def test_a_closed_bridge_returns_what_runs_and_what_comes(bridge: LoopBridge):
+    reading = asyncio.create_task(run(bridge, call("echo"), call("wait", "t-2"), call("wait", "t-3")))
+    await until(lambda: bridge.executor.running == 2)
+    bridge.close("going", ["t-3"], "it was you")
     done = await reading
     assert done["t-1"].ok, "what had ended is told as it was"
     assert (done["t-2"].error_code, done["t-2"].error_message) == (HANDED_BACK, "going")
     assert (done["t-3"].error_code, done["t-3"].error_message) == ("host_blocked", "it was you")
-    await until(lambda: desk.executor.running == 0)
-    assert (await run(desk, call("echo")))["t-1"].error_code == HANDED_BACK
+    await until(lambda: bridge.executor.running == 0)
+    assert (await run(bridge, call("echo")))["t-1"].error_code == HANDED_BACK
 
 
-async def test_a_desk_that_takes_no_more_lets_the_others_end(desk: Desk):
-    reading = asyncio.create_task(run(desk, call("wait")))
-    await until(lambda: desk.executor.running)
-    desk.stop_taking("draining")
-    assert (await run(desk, call("echo", "t-2")))["t-2"].error_code == HANDED_BACK
+async def test_a_bridge_that_takes_no_more_lets_the_others_end(bridge: LoopBridge):
+    reading = asyncio.create_task(run(bridge, call("wait")))
+    await until(lambda: bridge.executor.running)
+    bridge.stop_taking("draining")
+    assert (await run(bridge, call("echo", "t-2")))["t-2"].error_code == HANDED_BACK
     assert not reading.done()
-    await desk.cancel(["t-1"])
+    await bridge.cancel(["t-1"])
     await reading
 
 
-async def test_a_blocked_loop_is_noticed_with_who_and_where_and_its_neighbours_are_answered(desk: Desk):
-    noticed: list[Blocked] = []
+async def test_a_blocked_loop_is_noticed_with_who_and_where_and_its_neighbours_are_answered(bridge: LoopBridge):
+    noticed: list[BlockedLoop] = []
 
-    async def tell(seen: Blocked) -> None:
+    async def tell(seen: BlockedLoop) -> None:
         noticed.append(seen)
 
-    skills = desk.background
-    watchdog = Watchdog(skills.loop, skills.thread, 0.5, desk.executor.jobs, tell)
+    skills = bridge.background
+    watchdog = Watchdog(skills.loop, skills.thread, 0.5, bridge.executor.jobs, tell)
     background = BackgroundLoop("test")
     background.start(watchdog.watch())
-    reading = asyncio.create_task(run(desk, call("echo"), call("wait", "t-2"), call("block", "t-3")))
+    reading = asyncio.create_task(run(bridge, call("echo"), call("wait", "t-2"), call("block", "t-3")))
     await until(BLOCKING.is_set)
     await until(lambda: noticed)
     (seen,) = noticed
@@ -170,47 +170,47 @@ async def test_a_blocked_loop_is_noticed_with_who_and_where_and_its_neighbours_a
     assert seen.job is not None
     assert seen.job.call.task_id == "t-3"
     assert "GO.wait(30)" in seen.stack
-    desk.close("blocked", [seen.job.call.task_id], "it was you")
+    bridge.close("blocked", [seen.job.call.task_id], "it was you")
     done = await reading
     assert [done[f"t-{n}"].error_code for n in (1, 2, 3)] == [None, HANDED_BACK, "host_blocked"]
 
 
-async def test_an_exit_that_a_skill_has_left_behind_ends_no_loop(desk: Desk):
-    reading = asyncio.create_task(run(desk, call("exit-behind"), *[call("echo", f"t-{n}") for n in range(2, 20)]))
+async def test_an_exit_that_a_skill_has_left_behind_ends_no_loop(bridge: LoopBridge):
+    reading = asyncio.create_task(run(bridge, call("exit-behind"), *[call("echo", f"t-{n}") for n in range(2, 20)]))
     assert all(c.ok for c in (await reading).values())
-    assert (await run(desk, call("echo")))["t-1"].ok
+    assert (await run(bridge, call("echo")))["t-1"].ok
 
 
-async def test_what_a_skill_has_left_behind_is_noticed_without_a_culprit(desk: Desk):
-    noticed: list[Blocked] = []
+async def test_what_a_skill_has_left_behind_is_noticed_without_a_culprit(bridge: LoopBridge):
+    noticed: list[BlockedLoop] = []
 
-    async def tell(seen: Blocked) -> None:
+    async def tell(seen: BlockedLoop) -> None:
         noticed.append(seen)
 
-    skills = desk.background
+    skills = bridge.background
     background = BackgroundLoop("test")
-    background.start(Watchdog(skills.loop, skills.thread, 0.5, desk.executor.jobs, tell).watch())
-    reading = asyncio.create_task(run(desk, call("block-behind")))
+    background.start(Watchdog(skills.loop, skills.thread, 0.5, bridge.executor.jobs, tell).watch())
+    reading = asyncio.create_task(run(bridge, call("block-behind")))
     await until(lambda: noticed)
     assert noticed[0].job is None
-    desk.close("blocked")
+    bridge.close("blocked")
     await reading
 
 
 async def test_a_loop_that_turns_is_not_called_blocked_and_a_stopped_clock_does_not_count(
-    desk: Desk, monkeypatch: pytest.MonkeyPatch
+    bridge: LoopBridge, monkeypatch: pytest.MonkeyPatch
 ):
-    noticed: list[Blocked] = []
+    noticed: list[BlockedLoop] = []
 
-    async def tell(seen: Blocked) -> None:
+    async def tell(seen: BlockedLoop) -> None:
         noticed.append(seen)
 
-    skills = desk.background
-    watchdog = Watchdog(skills.loop, skills.thread, 0.5, desk.executor.jobs, tell)
+    skills = bridge.background
+    watchdog = Watchdog(skills.loop, skills.thread, 0.5, bridge.executor.jobs, tell)
     watching = asyncio.create_task(watchdog.watch())
     await asyncio.sleep(0.2)
     # As if the process had been stopped: this loop and the skills' stand still for longer than the limit.
-    desk.background.loop.call_soon_threadsafe(time.sleep, 0.8)
+    bridge.background.loop.call_soon_threadsafe(time.sleep, 0.8)
     time.sleep(0.8)
     await asyncio.sleep(0.6)
     assert noticed == []

@@ -1,1 +1,1 @@
-"""The worker's Ray side: its actors, and its ports over Ray."""
+"""The worker's Ray actors, and its ports over Ray."""

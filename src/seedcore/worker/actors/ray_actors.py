@@ -1,9 +1,8 @@
-"""Dispatchers and the reaper as detached Ray actors. Each starts its loop when it is constructed."""
+"""The dispatcher and the reaper as detached Ray actors. Each starts its loop when it is constructed."""
 
 import asyncio
 import contextlib
 import sys
-from typing import Any
 
 import ray
 
@@ -16,8 +15,10 @@ from seedcore.utils import gc_tuning
 from seedcore.utils.background_loop import BackgroundLoop
 from seedcore.utils.ray_utils import refuse_embedded_on_many_nodes
 from seedcore.utils.warming import Warming
-from seedcore.worker.actors.ray_adapters import RayCluster, RayHosts, ServiceBrain
+from seedcore.worker.actors.ray_adapters import CognitivePlans, CoordinatorDecisions, RayCluster, RayHosts
 from seedcore.worker.dispatcher import Dispatcher
+from seedcore.worker.lease_store import PostgresLeaseStore
+from seedcore.worker.ports import WorkerPorts
 from seedcore.worker.reaper import LATER_CHANNEL, Reaper
 
 REAPER = "seedcore-reaper"
@@ -34,7 +35,7 @@ def _logs(settings: Settings) -> None:
 
 
 class DispatcherActor:
-    """A dispatcher in a process of its own; Ray restarts it for ever, and every start claims afresh."""
+    """A dispatcher in a process of its own; Ray restarts it without limit, and every start opens a new session."""
 
     def __init__(self, name: str, queue: str) -> None:
         settings = get_settings()
@@ -43,20 +44,26 @@ class DispatcherActor:
         self._settings = settings
         self._background = BackgroundLoop(name)
         database = Database(settings, size=3, session=ENGINE_SESSION, name=name)
-        self._brain = ServiceBrain(settings, name)
-        ray_context = ray.get_runtime_context()
-        actor, hosts = ray_context.get_actor_id(), RayHosts(settings)
-        cluster = RayCluster(ray_context.gcs_address, ray_context.get_node_id())
-        self._dispatcher = Dispatcher(settings, name, queue, database, self._brain, hosts, actor, cluster)
+        self._decisions, self._plans = CoordinatorDecisions(settings, name), CognitivePlans(settings)
+        context = ray.get_runtime_context()
+        cluster = RayCluster(context.gcs_address, context.get_node_id())
+        leases, hosts = PostgresLeaseStore(database), RayHosts(settings)
+        ports = WorkerPorts(leases, self._decisions, self._plans, hosts, cluster)
+        reaper = Reaper(settings, database, name)
+        self._dispatcher = Dispatcher(settings, name, queue, ports, reaper, context.get_actor_id())
         gc_tuning.settle()
         self._run = self._background.start(self._dispatcher.run())
-        steps = {"coordinator": self._brain.coordinator.reach, "cognitive": self._brain.cognitive.reach}
+        steps = {"coordinator": self._decisions.coordinator.reach, "cognitive": self._plans.cognitive.reach}
         self._warming = Warming(steps)
         self._background.start(self._warming.run())
 
-    def status(self) -> dict[str, Any]:
-        """Progress (not a ping): what it holds, when it last claimed, what it has done; `cold` is not reached yet."""
-        facts: dict[str, Any] = {"version": __version__, "http_fallbacks": self._brain.fallbacks()}
+    def status(self) -> dict[str, object]:
+        """Progress (not a ping): what it holds, when it last claimed, what it has done; `cold`: not reached yet."""
+        fallbacks = {
+            "coordinator": self._decisions.coordinator.counts.fallbacks,
+            "cognitive": self._plans.cognitive.counts.fallbacks,
+        }
+        facts: dict[str, object] = {"version": __version__, "http_fallbacks": fallbacks}
         if self._warming.cold:
             facts["cold"] = dict(self._warming.cold)
         if self._run.done():
@@ -65,7 +72,7 @@ class DispatcherActor:
         return {**self._dispatcher.status(), **facts, "running": True}
 
     def stop(self, grace_s: float) -> None:
-        """Claim no more; finish within `grace_s` seconds or hand back."""
+        """Claim no more; finish within `grace_s` seconds or release."""
         self._background.call(self._dispatcher.stop(grace_s), grace_s + 15)
 
 
@@ -78,21 +85,21 @@ class ReaperActor:
         refuse_embedded_on_many_nodes(settings)
         database = Database(settings, size=1, session=ENGINE_SESSION, name=REAPER)
         self._reaper = Reaper(settings, database, REAPER)
-        self._bell = NotificationListener(database, {LATER_CHANNEL: self._reaper.on_later})
+        self._listener = NotificationListener(database, {LATER_CHANNEL: self._reaper.on_later})
         self._background = BackgroundLoop(REAPER)
         self._run = self._background.start(self._reaper.run())
         self._listening = self._background.start(self._listen())
 
-    def status(self) -> dict[str, Any]:
+    def status(self) -> dict[str, object]:
         """Progress: whether it leads, when the last round ended and what all rounds did."""
         return {"name": REAPER, "version": __version__, **self._reaper.status()}
 
     async def _listen(self) -> None:
         while True:
             with contextlib.suppress(*DATABASE_ERRORS):
-                await self._bell.listen(on_ready=self._on_listening)
+                await self._listener.listen(on_ready=self._on_listening)
             await asyncio.sleep(RELISTEN_S)
 
     async def _on_listening(self) -> None:
-        """What was said before that, nobody heard: look again what is due."""
-        self._reaper.rouse()
+        """Notifications before that are lost: look again what is due."""
+        self._reaper.wake()

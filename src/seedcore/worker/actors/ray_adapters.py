@@ -1,8 +1,8 @@
-"""The dispatcher's ports over Ray: services by their clients, hosts as named actors."""
+"""The worker's ports over Ray: services by their clients, hosts as named actors."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from typing import Any
+from typing import Any, Protocol, cast
 
 import ray
 from ray.exceptions import RayError, RayTaskError
@@ -16,22 +16,22 @@ from seedcore.skills.host_protocol import HANDED_BACK, Call, Completion, complet
 from seedcore.tasks.model import Lease
 from seedcore.utils.ray_address import parse_address
 from seedcore.utils.ray_probe import ProbeStatus, probe
-from seedcore.worker import stream_samples
-from seedcore.worker.data_locality import data_of
-from seedcore.worker.ports import Decision, Feedback, HostLostError, HostUnavailableError, PlanAsk
+from seedcore.worker.decisions import stream_samples
+from seedcore.worker.decisions.data_locality import data_of
+from seedcore.worker.ports import Feedback, HostLostError, HostUnavailableError, PlanJson, PlanRequest
+from seedcore.worker.ports import RouteDecision as Decision
 
 PING_S = 5.0
 GCS_ANSWERS_S = 5.0
-"""A GCS that is dead refuses at once; one that is busy gets this long before nothing more is claimed."""
+"""A dead GCS refuses at once; a busy one gets this long before claims stop."""
 
 
-class ServiceBrain:
-    """Asks the Coordinator for decisions and the Cognitive service for plans."""
+class CoordinatorDecisions:
+    """The decision service: the Coordinator, by its client."""
 
     def __init__(self, settings: Settings, asker: str) -> None:
         self._asker = asker
         self.coordinator = CoordinatorClient(settings, timeout_s=10)
-        self.cognitive = CognitiveClient(settings, timeout_s=settings.cognitive_timeout_s + 5)
 
     async def decide(self, tasks: Sequence[Lease], feedback: Feedback) -> list[Decision]:
         """One decision for each task, in order; one call for all."""
@@ -39,7 +39,7 @@ class ServiceBrain:
             "question": feedback.question,
             "unplanned": feedback.unplanned,
             "dropped": feedback.dropped,
-            "streams": stream_samples.told(tasks, feedback.watched),
+            "streams": stream_samples.sample_streams(tasks, feedback.watched),
             "undecided": feedback.undecided,
             "energy": [_energy_report(t, sums) for t, sums in feedback.energy.items() if sums.outcomes],
             "spent": [{"agent": a, "type": t, "count": n, "money": m} for (a, t), (n, m) in feedback.spent.items()],
@@ -69,14 +69,38 @@ class ServiceBrain:
             for n, added, failure in zip(answer["verdict"], answer["delta_energy"], fails, strict=True)
         ]
 
-    async def plan(self, ask: PlanAsk) -> dict[str, Any]:
-        """A plan, as JSON."""
-        plan = await self.cognitive.plan_task(ask.goal, ask.inputs, ask.max_steps, without=ask.without, done=ask.done)
-        return plan if isinstance(plan, dict) else plan.model_dump(mode="json", by_alias=True)
 
-    def fallbacks(self) -> dict[str, int]:
-        """Calls that went over HTTP because there was no Serve handle."""
-        return {"coordinator": self.coordinator.counts.fallbacks, "cognitive": self.cognitive.counts.fallbacks}
+class CognitivePlans:
+    """The plan service: the Cognitive service, by its client."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.cognitive = CognitiveClient(settings, timeout_s=settings.cognitive_timeout_s + 5)
+
+    async def plan(self, request: PlanRequest) -> PlanJson:
+        """A plan, as JSON."""
+        plan = await self.cognitive.plan_task(
+            request.goal, request.inputs, request.max_steps, without=request.without, done=request.done
+        )
+        return cast(PlanJson, plan.model_dump(mode="json", by_alias=True))
+
+
+class RemoteMethod(Protocol):
+    """A method of an actor, as Ray's handles have it."""
+
+    def remote(self, *arguments: object) -> Any:
+        """Call it; what comes back is awaited."""
+
+    def options(self, *, num_returns: str) -> "RemoteMethod":
+        """The method with other options."""
+
+
+class HostHandle(Protocol):
+    """A handle of an `AgentHost` actor."""
+
+    run: RemoteMethod
+    execute: RemoteMethod
+    cancel: RemoteMethod
+    status: RemoteMethod
 
 
 def _energy_report(task_type: str, sums: Sums) -> EnergyReport:
@@ -95,50 +119,50 @@ def _energy_report(task_type: str, sums: Sums) -> EnergyReport:
 
 
 class RayHosts:
-    """Runs calls on hosts, found by name in SeedCore's namespace."""
+    """The host pool: agent hosts, found by name in SeedCore's namespace."""
 
     def __init__(self, settings: Settings) -> None:
         self._namespace = settings.namespace
-        self._handles: dict[str, Any] = {}
+        self._handles: dict[str, HostHandle] = {}
         self._suspects: set[str] = set()
 
     async def run(self, host: str, calls: Sequence[Call]) -> AsyncIterator[list[Completion]]:
-        """Run `calls`, yielding completions as they happen; see `ports.Hosts`."""
+        """Run `calls`, yielding completions as they happen; see `ports.HostPool`."""
         try:
             handle = self._handle(host)
             if host in self._suspects:
-                await self._answers(host, handle)
+                await self._check(host, handle)
             if len(calls) == 1:
-                # Nothing to stream: one answer costs half of what a stream of one does.
-                yield self._seen(host, [await handle.execute.remote(calls[0])])
+                # Nothing to stream: one answer costs half as much as a stream of one.
+                yield self._mark_suspect(host, [await handle.execute.remote(calls[0])])
                 return
             generator = handle.run.options(num_returns="streaming").remote(to_columns(calls))
             async for reference in generator:
-                yield self._seen(host, completions_of(await reference))
+                yield self._mark_suspect(host, completions_of(await reference))
         except RayTaskError as error:
             raise HostLostError(f"{type(error.cause).__name__}: {error.cause}") from error
         except RayError as error:
-            # Ray cannot say whether the calls had begun, so they had: else a task that kills its host would never use
-            # an attempt up. That host gets no more calls before it has answered.
+            # Ray does not know whether the calls had begun, so they had: else a task that kills its host would never
+            # use up its attempts. That host gets no more calls before it has answered.
             self._handles.pop(host, None)
             self._suspects.add(host)
             raise HostLostError(f"{type(error).__name__}: {str(error)[:200]}") from error
 
     async def cancel(self, host: str, task_ids: Sequence[str]) -> None:
-        """Cancel running calls; a host that is gone has none."""
+        """Cancel running calls; a host that has ended has none."""
         try:
             await self._handle(host).cancel.remote(list(task_ids))
         except (RayError, HostUnavailableError):
             self._handles.pop(host, None)
 
-    def _seen(self, host: str, chunk: list[Completion]) -> list[Completion]:
-        """A host that hands calls back is about to end: it gets no more before it has answered."""
+    def _mark_suspect(self, host: str, chunk: list[Completion]) -> list[Completion]:
+        """A host that returns calls is about to end: it gets no more before it has answered."""
         if any(completion.error_code == HANDED_BACK for completion in chunk):
             self._suspects.add(host)
         return chunk
 
-    async def _answers(self, host: str, handle: Any) -> None:
-        """Make sure that a host that was lost is there again, while nothing has begun."""
+    async def _check(self, host: str, handle: HostHandle) -> None:
+        """Make sure that a host that was lost answers again, while nothing has begun."""
         try:
             async with asyncio.timeout(PING_S):
                 status = await handle.status.remote()
@@ -149,17 +173,17 @@ class RayHosts:
             raise HostUnavailableError(str(status["closed"]))
         self._suspects.discard(host)
 
-    def _handle(self, host: str) -> Any:
+    def _handle(self, host: str) -> HostHandle:
         if host not in self._handles:
             try:
-                self._handles[host] = ray.get_actor(host, namespace=self._namespace)
+                self._handles[host] = cast(HostHandle, ray.get_actor(host, namespace=self._namespace))
             except ValueError as error:
                 raise HostUnavailableError(f"there is no host {host}") from error
         return self._handles[host]
 
 
 class RayCluster:
-    """The Ray that this process belongs to. A process outlives its head by a minute: until then nothing else says so.
+    """The Ray cluster of this process. A process outlives its head by a minute: until then only this notices.
 
     Args:
         gcs: address of the GCS.
@@ -170,6 +194,6 @@ class RayCluster:
         self._endpoint, self._node = parse_address(gcs), node
 
     async def silence(self) -> str | None:
-        """Why the GCS does not answer, or is another cluster's; see `ports.Cluster`."""
+        """Why the GCS does not answer, or belongs to another cluster; see `ports.Cluster`."""
         result = await asyncio.to_thread(probe, self._endpoint, GCS_ANSWERS_S, self._node)
         return None if result.status is ProbeStatus.READY else f"{self._endpoint} is {result.status}: {result.detail}"

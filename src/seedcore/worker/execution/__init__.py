@@ -1,1 +1,1 @@
-"""Running skills inside a worker: executor, pools, watchdog."""
+"""Runs skills inside a worker: executor, pools, watchdog."""

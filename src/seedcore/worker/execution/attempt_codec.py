@@ -1,7 +1,7 @@
-"""How an attempt at a skill begins and ends, wherever it runs: params in, a result or a failure out."""
+"""Reads an attempt's params and turns its ending into a result or a failure, wherever the skill runs."""
 
 import re
-from typing import Any, NamedTuple, cast
+from typing import NamedTuple, Protocol, TypedDict, cast
 
 from seedcore.errors import SeedCoreError
 from seedcore.skills.context import SkillContext
@@ -12,13 +12,39 @@ from seedcore.skills.sdk import SkillSpec
 from seedcore.telemetry.logs import mask
 
 MAX_MESSAGE = 2000
-_MOST_LOOKED_AT = 4 * MAX_MESSAGE
+_MAX_READ = 4 * MAX_MESSAGE
 _CODE = re.compile(r"[a-z][a-z0-9_]{0,63}")
-_FAILED = "skill_failed"
+
+# Failure codes that are decided here.
+SKILL_FAILED = "skill_failed"
+INVALID_PARAMS = "invalid_params"
+CANCELLED = "cancelled"
+
 _CLASS_NAME = type.__dict__["__name__"]
 
 
-class Failure(NamedTuple):
+class WarningLog(Protocol):
+    """Where a failure that SeedCore does not know is logged."""
+
+    def warning(self, event: str, **fields: object) -> object:
+        """Log a warning."""
+
+
+class ProcessCall(TypedDict):
+    """A call on its way to the process that runs it: the skill's function by name, and the attempt."""
+
+    module: str
+    function: str
+    skill: str
+    params: str
+    task_id: str
+    attempt: int
+    token: int
+    idempotency_key: str
+    agent: str
+
+
+class AttemptFailure(NamedTuple):
     """Why an attempt failed."""
 
     code: str
@@ -26,10 +52,10 @@ class Failure(NamedTuple):
     retryable: bool = True
 
 
-def attempt(spec: SkillSpec, params: str, context: SkillContext, limit: int) -> str | Failure:
+def attempt(spec: SkillSpec, params: str, context: SkillContext, limit: int) -> str | AttemptFailure:
     """Run a plain `def` skill in the thread or process that calls this: its result as JSON text, or why there is none.
 
-    Nothing that the skill raises gets out. `StopIteration` in a future, for one, would leave its reader waiting.
+    Nothing that the skill raises gets out: `StopIteration` in a future, for example, would leave its reader waiting.
     """
     try:
         return encode(spec, spec.function(read_params(spec, params), context), limit)
@@ -37,7 +63,7 @@ def attempt(spec: SkillSpec, params: str, context: SkillContext, limit: int) -> 
         return failure_of(error, context.logger)
 
 
-def failure_of(error: BaseException, log: Any) -> Failure:
+def failure_of(error: BaseException, log: WarningLog) -> AttemptFailure:
     """The failure that an error is; one that SeedCore does not know is logged with its traceback.
 
     An exception of the skill's may itself raise whenever it is looked at (`__str__`, `detail`, `__class__`).
@@ -46,31 +72,33 @@ def failure_of(error: BaseException, log: Any) -> Failure:
         failure = _classified(error)
         if failure is not None:
             return failure
-        failure = Failure(_FAILED, clean(f"{_class_name(error)}: {_text(error)}"))
+        failure = AttemptFailure(SKILL_FAILED, clean(f"{_class_name(error)}: {_text(error)}"))
     except BaseException as again:  # noqa: BLE001 - see above: this is still the failure of that attempt
-        failure = Failure(_FAILED, clean(f"{_class_name(error)}: no text, {_class_name(again)} when it was read"))
+        failure = AttemptFailure(
+            SKILL_FAILED, clean(f"{_class_name(error)}: no text, {_class_name(again)} when it was read")
+        )
     _report(failure, error, log)
     return failure
 
 
-def _classified(error: BaseException) -> Failure | None:
+def _classified(error: BaseException) -> AttemptFailure | None:
     # `issubclass` asks the class; `isinstance` would ask the object, which may lie or raise.
     kind = type(error)
     if issubclass(kind, InvalidParamsError):
-        return Failure("invalid_params", clean(_text(error)), retryable=False)
+        return AttemptFailure(INVALID_PARAMS, clean(_text(error)), retryable=False)
     if not issubclass(kind, SeedCoreError):
         return None
     known = cast(SeedCoreError, error)
     code = known.code
-    if type(code) is not str or not _CODE.fullmatch(code) or code in (HANDED_BACK, "cancelled"):
-        # Not a skill's to say: one means that there was no attempt, the other that a client ended the task.
-        code = _FAILED
-    return Failure(code, clean(_text(error)), retryable=bool(known.transient))
+    if type(code) is not str or not _CODE.fullmatch(code) or code in (HANDED_BACK, CANCELLED):
+        # A skill may not use these: one means that there was no attempt, the other that a client ended the task.
+        code = SKILL_FAILED
+    return AttemptFailure(code, clean(_text(error)), retryable=bool(known.transient))
 
 
 def _text(error: BaseException) -> str:
     # Of a subclass of `str` the plain text, and no more than can matter.
-    return str.__getitem__(str(error), slice(0, _MOST_LOOKED_AT))
+    return str.__getitem__(str(error), slice(0, _MAX_READ))
 
 
 def _class_name(error: BaseException) -> str:
@@ -78,7 +106,7 @@ def _class_name(error: BaseException) -> str:
     return str(_CLASS_NAME.__get__(type(error)))
 
 
-def _report(failure: Failure, error: BaseException, log: Any) -> None:
+def _report(failure: AttemptFailure, error: BaseException, log: WarningLog) -> None:
     try:
         log.warning("skill raised", exc_info=error)
     except BaseException as again:  # noqa: BLE001 - the traceback looks at the exception, too
@@ -86,6 +114,6 @@ def _report(failure: Failure, error: BaseException, log: Any) -> None:
 
 
 def clean(message: str) -> str:
-    """A message as it may be stored: without secrets, U+0000 and lone surrogates, cut to MAX_MESSAGE."""
-    text = mask(message[:_MOST_LOOKED_AT]).encode(errors="replace").decode()
+    """A message that can be stored: without secrets, U+0000 and lone surrogates, cut to MAX_MESSAGE."""
+    text = mask(message[:_MAX_READ]).encode(errors="replace").decode()
     return text.replace("\0", "\N{REPLACEMENT CHARACTER}")[:MAX_MESSAGE]

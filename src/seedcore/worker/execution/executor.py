@@ -1,9 +1,10 @@
-"""Running skills: validate, bound by time and size, and turn every ending into a Completion."""
+"""Runs skills: validates params, bounds time and size, and turns every ending into a Completion."""
 
 import asyncio
 import time
 from collections.abc import AsyncGenerator, Callable, Sequence
-from typing import Any
+
+from structlog.typing import FilteringBoundLogger
 
 from seedcore.fleet.agent_registry import AgentRegistry
 from seedcore.settings import Settings
@@ -14,26 +15,41 @@ from seedcore.skills.registry import SkillRegistry
 from seedcore.skills.results import encode
 from seedcore.skills.sdk import Kind, SkillSpec
 from seedcore.telemetry.logs import get_logger
-from seedcore.worker.execution.attempt_codec import Failure, attempt, clean, failure_of
-from seedcore.worker.execution.fair_queue import Gate
-from seedcore.worker.execution.process_pool import START_S, Processes
-from seedcore.worker.execution.task_pool import Job, Strands
-from seedcore.worker.execution.thread_pool import Threads
+from seedcore.worker.execution.attempt_codec import (
+    CANCELLED,
+    SKILL_FAILED,
+    AttemptFailure,
+    attempt,
+    clean,
+    failure_of,
+)
+from seedcore.worker.execution.fair_queue import AgentLimit
+from seedcore.worker.execution.process_pool import START_S, ProcessPool
+from seedcore.worker.execution.task_pool import Job, TaskPool
+from seedcore.worker.execution.thread_pool import ThreadPool
+from seedcore.worker.skill_catalog import longest_pause_s
+
+SKILL_TIMEOUT = "skill_timeout"
 
 _CANCELLED_ITSELF = "the skill raised CancelledError although its task was not cancelled"
 
 
 class _SkillLogger:
-    """A skill's logger, bound to its task when used: most skills log nothing, and binding is dearer than they."""
+    """A skill's logger, bound to its task on use: most skills log nothing, and binding costs more than they do."""
 
     __slots__ = ("_call", "_log")
 
-    def __init__(self, log: Any, call: Call) -> None:
+    def __init__(self, log: FilteringBoundLogger, call: Call) -> None:
         self._log, self._call = log, call
 
-    def __getattr__(self, name: str) -> Any:
-        bound = self._log.bind(skill=self._call.skill, task=self._call.task_id, attempt=self._call.attempt)
-        return getattr(bound, name)
+    def warning(self, event: str, *values: object, **fields: object) -> object:
+        return self._bound().warning(event, *values, **fields)
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._bound(), name)
+
+    def _bound(self) -> FilteringBoundLogger:
+        return self._log.bind(skill=self._call.skill, task=self._call.task_id, attempt=self._call.attempt)
 
 
 class SkillExecutor:
@@ -60,20 +76,18 @@ class SkillExecutor:
         self._agents = agents
         self._clients = clients
         self._memory = memory
-        self._gate: Gate[Job] = Gate(settings.agent_concurrency)
-        most = {
+        self._agent_limit: AgentLimit[Job] = AgentLimit(settings.agent_concurrency)
+        limits = {
             Kind.ASYNC: settings.host_concurrency,
             Kind.THREAD: settings.host_threads,
             Kind.PROCESS: settings.host_processes,
         }
-        self._lanes = {kind: Strands(self._attempt, self._ended, self._given_up, n) for kind, n in most.items()}
-        self._threads = Threads(settings.host_threads, self._lanes[Kind.THREAD].allow)
-        self._processes = Processes()
+        self._pools = {kind: TaskPool(self._attempt, self._ended, self._given_up, n) for kind, n in limits.items()}
+        self._threads = ThreadPool(settings.host_threads, self._pools[Kind.THREAD].allow)
+        self._processes = ProcessPool()
         # A task's earlier attempt may still run here when the next one comes: its lease was lost.
         self._running: dict[str, list[Job]] = {}
-        self._log = get_logger("seedcore.organism.host")
-
-    # -- in and out ----------------------------------------------------------------------------------------
+        self._log = get_logger("seedcore.worker.host")
 
     def submit(self, calls: Sequence[Call], done: Callable[[Completion], None]) -> list[Job]:
         """Run `calls` side by side; each ends with one call of `done`."""
@@ -82,17 +96,17 @@ class SkillExecutor:
         self._agents.accept((call.agent, call.skill) for call in calls)
         for job in jobs:
             self._running.setdefault(job.call.task_id, []).append(job)
-        free = self._gate.enter(jobs)
+        free = self._agent_limit.enter(jobs)
         kinds = {_kind(spec) for spec in specs.values()}
         for kind in kinds:
-            self._lanes[kind].add(free if len(kinds) == 1 else [job for job in free if _kind(job.spec) is kind])
+            self._pools[kind].add(free if len(kinds) == 1 else [job for job in free if _kind(job.spec) is kind])
         return jobs
 
     def withdraw(self, jobs: Sequence[Job]) -> None:
-        """Cancel those of `jobs` that have not ended: nobody wants their results."""
+        """Cancel those of `jobs` that have not ended: their results are not wanted any more."""
         for job in jobs:
             if not job.ended:
-                self._lanes[_kind(job.spec)].cancel(job)
+                self._pools[_kind(job.spec)].cancel(job)
 
     async def run(self, calls: Sequence[Call]) -> AsyncGenerator[list[Completion]]:
         """Run `calls` side by side; yields completions as they happen, those of one moment together."""
@@ -114,7 +128,7 @@ class SkillExecutor:
                 left -= len(chunk)
                 yield chunk
         finally:
-            # The reader has gone (its dispatcher died or lost the leases): nobody wants these results.
+            # The reader has gone: its dispatcher died or lost the leases.
             self.withdraw(jobs)
 
     def cancel(self, task_ids: Sequence[str]) -> int:
@@ -124,10 +138,8 @@ class SkillExecutor:
         return len(found)
 
     def close(self) -> None:
-        """End the processes that wait for calls."""
+        """End the idle processes."""
         self._processes.close()
-
-    # -- what it does now ----------------------------------------------------------------------------------
 
     @property
     def running(self) -> int:
@@ -135,10 +147,10 @@ class SkillExecutor:
         return sum(map(len, list(self._running.values())))
 
     def status(self) -> dict[str, int]:
-        """Calls in hand, slots lost to skills that do not end when they are told to, and processes."""
+        """Calls in hand, slots lost to skills that ignore their cancellation, and processes."""
         return {
             "running": self.running,
-            "lost_slots": self._lanes[Kind.ASYNC].lost,
+            "lost_slots": self._pools[Kind.ASYNC].lost,
             "lost_threads": self._threads.lost,
             "processes": self._processes.alive,
         }
@@ -147,16 +159,14 @@ class SkillExecutor:
     def exhausted(self) -> str | None:
         """Why no skill of some kind can run any more; None while all can."""
         if self._threads.lost >= self._threads.size:
-            return f"all {self._threads.size} threads are lost to skills that go on after they were told to end"
-        if self._lanes[Kind.ASYNC].lost >= self._settings.host_concurrency:
+            return f"all {self._threads.size} threads are lost to skills that go on after they were cancelled"
+        if self._pools[Kind.ASYNC].lost >= self._settings.host_concurrency:
             return "all slots are lost to async skills that go on after they were cancelled"
         return None
 
     def jobs(self) -> list[Job]:
         """Calls in hand; callable from another thread."""
         return [job for jobs in list(self._running.values()) for job in list(jobs)]
-
-    # -- one call ------------------------------------------------------------------------------------------
 
     def _ended(self, job: Job, completion: Completion | None) -> None:
         call = job.call
@@ -165,16 +175,16 @@ class SkillExecutor:
         if not jobs:
             del self._running[call.task_id]
         if completion is None and not job.cancelled:
-            completion = failed(call, 0.0, "skill_failed", "the event loop of the skill was closed", retryable=True)
+            completion = failed(call, 0.0, SKILL_FAILED, "the event loop of the skill was closed", retryable=True)
         if completion is None:
             self._agents.release(call.agent, call.skill)
-            completion = failed(call, 0.0, "cancelled", "cancelled on request", retryable=False)
+            completion = failed(call, 0.0, CANCELLED, "cancelled on request", retryable=False)
         else:
             role = None if job.spec is None else job.spec.role
             self._agents.finish(call.agent, call.skill, completion.seconds, ok=completion.ok, role=role)
         job.done(completion if job.usage is None else completion._replace(usage=job.usage))
-        if (following := self._gate.leave(job)) is not None:
-            self._lanes[_kind(following.spec)].add([following])
+        if (following := self._agent_limit.leave(job)) is not None:
+            self._pools[_kind(following.spec)].add([following])
 
     async def _attempt(self, job: Job) -> Completion | None:
         """None when it was cancelled on request."""
@@ -185,7 +195,7 @@ class SkillExecutor:
         except asyncio.CancelledError:
             if job.cancelled:
                 return None
-            ending = _too_slow(job) if job.late else Failure("skill_failed", _CANCELLED_ITSELF)
+            ending = _too_slow(job) if job.late else AttemptFailure(SKILL_FAILED, _CANCELLED_ITSELF)
         except BaseException as error:
             # A user's skill may raise anything: SystemExit would end the loop, GeneratorExit look like its close.
             if issubclass(type(error), GeneratorExit) and _is_closed(job):
@@ -193,7 +203,7 @@ class SkillExecutor:
             late = job.late and issubclass(type(error), TimeoutError)
             ending = _too_slow(job) if late else failure_of(error, _SkillLogger(self._log, call))
         seconds = time.perf_counter() - job.began
-        if isinstance(ending, Failure):
+        if isinstance(ending, AttemptFailure):
             return self._failed(job, seconds, ending)
         return Completion(call.task_id, call.token, call.agent, call.skill, True, seconds, ending)
 
@@ -204,19 +214,17 @@ class SkillExecutor:
             return None
         return self._failed(job, time.perf_counter() - job.began, _too_slow(job))
 
-    def _failed(self, job: Job, seconds: float, failure: Failure) -> Completion:
+    def _failed(self, job: Job, seconds: float, failure: AttemptFailure) -> Completion:
         completion = failed(job.call, seconds, failure.code, failure.message, retryable=failure.retryable)
         return self._with_policy(job.call, job.spec, completion)
 
     def _with_policy(self, call: Call, spec: SkillSpec | None, failure: Completion) -> Completion:
-        """When to try again, where the skill says something about that."""
+        """When to try again, where the skill has a policy of its own."""
         if spec is None or not failure.retryable or (spec.retry.base_s is None and spec.retry.max_s is None):
             return failure
-        base_s = spec.retry.base_s or self._settings.retry_base_s
-        longest = min(spec.retry.max_s or self._settings.retry_max_s, base_s * 2 ** (call.attempt - 1))
-        return failure._replace(retry_within_s=longest)
+        return failure._replace(retry_within_s=longest_pause_s(spec.retry, call.attempt, self._settings))
 
-    async def _result(self, job: Job) -> str | Failure:
+    async def _result(self, job: Job) -> str | AttemptFailure:
         call, limit = job.call, self._settings.max_result_bytes
         spec = job.spec or self._registry.find(call.skill)
         job.limit_s = call.timeout_s or spec.timeout_s or self._settings.skill_timeout_s
@@ -228,12 +236,12 @@ class SkillExecutor:
             return await self._threads.run(flag, attempt, spec, call.params, context, limit)
         return await self._in_process(spec, job)
 
-    async def _in_process(self, spec: SkillSpec, job: Job) -> str | Failure:
-        # The start of a process is no time of the skill's.
+    async def _in_process(self, spec: SkillSpec, job: Job) -> str | AttemptFailure:
+        # The start of a process does not count as the skill's time.
         limit_s, job.limit_s = job.limit_s, job.limit_s + START_S
         child = await self._processes.get()
         job.limit_s = limit_s
-        self._lanes[Kind.PROCESS].restart_clock(job)
+        self._pools[Kind.PROCESS].restart_clock(job)
         return await self._processes.call(child, spec, job)
 
     def _context(
@@ -253,8 +261,8 @@ def _kind(spec: SkillSpec | None) -> Kind:
     return Kind.ASYNC if spec is None else spec.kind
 
 
-def _too_slow(job: Job) -> Failure:
-    return Failure("skill_timeout", f"the skill took longer than {job.limit_s:g} s")
+def _too_slow(job: Job) -> AttemptFailure:
+    return AttemptFailure(SKILL_TIMEOUT, f"the skill took longer than {job.limit_s:g} s")
 
 
 def _is_closed(job: Job) -> bool:

@@ -1,4 +1,4 @@
-"""Calls that wait on a host: in turns, agent by agent, so that one agent's backlog holds up nobody else's work."""
+"""Queues a host's calls fairly: agents take turns, so that the backlog of one holds up no other."""
 
 from collections import deque
 from collections.abc import Iterable, Sequence
@@ -13,11 +13,11 @@ class _Named(Protocol):
 Item = TypeVar("Item", bound=_Named)
 
 
-class Turns(Generic[Item]):
-    """A queue that gives one item an agent in turn; within an agent, the order is that of arrival.
+class FairQueue(Generic[Item]):
+    """A queue that gives one item of each agent in turn; within an agent, in the order of arrival.
 
-    Items wait in rounds: an agent's next item goes into the round after its last one, an agent without any into the
-    round that is being given out. That costs an item little more than a plain queue does.
+    Items wait in rounds: an agent's next item goes into the round after its last one, its first one into the current
+    round. That costs little more than a plain queue.
     """
 
     __slots__ = ("_count", "_last", "_round", "_rounds")
@@ -31,7 +31,7 @@ class Turns(Generic[Item]):
         return self._count
 
     def add(self, items: Iterable[Item]) -> None:
-        """Put items behind those of their agents."""
+        """Add items behind those of their agents."""
         rounds, last, now = self._rounds, self._last, self._round
         for item in items:
             place = last.get(item.agent, -1) + 1
@@ -51,7 +51,7 @@ class Turns(Generic[Item]):
             IndexError: there is none.
         """
         if not self._count:
-            raise IndexError("nothing waits")
+            raise IndexError("the queue is empty")
         queue = self._rounds[self._round]
         item = queue.popleft()
         self._count -= 1
@@ -64,7 +64,7 @@ class Turns(Generic[Item]):
         return item
 
     def _forget(self) -> None:
-        """Agents whose items were all given out long ago need not be known."""
+        """Forget agents whose items were all taken long ago."""
         if len(self._last) > 2 * self._count + 1000:
             self._last = {agent: place for agent, place in self._last.items() if place >= self._round}
 
@@ -77,25 +77,25 @@ class _Ended(_Named, Protocol):
 Passing = TypeVar("Passing", bound=_Ended)
 
 
-class Gate(Generic[Passing]):
-    """Lets at most `most` items an agent through at once; the others wait here, in order. 0: no limit.
+class AgentLimit(Generic[Passing]):
+    """Lets at most `limit` items of an agent through at once; the others wait here, in order. 0: no limit.
 
-    An item that ends while it waits is passed over when its turn comes.
+    An item that ends while it waits is skipped when its turn comes.
     """
 
-    def __init__(self, most: int) -> None:
-        self._most = most
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
         self._through: dict[str, set[int]] = {}
         self._waiting: dict[str, deque[Passing]] = {}
 
     def enter(self, items: Sequence[Passing]) -> Sequence[Passing]:
         """Those of `items` that may go on now; the others are kept until `leave` gives them."""
-        if not self._most:
+        if not self._limit:
             return items
         free = []
         for item in items:
             inside = self._through.setdefault(item.agent, set())
-            if len(inside) < self._most:
+            if len(inside) < self._limit:
                 inside.add(id(item))
                 free.append(item)
             else:

@@ -1,7 +1,7 @@
-"""Between the event loop that calls come in by and the one that skills run in.
+"""Passes calls from the event loop that receives them to the one that runs skills, and completions back.
 
-A skill that blocks its loop must not keep its host from answering. So calls are taken and completions are given in one
-loop, and skills run in another, in a thread of its own; what crosses are whole batches.
+A skill that blocks its loop must not keep its host from answering. So one loop takes calls and gives completions, and
+skills run in another one, in a thread of its own. Whole batches cross between them.
 """
 
 import asyncio
@@ -13,14 +13,16 @@ from seedcore.utils.background_loop import BackgroundLoop
 from seedcore.worker.execution.executor import SkillExecutor, failed
 from seedcore.worker.execution.task_pool import Job
 
-GATHER_LEAST, GATHER_S = 50, 0.005
-"""Of batches with so many calls left completions wait that long for others."""
+GATHER_MIN_CALLS, GATHER_S = 50, 0.005
+"""In batches with at least so many calls left, completions wait this long for others."""
+
+HOST_BLOCKED = "host_blocked"
 
 
 class _Stream:
     """One batch on its way. `done` is filled in the skills' loop and emptied in the other."""
 
-    __slots__ = ("calls", "closed", "done", "ended", "jobs", "loop", "some", "told")
+    __slots__ = ("calls", "closed", "done", "ended", "jobs", "loop", "some", "wakes")
 
     def __init__(self, calls: Sequence[Call]) -> None:
         self.calls = calls
@@ -29,21 +31,21 @@ class _Stream:
         self.done: deque[Completion] = deque()
         self.ended: list[Completion] = []
         self.jobs: list[Job] = []
-        self.told = self.closed = False
+        self.wakes = self.closed = False
 
     def end(self, completion: Completion) -> None:
         """Take a completion, in the skills' loop; the reader is woken once for all of a moment."""
         self.done.append(completion)
-        if not self.told:
-            self.told = True
-            asyncio.get_running_loop().call_soon(self._tell)
+        if not self.wakes:
+            self.wakes = True
+            asyncio.get_running_loop().call_soon(self._wake_reader)
 
-    def _tell(self) -> None:
-        self.told = False
+    def _wake_reader(self) -> None:
+        self.wakes = False
         self.loop.call_soon_threadsafe(self.some.set)
 
     def take(self) -> list[Completion]:
-        """What has ended since the last time."""
+        """What has ended since the last call."""
         chunk = []
         while self.done:
             chunk.append(self.done.popleft())
@@ -56,8 +58,8 @@ class _Stream:
         return [call for call in self.calls if (call.task_id, call.token) not in ended]
 
 
-class Desk:
-    """Takes calls for an executor that lives in another loop.
+class LoopBridge:
+    """Takes calls for an executor in another loop.
 
     Args:
         make: makes the executor, in that loop.
@@ -72,10 +74,10 @@ class Desk:
     async def run(self, calls: Sequence[Call]) -> AsyncGenerator[list[Completion]]:
         """Run `calls` side by side; yields completions as they happen, those of one moment together.
 
-        Once the desk is closed, calls that are not over are handed back.
+        Once the bridge is closed, calls that have not ended are returned.
         """
         if self._closed is not None:
-            yield [handed_back(call, self._closed) for call in calls]
+            yield [returned(call, self._closed) for call in calls]
             return
         stream = _Stream(calls)
         self._streams.add(stream)
@@ -84,8 +86,8 @@ class Desk:
         try:
             while left and not (stream.closed and not stream.done):
                 await stream.some.wait()
-                if left >= GATHER_LEAST and not stream.closed:
-                    # What crosses to the reader costs more than most skills: a moment later it is fewer, larger chunks.
+                if left >= GATHER_MIN_CALLS and not stream.closed:
+                    # A chunk costs the reader more than most skills: wait a moment for fewer, larger ones.
                     await asyncio.sleep(GATHER_S)
                 stream.some.clear()
                 if chunk := stream.take():
@@ -94,7 +96,7 @@ class Desk:
         finally:
             self._streams.discard(stream)
             if left or stream.closed:
-                # The reader has gone, or the desk is closed: nobody wants these results any more.
+                # The reader has gone, or the bridge is closed: these results are not wanted any more.
                 self.background.loop.call_soon_threadsafe(self._withdraw, stream)
 
     async def cancel(self, task_ids: Sequence[str]) -> int:
@@ -103,17 +105,17 @@ class Desk:
         return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(self._cancel(task_ids), loop))
 
     def close(self, reason: str, culprits: Collection[str] = (), message: str = "") -> None:
-        """Take no more calls and end the streams: culprits' calls have failed, the others are handed back.
+        """Take no more calls and end the streams: the calls of `culprits` (ids of tasks) fail, the others are returned.
 
-        To be called in the loop that reads; culprits are ids of tasks.
+        Must be called in the loop that reads.
         """
         self._closed = reason
         for stream in self._streams:
             last = stream.missing()
             stream.done.extend(
-                failed(call, 0.0, "host_blocked", message, retryable=True)
+                failed(call, 0.0, HOST_BLOCKED, message, retryable=True)
                 if call.task_id in culprits
-                else handed_back(call, reason)
+                else returned(call, reason)
                 for call in last
             )
             stream.closed = True
@@ -121,7 +123,7 @@ class Desk:
 
     @property
     def open_streams(self) -> int:
-        """Batches whose reader has not had everything yet."""
+        """Batches whose reader has not received everything yet."""
         return len(self._streams)
 
     @property
@@ -147,6 +149,6 @@ async def _made(make: Callable[[], SkillExecutor]) -> SkillExecutor:
     return make()
 
 
-def handed_back(call: Call, reason: str) -> Completion:
-    """The completion of a call that the host gives up through no fault of the task."""
+def returned(call: Call, reason: str) -> Completion:
+    """The completion of a call that the host returns unfinished through no fault of the task."""
     return failed(call, 0.0, HANDED_BACK, reason, retryable=True)

@@ -1,4 +1,4 @@
-"""CPU-heavy skills: each runs in a process that is killed when its time is over, and made anew when it dies."""
+"""Runs CPU-heavy skills in processes: one is killed when its call takes too long, and replaced when it dies."""
 
 import asyncio
 import os
@@ -7,20 +7,21 @@ import struct
 import subprocess
 import sys
 from dataclasses import dataclass
+from typing import TypedDict
 
 import orjson
 
 from seedcore.errors import SkillError, UnavailableError
 from seedcore.skills.sdk import SkillSpec
-from seedcore.worker.execution.attempt_codec import Failure
+from seedcore.worker.execution.attempt_codec import AttemptFailure, ProcessCall
 from seedcore.worker.execution.task_pool import Job
 
 WORKER_MODULE = "seedcore.worker.execution.process_worker"
 LENGTH = struct.Struct("!I")
 START_S = 60.0
-"""Longest start of a process: it imports SeedCore and the skill's module."""
+"""Longest time that a process may take to start: it imports SeedCore and the skill's module."""
 
-CALLS_A_PROCESS = 1000
+MAX_CALLS = 1000
 """Calls after which a process is replaced: what a skill leaks goes with it."""
 
 
@@ -30,8 +31,14 @@ class ProcessDiedError(SkillError):
     code = "skill_process_died"
 
 
+class Ping(TypedDict):
+    """Asks whether a process is ready."""
+
+    ping: bool
+
+
 @dataclass(slots=True)
-class Child:
+class SkillProcess:
     """One process, and the socket to it."""
 
     process: "subprocess.Popen[bytes]"
@@ -46,7 +53,7 @@ class Child:
         # SIGKILL cannot be refused: this ends at once, and leaves no zombie.
         self.process.wait()
 
-    async def ask(self, call: dict[str, object]) -> dict[str, object]:
+    async def request(self, call: ProcessCall | Ping) -> dict[str, object]:
         """Send a call and read its answer.
 
         Raises:
@@ -70,15 +77,15 @@ class Child:
         return "its socket closed"
 
 
-class Processes:
-    """Processes that are made on first use and kept; none is ever forked from this one without an exec."""
+class ProcessPool:
+    """Processes that are started on first use and kept; none is ever forked from this one without an exec."""
 
     def __init__(self) -> None:
-        self._idle: list[Child] = []
+        self._idle: list[SkillProcess] = []
         self.alive = 0
 
-    async def get(self) -> Child:
-        """A process that waits for a call; whoever got it gives it back by `call`.
+    async def get(self) -> SkillProcess:
+        """An idle process; the caller returns it by `call`.
 
         Raises:
             UnavailableError: none could be started.
@@ -90,14 +97,14 @@ class Processes:
             self._drop(child)
         return await self._start()
 
-    async def call(self, child: Child, spec: SkillSpec, job: Job) -> str | Failure:
+    async def call(self, child: SkillProcess, spec: SkillSpec, job: Job) -> str | AttemptFailure:
         """Run a skill in `child`; the result is JSON text. Cancelled, the process is killed.
 
         Raises:
             ProcessDiedError: the process ended in between.
         """
         call = job.call
-        asked = {
+        request: ProcessCall = {
             "module": spec.function.__module__,
             "function": spec.function.__name__,
             "skill": call.skill,
@@ -109,12 +116,12 @@ class Processes:
             "agent": call.agent,
         }
         try:
-            answer = await child.ask(asked)
+            answer = await child.request(request)
         except BaseException:
             self._drop(child)
             raise
         child.calls += 1
-        if child.calls < CALLS_A_PROCESS:
+        if child.calls < MAX_CALLS:
             self._idle.append(child)
         else:
             self._drop(child)
@@ -122,18 +129,18 @@ class Processes:
             job.usage = (spent[0], spent[1])
         if "result" in answer:
             return str(answer["result"])
-        return Failure(str(answer["code"]), str(answer["message"]), bool(answer["retryable"]))
+        return AttemptFailure(str(answer["code"]), str(answer["message"]), bool(answer["retryable"]))
 
     def close(self) -> None:
-        """End the processes that wait for calls."""
+        """End the idle processes."""
         while self._idle:
             self._drop(self._idle.pop())
 
-    def _drop(self, child: Child) -> None:
+    def _drop(self, child: SkillProcess) -> None:
         self.alive -= 1
         child.kill()
 
-    async def _start(self) -> Child:
+    async def _start(self) -> SkillProcess:
         ours, theirs = socket.socketpair()
         with theirs:
             command = [
@@ -143,7 +150,7 @@ class Processes:
                 str(theirs.fileno()),
                 str(os.getpid()),
             ]
-            # What this process can import, its children can: Ray puts folders on the path that they would not know of.
+            # Children import what this process can: Ray puts folders on the path that they would not know.
             environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
             try:
                 process = subprocess.Popen(  # noqa: ASYNC220 - a vfork and an exec: some milliseconds
@@ -154,11 +161,11 @@ class Processes:
                 raise UnavailableError(f"no process for the skill: {error}", retry_after_s=1) from error
         ours.setblocking(False)
         reader, writer = await asyncio.open_connection(sock=ours, limit=1 << 26)
-        child = Child(process, reader, writer)
+        child = SkillProcess(process, reader, writer)
         self.alive += 1
         try:
             async with asyncio.timeout(START_S):
-                await child.ask({"ping": True})
+                await child.request({"ping": True})
         except BaseException as error:
             self._drop(child)
             if isinstance(error, TimeoutError):

@@ -1,4 +1,4 @@
-"""The process that CPU-heavy skills run in, one call after the other.
+"""The process that runs CPU-heavy skills, one call after the other.
 
 Started as `python -m seedcore.worker.execution.process_worker FD PARENT`.
 
@@ -13,14 +13,15 @@ import signal
 import socket
 import struct
 import sys
-from typing import Any
+from typing import cast
 
 import orjson
+from structlog.typing import FilteringBoundLogger
 
 from seedcore.settings import get_settings
 from seedcore.skills.sdk import MARK, SkillContext, SkillSpec
 from seedcore.telemetry.logs import configure_logs, get_logger
-from seedcore.worker.execution.attempt_codec import Failure, attempt, failure_of
+from seedcore.worker.execution.attempt_codec import AttemptFailure, ProcessCall, attempt, failure_of
 
 LENGTH = struct.Struct("!I")
 PR_SET_PDEATHSIG = 1
@@ -29,7 +30,7 @@ PR_SET_PDEATHSIG = 1
 def main() -> None:
     """Answer calls until the host closes the socket."""
     link = socket.socket(fileno=int(sys.argv[1]))
-    _die_with(int(sys.argv[2]))
+    _end_with_parent(int(sys.argv[2]))
     settings = get_settings()
     configure_logs(settings)
     process = os.getpid()
@@ -41,7 +42,7 @@ def main() -> None:
         link.sendall(LENGTH.pack(len(answer)) + answer)
 
 
-def _die_with(parent: int) -> None:
+def _end_with_parent(parent: int) -> None:
     """Let the kernel end this process when its parent ends, also while a skill computes (Linux; elsewhere: at EOF)."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
@@ -65,12 +66,13 @@ def _exactly(link: socket.socket, size: int) -> bytes | None:
     return b"".join(parts)
 
 
-def _answer(call: dict[str, Any], limit: int) -> dict[str, Any]:
-    if call.get("ping"):
+def _answer(frame: dict[str, object], limit: int) -> dict[str, object]:
+    if "ping" in frame:
         return {"ready": True}
-    log = get_logger("seedcore.organism.process").bind(skill=call["skill"], task=call["task_id"])
+    call = cast(ProcessCall, frame)
+    log: FilteringBoundLogger = get_logger("seedcore.worker.process").bind(skill=call["skill"], task=call["task_id"])
     meter = _Meter()
-    answer = _ran(call, limit, log, meter)
+    answer = _run(call, limit, log, meter)
     return answer if meter.usage is None else {**answer, "usage": meter.usage}
 
 
@@ -78,7 +80,7 @@ class _Meter:
     usage: tuple[float, float] | None = None
 
 
-def _ran(call: dict[str, Any], limit: int, log: Any, meter: _Meter) -> dict[str, Any]:
+def _run(call: ProcessCall, limit: int, log: FilteringBoundLogger, meter: _Meter) -> dict[str, object]:
     context = SkillContext(
         call["task_id"],
         call["attempt"],
@@ -88,14 +90,14 @@ def _ran(call: dict[str, Any], limit: int, log: Any, meter: _Meter) -> dict[str,
         agent_id=call["agent"],
         meter=meter,
     )
-    ending: str | Failure
+    ending: str | AttemptFailure
     try:
         spec = _spec(call["module"], call["function"])
     except BaseException as error:  # noqa: BLE001 - importing a skill's module may raise anything
         ending = failure_of(error, log)
     else:
         ending = attempt(spec, call["params"], context, limit)
-    return ending._asdict() if isinstance(ending, Failure) else {"result": ending}
+    return ending._asdict() if isinstance(ending, AttemptFailure) else {"result": ending}
 
 
 def _spec(module: str, function: str) -> SkillSpec:

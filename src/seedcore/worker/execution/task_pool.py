@@ -1,8 +1,8 @@
-"""Running many calls in few asyncio tasks.
+"""Runs many calls in few asyncio tasks.
 
-A task and a timer for every call cost more than a small skill does. A strand is one task that runs calls one after the
-other for as long as they end without waiting for anything. A call that does wait gets, in that moment, its timer and
-the strand for itself: its neighbours go on in others, and nothing of it (cancellation, context variables) reaches them.
+A task and a timer for every call cost more than a small skill does. So one task runs calls one after the other for as
+long as they end without waiting for anything. A call that does wait gets, in that moment, its timer and the task for
+itself: its neighbours go on in others, and nothing of it (cancellation, context variables) reaches them.
 """
 
 import asyncio
@@ -12,13 +12,13 @@ from contextvars import Context, copy_context
 
 from seedcore.skills.host_protocol import Call, Completion
 from seedcore.skills.sdk import SkillSpec
-from seedcore.worker.execution.fair_queue import Turns
+from seedcore.worker.execution.fair_queue import FairQueue
 
 TURN_S = 0.01
-"""A strand lets others have a turn after this long, however quick its calls are."""
+"""A task yields to others after this long, however quick its calls are."""
 
 GRACE_S = 5.0
-"""Seconds that a call has to end after it was told to. Then it is given up: its slot is lost until it does end."""
+"""Seconds that a call has to end after its cancellation. Then it is given up: its slot is lost until it does end."""
 
 
 class Job:
@@ -29,7 +29,7 @@ class Job:
         spec: the skill; None when there is none of that name.
         began: when it began (`time.perf_counter`); 0.0 before.
         limit_s: seconds that it may take from then on; set before it first waits.
-        cancelled: somebody asked for its end.
+        cancelled: its end was requested.
         late: its time limit has passed.
         ended: it is over, was cancelled before it began, or was given up.
         usage: (tokens, money) that the skill reported.
@@ -60,14 +60,14 @@ class Job:
         self.usage: tuple[float, float] | None = None
 
 
-class Strands:
-    """Runs jobs at most `most` at once, one of each agent's in turn.
+class TaskPool:
+    """Runs at most `limit` jobs at once, taking turns between agents.
 
     Args:
         run: does a job; None when it was cancelled.
         end: takes a job's completion; None when it was cancelled, perhaps before it began.
-        give_up: the completion of a job that did not end when it was told to; None when it was cancelled.
-        most: strands, and so jobs, at once.
+        give_up: the completion of a job that ignores its cancellation; None when that was on request.
+        limit: tasks, and so jobs, at once.
     """
 
     def __init__(
@@ -75,11 +75,11 @@ class Strands:
         run: Callable[[Job], Awaitable[Completion | None]],
         end: Callable[[Job, Completion | None], None],
         give_up: Callable[[Job], Completion | None],
-        most: int,
+        limit: int,
     ) -> None:
-        self._run, self._end, self._give_up, self._most = run, end, give_up, most
-        self._waiting: Turns[Job] = Turns()
-        self._strands: set[asyncio.Task[None]] = set()
+        self._run, self._end, self._give_up, self._limit = run, end, give_up, limit
+        self._waiting: FairQueue[Job] = FairQueue()
+        self._tasks: set[asyncio.Task[None]] = set()
         self._fresh: list[Job] = []
         self._looking = False
         self.lost = 0
@@ -89,45 +89,45 @@ class Strands:
         self._waiting.add(jobs)
         self._start(1)
 
-    def allow(self, most: int) -> None:
-        """From now on run at most `most` at once; those that run go on."""
-        self._most = most
+    def allow(self, limit: int) -> None:
+        """From now on run at most `limit` jobs at once; those that run go on."""
+        self._limit = limit
         self._start(1)
 
     def cancel(self, job: Job) -> None:
         """End a job: its skill sees `asyncio.CancelledError`; one that has not begun never does."""
         job.cancelled = True
         if job.task is not None:
-            self._tell(job)
+            self._interrupt(job)
         elif not job.ended:
-            self._over(job, None)
+            self._finish(job, None)
 
     def restart_clock(self, job: Job) -> None:
-        """What a job's time was spent on until now was not its own doing: its time limit counts from here."""
+        """The time until now was not the job's own: its time limit counts from here."""
         job.began = time.perf_counter()
         if job.timer is not None and not job.late and not job.cancelled:
             job.timer.cancel()
-            job.timer = asyncio.get_running_loop().call_later(job.limit_s, self._too_late, job)
+            job.timer = asyncio.get_running_loop().call_later(job.limit_s, self._time_out, job)
 
     def _start(self, count: int) -> None:
-        for _ in range(min(count, len(self._waiting), self._most - len(self._strands))):
-            strand = asyncio.create_task(self._strand())
-            self._strands.add(strand)
-            strand.add_done_callback(self._retired)
+        for _ in range(min(count, len(self._waiting), self._limit - len(self._tasks))):
+            task = asyncio.create_task(self._run_jobs())
+            self._tasks.add(task)
+            task.add_done_callback(self._task_ended)
 
-    def _retired(self, strand: asyncio.Task[None]) -> None:
-        self._strands.discard(strand)
+    def _task_ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
         self._start(1)
 
-    async def _strand(self) -> None:
-        strand = asyncio.current_task()
-        assert strand is not None
+    async def _run_jobs(self) -> None:
+        task = asyncio.current_task()
+        assert task is not None
         context, turn = copy_context(), time.perf_counter()
-        while self._waiting and len(self._strands) <= self._most:
+        while self._waiting and len(self._tasks) <= self._limit:
             job = self._waiting.take()
             if job.ended:
                 continue
-            job.task = strand
+            job.task = task
             self._watch(job)
             completion = None
             try:
@@ -137,21 +137,21 @@ class Strands:
                 if job.ended:
                     self.lost -= 1
                 else:
-                    self._over(job, completion)
-            if job.waited or strand.cancelling() or _differs(context):
+                    self._finish(job, completion)
+            if job.waited or task.cancelling() or _differs(context):
                 return
             if time.perf_counter() - turn > TURN_S:
                 await asyncio.sleep(0)
                 turn = time.perf_counter()
 
-    def _over(self, job: Job, completion: Completion | None) -> None:
+    def _finish(self, job: Job, completion: Completion | None) -> None:
         job.ended = True
         if job.timer is not None:
             job.timer.cancel()
         self._end(job, completion)
 
     def _watch(self, job: Job) -> None:
-        """Look at the job when the event loop gets its turn: if it has not ended by then, it waits for something."""
+        """Look at the job in the event loop's next turn: if it has not ended by then, it waits for something."""
         self._fresh.append(job)
         if not self._looking:
             self._looking = True
@@ -164,16 +164,16 @@ class Strands:
         for job in waits:
             job.waited = True
             if job.timer is None:
-                job.timer = loop.call_later(max(0.0, job.began + job.limit_s - now), self._too_late, job)
-        # Twice as many each time: the first few tell how many strands the rest will need.
+                job.timer = loop.call_later(max(0.0, job.began + job.limit_s - now), self._time_out, job)
+        # Twice as many each time: the first few show how many tasks the rest will need.
         self._start(2 * len(waits))
 
-    def _too_late(self, job: Job) -> None:
+    def _time_out(self, job: Job) -> None:
         if job.task is not None and not job.ended:
             job.late = True
-            self._tell(job)
+            self._interrupt(job)
 
-    def _tell(self, job: Job) -> None:
+    def _interrupt(self, job: Job) -> None:
         assert job.task is not None
         job.task.cancel()
         if job.timer is not None:
@@ -184,7 +184,7 @@ class Strands:
         if job.task is None or job.ended:
             return
         self.lost += 1
-        self._over(job, self._give_up(job))
+        self._finish(job, self._give_up(job))
 
 
 def _differs(context: Context) -> bool:

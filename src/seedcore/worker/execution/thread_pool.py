@@ -1,18 +1,19 @@
-"""Blocking skills: each runs in a thread of the host. A thread cannot be ended from outside."""
+"""Runs blocking skills in threads of the host. A thread cannot be ended from outside."""
 
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import copy_context
-from typing import Any, TypeVar
+from typing import ParamSpec, TypeVar
 
 from seedcore.skills.context import CancelFlag
 
 Result = TypeVar("Result")
+Params = ParamSpec("Params")
 
 
-class Threads:
-    """A pool of threads that knows which of them are lost: told to end, and still at it.
+class ThreadPool:
+    """A pool of threads that counts the lost ones: those whose skill goes on after its cancellation.
 
     Args:
         size: threads.
@@ -25,13 +26,16 @@ class Threads:
         self._changed = changed
         self._pool = ThreadPoolExecutor(size, thread_name_prefix="skill")
 
-    async def run(self, flag: CancelFlag, function: Callable[..., Result], *arguments: Any) -> Result:
-        """Call `function` in a thread; cancelled, it sets `flag`, and goes without waiting for the function.
+    async def run(
+        self, flag: CancelFlag, function: Callable[Params, Result], *arguments: Params.args, **named: Params.kwargs
+    ) -> Result:
+        """Call `function` in a thread. When this is cancelled it sets `flag` and does not wait for the function.
 
         `function` must not raise: a future cannot hold StopIteration, and its reader would wait until the time limit.
         """
         loop = asyncio.get_running_loop()
-        future = self._pool.submit(copy_context().run, function, *arguments)
+        context = copy_context()
+        future = self._pool.submit(lambda: context.run(function, *arguments, **named))
         try:
             return await asyncio.wrap_future(future)
         except asyncio.CancelledError:
@@ -40,7 +44,7 @@ class Threads:
                 self._lose(loop, future)
             raise
 
-    def _lose(self, loop: asyncio.AbstractEventLoop, future: "Future[Any]") -> None:
+    def _lose(self, loop: asyncio.AbstractEventLoop, future: "Future[Result]") -> None:
         self.lost += 1
         self._changed(self.size - self.lost)
         future.add_done_callback(lambda _: loop.call_soon_threadsafe(self._found))

@@ -1,4 +1,4 @@
-"""Seeing that an event loop is blocked: a skill computes, or waits, without letting anybody else have a turn."""
+"""Detects that an event loop is blocked: a skill computes, or waits, without yielding."""
 
 import asyncio
 import faulthandler
@@ -12,19 +12,19 @@ from dataclasses import dataclass
 from seedcore.telemetry.logs import mask
 from seedcore.worker.execution.task_pool import Job
 
-FRAMES = 40
-MOST_STACK = 8000
+MAX_FRAMES = 40
+MAX_STACK = 8000
 
-LAST_RESORT = 3
-"""Times the limit after which the process is ended from outside of Python: a skill holds the interpreter itself (a
-regular expression, native code), so that not even this watchdog has a turn."""
+KILL_AFTER_LIMITS = 3
+"""After so many times the limit the process is ended from outside of Python: a skill may hold the interpreter itself (a
+regular expression, native code), so that this watchdog does not run either."""
 
-LAST_RESORT_LEAST_S = 30.0
+MIN_KILL_AFTER_S = 30.0
 
 
 @dataclass(frozen=True, slots=True)
-class Blocked:
-    """A blocked loop: for how many seconds, where, and the job that did it, if it can be told."""
+class BlockedLoop:
+    """A blocked loop: for how many seconds, where, and the job that did it, if it is known."""
 
     seconds: float
     stack: str
@@ -32,9 +32,9 @@ class Blocked:
 
 
 class Watchdog:
-    """Asks a loop, from another one, whether it still turns.
+    """Checks from another loop whether a loop still answers.
 
-    Time counts by the watchdog's own ticks, not by the clock: while the whole process was stopped, nobody was blocked.
+    Time counts by the watchdog's own ticks, not by the clock: a process that was stopped as a whole was not blocked.
 
     Args:
         loop: the loop to watch.
@@ -50,7 +50,7 @@ class Watchdog:
         thread: threading.Thread,
         limit_s: float,
         jobs: Callable[[], list[Job]],
-        blocked: Callable[[Blocked], Awaitable[None]],
+        blocked: Callable[[BlockedLoop], Awaitable[None]],
     ) -> None:
         self._loop, self._thread, self._limit_s = loop, thread, limit_s
         self._jobs, self._blocked = jobs, blocked
@@ -58,12 +58,12 @@ class Watchdog:
         self.silent_s = 0.0
 
     async def watch(self) -> None:
-        """Ask for ever, until the loop is blocked."""
+        """Check until the loop is blocked."""
         try:
             await self._until_silent()
-            # What follows needs no more time than this; if it does, the process ends all the same.
-            faulthandler.dump_traceback_later(LAST_RESORT_LEAST_S, exit=True, file=2)
-            await self._blocked(Blocked(self.silent_s, self._stack(), self._culprit()))
+            # If what follows takes longer than this, the process ends all the same.
+            faulthandler.dump_traceback_later(MIN_KILL_AFTER_S, exit=True, file=2)
+            await self._blocked(BlockedLoop(self.silent_s, self._stack(), self._culprit()))
         finally:
             faulthandler.cancel_dump_traceback_later()
 
@@ -73,7 +73,7 @@ class Watchdog:
         while self.silent_s < self._limit_s:
             if time.monotonic() - armed > self._limit_s / 2:
                 armed = time.monotonic()
-                last = max(LAST_RESORT_LEAST_S, LAST_RESORT * self._limit_s)
+                last = max(MIN_KILL_AFTER_S, KILL_AFTER_LIMITS * self._limit_s)
                 faulthandler.dump_traceback_later(last, exit=True, file=2)
             if self._answered == self._asked:
                 self.silent_s = 0.0
@@ -90,9 +90,9 @@ class Watchdog:
         frame = sys._current_frames().get(self._thread.ident or 0)
         if frame is None:
             return "the loop's thread has ended"
-        return mask("".join(traceback.format_stack(frame, FRAMES)))[-MOST_STACK:]
+        return mask("".join(traceback.format_stack(frame, MAX_FRAMES)))[-MAX_STACK:]
 
     def _culprit(self) -> Job | None:
-        """The job whose task has the loop; none when a task that a skill has left behind does."""
+        """The job whose task holds the loop; None when it is a task that a skill has left behind."""
         current = asyncio.current_task(self._loop)
         return next((job for job in self._jobs() if current is not None and job.task is current), None)

@@ -1,4 +1,4 @@
-"""Questions that the Coordinator's own schema refuses: the culprit is found, whatever part of the question it is in."""
+"""Requests that the Coordinator's own schema refuses: the culprit is found, whatever part of the question it is in."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -16,11 +16,10 @@ from seedcore.settings import Settings
 from seedcore.skills.host_protocol import Completion
 from seedcore.tasks.model import Lease
 from seedcore.telemetry.logs import get_logger
-from seedcore.worker.decision_requests import Questions
-from seedcore.worker.in_flight import Ledger
-from seedcore.worker.ports import Watched
-
-from .conftest import ReadingCoordinator, reading_brain
+from seedcore.worker.decisions.decision_requests import DecisionRequests
+from seedcore.worker.decisions.feedback import FeedbackCollector
+from seedcore.worker.ports import StreamOutcomes
+from tests.worker.conftest import ReadingCoordinator, reading_decisions
 
 
 def lease(**changed: Any) -> Lease:
@@ -34,10 +33,10 @@ class Asker:
     """A dispatcher's side of the questions, with a Coordinator."""
 
     def __init__(self, broken: Any = lambda _: None) -> None:
-        brain = reading_brain(Settings(), broken)
-        self.coordinator: ReadingCoordinator = brain.coordinator
-        self.ledger = Ledger()
-        self.questions = Questions(brain, self.ledger, get_logger("test"))
+        decisions = reading_decisions(Settings(), broken)
+        self.coordinator: ReadingCoordinator = decisions.coordinator
+        self.feedback = FeedbackCollector()
+        self.questions = DecisionRequests(decisions, self.feedback, get_logger("test"))
 
     async def decide(self, *batch: Lease) -> Any:
         return await self.questions.decide(batch)
@@ -57,31 +56,31 @@ async def test_a_task_that_is_refused_stands_alone_and_its_neighbours_are_decide
     assert asker.coordinator.refusals < 12
     # Neither is told to the valves twice, nor does any question stay open.
     assert sum(stream["seen"] for question in asker.coordinator.read for stream in question.streams) == 99
-    assert asker.ledger.ask().undecided == ()
+    assert asker.feedback.take().undecided == ()
 
 
-def spoil_outcomes(ledger: Ledger) -> None:
-    ledger.learn(Completion("t", 1, "a", "bad", True, -1.0))
+def spoil_outcomes(feedback: FeedbackCollector) -> None:
+    feedback.record_completion(Completion("t", 1, "a", "bad", True, -1.0))
 
 
-def spoil_times(ledger: Ledger) -> None:
-    ledger._feedback.outcomes["a", "bad"] = (1, float("-inf"), 1)
+def spoil_times(feedback: FeedbackCollector) -> None:
+    feedback._next.outcomes["a", "bad"] = (1, float("-inf"), 1)
 
 
-def spoil_money(ledger: Ledger) -> None:
-    ledger.learn(Completion("t", 1, "a", "bad", True, 0.1, usage=(0.0, float("inf"))))
+def spoil_money(feedback: FeedbackCollector) -> None:
+    feedback.record_completion(Completion("t", 1, "a", "bad", True, 0.1, usage=(0.0, float("inf"))))
 
 
-def spoil_energy(ledger: Ledger) -> None:
-    ledger._feedback.energy["bad"] = Sums(outcomes=1, realised_squares=float("inf"))
+def spoil_energy(feedback: FeedbackCollector) -> None:
+    feedback._next.energy["bad"] = Sums(outcomes=1, realised_squares=float("inf"))
 
 
-def spoil_streams(ledger: Ledger) -> None:
-    ledger._feedback.watched["d" * 201, "bad"] = Watched(1, [[1.0]])
+def spoil_streams(feedback: FeedbackCollector) -> None:
+    feedback._next.watched["d" * 201, "bad"] = StreamOutcomes(1, [[1.0]])
 
 
-def spoil_outstanding(ledger: Ledger) -> None:
-    ledger._feedback.outstanding["a", "bad"] = -1
+def spoil_outstanding(feedback: FeedbackCollector) -> None:
+    feedback._next.outstanding["a", "bad"] = -1
 
 
 @pytest.mark.parametrize(
@@ -90,10 +89,10 @@ def spoil_outstanding(ledger: Ledger) -> None:
 async def test_a_refused_part_of_the_report_is_dropped_and_blocks_no_question(spoil: Any):
     asker = Asker()
     for _ in range(3):
-        asker.ledger.learn(Completion("t", 1, "a", "good", True, 0.5, usage=(1.0, 0.25)))
-    asker.ledger._feedback.outstanding["a", "good"] = 4
-    asker.ledger._feedback.unplanned = 2
-    spoil(asker.ledger)
+        asker.feedback.record_completion(Completion("t", 1, "a", "good", True, 0.5, usage=(1.0, 0.25)))
+    asker.feedback._next.outstanding["a", "good"] = 4
+    asker.feedback._next.unplanned = 2
+    spoil(asker.feedback)
     batch = [lease() for _ in range(20)]
     answers = await asker.decide(*batch)
     assert answers.decisions.keys() == {task.id for task in batch}
@@ -125,21 +124,21 @@ async def test_a_task_that_breaks_the_coordinator_is_found_like_one_that_it_refu
 async def test_a_coordinator_that_refuses_every_question_blames_no_task(error: SeedCoreError):
     """A wrong key, or another release that reads no question of this one."""
     asker = Asker(lambda _: error)
-    asker.ledger.learn(Completion("t", 1, "a", "good", True, 0.5))
+    asker.feedback.record_completion(Completion("t", 1, "a", "good", True, 0.5))
     with pytest.raises(type(error)):
         await asker.decide(*(lease() for _ in range(50)))
     assert asker.coordinator.refusals == 2
     assert asker.questions.counts == {"refused_tasks": 0, "refused_reports": 0}
-    assert asker.ledger.ask().outcomes == {("a", "good"): (1, 0.5, 1)}
+    assert asker.feedback.take().outcomes == {("a", "good"): (1, 0.5, 1)}
 
 
 async def test_a_coordinator_that_is_away_is_asked_once_and_the_report_is_kept():
     asker = Asker(lambda _: UnavailableError("away"))
-    asker.ledger.learn(Completion("t", 1, "a", "good", True, 0.5))
+    asker.feedback.record_completion(Completion("t", 1, "a", "good", True, 0.5))
     with pytest.raises(UnavailableError):
         await asker.decide(*(lease() for _ in range(50)))
     assert asker.coordinator.refusals == 1
-    question = asker.ledger.ask()
+    question = asker.feedback.take()
     assert (question.outcomes, question.undecided) == ({("a", "good"): (1, 0.5, 1)}, ())
 
 

@@ -1,38 +1,37 @@
-"""What the Coordinator's valves get to see of leased tasks: features of a few of each stream, never payloads."""
+"""Samples leased tasks for the Coordinator's valves: features of a few tasks of each stream, never payloads."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import orjson
 
 from seedcore.changepoint.features import task_features
 from seedcore.schemas.coordinator import StreamRows
 from seedcore.tasks.model import Lease
-from seedcore.worker.ports import Watched
+from seedcore.worker.ports import StreamOutcomes
 
 SAMPLE = 50
-"""Tasks of a stream that one question tells about; of more, evenly spread ones."""
+"""Tasks of a stream in one question; of more, evenly spread ones."""
 
 OUTCOMES = 10
-"""Outcomes of a stream that one question tells about, the first ones: those that ran together are alike."""
+"""Outcomes of a stream in one question, the first ones: those that ran together are alike."""
 
 MAX_READ = 65_536
 """Longer params, in characters, are not read: of them only the length counts."""
 
-MAX_TOLD = 200
-"""Streams that one question tells about."""
+MAX_STREAMS = 200
+"""Streams in one question."""
 
 Stream = tuple[str | None, str]
 
 
-def told(tasks: Sequence[Lease], outcomes: Mapping[Stream, Watched]) -> list[StreamRows]:
-    """Rows by stream, as `schemas.coordinator.StreamRows` takes them; of tasks that have not been told before."""
+def sample_streams(tasks: Sequence[Lease], outcomes: Mapping[Stream, StreamOutcomes]) -> list[StreamRows]:
+    """Rows by stream, in the shape of `schemas.coordinator.StreamRows`; of tasks that the valves have not seen."""
     streams: dict[Stream, list[Lease]] = {}
     for task in tasks:
-        if not task.told:
+        if not task.reported_to_valves:
             streams.setdefault((task.domain, task.type), []).append(task)
     found: list[StreamRows] = []
-    for key in list(dict.fromkeys([*streams, *outcomes]))[:MAX_TOLD]:
+    for key in list(dict.fromkeys([*streams, *outcomes]))[:MAX_STREAMS]:
         members, ended = streams.get(key, []), outcomes.get(key)
         rows = [_features(members[k]) for k in _spread(len(members))]
         found.append(
@@ -51,17 +50,21 @@ def _spread(count: int) -> Sequence[int]:
     return range(count) if count <= SAMPLE else [k * count // SAMPLE for k in range(SAMPLE)]
 
 
-def read_params(task: Lease) -> Any:
-    """What the params hold; None where they are too long, or hold a number that no double can (PostgreSQL keeps it)."""
+def read_params(task: Lease) -> object:
+    """The params; None where they are too long, or hold a number too large for a double, which PostgreSQL keeps."""
     if len(task.params) > MAX_READ:
         return None
     try:
-        return orjson.loads(task.params)
+        params: object = orjson.loads(task.params)
     except orjson.JSONDecodeError:
         return None
+    return params
 
 
 def _features(task: Lease) -> list[float]:
     params = read_params(task)
-    # Not when it came: arrivals change by the hour and with every client, and say nothing about the work.
+    # Without the time of arrival: it changes by the hour and with every client, and says nothing about the work.
     return task_features(task.type, params, size=len(task.params))
+
+
+told = sample_streams

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from seedcore.worker.data_locality import data_of
+from seedcore.worker.decisions.data_locality import data_of
 
 
 class Task:

@@ -1,13 +1,13 @@
-"""Where a task says that its data is: `"locality": {"at": agent, host or node, "bytes": number}` among its params."""
+"""Reads where a task's data is: `"locality": {"at": agent, host or node, "bytes": number}` among its params."""
 
 from seedcore.tasks.model import Lease
-from seedcore.worker.stream_samples import read_params
+from seedcore.worker.decisions.stream_samples import read_params
 
 MAX_NAME, MAX_BYTES = 200, 2.0**60
 
 
 def data_of(task: Lease) -> tuple[str, float] | None:
-    """Place and bytes; None where the task names none, or nothing that can be one."""
+    """Place and bytes; None where the task names no valid place."""
     if '"locality"' not in task.params:
         return None
     params = read_params(task)

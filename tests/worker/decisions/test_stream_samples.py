@@ -11,8 +11,9 @@ import pytest
 from seedcore.changepoint.features import TASK_COLUMNS, task_features
 from seedcore.skills.host_protocol import Completion
 from seedcore.tasks.model import Lease
-from seedcore.worker.in_flight import Ledger
-from seedcore.worker.stream_samples import MAX_READ, OUTCOMES, SAMPLE, told
+from seedcore.worker.decisions.feedback import FeedbackCollector
+from seedcore.worker.decisions.stream_samples import MAX_READ, OUTCOMES, SAMPLE, sample_streams
+from seedcore.worker.in_flight import InFlight
 
 
 @dataclass
@@ -20,7 +21,7 @@ class Task:
     type: str = "echo"
     params: str = '{"value": 1}'
     domain: str | None = None
-    told: bool = False
+    reported_to_valves: bool = False
 
 
 def lease(**changed: Any) -> Lease:
@@ -37,14 +38,14 @@ def completion(**changed: Any) -> Completion:
 
 def test_of_many_tasks_a_few_evenly_spread_ones_are_told():
     tasks = [Task(params=json.dumps({"value": n})) for n in range(500)]
-    (stream,) = told(tasks, {})
+    (stream,) = sample_streams(tasks, {})
     assert (stream["seen"], len(stream["tasks"])) == (500, SAMPLE)
     assert stream["tasks"][0] == task_features("echo", {"value": 0}, size=len(tasks[0].params))
     assert stream["tasks"][-1] == task_features("echo", {"value": 490}, size=len(tasks[490].params))
 
 
 def test_streams_are_by_domain_and_type():
-    found = told([Task(), Task(domain="sales"), Task(type="other"), Task()], {})
+    found = sample_streams([Task(), Task(domain="sales"), Task(type="other"), Task()], {})
     assert [(s["domain"], s["type"], s["seen"]) for s in found] == [
         (None, "echo", 2),
         ("sales", "echo", 1),
@@ -52,63 +53,63 @@ def test_streams_are_by_domain_and_type():
     ]
 
 
-def test_what_was_told_before_is_not_told_again():
-    assert told([Task(told=True)], {}) == []
-    (stream,) = told([Task(told=True), Task()], {})
+def test_what_was_reported_is_not_told_again():
+    assert sample_streams([Task(reported_to_valves=True)], {}) == []
+    (stream,) = sample_streams([Task(reported_to_valves=True), Task()], {})
     assert (stream["seen"], len(stream["tasks"])) == (1, 1)
 
 
 @pytest.mark.parametrize("known", [{"attempt": 2}, {"approved": True}, {"parent_id": uuid4()}])
 def test_retries_released_tasks_and_steps_are_no_news(known: dict[str, Any]):
-    ledger = Ledger()
+    in_flight = InFlight()
     new, old = lease(), lease(**known)
-    ledger.take([new, old])
-    assert (new.told, old.told) == (False, True)
+    in_flight.add([new, old])
+    assert (new.reported_to_valves, old.reported_to_valves) == (False, True)
 
 
 def test_a_task_that_was_told_and_given_back_is_no_news_and_one_that_was_not_told_is():
-    ledger = Ledger()
-    told_before, untold = lease(), lease()
-    ledger.take([told_before, untold])
-    told_before.told = True
-    for each in (told_before, untold):
-        ledger.give_back(each)
-    again = [lease(id=told_before.id, token=2), lease(id=untold.id, token=2)]
-    ledger.take(again)
-    assert [each.told for each in again] == [True, False]
+    in_flight = InFlight()
+    reported, unreported = lease(), lease()
+    in_flight.add([reported, unreported])
+    reported.reported_to_valves = True
+    for each in (reported, unreported):
+        in_flight.release(each)
+    again = [lease(id=reported.id, token=2), lease(id=unreported.id, token=2)]
+    in_flight.add(again)
+    assert [each.reported_to_valves for each in again] == [True, False]
 
 
 def test_what_waits_in_the_slow_lane_is_news_where_it_began_there():
     began, moved = lease(slow=True), lease(slow=False)
-    Ledger().take([began, moved], slow=True)
-    assert (began.told, moved.told) == (False, True)
+    InFlight().add([began, moved], slow=True)
+    assert (began.reported_to_valves, moved.reported_to_valves) == (False, True)
 
 
 def test_long_params_are_not_read():
-    (stream,) = told([Task(params=json.dumps({"value": "word " * MAX_READ}))], {})
+    (stream,) = sample_streams([Task(params=json.dumps({"value": "word " * MAX_READ}))], {})
     assert len(stream["tasks"][0]) == TASK_COLUMNS
     assert sum(stream["tasks"][0][:32]) == 0
 
 
 def test_a_number_that_no_double_holds_stops_nobody():
-    (stream,) = told([Task(params='{"value": 1%s}' % ("0" * 400))], {})
+    (stream,) = sample_streams([Task(params='{"value": 1%s}' % ("0" * 400))], {})
     assert stream["tasks"] == [task_features("echo", None, size=412)]
 
 
 def test_outcomes_are_told_once_and_again_when_the_question_failed():
-    ledger = Ledger()
+    feedback = FeedbackCollector()
     for n in range(OUTCOMES + 5):
-        ledger.learn(completion(ok=n > 0, error_code=None if n else "boom"), None, "sales")
-    asked = ledger.ask()
-    watched = asked.watched["sales", "echo"]
+        feedback.record_completion(completion(ok=n > 0, error_code=None if n else "boom"), None, "sales")
+    taken = feedback.take()
+    watched = taken.watched["sales", "echo"]
     assert (watched.seen, len(watched.rows), watched.rows[0][1], watched.rows[1][1]) == (
         OUTCOMES + 5,
         OUTCOMES,
         0.0,
         1.0,
     )
-    assert ledger.ask().watched == {}
-    ledger.unanswered(asked)
-    again = ledger.ask().watched["sales", "echo"]
+    assert feedback.take().watched == {}
+    feedback.failed(taken)
+    again = feedback.take().watched["sales", "echo"]
     assert (again.seen, again.rows) == (watched.seen, watched.rows)
-    assert told([], {("sales", "echo"): again})[0]["outcomes"] == watched.rows
+    assert sample_streams([], {("sales", "echo"): again})[0]["outcomes"] == watched.rows

@@ -8,16 +8,16 @@ from hypothesis import strategies as st
 
 from seedcore.pricing.outcome_sums import Expected, Sums
 from seedcore.skills.host_protocol import Completion
-from seedcore.worker.in_flight import Ledger
-from seedcore.worker.ports import Decision
+from seedcore.worker.decisions.feedback import FeedbackCollector
+from seedcore.worker.ports import RouteDecision
 
 TIMES = st.floats(0.001, 100)
 
 
-def decision(queued_s: float, expected_s: float, fails: float, v: float) -> Decision:
+def decision(queued_s: float, expected_s: float, fails: float, v: float) -> RouteDecision:
     added = queued_s * expected_s + 0.5 * expected_s**2 + v * fails
     fields = {"delta_energy": added, "expected_s": expected_s, "expected_failure": fails, "v": v}
-    return Decision("fast", "known_skill", "test", agent="a", host="h", **fields)
+    return RouteDecision("fast", "known_skill", "test", agent="a", host="h", **fields)
 
 
 def expected(queued_s: float, expected_s: float, fails: float, v: float) -> Expected:
@@ -45,9 +45,11 @@ def test_what_was_as_expected_is_realised_exactly():
 
 
 def test_a_decision_that_does_not_tell_what_it_expected_counts_for_nothing():
-    ledger = Ledger()
-    ledger.learn(completion(), Decision("fast", "known_skill", "test", agent="a", host="h", delta_energy=1.0))
-    assert ledger.ask().energy == {}
+    feedback = FeedbackCollector()
+    feedback.record_completion(
+        completion(), RouteDecision("fast", "known_skill", "test", agent="a", host="h", delta_energy=1.0)
+    )
+    assert feedback.take().energy == {}
 
 
 def completion() -> Completion:
@@ -55,26 +57,26 @@ def completion() -> Completion:
 
 
 def test_outcomes_are_told_once_and_again_when_the_question_failed():
-    ledger = Ledger()
-    ledger.learn(completion(), decision(1.0, 0.5, 0.1, 1.0))
-    first = ledger.ask()
+    feedback = FeedbackCollector()
+    feedback.record_completion(completion(), decision(1.0, 0.5, 0.1, 1.0))
+    first = feedback.take()
     assert (first.energy["echo"].outcomes, first.question, first.undecided) == (1, 1, ())
-    second = ledger.ask()
+    second = feedback.take()
     assert (second.energy, second.undecided) == ({}, (1,))
-    ledger.unanswered(first)
-    ledger.answered(second.question)
-    ledger.learn(completion(), decision(1.0, 0.5, 0.1, 1.0))
-    third = ledger.ask()
+    feedback.failed(first)
+    feedback.answered(second.question)
+    feedback.record_completion(completion(), decision(1.0, 0.5, 0.1, 1.0))
+    third = feedback.take()
     assert (third.energy["echo"].outcomes, third.outcomes[("a", "echo")][0], third.undecided) == (2, 2, ())
 
 
 def test_money_that_was_reported_is_told_once_and_again_when_the_question_failed():
-    ledger = Ledger()
+    feedback = FeedbackCollector()
     for usage in ((10.0, 0.25), (10.0, 0.0), None, (0.0, 0.5)):
-        ledger.learn(completion()._replace(usage=usage))
-    first = ledger.ask()
+        feedback.record_completion(completion()._replace(usage=usage))
+    first = feedback.take()
     assert first.spent == {("a", "echo"): (2, 0.75)}
-    assert ledger.ask().spent == {}
-    ledger.unanswered(first)
-    ledger.learn(completion()._replace(usage=(0.0, 0.25)))
-    assert ledger.ask().spent == {("a", "echo"): (3, 1.0)}
+    assert feedback.take().spent == {}
+    feedback.failed(first)
+    feedback.record_completion(completion()._replace(usage=(0.0, 0.25)))
+    assert feedback.take().spent == {("a", "echo"): (3, 1.0)}

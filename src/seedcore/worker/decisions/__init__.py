@@ -1,0 +1,1 @@
+"""Asking the Coordinator what to do with leased tasks, and reporting to it how they went."""

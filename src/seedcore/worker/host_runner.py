@@ -1,0 +1,102 @@
+"""Runs calls on hosts and takes their completions, one stream for each host and batch."""
+
+from collections.abc import Iterable, Sequence
+
+from structlog.typing import FilteringBoundLogger
+
+from seedcore.skills.host_protocol import HANDED_BACK, Call, Completion
+from seedcore.stores.postgres import DATABASE_ERRORS
+from seedcore.worker import lease_checks
+from seedcore.worker.attempt_endings import AttemptEndings
+from seedcore.worker.in_flight import HeldLease, InFlight
+from seedcore.worker.job_set import JobSet
+from seedcore.worker.outcome_records import reason_of
+from seedcore.worker.ports import HostLostError, HostPool, HostUnavailableError, LeaseStore
+
+HOST_LOST = "host_lost"
+HOST_SILENT = "host_silent"
+
+
+class HostRunner:
+    """Sends calls to hosts and ends their leases as the hosts answer."""
+
+    def __init__(
+        self,
+        hosts: HostPool,
+        leases: LeaseStore,
+        in_flight: InFlight,
+        endings: AttemptEndings,
+        jobs: JobSet,
+        log: FilteringBoundLogger,
+    ) -> None:
+        self._hosts, self._leases, self._in_flight = hosts, leases, in_flight
+        self._endings, self._jobs, self._log = endings, jobs, log
+
+    def start(self, host: str, calls: Sequence[tuple[Call, HeldLease]]) -> None:
+        """Run `calls` on `host` while the caller goes on."""
+        self._jobs.start(self._run(host, calls))
+
+    async def _run(self, host: str, calls: Sequence[tuple[Call, HeldLease]]) -> None:
+        left = {call.task_id: held for call, held in calls}
+        try:
+            await self._announce(lease_checks.held_for_long(left.values()))
+            async for chunk in self._hosts.run(host, [call for call, _ in calls]):
+                self._take(chunk, left)
+            if left:
+                raise HostLostError("it answered for some of the calls only")
+        except HostUnavailableError as error:
+            self._log.warning("host unavailable, releasing leases", host=host, tasks=len(left), reason=str(error))
+            await self._endings.release_later([held.lease for held in self._in_hand(left.values())])
+        except Exception as error:  # noqa: BLE001 - HostLostError, or what could not be foreseen: the calls had begun
+            self._log.warning("host lost, retrying its tasks", host=host, tasks=len(left), reason=reason_of(error))
+            lost = self._in_hand(left.values())
+            await self._endings.retry_lost(lost, HOST_LOST, f"the host {host} ended while the task ran")
+
+    async def _announce(self, tasks: Sequence[HeldLease]) -> None:
+        """Write that these begin before they do: if this process is lost, it is known that they had begun."""
+        if not tasks:
+            return
+        for held in tasks:
+            held.announced = True
+        try:
+            await self._leases.started([held.key for held in tasks])
+        except DATABASE_ERRORS as error:
+            raise HostUnavailableError(f"its start cannot be written: {reason_of(error)}") from error
+
+    def _in_hand(self, tasks: Iterable[HeldLease]) -> list[HeldLease]:
+        return [held for held in tasks if self._in_flight.holds(held)]
+
+    def _take(self, chunk: Sequence[Completion], left: dict[str, HeldLease]) -> None:
+        released, reason = [], None
+        for completion in chunk:
+            held = left.pop(completion.task_id, None)
+            if held is None or not self._in_flight.holds(held):
+                continue
+            if completion.error_code == HANDED_BACK:
+                released.append(held.lease)
+                reason = completion.error_message
+            else:
+                self._endings.record(held, completion)
+        if released:
+            self._log.warning("host returned calls, releasing leases", tasks=len(released), reason=reason)
+            self._jobs.start(self._endings.release_later(released))
+
+    def give_up(self, silent: Sequence[tuple[HeldLease, float]]) -> None:
+        """Retry tasks whose host did not answer within the seconds that it had."""
+        for held, limit_s in silent:
+            message = f"the host said nothing for {limit_s:g} s"
+            self._jobs.start(self._endings.retry_lost([held], HOST_SILENT, message))
+
+    def cancel(self, tasks: Sequence[HeldLease]) -> None:
+        """Stop tasks whose leases are lost where they run, while the caller goes on."""
+        for held in tasks:
+            self._in_flight.drop(held.lease.id)
+        self._jobs.start(self._cancel(tasks))
+
+    async def _cancel(self, tasks: Sequence[HeldLease]) -> None:
+        by_host: dict[str, list[str]] = {}
+        for held in tasks:
+            if held.decision is not None and held.decision.host is not None:
+                by_host.setdefault(held.decision.host, []).append(str(held.lease.id))
+        for host, task_ids in by_host.items():
+            await self._hosts.cancel(host, task_ids)

@@ -1,0 +1,1 @@
+"""Turning leased tasks into plans whose steps the task engine stores."""

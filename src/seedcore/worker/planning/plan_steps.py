@@ -1,0 +1,65 @@
+"""From a valid plan, as JSON, to the steps that the task engine stores."""
+
+import json
+from collections.abc import Mapping
+from uuid import UUID
+
+from pydantic import JsonValue
+
+from seedcore.tasks.model import StepSpec, new_id
+from seedcore.tasks.plans.plan import FROM, INPUTS
+from seedcore.worker.ports import PlanJson, PlanStepJson
+
+
+def renamed(plan: PlanJson, prefix: str, done: Mapping[str, str]) -> PlanJson:
+    """`plan` with a prefix to the names of its own steps, so that none has the name of an earlier one (`done`)."""
+
+    def move(value: JsonValue) -> JsonValue:
+        source = _source(value)
+        return value if source in (None, INPUTS, *done) else {**_object(value), FROM: f"{prefix}{source}"}
+
+    steps: list[PlanStepJson] = [
+        {
+            **step,
+            "id": prefix + step["id"],
+            "params": {name: move(value) for name, value in step["params"].items()},
+            "needs": [name if name in done else prefix + name for name in step.get("needs", ())],
+        }
+        for step in plan["steps"]
+    ]
+    return {**plan, "steps": steps, "output": {name: move(value) for name, value in plan["output"].items()}}
+
+
+def steps_of(plan: PlanJson, inputs: Mapping[str, JsonValue], done: Mapping[str, UUID]) -> list[StepSpec]:
+    """The steps of a valid plan with ids of their own; what comes from `inputs` is filled in at once."""
+    ids = {step["id"]: new_id() for step in plan["steps"]}
+    return [_step(step, ids, done, inputs) for step in plan["steps"]]
+
+
+def _step(
+    step: PlanStepJson, ids: Mapping[str, UUID], done: Mapping[str, UUID], inputs: Mapping[str, JsonValue]
+) -> StepSpec:
+    literals: dict[str, JsonValue] = {}
+    bindings: dict[str, JsonValue] = {}
+    for name, value in step["params"].items():
+        source = _source(value)
+        if source is None:
+            literals[name] = value
+        elif source == INPUTS:
+            literals[name] = inputs[str(_object(value)["field"])]
+        else:
+            task = ids.get(source) or done[source]
+            bindings[name] = {"task": str(task), "field": _object(value)["field"]}
+    needs = tuple(sorted(ids[name] for name in step.get("needs", ()) if name in ids))
+    bound = json.dumps(bindings) if bindings else None
+    return StepSpec(ids[step["id"]], step["id"], step["skill"], json.dumps(literals), bound, needs)
+
+
+def _source(value: JsonValue) -> str | None:
+    """What a reference refers to; None for a literal."""
+    return str(value[FROM]) if isinstance(value, dict) and FROM in value else None
+
+
+def _object(value: JsonValue) -> dict[str, JsonValue]:
+    assert isinstance(value, dict)
+    return value
