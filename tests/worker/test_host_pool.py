@@ -13,7 +13,7 @@ from pydantic import BaseModel
 from ray.exceptions import ActorDiedError, ActorUnavailableError
 
 from seedcore.errors import SkillError
-from seedcore.fleet.agent_registry import AgentBook
+from seedcore.fleet.agent_registry import AgentRegistry
 from seedcore.settings import load_settings
 from seedcore.skills import SkillContext, SkillRegistry, skill
 from seedcore.skills.host_protocol import Call, Columns, Completion, calls_of, to_columns
@@ -64,7 +64,7 @@ class StandInHost:
     def __init__(self) -> None:
         settings = load_settings()
         registry = SkillRegistry([getattr(f, MARK) for f in (echo, wait, fail)])
-        self.bridge = LoopBridge(lambda: SkillExecutor(registry, settings, AgentBook("utility", ["a-1"])))
+        self.bridge = LoopBridge(lambda: SkillExecutor(registry, settings, AgentRegistry("utility", ["a-1"])))
         self.lost: Exception | None = None
         self.run, self.execute = Method(self._run), Method(self._execute)
         self.cancel, self.status = Method(self._cancel), Method(self._status)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from seedcore.fleet.agent_registry import AgentBook
+from seedcore.fleet.agent_registry import AgentRegistry
 from seedcore.settings import load_settings
 from seedcore.skills import SkillContext, SkillRegistry, skill
 from seedcore.skills.host_protocol import HANDED_BACK, Call, Completion
@@ -73,12 +73,12 @@ async def exit_behind(params: Value, context: SkillContext) -> Value:
 
 
 @pytest.fixture
-def book() -> AgentBook:
-    return AgentBook("utility")
+def book() -> AgentRegistry:
+    return AgentRegistry("utility")
 
 
 @pytest.fixture
-async def bridge(book: AgentBook) -> AsyncIterator[LoopBridge]:
+async def bridge(book: AgentRegistry) -> AsyncIterator[LoopBridge]:
     GO.clear()
     BLOCKING.clear()
     registry = SkillRegistry([getattr(f, MARK) for f in (echo, wait, block, block_behind, exit_behind)])
