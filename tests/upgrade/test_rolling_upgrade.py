@@ -48,7 +48,7 @@ class Engine(NamedTuple):
     sessions: ModuleType
     leases: ModuleType
     submit: ModuleType
-    reap: ModuleType
+    reaping: ModuleType
     model: ModuleType
     task: type[Any]
 

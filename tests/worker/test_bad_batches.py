@@ -216,7 +216,7 @@ async def test_figures_that_cannot_be_are_bounded_and_seen_and_block_no_question
                 await world.until(task_id, "completed", timeout_s=10)
         assert dispatcher.status()["bounded_reports"] == 2 * len(ODD)
     assert decisions.coordinator.refusals == 0
-    assert decisions.coordinator.read[-1].outcomes[0].count > 0
+    assert decisions.coordinator.read[-1].outcomes[0]["count"] > 0
 
 
 @pytest.mark.integration

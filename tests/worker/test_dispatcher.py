@@ -317,7 +317,7 @@ async def test_a_claim_whose_answer_got_lost_is_given_back(world: World):
                 await asyncio.sleep(0.02)
         (task_id,) = await world.engine.submit([TaskSpec("echo", '{"value": 1}', queue="other")])
         async with world.engine.lease_store(world.settings) as (store, _):
-            await store.claim("other", UUID(dispatcher.status()["session"]), 1, slow=False, scan=ClaimCursor())
+            await store.claim("other", UUID(dispatcher.status()["session"]), 1, slow=False, cursor=ClaimCursor())
         await world.engine.age_leases()
         record = await world.until(task_id, "queued")
         assert record.attempts == 0

@@ -28,7 +28,7 @@ class Claimant:
         return self
 
     async def claim(self, limit: int = 1, *, slow: bool = False) -> list[Lease]:
-        return await self.store.claim("default", self.session, limit, slow=slow, scan=ClaimCursor())
+        return await self.store.claim("default", self.session, limit, slow=slow, cursor=ClaimCursor())
 
     async def claim_one(self) -> Lease:
         (lease,) = await self.claim()
@@ -127,7 +127,7 @@ async def test_ends_and_the_next_claim_go_together(world: World, claimant: Claim
     stale = completed(second)
     stale.token -= 1_000_000
     accepted, claimed = await claimant.store.finish_and_claim(
-        [completed(first), stale], "default", claimant.session, 5, slow=False, scan=ClaimCursor()
+        [completed(first), stale], "default", claimant.session, 5, slow=False, cursor=ClaimCursor()
     )
     assert (accepted, [lease.id for lease in claimed]) == ({ids[0]}, [ids[2]])
 

@@ -4,10 +4,12 @@ import asyncio
 import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import asdict
 from typing import Any
 
-from seedcore.decision.agent_selection import Choices
-from seedcore.decision.decide import decide_columns, sent
+from seedcore.decision.agent_selection import RoutingState
+from seedcore.decision.batch import TaskBatch
+from seedcore.decision.decide import decide
 from seedcore.decision.fleet_table import Fleet
 from seedcore.skills.host_protocol import Call, Completion
 from seedcore.tasks.model import Lease
@@ -29,7 +31,7 @@ class DecidingService:
     """The Coordinator's part, in this process."""
 
     def __init__(self) -> None:
-        self.fleet, self.choices = Fleet(), Choices(1.0)
+        self.fleet, self.choices = Fleet(), RoutingState(1.0)
         self.fleet.update(TABLE)
 
     async def decide(self, tasks: Sequence[Lease], feedback: Feedback) -> list[RouteDecision]:
@@ -37,9 +39,9 @@ class DecidingService:
             self.fleet.learn(agent, task_type, count, seconds, good)
         outstanding = [(agent, task_type, n) for (agent, task_type), n in feedback.outstanding.items()]
         self.fleet.report("test", outstanding, feedback.undecided)
-        answer = decide_columns([task.type for task in tasks], self.fleet, self.choices)
-        self.fleet.decided("test", feedback.question, sent(answer))
-        verdicts = [verdict.model_dump() for verdict in answer.verdicts]
+        answer = decide(TaskBatch.of_types([task.type for task in tasks]), self.fleet, self.choices)
+        self.fleet.assign("test", feedback.question, answer.assignments())
+        verdicts = [asdict(verdict) for verdict in answer.verdicts]
         return [
             RouteDecision(delta_energy=e, **verdicts[n])
             for n, e in zip(answer.verdict, answer.delta_energy, strict=True)

@@ -12,14 +12,15 @@ from collections.abc import Sequence
 from typing import Any
 
 import ray
-from seedcore.organism.control.ray_host_pool import RayHostPool
 
 from seedcore.fleet.organ_spec import HostPlan, OrganSpec
+from seedcore.organism.control.ray_host_provisioner import RayHostProvisioner
 from seedcore.settings import get_settings
 from seedcore.stores.postgres import ENGINE_SESSION, Database
 from seedcore.tasks import queries
 from seedcore.tasks.model import Lease, TaskSpec
 from seedcore.tasks.submission.submit import submit
+from seedcore.worker.actors.agent_host import AgentHost
 from seedcore.worker.actors.ray_adapters import RayHosts
 from seedcore.worker.dispatcher import Dispatcher
 from seedcore.worker.lease_store import PostgresLeaseStore
@@ -61,7 +62,7 @@ async def run(database: Database, *tasks: TaskSpec) -> list[dict[str, Any]]:
 async def main(address: str) -> None:
     settings = get_settings()
     ray.init(address=address, namespace=settings.namespace, log_to_driver=False)
-    pool = RayHostPool(settings)
+    pool = RayHostProvisioner(settings, AgentHost)
     await pool.ensure(HostPlan(HOST, "t", OrganSpec(num_cpus=0)))
     before = await asyncio.wait_for(pool.handle(HOST).status.remote(), 60)
     database = Database(settings, session=ENGINE_SESSION, name="deadly")

@@ -8,7 +8,7 @@ from uuid import UUID
 
 import pytest
 
-from seedcore.cognitive.planner import Bounds, find_plan
+from seedcore.cognitive.planner import SearchBounds, find_plan
 from seedcore.errors import NoPlanError, SeedCoreError, UnavailableError
 from seedcore.settings import load_settings
 from seedcore.skills.host_protocol import Call, Completion
@@ -44,7 +44,7 @@ class Searching:
 
     async def plan(self, request: PlanRequest) -> Any:
         self.requests.append(request)
-        bounds = Bounds(request.max_steps or 16)
+        bounds = SearchBounds(request.max_steps or 16)
         plan = find_plan(request.goal, request.inputs, SKILLS, bounds, without=request.without, done=request.done)
         steps = [{"id": s.id, "skill": s.skill, "params": s.params, "needs": list(s.needs)} for s in plan.steps]
         return {"steps": steps, "output": plan.output}
