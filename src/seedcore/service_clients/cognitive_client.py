@@ -9,7 +9,7 @@ __all__ = ["CognitiveClient", "PlanStep", "PlanTaskRequest", "PlanTaskResponse"]
 
 
 class CognitiveClient(ServiceClient):
-    """Asks for plans, causes and decisions."""
+    """Requests plans, causes of failures and decisions."""
 
     app, prefix = "cognitive", "/cognitive"
 

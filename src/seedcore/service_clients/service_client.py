@@ -90,7 +90,7 @@ class ServiceClient:
         return answer if returns is None else returns.model_validate(answer)
 
     async def reach(self) -> object:
-        """Connect: get the handle and ask it for the service's health, so that the first real call does not wait.
+        """Connect: get the handle and request the service's health, so that the first real call does not wait.
 
         Returns the health document.
 

@@ -66,7 +66,7 @@ async def resolve(host: str, port: int) -> list[Address]:
 
 @dataclass(frozen=True, slots=True)
 class AllowList:
-    """Hosts by name: `example.org`, `*.example.org` (all hosts below it), each with `:port` unless it is the default."""
+    """Hosts by name: `example.org`, `*.example.org` (all hosts below it), with `:port` unless it is the default."""
 
     entries: Sequence[str]
 
