@@ -185,9 +185,9 @@ async def test_an_answer_becomes_the_model_that_the_caller_names(transport: str)
         client = by_handle(lambda _path, payload: payload)
     else:
         client = by_http(lambda request: httpx.Response(200, content=request.content))
-    assert await client.call("POST", "/x", {"n": 1}, returns=Ask) == Ask(n=1)
+    assert await client.call_model(Ask, "POST", "/x", {"n": 1}) == Ask(n=1)
     with pytest.raises(ValidationError):
-        await client.call("POST", "/x", {"n": "none"}, returns=Ask)
+        await client.call_model(Ask, "POST", "/x", {"n": "none"})
 
 
 async def test_an_error_raised_in_the_replica_comes_back_itself():

@@ -85,7 +85,7 @@ class NewTask(TaskIn):
 
     @classmethod
     def of(cls, task_type: str, params: Params | None, options: Mapping[str, object]) -> "NewTask":
-        """The task that `submit` was asked for.
+        """The task of a call of `submit`.
 
         Raises:
             InvalidInputError: names the field and what is allowed.

@@ -196,8 +196,8 @@ def wait(policy: HttpPolicy, task_id: UUID | str, timeout_s: float, began: float
         if left <= 0:
             raise _not_ended(task, timeout_s)
         # A Retry-After of the stream also holds for polling.
-        asked = (failed.error.retry_after_s or 0.0) if failed is not None else 0.0
-        yield Pause(min(left, max(asked, pause * policy.jitter())))
+        retry_after_s = (failed.error.retry_after_s or 0.0) if failed is not None else 0.0
+        yield Pause(min(left, max(retry_after_s, pause * policy.jitter())))
         pause = min(2 * pause, MAX_POLL_S) if silent else policy.first_pause_s
 
 

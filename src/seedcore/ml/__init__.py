@@ -1,1 +1,1 @@
-"""Machine learning: models trained from tables, kept in a registry on disk, and asked for predictions."""
+"""Machine learning: trains models from tables, stores them on disk and predicts with them."""

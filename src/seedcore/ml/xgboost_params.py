@@ -10,7 +10,7 @@ from seedcore.errors import FieldError, InvalidInputError
 
 @dataclass(frozen=True, slots=True)
 class ParameterRule:
-    """One parameter: XGBoost's own name, its type, its closed range (open below when `above`) and default."""
+    """One parameter: type, range (including both ends; without the lower end when `above`) and default."""
 
     kind: type[int] | type[float]
     low: float

@@ -28,7 +28,7 @@ class DetectRequest(_DetectInput):
 
 
 class DetectBatchRequest(_DetectInput):
-    """Several series, each judged by itself."""
+    """Several series, each judged on its own."""
 
     series: list[Annotated[list[Number], Field(max_length=MAX_LENGTH)]] = Field(min_length=1, max_length=100)
     false_alarm: FalseAlarm = 0.05
@@ -36,12 +36,12 @@ class DetectBatchRequest(_DetectInput):
     @model_validator(mode="after")
     def _bounded(self) -> "DetectBatchRequest":
         if (total := sum(map(len, self.series))) > MAX_BATCH_POINTS:
-            raise ValueError(f"{total} values in all; at most {MAX_BATCH_POINTS} are judged at once")
+            raise ValueError(f"{total} values in all; at most {MAX_BATCH_POINTS} are allowed in one batch")
         return self
 
 
 class AnomalyPoint(BaseModel):
-    """A point that the rest of its series does not explain."""
+    """A point that the rest of the series does not explain."""
 
     index: int
     value: float
@@ -54,14 +54,14 @@ class AnomalyPoint(BaseModel):
 
 
 class Thresholds(BaseModel):
-    """Scores over which a point is an anomaly; null where the method has none."""
+    """Scores above which a point is an anomaly; null when the method has no limit."""
 
     above: float | None
     below: float | None
 
 
 class DetectResponse(BaseModel):
-    """The anomalies of a series, and what they were judged by."""
+    """The anomalies of a series, and the method that found them."""
 
     anomalies: list[AnomalyPoint]
     method: Literal["tail", "few", "departures", "constant"] = Field(
@@ -73,13 +73,13 @@ class DetectResponse(BaseModel):
     unit: Literal["robust standard deviations", "median departures"] = Field(description="of `score` and `threshold`")
     scale: float = Field(description="one unit, in the series' own")
     season: int | None = Field(description="points in a cycle; null: none was found")
-    window: int = Field(description="points to each side that a point is held against")
+    window: int = Field(description="points on each side that a point is compared with")
     points: int
     notes: list[str] = Field(description="what could not be judged")
 
 
 class DetectItem(BaseModel):
-    """The answer for one series, or the problem document of one that cannot be judged."""
+    """The answer for one series, or a problem document if it cannot be judged."""
 
     found: DetectResponse | None = None
     error: dict[str, object] | None = None

@@ -12,30 +12,30 @@ class _DriftInput(BaseModel):
 
 
 class DriftTask(_DriftInput):
-    """A task to take the features of."""
+    """A task whose features are compared."""
 
     type: str = Field("task", min_length=1, max_length=200)
     params: object = None
-    gap_s: float | None = Field(None, ge=0, description="seconds since the task before")
+    gap_s: float | None = Field(None, ge=0, description="seconds since the previous task")
 
 
 Row = Annotated[list[Annotated[float, Field(allow_inf_nan=False)]], Field(min_length=1, max_length=256)]
 
 
 class DriftRequest(_DriftInput):
-    """What is normal, and what to look at: rows of numbers or tasks, in the order of time.
+    """A reference and observations: rows of numbers, or tasks, in the order of time.
 
     Give `reference` (or `reference_tasks`, or the `state` of an earlier answer) and `observations` (or `tasks`).
     """
 
     reference: list[Row] | None = Field(None, max_length=MAX_ROWS)
     reference_tasks: list[DriftTask] | None = Field(None, max_length=MAX_ROWS)
-    state: str | None = Field(None, max_length=8_000_000, description="`state` of an earlier answer, to go on from")
+    state: str | None = Field(None, max_length=8_000_000, description="`state` of an earlier answer, to resume from")
     observations: list[Row] | None = Field(None, max_length=MAX_ROWS)
     tasks: list[DriftTask] | None = Field(None, max_length=MAX_ROWS)
     arl0: float = Field(10_000, ge=100, le=1_000_000, description="mean observations between false alarms")
     seed: int = Field(0, ge=0)
-    keep: bool = Field(False, description="answer with the state, so that the next batch goes on from here")
+    keep: bool = Field(False, description="return the state, so that the next batch can resume from here")
 
     @model_validator(mode="after")
     def _one_of_each(self) -> "DriftRequest":
@@ -46,14 +46,14 @@ class DriftRequest(_DriftInput):
 
 
 class DriftResponse(BaseModel):
-    """What the valve saw."""
+    """The evidence for drift at each observation."""
 
     drift: bool = Field(description="whether there was an alarm")
-    evidence: float = Field(description="at the last observation; from 0.5 on it is an alarm")
+    evidence: float = Field(description="at the last observation; an alarm from 0.5")
     evidences: list[float] = Field(description="at each observation")
     alarms: list[int] = Field(description="indices of the observations that alarmed")
-    leading: str = Field(description="what spoke for a change most at the last observation")
+    leading: str = Field(description="the strongest sign of a change at the last observation")
     reference: int
-    arl0: float = Field(description="as asked for")
+    arl0: float = Field(description="as requested")
     arl0_rehearsed: float | None = Field(description="seen on resampled references and streams")
     state: str | None = None

@@ -21,20 +21,20 @@ class _ModelRequest(BaseModel):
 
 
 class TrainRequest(_ModelRequest):
-    """A training set and how to learn from it. Exactly one of `dataset`, `rows` with `columns`, and `data_source`.
+    """A training set and its parameters. Give exactly one of `dataset`, `rows` with `columns`, and `data_source`.
 
-    Numbers, booleans and null (missing) are features. Integer, text or boolean labels mean classification,
-    float labels mean regression.
+    Features are numbers, booleans or null (missing). Integer, text and boolean labels mean classification, float labels
+    mean regression.
     """
 
     name: ModelName
     dataset: list[dict[str, object]] | None = Field(None, description="One object a row, each with the same columns.")
     rows: list[list[object]] | None = Field(None, description="One list a row, in the order of `columns`.")
-    columns: list[str] | None = Field(None, description="Names of the columns of `rows`, the label's among them.")
+    columns: list[str] | None = Field(None, description="Names of the columns of `rows`, including the label's.")
     data_source: str | None = Field(
         None,
         description="A CSV or Parquet file, relative to `datasets` in the data directory. Labels in a CSV are numbers "
-        "when every one is a plain number, else text: `007` is text.",
+        "when all are plain numbers, else text: `007` is text.",
     )
     label_column: str
     params: dict[str, object] = Field(
@@ -59,7 +59,7 @@ class Column(BaseModel):
 
 
 class ModelSchema(BaseModel):
-    """What a model takes and what it answers."""
+    """The features that a model takes, and its labels."""
 
     features: list[Column]
     label_column: str
@@ -69,7 +69,7 @@ class ModelSchema(BaseModel):
 
 
 class TrainResponse(BaseModel):
-    """A trained model. The metrics are of the held-out rows; the stored model has learnt from all of them."""
+    """A trained model. The metrics are of held-out rows; the stored model was trained on all rows."""
 
     model_config = ConfigDict(serialize_by_alias=True, populate_by_name=True)
 
@@ -120,7 +120,7 @@ class BatchPredictRequest(_VersionRequest):
 
 
 class RowPrediction(BaseModel):
-    """The answer for one row: a prediction, or the problem document of a row that does not fit the model."""
+    """The answer for one row: a prediction, or a problem document if the row does not fit the model."""
 
     prediction: Label | None = None
     probabilities: dict[str, float] | None = None
@@ -146,14 +146,14 @@ class DeleteRequest(_ModelRequest):
 
 
 class DeleteResponse(BaseModel):
-    """What was deleted. The numbers are never given out again."""
+    """The deleted versions. Their numbers are never used again."""
 
     name: str
     deleted: list[int]
 
 
 class ModelSummary(BaseModel):
-    """One name in the registry; task, label and metrics are those of the newest version."""
+    """One model name; task, label and metrics are those of the newest version."""
 
     name: str
     latest: int
@@ -173,7 +173,7 @@ class BrokenModel(BaseModel):
 
 
 class ListModelsResponse(BaseModel):
-    """All names."""
+    """All models, and versions that cannot be read."""
 
     models: list[ModelSummary]
     total_count: int
@@ -181,7 +181,7 @@ class ListModelsResponse(BaseModel):
 
 
 class ModelInfo(BaseModel):
-    """All that the registry knows about one version."""
+    """All that is stored about one version."""
 
     model_config = ConfigDict(serialize_by_alias=True, populate_by_name=True)
 

@@ -9,7 +9,7 @@ __all__ = ["CognitiveClient", "PlanStep", "PlanTaskRequest", "PlanTaskResponse"]
 
 
 class CognitiveClient(ServiceClient):
-    """Asks for plans, causes and decisions."""
+    """Requests plans, causes of failures and decisions."""
 
     app, prefix = "cognitive", "/cognitive"
 
@@ -38,12 +38,12 @@ class CognitiveClient(ServiceClient):
         body: dict[str, object] = {"goal": goals, "inputs": dict(inputs), "max_steps": max_steps}
         if without or done:
             body |= {"without": list(without), "done": dict(done or {})}
-        return await self.call("POST", "/plan-task", body, returns=PlanTaskResponse)
+        return await self.call_model(PlanTaskResponse, "POST", "/plan-task", body)
 
     async def reason_about_failure(self, request: Mapping[str, object]) -> ReasonResponse:
         """Possible causes of a failure; see `schemas.cognitive.ReasonRequest`."""
-        return await self.call("POST", "/reason-about-failure", request, returns=ReasonResponse)
+        return await self.call_model(ReasonResponse, "POST", "/reason-about-failure", request)
 
     async def make_decision(self, request: Mapping[str, object]) -> MakeDecisionResponse:
         """The option of the least expected loss; see `schemas.cognitive.MakeDecisionRequest`."""
-        return await self.call("POST", "/make-decision", request, returns=MakeDecisionResponse)
+        return await self.call_model(MakeDecisionResponse, "POST", "/make-decision", request)

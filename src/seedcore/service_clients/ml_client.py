@@ -62,7 +62,7 @@ class MLClient(ServiceClient):
         """Train a model; see `TrainRequest`."""
         # Exactly one source of rows may be given, so fields that the caller left out must stay out.
         body = request.model_dump(mode="json", exclude_unset=True) if isinstance(request, BaseModel) else request
-        return await self.call("POST", "/xgboost/train", body, returns=TrainResponse)
+        return await self.call_model(TrainResponse, "POST", "/xgboost/train", body)
 
     async def predict(
         self, name: str, features: Row, version: int | None = None, alias: str | None = None
@@ -91,7 +91,7 @@ class MLClient(ServiceClient):
     ) -> BatchPredictResponse:
         """Predict many rows; a row that does not fit has an `error` instead of a prediction."""
         body = {"name": name, "version": version, "alias": alias, "rows": list(rows)}
-        return await self.call("POST", "/xgboost/batch_predict", body, returns=BatchPredictResponse)
+        return await self.call_model(BatchPredictResponse, "POST", "/xgboost/batch_predict", body)
 
     async def detect_anomalies(
         self, series: Sequence[Sequence[float]], false_alarm: float | None = None
@@ -100,23 +100,23 @@ class MLClient(ServiceClient):
         body: dict[str, object] = {"series": [list(values) for values in series]}
         if false_alarm is not None:
             body["false_alarm"] = false_alarm
-        return await self.call("POST", "/detect/anomaly/batch", body, returns=DetectBatchResponse)
+        return await self.call_model(DetectBatchResponse, "POST", "/detect/anomaly/batch", body)
 
     async def list_models(self) -> ListModelsResponse:
         """All models with their versions."""
-        return await self.call("GET", "/xgboost/list_models", returns=ListModelsResponse)
+        return await self.call_model(ListModelsResponse, "GET", "/xgboost/list_models")
 
     async def model_info(self, name: str, version: int | None = None) -> ModelInfo:
         """All that is known about one version; the newest unless one is named."""
         query: dict[str, object] = {"name": name}
         if version is not None:
             query["version"] = version
-        return await self.call("GET", "/xgboost/model_info", query, returns=ModelInfo)
+        return await self.call_model(ModelInfo, "GET", "/xgboost/model_info", query)
 
     async def delete_model(self, name: str, version: int | None = None) -> DeleteResponse:
         """Delete one version, or all of the name."""
         body = {"name": name, "version": version}
-        return await self.call("DELETE", "/xgboost/delete_model", body, returns=DeleteResponse)
+        return await self.call_model(DeleteResponse, "DELETE", "/xgboost/delete_model", body)
 
     def _flush(self, batch: _PredictionBatch) -> None:
         if self._filling.get(batch.key) is batch:

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Protocol, TypeVar, overload
+from typing import Any, ClassVar, Protocol, TypeVar
 
 import httpx
 from pydantic import BaseModel
@@ -54,28 +54,8 @@ class ServiceClient:
         self._http: httpx.AsyncClient | None = None
         self._log = get_logger("seedcore.clients", app=self.app)
 
-    @overload
-    async def call(
-        self,
-        method: str,
-        path: str,
-        payload: BaseModel | Mapping[str, object] | None = None,
-        *,
-        returns: type[ResponseT],
-    ) -> ResponseT: ...
-
-    @overload
-    async def call(self, method: str, path: str, payload: BaseModel | Mapping[str, object] | None = None) -> Any: ...
-
-    async def call(
-        self,
-        method: str,
-        path: str,
-        payload: BaseModel | Mapping[str, object] | None = None,
-        *,
-        returns: type[BaseModel] | None = None,
-    ) -> object:
-        """Run the operation `path`; the answer is a `returns`, or plain JSON when no model is given.
+    async def call(self, method: str, path: str, payload: BaseModel | Mapping[str, object] | None = None) -> Any:
+        """Run the operation `path`; JSON in, JSON out.
 
         Raises:
             SeedCoreError: the error that the service raised, or UnavailableError when nothing answers.
@@ -83,14 +63,22 @@ class ServiceClient:
         body = payload.model_dump(mode="json") if isinstance(payload, BaseModel) else payload
         handle = await self._get_handle()
         if handle is None:
-            answer = await self._call_http(method, path, body)
-        else:
-            self.counts.handle += 1
-            answer = await self._call_handle(handle, path, body)
-        return answer if returns is None else returns.model_validate(answer)
+            return await self._call_http(method, path, body)
+        self.counts.handle += 1
+        return await self._call_handle(handle, path, body)
+
+    async def call_model(
+        self,
+        returns: type[ResponseT],
+        method: str,
+        path: str,
+        payload: BaseModel | Mapping[str, object] | None = None,
+    ) -> ResponseT:
+        """Run the operation `path`; its answer as a `returns`. Raises what `call` raises."""
+        return returns.model_validate(await self.call(method, path, payload))
 
     async def reach(self) -> object:
-        """Connect: get the handle and ask it for the service's health, so that the first real call does not wait.
+        """Connect: get the handle and request the service's health, so that the first real call does not wait.
 
         Returns the health document.
 

@@ -31,7 +31,7 @@ def validate_params(spec: SkillSpec, params: object) -> BaseModel:
 
 
 def read_params(spec: SkillSpec, text: str) -> BaseModel:
-    """The params in a stored task's JSON text. Whatever else a validator raises passes through: it fails the attempt.
+    """The params in a stored task's JSON text. Other exceptions of a validator pass through and fail the attempt.
 
     Raises:
         InvalidParamsError: names the fields that do not fit.

@@ -146,7 +146,7 @@ class Fetcher:
         if not 200 <= status < 300:
             raise SkillError(f"{url} answered {status}.", retryable=status >= 500 or status in RETRYABLE)
         if headers.get(b"content-encoding", "identity").lower() not in ("identity", ""):
-            raise _refused(f"{url} answered compressed, which was not asked for.")
+            raise _refused(f"{url} sent a compressed response, which is not accepted.")
         length = headers.get(b"content-length", "")
         if length.isdecimal() and int(length) > self.limits.max_bytes:
             raise self._too_large(url)
