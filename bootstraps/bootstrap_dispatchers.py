@@ -1,4 +1,4 @@
-"""Bring dispatchers and the reaper to their desired number, and wait until each makes progress."""
+"""Starts the desired number of dispatchers and the reaper, and waits until each makes progress."""
 
 import asyncio
 import time
@@ -15,7 +15,7 @@ GRACE_S = 10.0
 
 
 async def bootstrap_dispatchers(settings: Settings, deadline: float) -> None:
-    """Make what is missing, end what is too many; doing it again changes nothing.
+    """Start what is missing and end what is surplus; repeating it changes nothing.
 
     Raises:
         UnavailableError: an actor makes no progress in time.
@@ -52,7 +52,7 @@ def _ensure(settings: Settings, wanted: dict[str, str]) -> dict[str, Any]:
 
 
 def _end_surplus(settings: Settings, wanted: set[str]) -> None:
-    """Dispatchers that an older, larger setting made: they finish, hand back, and end."""
+    """End the dispatchers of an earlier, larger setting: they finish, release their leases, and end."""
     import ray
     from ray.util import list_named_actors
 
@@ -66,7 +66,7 @@ def _end_surplus(settings: Settings, wanted: set[str]) -> None:
 
 
 async def _progress(name: str, actor: Any, deadline: float) -> None:
-    """Wait until the actor has claimed, or looked what there is to reap: that is health, an answer alone is not."""
+    """Wait until the actor has claimed or reaped: only progress shows health, an answer does not."""
     last: Any = "no answer"
     while time.monotonic() < deadline:
         try:

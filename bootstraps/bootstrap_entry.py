@@ -1,8 +1,8 @@
-"""Bring SeedCore up on a running Ray: `python -m bootstraps.bootstrap_entry`.
+"""Starts SeedCore on a running Ray: `python -m bootstraps.bootstrap_entry`.
 
 Migrates the database, initializes the organism, starts dispatchers and reaper (BOOTSTRAP_MODE says which of the
 two), and ends with a canary task that goes through the queue. Exit status 0 only then, 1 when something does not
-come up in time, 2 on a bad setting. Running it again changes nothing.
+start in time, 2 on a bad setting. Repeating it changes nothing.
 
 It never starts a Ray, and waits for one that is starting. The organism is reached over HTTP while there is none;
 dispatchers need it.
@@ -41,16 +41,16 @@ def main() -> int:
         sys.stderr.write(f"Bootstrap failed ({error.code}): {error.detail}\n")
         return 1
     finally:
-        # Left to the interpreter's end, Ray's client loses its channel under its own threads, and says so at length.
+        # At the interpreter's exit Ray's client would lose its channel under its own threads, and log long errors.
         shutdown_ray()
     return 0
 
 
 async def bootstrap(settings: Settings) -> None:
-    """Do what BOOTSTRAP_MODE says: first the organism, and only then those who send it work.
+    """Do what BOOTSTRAP_MODE says: the organism first, and the dispatchers that send it work only then.
 
     Raises:
-        SeedCoreError: what did not come up, and why.
+        SeedCoreError: what did not start, and why.
     """
     log = get_logger("bootstraps", mode=settings.bootstrap_mode)
     deadline = time.monotonic() + settings.bootstrap_timeout_s

@@ -1,4 +1,4 @@
-"""Bring the organism up: initialize it, then wait until its health says so."""
+"""Initializes the organism, and waits until it is initialized."""
 
 import asyncio
 import time
@@ -12,7 +12,7 @@ PAUSE_S = 0.25
 
 
 async def bootstrap_organism(settings: Settings, deadline: float) -> None:
-    """Initialize the organism; doing it again changes nothing. `deadline` is on `time.monotonic()`.
+    """Initialize the organism; repeating it changes nothing. `deadline` is on `time.monotonic()`.
 
     Raises:
         UnavailableError: it was not initialized in time; the detail holds the last answer.
@@ -29,7 +29,7 @@ async def bootstrap_organism(settings: Settings, deadline: float) -> None:
                     return
                 last = "not every organ is up"
             except SeedCoreError as error:
-                # Until its application is deployed, the gateway answers for every path, and knows none of these.
+                # Until its application is deployed, the gateway answers these paths with 404.
                 if error.status < 500 and not isinstance(error, NotFoundError):
                     raise
                 last = error.detail

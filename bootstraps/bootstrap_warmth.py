@@ -1,4 +1,4 @@
-"""Wait until hosts and dispatchers are warm: what the first task would otherwise wait for is done."""
+"""Waits until hosts and dispatchers are warm, so that the first task does not wait."""
 
 import asyncio
 import time
@@ -12,11 +12,11 @@ from seedcore.worker.actors.ray_actors import dispatcher_name
 
 PAUSE_S = 0.1
 WAIT_S = 60.0
-"""Longest wait: a skill whose warm-up does not work does not keep other tasks from being taken."""
+"""Longest wait: a skill whose warm-up fails does not hold up other tasks."""
 
 
 async def bootstrap_warmth(settings: Settings, deadline: float) -> dict[str, Any]:
-    """Wait until every host and dispatcher says that it is warm; returns what is not in time, which is logged."""
+    """Wait until every host and dispatcher reports that it is warm; returns, and logs, those that are not in time."""
     log = get_logger("bootstraps.warmth")
     began = time.monotonic()
     actors = await asyncio.to_thread(_actors, settings)
@@ -28,7 +28,7 @@ async def bootstrap_warmth(settings: Settings, deadline: float) -> dict[str, Any
         await asyncio.sleep(PAUSE_S if cold else 0)
     seconds = round(time.monotonic() - began, 3)
     if cold:
-        log.warning("not everything is warm: first tasks may take longer", cold=cold, seconds=seconds)
+        log.warning("not everything is warm, first tasks may take longer", cold=cold, seconds=seconds)
     else:
         log.info("warm", actors=sorted(actors), seconds=seconds)
     return cold
@@ -44,7 +44,7 @@ def _actors(settings: Settings) -> dict[str, Any]:
 
 
 async def _cold(actor: Any, until: float) -> Any:
-    """What an actor says is cold; empty when all is warm."""
+    """What an actor reports as cold; empty when everything is warm."""
     from ray.exceptions import RayError
 
     try:

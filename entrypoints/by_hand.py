@@ -1,7 +1,8 @@
-"""`serve run serve_config/dev.yaml` by hand is held to what `seedcore run` checks before it starts anything.
+"""`serve run serve_config/dev.yaml` by hand is checked as `seedcore run` checks before it starts anything.
 
-Serve's command line runs no code of ours. The builders are the first that do: Serve runs each in a task on the Ray that
-it has just started, before any replica exists. Applications with `by_hand: true` in their arguments call this.
+Serve's command line runs none of SeedCore's code. The builders are the first that run: Serve runs each in a
+task on the Ray that it has just started, before any replica exists. Applications with `by_hand: true` in their
+arguments call this.
 """
 
 import contextlib
@@ -35,7 +36,7 @@ def check(args: Mapping[str, Any]) -> None:
 
 
 def claim(args: Mapping[str, Any]) -> None:
-    """The same, and take the port and the data directory for this Ray; once a start, by the gateway's builder.
+    """Check the same, and claim the port and the data directory for this Ray; once per start, by the gateway's builder.
 
     What is refused ends the `serve run` that started this Ray, with the reason in its terminal.
 
@@ -89,7 +90,7 @@ def check_http(settings: Settings, host: str, port: int) -> None:
 
 
 def check_port(host: str, port: int, ours: Collection[int]) -> None:
-    """Refuse a port on which another program listens: the kernel would deal requests out to both.
+    """Refuse a port on which another program listens: the kernel would spread requests over both.
 
     Args:
         host: where Serve listens.
@@ -126,8 +127,8 @@ def _take_data_dir(settings: Settings, raylet: psutil.Process, owner: psutil.Pro
 
 
 def _end(starter: psutil.Process, reason: str) -> None:
-    """Say why where `serve run` was typed, and end it: without that, its Ray would stay, with nothing on it."""
-    # A terminal, file or pipe can be opened again; of anything else the log of Serve says the same.
+    """Print the reason where `serve run` was typed, and end it: otherwise its Ray would stay, with nothing on it."""
+    # A terminal, file or pipe can be opened again; for anything else, the log of Serve says the same.
     with contextlib.suppress(OSError), Path(f"/proc/{starter.pid}/fd/2").open("a") as terminal:
         terminal.write(f"seedcore: {reason}\n")
     os.kill(starter.pid, signal.SIGTERM)

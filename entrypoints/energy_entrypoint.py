@@ -1,4 +1,4 @@
-"""The Serve application of the Energy."""
+"""The Serve application of Energy."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""The Serve application of the State."""
+"""The Serve application of State."""
 
 from typing import Any
 

@@ -5,6 +5,7 @@ import socket
 from collections.abc import Iterator
 
 import pytest
+import urllib3.util.connection  # noqa: F401 - asks once, when imported, whether it can bind to ::1
 
 
 @contextlib.contextmanager

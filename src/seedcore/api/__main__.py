@@ -1,4 +1,4 @@
-"""The gateway on its own: `python -m seedcore.api`. It needs PostgreSQL, and works while Ray is down."""
+"""Runs the gateway alone: `python -m seedcore.api`. It needs PostgreSQL, and works while Ray is down."""
 
 import socket
 import sys
@@ -17,17 +17,17 @@ GRACE_S = 5
 
 
 class ApiServer(uvicorn.Server):
-    """Uvicorn, which says in SeedCore's log that it serves and where."""
+    """Uvicorn, which logs where it serves, and that it stopped."""
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Listen, and say so."""
+        """Listen, and log where."""
         await super().startup(sockets)
         if self.started:
             host = f"[{self.config.host}]" if ":" in self.config.host else self.config.host
             get_logger("seedcore.api").info("serving", url=f"http://{host}:{self.config.port}", health="/health")
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Let go of connections, and say so."""
+        """Close connections, and log it."""
         await super().shutdown(sockets)
         get_logger("seedcore.api").info("stopped")
 
@@ -59,7 +59,7 @@ def make_server(settings: Settings) -> ApiServer:
         port=settings.api_port,
         log_level="warning",
         access_log=False,
-        # An open event stream would keep it from ending.
+        # An open event stream would keep it from stopping.
         timeout_graceful_shutdown=GRACE_S,
     )
     return ApiServer(config)

@@ -1,4 +1,4 @@
-"""One log line for a request that failed; what went well is in the task's events."""
+"""Logs one line for each request that failed; successes are in the task's events."""
 
 import time
 

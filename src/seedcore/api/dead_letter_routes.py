@@ -4,7 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
 
-from seedcore.api.gateway import TheGateway
+from seedcore.api.gateway import GatewayDep
 from seedcore.api.raw_json import JSON_OBJECT, json_answer
 from seedcore.schemas.api import DeadQuery, RequeueIn, parse_uuid
 from seedcore.tasks import dead_letters
@@ -14,7 +14,7 @@ router = APIRouter(prefix="/api/v1/dead", tags=["dead letters"])
 
 
 @router.get("", response_model=JSON_OBJECT)
-async def list_dead(query: Annotated[DeadQuery, Query()], gateway: TheGateway) -> Response:
+async def list_dead(query: Annotated[DeadQuery, Query()], gateway: GatewayDep) -> Response:
     """Tasks that failed for good, each with the errors of all its attempts (`errors`), the newest first."""
     async with gateway.database.connection() as connection:
         records = await dead_letters.find(
@@ -28,15 +28,15 @@ async def list_dead(query: Annotated[DeadQuery, Query()], gateway: TheGateway) -
 
 
 @router.get("/counts")
-async def count_dead(gateway: TheGateway) -> dict[str, object]:
+async def count_dead(gateway: GatewayDep) -> dict[str, object]:
     """How many by type and error code, among the newest 10,000."""
     async with gateway.database.connection() as connection:
         return {"items": await dead_letters.counts(connection)}
 
 
 @router.post("/requeue", status_code=202)
-async def requeue_dead(body: RequeueIn, gateway: TheGateway) -> dict[str, object]:
-    """Let dead letters run again: those named, or the newest of a type or an error code."""
+async def requeue_dead(body: RequeueIn, gateway: GatewayDep) -> dict[str, object]:
+    """Run dead letters again: those named, or the newest of a type or an error code."""
     async with gateway.database.connection() as connection:
         ids = await dead_letters.requeue(
             connection, ids=body.ids, task_type=body.type, code=body.code, limit=body.limit

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query, Response
 
-from seedcore.api.gateway import TheGateway
+from seedcore.api.gateway import GatewayDep
 from seedcore.tasks.events.event_log import START, Position, check_reached
 from seedcore.tasks.task_json import entry_json
 from seedcore.web.sse import EventStream, LastEventId, stream_responses
@@ -16,7 +16,7 @@ router = APIRouter(prefix="/api/v1", tags=["events"])
 
 @router.get("/events", responses=stream_responses())
 async def follow_everything(
-    gateway: TheGateway,
+    gateway: GatewayDep,
     last_event_id: LastEventId = None,
     begin: Annotated[Literal["now", "start"], Query(description="without Last-Event-ID: where to begin")] = "now",
     event: Annotated[list[str] | None, Query(max_length=20, description="only these events")] = None,

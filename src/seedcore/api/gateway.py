@@ -1,8 +1,8 @@
-"""What the gateway's routes share: database, feed, submission, skills."""
+"""The state that the gateway's routes share: database, event feed, submission, skills."""
 
 import asyncio
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import Depends, Request
 
@@ -39,13 +39,13 @@ class Gateway:
         ]
 
     def start(self) -> None:
-        """Let SQL know the skills, as soon as the database has this version's schema."""
+        """Publish the skills to SQL as soon as the database has this version's schema."""
         self._publishing = asyncio.create_task(self._publisher.run(), name="publish-skills")
 
-    async def health(self) -> Mapping[str, Any]:
-        """Ready when PostgreSQL answers with this version's schema, and lets SQL submit as HTTP does.
+    async def health(self) -> Mapping[str, object]:
+        """Ready when PostgreSQL answers with this version's schema, and SQL can submit as HTTP does.
 
-        One that cannot write is degraded, not away: what is stored can be read.
+        A database that cannot write makes it degraded: what is stored can be read.
         """
         postgres = await self.database.ready()
         published = postgres["ready"] and await self._publisher.attempt()
@@ -67,5 +67,5 @@ async def _gateway(request: Request) -> Gateway:
     return gateway
 
 
-TheGateway = Annotated[Gateway, Depends(_gateway)]
-"""The process's gateway, as routes take it."""
+GatewayDep = Annotated[Gateway, Depends(_gateway)]
+"""The gateway of this process, as a dependency of routes."""

@@ -1,4 +1,4 @@
-"""Request headers of /api/v1 as its routes take them."""
+"""Request headers of /api/v1, decoded and validated."""
 
 from typing import Annotated
 
@@ -8,8 +8,10 @@ from pydantic import AfterValidator
 from seedcore.tasks.submission.task_options import KEY
 
 
-def _key(value: str) -> str:
+def _decoded_key(value: str | None) -> str | None:
     """The text that the client meant: the framework reads headers as latin-1, clients write UTF-8."""
+    if value is None:
+        return None
     try:
         text = value.encode("latin-1").decode()
     except UnicodeDecodeError:
@@ -19,4 +21,4 @@ def _key(value: str) -> str:
     return text
 
 
-IdempotencyKey = Annotated[str | None, AfterValidator(lambda value: None if value is None else _key(value)), Header()]
+IdempotencyKey = Annotated[str | None, AfterValidator(_decoded_key), Header()]

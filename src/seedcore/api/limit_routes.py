@@ -5,7 +5,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Query
 
-from seedcore.api.gateway import TheGateway
+from seedcore.api.gateway import GatewayDep
 from seedcore.schemas.api import LimitBody
 from seedcore.tasks import limits
 from seedcore.tasks.submission.task_options import LIMIT_KEY
@@ -17,11 +17,11 @@ Key = Annotated[str, Path(), LIMIT_KEY.field]
 
 @router.get("")
 async def list_limits(
-    gateway: TheGateway,
+    gateway: GatewayDep,
     cursor: Annotated[str | None, Query(max_length=200)] = None,
     limit: Annotated[int, Query(ge=1, le=500)] = 50,
 ) -> dict[str, object]:
-    """What keys allow, and how many of their tasks run and wait."""
+    """Limits by key, and how many of their tasks run and wait."""
     async with gateway.database.connection() as connection:
         found = await limits.find(connection, cursor, limit + 1)
     page = found[:limit]
@@ -29,21 +29,21 @@ async def list_limits(
 
 
 @router.get("/{key:path}")
-async def get_limit(key: Key, gateway: TheGateway) -> dict[str, object]:
+async def get_limit(key: Key, gateway: GatewayDep) -> dict[str, object]:
     """One key's limit."""
     async with gateway.database.connection() as connection:
         return asdict(await limits.get(connection, key))
 
 
 @router.put("/{key:path}")
-async def put_limit(key: Key, body: LimitBody, gateway: TheGateway) -> dict[str, object]:
-    """Define a key's limit, whole; tasks that may go now go."""
+async def put_limit(key: Key, body: LimitBody, gateway: GatewayDep) -> dict[str, object]:
+    """Define a key's limit, whole; tasks that it no longer holds back are released."""
     async with gateway.database.connection() as connection:
         return asdict(await limits.put(connection, key, body.max_running, body.rate_per_s, body.burst))
 
 
 @router.delete("/{key:path}", status_code=204)
-async def delete_limit(key: Key, gateway: TheGateway) -> None:
-    """Forget a limit that no task waits for; 409 while some do."""
+async def delete_limit(key: Key, gateway: GatewayDep) -> None:
+    """Delete a limit that no task waits for; 409 while some do."""
     async with gateway.database.connection() as connection:
         await limits.remove(connection, key)

@@ -1,10 +1,8 @@
-"""Answers that are JSON already: what PostgreSQL keeps goes out as it is."""
-
-from typing import Any
+"""Answers with JSON text as PostgreSQL keeps it, without parsing it."""
 
 from fastapi import Response
 
-JSON_OBJECT = dict[str, Any]
+JSON_OBJECT = dict[str, object]
 """The `response_model` of a route that answers with `json_answer`: what its OpenAPI page says."""
 
 

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Response
 
-from seedcore.api.gateway import TheGateway
+from seedcore.api.gateway import GatewayDep
 from seedcore.api.headers import IdempotencyKey
 from seedcore.api.raw_json import JSON_OBJECT, json_answer
 from seedcore.tasks import queries
@@ -20,17 +20,17 @@ ScheduleId = Annotated[str, Path(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
 
 
 @router.post("", status_code=201)
-async def create_schedule(body: ScheduleIn, response: Response, gateway: TheGateway) -> dict[str, object]:
-    """Make a schedule; 409 when there is one of that id."""
+async def create_schedule(body: ScheduleIn, response: Response, gateway: GatewayDep) -> dict[str, object]:
+    """Create a schedule; 409 when its id exists."""
     async with gateway.database.connection() as connection:
         made = await repository.create(connection, gateway.submission, body)
     response.headers["Location"] = f"/api/v1/schedules/{made.id}"
-    return _whole(made)
+    return _with_next_ticks(made)
 
 
 @router.get("")
 async def list_schedules(
-    gateway: TheGateway,
+    gateway: GatewayDep,
     cursor: Annotated[str | None, Query(max_length=100, pattern=r"^[^\x00]*$")] = None,
     limit: Annotated[int, Query(ge=1, le=500)] = 50,
 ) -> dict[str, object]:
@@ -42,15 +42,15 @@ async def list_schedules(
 
 
 @router.get("/{schedule_id}")
-async def get_schedule(schedule_id: ScheduleId, gateway: TheGateway) -> dict[str, object]:
+async def get_schedule(schedule_id: ScheduleId, gateway: GatewayDep) -> dict[str, object]:
     """One schedule, with its next five ticks (`next_ticks`)."""
     async with gateway.database.connection() as connection:
-        return _whole(await repository.get(connection, schedule_id))
+        return _with_next_ticks(await repository.get(connection, schedule_id))
 
 
 @router.put("/{schedule_id}")
 async def put_schedule(
-    schedule_id: ScheduleId, body: ScheduleBody, response: Response, gateway: TheGateway
+    schedule_id: ScheduleId, body: ScheduleBody, response: Response, gateway: GatewayDep
 ) -> dict[str, object]:
     """Define a schedule, whole: 201 when it is new. It stays paused if it was."""
     async with gateway.database.connection() as connection:
@@ -58,37 +58,37 @@ async def put_schedule(
     if new:
         response.status_code = 201
         response.headers["Location"] = f"/api/v1/schedules/{schedule_id}"
-    return _whole(defined)
+    return _with_next_ticks(defined)
 
 
 @router.delete("/{schedule_id}", status_code=204)
-async def delete_schedule(schedule_id: ScheduleId, gateway: TheGateway) -> None:
-    """Forget a schedule; the tasks that it submitted stay."""
+async def delete_schedule(schedule_id: ScheduleId, gateway: GatewayDep) -> None:
+    """Delete a schedule; the tasks that it submitted stay."""
     async with gateway.database.connection() as connection:
         await repository.remove(connection, schedule_id)
 
 
 @router.post("/{schedule_id}/pause")
-async def pause_schedule(schedule_id: ScheduleId, gateway: TheGateway) -> dict[str, object]:
-    """Let it fire no more until it is resumed; the ticks until then are not made up for."""
+async def pause_schedule(schedule_id: ScheduleId, gateway: GatewayDep) -> dict[str, object]:
+    """Stop it from firing until it is resumed; the ticks until then are skipped."""
     async with gateway.database.connection() as connection:
-        return _whole(await repository.pause(connection, schedule_id))
+        return _with_next_ticks(await repository.pause(connection, schedule_id))
 
 
 @router.post("/{schedule_id}/resume")
-async def resume_schedule(schedule_id: ScheduleId, gateway: TheGateway) -> dict[str, object]:
-    """Let it go on with its next tick; 409 when it has ended."""
+async def resume_schedule(schedule_id: ScheduleId, gateway: GatewayDep) -> dict[str, object]:
+    """Continue with its next tick; 409 when it has ended."""
     async with gateway.database.connection() as connection:
-        return _whole(await repository.resume(connection, schedule_id))
+        return _with_next_ticks(await repository.resume(connection, schedule_id))
 
 
 @router.post("/{schedule_id}/fire", status_code=201, response_model=JSON_OBJECT)
 async def fire_schedule(
     schedule_id: ScheduleId,
-    gateway: TheGateway,
+    gateway: GatewayDep,
     idempotency_key: IdempotencyKey = None,
 ) -> Response:
-    """Submit its task now, once, beside its ticks: 201 and the task; with a used key 200 and the first task."""
+    """Submit its task now, once, in addition to its ticks: 201 and the task; with a used key 200 and the first task."""
     async with gateway.database.connection() as connection:
         submitted = await repository.fire_now(connection, schedule_id, idempotency_key)
         record = await queries.get(connection, submitted.id)
@@ -96,6 +96,6 @@ async def fire_schedule(
     return json_answer(task_json(record), status, Location=f"/api/v1/tasks/{submitted.id}")
 
 
-def _whole(schedule: Schedule) -> dict[str, object]:
+def _with_next_ticks(schedule: Schedule) -> dict[str, object]:
     ticks: list[datetime] = schedule.upcoming(NEXT_TICKS)
     return {**schedule.json(), "next_ticks": [tick.isoformat() for tick in ticks]}

@@ -1,7 +1,6 @@
 """The gateway's Serve deployment."""
 
 from collections.abc import Mapping
-from typing import Any
 
 from fastapi import FastAPI
 from ray import serve
@@ -16,7 +15,7 @@ from seedcore.utils.ray_utils import refuse_embedded_on_many_nodes
 class GatewayService:
     """Serves /api/v1 from a Ray Serve replica."""
 
-    def __init__(self, args: Mapping[str, Any] | None = None) -> None:
+    def __init__(self, args: Mapping[str, object] | None = None) -> None:
         self.args = dict(args or {})
         self.settings = get_settings()
         configure_logs(self.settings)

@@ -8,7 +8,7 @@ from uuid import UUID
 from fastapi import APIRouter, Header, Response
 from pydantic import BeforeValidator
 
-from seedcore.api.gateway import TheGateway
+from seedcore.api.gateway import GatewayDep
 from seedcore.tasks import queries
 from seedcore.tasks.task_json import event_json
 from seedcore.web.sse import EventStream, stream_responses
@@ -37,7 +37,7 @@ LastTaskEventId = Annotated[int, BeforeValidator(_event_id), Header()]
 @router.get("/tasks/{task_id}/events", responses=RESPONSES)
 async def follow_task(
     task_id: UUID,
-    gateway: TheGateway,
+    gateway: GatewayDep,
     last_event_id: LastTaskEventId = 0,
 ) -> Response:
     """A task's events as they happen, from the one after Last-Event-ID to its last one; 204 when it has passed."""

@@ -1,11 +1,11 @@
-"""The routes of /api/v1."""
+"""The routes of /api/v1/tasks, /queue and /skills."""
 
 from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Path, Query, Request, Response
 
-from seedcore.api.gateway import TheGateway
+from seedcore.api.gateway import GatewayDep
 from seedcore.api.headers import IdempotencyKey
 from seedcore.api.raw_json import JSON_OBJECT, json_answer
 from seedcore.errors import InvalidInputError
@@ -23,7 +23,7 @@ QueueName = Annotated[str, Path(pattern=QUEUE_NAME)]
 @router.post("/tasks", status_code=201, tags=["tasks"], response_model=JSON_OBJECT)
 async def submit_task(
     body: dict[str, object],
-    gateway: TheGateway,
+    gateway: GatewayDep,
     idempotency_key: IdempotencyKey = None,
 ) -> Response:
     """Submit a task: 201 and the task; with a key that was used before 200 and the first task."""
@@ -41,7 +41,7 @@ async def submit_task(
 
 
 @router.post("/tasks/batch", status_code=201, tags=["tasks"])
-async def submit_batch(body: BatchIn, gateway: TheGateway) -> BatchOut:
+async def submit_batch(body: BatchIn, gateway: GatewayDep) -> BatchOut:
     """Submit many tasks, all or none; the ids come back in the same order."""
     async with gateway.database.connection() as connection:
         submitted = await gateway.submission.many(connection, body.tasks)
@@ -49,7 +49,7 @@ async def submit_batch(body: BatchIn, gateway: TheGateway) -> BatchOut:
 
 
 @router.get("/tasks", tags=["tasks"], response_model=JSON_OBJECT)
-async def list_tasks(query: Annotated[TaskQuery, Query()], gateway: TheGateway) -> Response:
+async def list_tasks(query: Annotated[TaskQuery, Query()], gateway: GatewayDep) -> Response:
     """Tasks, the newest first; `next_cursor` is null on the last page."""
     async with gateway.database.connection() as connection:
         records = await queries.find(
@@ -66,15 +66,15 @@ async def list_tasks(query: Annotated[TaskQuery, Query()], gateway: TheGateway) 
 
 
 @router.get("/tasks/{task_id}", tags=["tasks"], response_model=JSON_OBJECT)
-async def get_task(task_id: UUID, gateway: TheGateway) -> Response:
+async def get_task(task_id: UUID, gateway: GatewayDep) -> Response:
     """One task."""
     async with gateway.database.connection() as connection:
         return json_answer(task_json(await queries.get(connection, task_id)))
 
 
 @router.get("/tasks/{task_id}/plan", tags=["tasks"], response_model=JSON_OBJECT)
-async def get_plan(task_id: UUID, gateway: TheGateway) -> Response:
-    """The steps that a task was planned into, each a task, its budget, and what it spent; none when it was not."""
+async def get_plan(task_id: UUID, gateway: GatewayDep) -> Response:
+    """The steps that a task was planned into, each a task, its budget, and what it spent; no steps without a plan."""
     async with gateway.database.connection() as connection:
         await queries.get(connection, task_id)
         steps = await queries.children(connection, task_id)
@@ -82,21 +82,21 @@ async def get_plan(task_id: UUID, gateway: TheGateway) -> Response:
 
 
 @router.post("/tasks/{task_id}/cancel", status_code=202, tags=["tasks"], response_model=JSON_OBJECT)
-async def cancel_task(task_id: UUID, gateway: TheGateway) -> Response:
-    """End a task before its time; 409 when it has ended."""
+async def cancel_task(task_id: UUID, gateway: GatewayDep) -> Response:
+    """Cancel a task; 409 when it has ended."""
     async with gateway.database.connection() as connection:
         return json_answer(task_json(await commands.cancel(connection, task_id)), 202)
 
 
 @router.post("/tasks/{task_id}/retry", status_code=202, tags=["tasks"], response_model=JSON_OBJECT)
-async def retry_task(task_id: UUID, gateway: TheGateway) -> Response:
+async def retry_task(task_id: UUID, gateway: GatewayDep) -> Response:
     """Run a failed or cancelled task again."""
     async with gateway.database.connection() as connection:
         return json_answer(task_json(await commands.retry(connection, task_id)), 202)
 
 
 @router.post("/tasks/{task_id}/approve", status_code=202, tags=["tasks"], response_model=JSON_OBJECT)
-async def approve_task(task_id: UUID, gateway: TheGateway, request: Request) -> Response:
+async def approve_task(task_id: UUID, gateway: GatewayDep, request: Request) -> Response:
     """Release a task that waits for a person; 403 when there are approvers, and the key is none of theirs."""
     by = approver_of(request, gateway.approvers)
     async with gateway.database.connection() as connection:
@@ -104,7 +104,7 @@ async def approve_task(task_id: UUID, gateway: TheGateway, request: Request) -> 
 
 
 @router.post("/tasks/{task_id}/reject", status_code=202, tags=["tasks"], response_model=JSON_OBJECT)
-async def reject_task(task_id: UUID, gateway: TheGateway, request: Request, body: RejectIn | None = None) -> Response:
+async def reject_task(task_id: UUID, gateway: GatewayDep, request: Request, body: RejectIn | None = None) -> Response:
     """Refuse a task that waits for a person; 403 when there are approvers, and the key is none of theirs."""
     by = approver_of(request, gateway.approvers)
     async with gateway.database.connection() as connection:
@@ -112,22 +112,22 @@ async def reject_task(task_id: UUID, gateway: TheGateway, request: Request, body
 
 
 @router.get("/queue", tags=["queue"])
-async def queue_state(gateway: TheGateway) -> dict[str, object]:
-    """How much waits, for how long, and whether dispatchers make progress."""
+async def queue_state(gateway: GatewayDep) -> dict[str, object]:
+    """How many tasks wait, for how long, and whether dispatchers make progress."""
     async with gateway.database.connection() as connection:
         return dict(await queries.queue_state(connection))
 
 
 @router.post("/queue/{queue}/pause", tags=["queue"])
-async def pause_queue(queue: QueueName, gateway: TheGateway) -> dict[str, object]:
-    """Claim nothing more from a queue; what runs goes on, and tasks can still be submitted."""
+async def pause_queue(queue: QueueName, gateway: GatewayDep) -> dict[str, object]:
+    """Stop claiming from a queue; running tasks continue, and tasks can still be submitted."""
     async with gateway.database.connection() as connection:
         await commands.pause(connection, queue)
     return {"queue": queue, "paused": True}
 
 
 @router.post("/queue/{queue}/resume", tags=["queue"])
-async def resume_queue(queue: QueueName, gateway: TheGateway) -> dict[str, object]:
+async def resume_queue(queue: QueueName, gateway: GatewayDep) -> dict[str, object]:
     """Claim from a queue again."""
     async with gateway.database.connection() as connection:
         at = await commands.resume(connection, queue)
@@ -135,8 +135,8 @@ async def resume_queue(queue: QueueName, gateway: TheGateway) -> dict[str, objec
 
 
 @router.get("/skills", tags=["skills"])
-async def list_skills(gateway: TheGateway) -> dict[str, object]:
-    """Every skill, with the JSON schemas of what it takes and gives."""
+async def list_skills(gateway: GatewayDep) -> dict[str, object]:
+    """Every skill, with the JSON schemas of its params and its result."""
     return {"items": gateway.skill_list}
 
 

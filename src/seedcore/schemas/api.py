@@ -1,11 +1,11 @@
-"""What the gateway takes."""
+"""Request bodies and queries of the gateway."""
 
-from typing import Annotated, Any, Self
+from typing import Annotated, Self
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from seedcore.errors import FieldError, InvalidInputError
+from seedcore.errors import InvalidInputError
 from seedcore.tasks.submission import task_options
 from seedcore.tasks.submission.task_options import Text
 
@@ -15,7 +15,7 @@ class BatchIn(BaseModel):
 
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
-    tasks: list[dict[str, Any]] = Field(min_length=1)
+    tasks: list[dict[str, object]] = Field(min_length=1)
 
 
 class BatchOut(BaseModel):
@@ -73,7 +73,7 @@ class RequeueIn(BaseModel):
 
 
 class LimitBody(BaseModel):
-    """What a key allows; null takes a bound away."""
+    """The limit of a key; null removes a bound."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -86,9 +86,9 @@ def parse_uuid(value: str | None, field: str) -> UUID | None:
     """A task's id from a query.
 
     Raises:
-        InvalidInputError: it is none.
+        InvalidInputError: it is not a UUID.
     """
     try:
         return None if value is None else UUID(value)
     except ValueError:
-        raise InvalidInputError(f"{field}: not a task id.", errors=[FieldError(field, "not a task id")]) from None
+        raise InvalidInputError.for_field(field, "not a valid task id") from None

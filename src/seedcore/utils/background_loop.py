@@ -1,10 +1,10 @@
-"""An event loop of its own in a thread, for actors whose work must go on whoever calls them."""
+"""Runs an event loop in a thread, for actors whose work must continue between calls."""
 
 import asyncio
 import concurrent.futures
 import threading
 from collections.abc import Coroutine
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import uvloop
 
@@ -28,14 +28,14 @@ class BackgroundLoop:
             try:
                 self.loop.run_forever()
             except BaseException as error:  # noqa: BLE001 - SystemExit and KeyboardInterrupt of any task come out here
-                self._log.warning("a task ended with an exit, its event loop goes on", reason=type(error).__name__)
+                self._log.warning("task raised an exit, event loop continues", reason=type(error).__name__)
 
-    def start(self, work: Coroutine[Any, Any, Result]) -> "concurrent.futures.Future[Result]":
-        """Begin `work` in the loop."""
+    def start(self, work: Coroutine[object, object, Result]) -> "concurrent.futures.Future[Result]":
+        """Start `work` in the loop."""
         return asyncio.run_coroutine_threadsafe(work, self.loop)
 
-    def call(self, work: Coroutine[Any, Any, Result], timeout_s: float) -> Result:
-        """Do `work` in the loop and wait for it.
+    def call(self, work: Coroutine[object, object, Result], timeout_s: float) -> Result:
+        """Run `work` in the loop and wait for it.
 
         Raises:
             TimeoutError: it took longer than `timeout_s`; it is cancelled then.
@@ -49,8 +49,8 @@ class BackgroundLoop:
 
 
 def stay_cancelled(error: BaseException) -> None:
-    """Call where an error is caught and work goes on: what goes wrong while a cancelled task tidies up takes the
-    place of its cancellation, and the task would never end.
+    """Call where an error is caught and work continues: an error in the cleanup of a cancelled task replaces its
+    cancellation, and the task would never end.
 
     Raises:
         asyncio.CancelledError: the current task is being cancelled.

@@ -1,4 +1,4 @@
-"""Who can reach what this machine serves: the one rule for HTTP without API keys, and for files with a secret."""
+"""Checks who can reach what this machine serves: HTTP without API keys, and files with a secret."""
 
 import ipaddress
 from contextlib import suppress
@@ -12,11 +12,11 @@ OTHERS = 0o077
 
 
 def check_exposure(settings: Settings, host: str | None = None) -> None:
-    """Without API keys, HTTP stays on this machine.
+    """Check that without API keys, HTTP stays on this machine.
 
     Args:
         settings: SEEDCORE_API_KEYS, and SEEDCORE_HTTP_HOST when `host` is None.
-        host: where HTTP really listens, when something else than the settings decided it.
+        host: where HTTP really listens, when something other than the settings decides it.
 
     Raises:
         SettingsError: the host is not loopback and there are no keys.
@@ -46,8 +46,8 @@ def ray_token_path(home: Path) -> Path:
 
 
 def make_private(secret: Path) -> None:
-    """Take from everybody but the owner the right to read a file; Ray writes its token so that all can read it."""
-    # Where there is no such file, or it is somebody else's, there is nothing that this user could protect.
+    """Let only the owner read a file; Ray writes its token readable for all."""
+    # Without the file, or with another user's, there is nothing to protect.
     with suppress(FileNotFoundError, PermissionError):
         if secret.stat().st_mode & OTHERS:
             secret.chmod(0o600)

@@ -1,8 +1,8 @@
-"""Python's garbage collector in a process that serves for long."""
+"""Tunes Python's garbage collector for a long-running process."""
 
 import gc
 
-# A turn of a dispatcher makes tens of thousands of short-lived objects; the default of 700 looks at them far too often.
+# A turn of a dispatcher makes tens of thousands of short-lived objects; the default of 700 collects far too often.
 YOUNG = 20_000
 
 

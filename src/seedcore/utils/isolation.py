@@ -1,4 +1,4 @@
-"""Whatever is refused for a batch is refused for one item of it: find that item, and let the others through."""
+"""Finds the item that a batch is refused for, and lets the others through."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar

@@ -1,4 +1,4 @@
-"""What a JSON text may hold so that PostgreSQL can keep it and everybody can read it."""
+"""Checks JSON text: whether PostgreSQL can keep it, and common readers can read it."""
 
 import math
 import re

@@ -1,4 +1,4 @@
-"""The `serve run` that started this process's Ray, when one did: that Ray ends with it."""
+"""Finds the `serve run` that started this process's Ray, and stops dispatchers before that Ray ends."""
 
 import re
 from collections.abc import Sequence
@@ -33,7 +33,7 @@ def is_serve_run(command: Sequence[str]) -> bool:
 
 
 def ends_now() -> bool:
-    """Whether this worker's Ray is about to end: `serve run` started it, and has taken every application away."""
+    """Whether this worker's Ray is about to end: `serve run` started it, and is deleting every application."""
     from ray import serve
 
     if serve_run_above() is None:
@@ -43,7 +43,7 @@ def ends_now() -> bool:
 
 
 def stop_dispatchers(settings: Settings) -> None:
-    """Let every dispatcher finish what ends soon and give the rest back, so that no task waits for its lease to end."""
+    """Let every dispatcher finish what ends soon and release the rest, so that no task waits for an expired lease."""
     import ray
     from ray.util import list_named_actors
 

@@ -1,4 +1,4 @@
-"""Reading YAML: the one way, for every file that users write."""
+"""Reads YAML: the one way, for every file that users write."""
 
 from typing import Any
 
@@ -6,9 +6,9 @@ import yaml
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML forbids a key to come twice; the library would keep the last one without a word."""
+    """YAML forbids duplicate keys; the library would silently keep the last one."""
 
-    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+    def compose_mapping_node(self, anchor: dict[str, yaml.Node]) -> yaml.MappingNode:
         """The mapping as it is written, before `<<` brings keys in that may come twice."""
         node = super().compose_mapping_node(anchor)
         seen = set()
