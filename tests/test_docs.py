@@ -16,8 +16,10 @@ from typer.main import get_command
 from seedcore import errors
 from seedcore.api.app import build_app
 from seedcore.cli.main import app
+from seedcore.organism.service import OrganismService
 from seedcore.settings import Settings, env_names, load_settings
 from seedcore.web.service_base import ServiceBase
+from tests.organism.fake_hosts import Pool
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -137,7 +139,8 @@ def applications() -> Iterator[tuple[str, FastAPI]]:
     for prefix in (entry["route_prefix"] for entry in served() if entry["name"] != "gateway"):
         room = importlib.import_module(f"seedcore.{rooms.get(prefix, prefix[1:])}.service")
         (service,) = [kind for kind in vars(room).values() if is_service(kind)]
-        yield prefix, service({}, settings).build_app()
+        needed = {"provisioner": Pool} if service is OrganismService else {}
+        yield prefix, service({}, settings, **needed).build_app()
 
 
 def served() -> list[dict[str, Any]]:

@@ -23,7 +23,7 @@ from seedcore.settings import Settings, load_settings
 from seedcore.state.service import StateService
 from seedcore.telemetry.logs import configure_logs
 from seedcore.web.service_base import ServiceBase
-from tests.organism.test_service import Pool
+from tests.organism.fake_hosts import Pool
 
 pytestmark = pytest.mark.integration
 

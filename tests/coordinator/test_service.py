@@ -5,31 +5,16 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import numpy as np
 import pytest
 
-from seedcore.changepoint.features import TASK_COLUMNS
 from seedcore.coordinator.service import CoordinatorService
-from seedcore.service_clients.service_client import TransportCounts
 from seedcore.settings import Settings
+
+from .support import FakeOrganism, question
 
 pytestmark = pytest.mark.integration
 
 HOLD = "rules: [{name: loud, when: task.priority > 5, route: hold, reason: too loud}]"
-ORGAN = {"agents": ["a-0"], "hosts": ["h"], "host": [0], "scouts": [], "archived": []}
-TABLE = {"epoch": 1, "skills": {"echo": "utility"}, "timeouts": {}, "organs": {"utility": ORGAN}}
-
-
-class FakeOrganism:
-    """An Organism client with one agent that echoes."""
-
-    counts = TransportCounts()
-
-    async def fleet(self, _epoch: int | None) -> dict[str, Any]:
-        return TABLE
-
-    async def aclose(self) -> None:
-        return None
 
 
 @pytest.fixture
@@ -48,13 +33,6 @@ async def http(service: CoordinatorService) -> AsyncIterator[httpx.AsyncClient]:
     transport = httpx.ASGITransport(service.build_app())
     async with httpx.AsyncClient(transport=transport, base_url="http://coordinator") as client:
         yield client
-
-
-def question(count: int, seed: int, shift: float = 0.0) -> dict[str, Any]:
-    one = {"type": "echo", "domain": None, "priority": 0, "attempt": 1, "size": 2, "approved": False}
-    rows = np.random.default_rng(seed).standard_normal((count, TASK_COLUMNS)) + shift
-    told = {"type": "echo", "seen": count, "tasks": rows.tolist(), "outcomes": []}
-    return {"asker": "test", "tasks": {k: [v] for k, v in one.items()}, "streams": [told]}
 
 
 async def test_a_policy_is_reloaded_and_a_wrong_one_changes_nothing(http: httpx.AsyncClient, tmp_path: Path):

@@ -3,9 +3,15 @@
 import asyncio
 from collections.abc import Mapping
 
+from seedcore.fleet.agent_registry import AgentRegistry
 from seedcore.fleet.organ_spec import HostPlan, OrganSpec
 from seedcore.organism.control.host_provisioner import PingReply
+from seedcore.organism.control.ray_host_provisioner import execute_on
 from seedcore.organism.routing.placement import choose_node
+from seedcore.settings import Settings
+from seedcore.skills import SkillRegistry
+from seedcore.skills.host_protocol import Call, Completion
+from seedcore.worker.execution.executor import SkillExecutor
 
 
 class FakeHosts:
@@ -69,3 +75,47 @@ class FakeHosts:
     def of(self, organ: str) -> list[str]:
         """The hosts of an organ that are there."""
         return sorted(name for name, plan in self.alive.items() if plan.organ == organ)
+
+
+class Host:
+    """What stands for a host's actor handle: its `execute.remote`."""
+
+    def __init__(self, plan: HostPlan, settings: Settings) -> None:
+        book = AgentRegistry(plan.organ, ())
+        self.executor = SkillExecutor(SkillRegistry.load(settings), settings, book)
+        self.calls: list[Call] = []
+        self.error: Exception | None = None
+        self.execute = self
+
+    async def remote(self, call: Call) -> Completion:
+        self.calls.append(call)
+        if self.error is not None:
+            raise self.error
+        async for chunk in self.executor.run([call]):
+            return chunk[0]
+        raise AssertionError
+
+
+class Pool(FakeHosts):
+    """Hosts of one test, shared by all the replicas that it starts; they run skills."""
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__()
+        self.settings = settings
+        self.hosts: dict[str, Host] = {}
+
+    async def ensure(self, plan: HostPlan) -> bool:
+        made = await super().ensure(plan)
+        if made:
+            self.hosts[plan.name] = Host(plan, self.settings)
+        return made
+
+    async def remove(self, name: str) -> None:
+        await super().remove(name)
+        self.hosts.pop(name, None)
+
+    def kill(self, name: str) -> None:
+        del self.alive[name], self.hosts[name]
+
+    async def execute(self, host: str, call: Call, timeout_s: float) -> Completion:
+        return await execute_on(self.hosts[host], host, call, timeout_s)

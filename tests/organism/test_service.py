@@ -12,71 +12,21 @@ import pytest
 from ray.exceptions import ActorDiedError
 
 from seedcore.errors import UnavailableError
-from seedcore.fleet.agent_registry import AgentRegistry
-from seedcore.fleet.organ_spec import HostPlan
 from seedcore.organism import organism_commands as commands_module
 from seedcore.organism.control import controller as controller_module
 from seedcore.organism.control import liveness as liveness_module
 from seedcore.organism.control import reconciler as reconciler_module
-from seedcore.organism.control.ray_host_provisioner import execute_on
 from seedcore.organism.desired.repository import LeadLostError
 from seedcore.organism.service import OrganismService
 from seedcore.schemas.organism import ExecuteOnOrgan, FleetRequest
 from seedcore.settings import Settings, load_settings
-from seedcore.skills import SkillRegistry
-from seedcore.skills.host_protocol import Call, Completion
-from seedcore.worker.execution.executor import SkillExecutor
 
-from .fake_hosts import FakeHosts
+from .fake_hosts import Pool
 
 pytestmark = pytest.mark.integration
 
 ORGANS = "organs:\n  utility: {agents: 4, hosts: 2}\n  ml: {agents: 1}\n"
 Start = Callable[..., Any]
-
-
-class Host:
-    """What stands for a host's actor handle: its `execute.remote`."""
-
-    def __init__(self, plan: HostPlan, settings: Settings) -> None:
-        book = AgentRegistry(plan.organ, ())
-        self.executor = SkillExecutor(SkillRegistry.load(settings), settings, book)
-        self.calls: list[Call] = []
-        self.error: Exception | None = None
-        self.execute = self
-
-    async def remote(self, call: Call) -> Completion:
-        self.calls.append(call)
-        if self.error is not None:
-            raise self.error
-        async for chunk in self.executor.run([call]):
-            return chunk[0]
-        raise AssertionError
-
-
-class Pool(FakeHosts):
-    """Hosts of one test, shared by all the replicas that it starts; they run skills."""
-
-    def __init__(self, settings: Settings) -> None:
-        super().__init__()
-        self.settings = settings
-        self.hosts: dict[str, Host] = {}
-
-    async def ensure(self, plan: HostPlan) -> bool:
-        made = await super().ensure(plan)
-        if made:
-            self.hosts[plan.name] = Host(plan, self.settings)
-        return made
-
-    async def remove(self, name: str) -> None:
-        await super().remove(name)
-        self.hosts.pop(name, None)
-
-    def kill(self, name: str) -> None:
-        del self.alive[name], self.hosts[name]
-
-    async def execute(self, host: str, call: Call, timeout_s: float) -> Completion:
-        return await execute_on(self.hosts[host], host, call, timeout_s)
 
 
 @pytest.fixture

@@ -1,13 +1,5 @@
-from collections.abc import AsyncIterator
+"""The ML service that its client is tested against."""
 
-import pytest
+from tests.ml.conftest import service
 
-from seedcore.ml.service import MLService
-from seedcore.settings import Settings
-from tests.ml.support import started_service
-
-
-@pytest.fixture
-async def service(settings: Settings) -> AsyncIterator[MLService]:
-    async with started_service(settings) as service:
-        yield service
+__all__ = ["service"]

@@ -10,6 +10,7 @@ from uuid import UUID
 import pytest
 from ray._private.services import GCS_SERVER_EXECUTABLE, serialize_config
 
+from seedcore.utils.ray_probe import ProbeStatus
 from seedcore.worker import cluster_guard, lease_checks
 from seedcore.worker.actors.ray_adapters import RayCluster
 from seedcore.worker.ports import RouteDecision
@@ -97,7 +98,7 @@ async def test_a_dispatcher_that_outlives_its_gcs_claims_nothing(
         tasks = await pg_world.submit(*range(10))
         # Some looks, and some polls.
         await asyncio.sleep(0.5)
-        assert f"{address} is silent" in dispatcher.status()["cluster_silent"]
+        assert f"{address} is unreachable" in dispatcher.status()["cluster_silent"]
         assert dispatcher.status()["claims"] == claims
     for task_id in tasks:
         record = await pg_world.task(task_id)
@@ -114,7 +115,10 @@ async def test_a_gcs_that_does_not_know_the_node_is_another_clusters(
     async with asyncio.timeout(20):
         while await RayCluster(address, None).silence() is not None:
             await asyncio.sleep(0.1)
-    assert f"{address} is stranger: it knows no living node {NODE}" == await RayCluster(address, NODE).silence()
+    assert (
+        f"{address} is {ProbeStatus.MISMATCH}: it knows no living node {NODE}"
+        == await RayCluster(address, NODE).silence()
+    )
 
 
 async def test_a_task_that_was_held_for_long_says_that_it_begins_before_it_does(

@@ -8,8 +8,8 @@ from seedcore import errors
 from seedcore.settings import Settings
 from seedcore.telemetry.logs import get_logger
 from seedcore.web.authentication import ApiKeys
-from seedcore.web.limits import ResponseChannel, check_declared_length, check_url_text, limit_body
 from seedcore.web.problems import unexpected
+from seedcore.web.request_limits import ResponseChannel, check_declared_length, check_url_text, limit_body
 
 
 class RequestGuard:

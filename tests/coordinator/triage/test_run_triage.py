@@ -22,7 +22,7 @@ from seedcore.ml.service import MLService
 from seedcore.schemas.triage import MAX_POINTS, MIN_POINTS, TriageRequest
 from seedcore.settings import Settings, load_settings
 from seedcore.tasks.model import new_id
-from tests.coordinator.test_service import FakeOrganism, question
+from tests.coordinator.support import FakeOrganism, question
 
 pytestmark = pytest.mark.integration
 

@@ -84,23 +84,23 @@ class CognitivePlans:
         return cast(PlanJson, plan.model_dump(mode="json", by_alias=True))
 
 
-class RemoteMethod(Protocol):
+class ActorMethod(Protocol):
     """A method of an actor, as Ray's handles have it."""
 
     def remote(self, *arguments: object) -> Any:
         """Call it; what comes back is awaited."""
 
-    def options(self, *, num_returns: str) -> "RemoteMethod":
+    def options(self, *, num_returns: str) -> "ActorMethod":
         """The method with other options."""
 
 
-class HostHandle(Protocol):
+class AgentHostHandle(Protocol):
     """A handle of an `AgentHost` actor."""
 
-    run: RemoteMethod
-    execute: RemoteMethod
-    cancel: RemoteMethod
-    status: RemoteMethod
+    run: ActorMethod
+    execute: ActorMethod
+    cancel: ActorMethod
+    status: ActorMethod
 
 
 def _energy_report(task_type: str, sums: Sums) -> EnergyReport:
@@ -123,7 +123,7 @@ class RayHosts:
 
     def __init__(self, settings: Settings) -> None:
         self._namespace = settings.namespace
-        self._handles: dict[str, HostHandle] = {}
+        self._handles: dict[str, AgentHostHandle] = {}
         self._suspects: set[str] = set()
 
     async def run(self, host: str, calls: Sequence[Call]) -> AsyncIterator[list[Completion]]:
@@ -161,7 +161,7 @@ class RayHosts:
             self._suspects.add(host)
         return chunk
 
-    async def _check(self, host: str, handle: HostHandle) -> None:
+    async def _check(self, host: str, handle: AgentHostHandle) -> None:
         """Make sure that a host that was lost answers again, while nothing has begun."""
         try:
             async with asyncio.timeout(PING_S):
@@ -173,10 +173,10 @@ class RayHosts:
             raise HostUnavailableError(str(status["closed"]))
         self._suspects.discard(host)
 
-    def _handle(self, host: str) -> HostHandle:
+    def _handle(self, host: str) -> AgentHostHandle:
         if host not in self._handles:
             try:
-                self._handles[host] = cast(HostHandle, ray.get_actor(host, namespace=self._namespace))
+                self._handles[host] = cast(AgentHostHandle, ray.get_actor(host, namespace=self._namespace))
             except ValueError as error:
                 raise HostUnavailableError(f"there is no host {host}") from error
         return self._handles[host]
