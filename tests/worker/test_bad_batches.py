@@ -163,7 +163,7 @@ async def test_a_host_that_never_answers_ends_its_task_and_delays_no_neighbour(
     world: World, monkeypatch: pytest.MonkeyPatch
 ):
     """What a skill looks like that blocks its host's loop: every attempt runs out of its own time, then it is over."""
-    monkeypatch.setattr("seedcore.worker.lease_checks.GRACE_S", 0.1)
+    monkeypatch.setattr("seedcore.worker.heartbeat.GRACE_S", 0.1)
     forever = asyncio.Event()
 
     async def behave(call: Any) -> Any:

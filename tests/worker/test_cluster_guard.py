@@ -11,7 +11,7 @@ import pytest
 from ray._private.services import GCS_SERVER_EXECUTABLE, serialize_config
 
 from seedcore.utils.ray_probe import ProbeStatus
-from seedcore.worker import cluster_guard, lease_checks
+from seedcore.worker import cluster_guard, in_flight
 from seedcore.worker.actors.ray_adapters import RayCluster
 from seedcore.worker.ports import RouteDecision
 from tests.support.ray_head import HOST, free_ports, isolated_env
@@ -125,7 +125,7 @@ async def test_a_task_that_was_held_for_long_says_that_it_begins_before_it_does(
     world: World, monkeypatch: pytest.MonkeyPatch
 ):
     """So that a lost dispatcher's task that does not say so is known not to have begun."""
-    monkeypatch.setattr(lease_checks, "UNANNOUNCED_S", 0.1)
+    monkeypatch.setattr(in_flight, "UNANNOUNCED_S", 0.1)
     seen: list[list[str]] = []
     decisions, real = ScriptedDecisionService(), ScriptedDecisionService().decide
 

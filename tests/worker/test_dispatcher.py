@@ -116,7 +116,7 @@ async def test_a_lost_host_is_retried_by_the_skills_own_policy(
     """SeedCore's default would wait up to a minute: the skill's own policy says a hundredth of a second."""
     registry = SkillRegistry(specs_of(flaky))
     monkeypatch.setattr(SkillRegistry, "load", lambda _settings: registry)
-    monkeypatch.setattr("seedcore.worker.lease_checks.GRACE_S", 0.1)
+    monkeypatch.setattr("seedcore.worker.heartbeat.GRACE_S", 0.1)
     monkeypatch.setattr("seedcore.tasks.retry.random.uniform", lambda least, longest: longest)
     forever = asyncio.Event()
 
@@ -372,7 +372,7 @@ async def test_deferred_tasks_run_when_they_are_due(world: World):
 
 
 async def test_a_silent_host_is_given_up_after_the_skills_own_timeout(world: World, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("seedcore.worker.lease_checks.GRACE_S", 0.1)
+    monkeypatch.setattr("seedcore.worker.heartbeat.GRACE_S", 0.1)
     forever = asyncio.Event()
 
     async def behave(call: Call) -> Completion:

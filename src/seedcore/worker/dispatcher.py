@@ -16,23 +16,16 @@ from seedcore.stores.postgres import DATABASE_ERRORS
 from seedcore.telemetry.logs import get_logger
 from seedcore.utils.background_loop import stay_cancelled
 from seedcore.utils.waiting import wait_for_event
-from seedcore.worker import lease_checks
 from seedcore.worker.batch_runner import BatchRunner
 from seedcore.worker.claim_pacing import Lane, Lanes
 from seedcore.worker.cluster_guard import ClusterGuard
-from seedcore.worker.in_flight import HeldLease, InFlight
+from seedcore.worker.heartbeat import LeaseHeartbeat, SessionLostError
+from seedcore.worker.in_flight import InFlight
 from seedcore.worker.job_set import JobSet
 from seedcore.worker.outcome_records import reason_of
 from seedcore.worker.outcome_writer import OutcomeWriter
-from seedcore.worker.ports import HeartbeatReport, LeaseEvents, WorkerPorts
+from seedcore.worker.ports import LeaseEvents, WorkerPorts
 from seedcore.worker.reaper import Reaper
-
-ANNOUNCE_EVERY_S = 0.25
-BUSY_HEARTBEAT_S, IDLE_HEARTBEAT_S = 1.0, 3.0
-
-
-class SessionLostError(Exception):
-    """The session was reaped: everything held belongs to others now."""
 
 
 class Dispatcher:
@@ -66,10 +59,11 @@ class Dispatcher:
         self._batches = BatchRunner(settings, ports, self._in_flight, self._jobs, self._log)
         self._lanes = Lanes(queue, ports.leases, settings.claim_batch, settings.slow_slots, settings.poll_s)
         self._guard = ClusterGuard(ports.cluster, self._log, self._in_flight.changed.set)
+        self._heartbeat = LeaseHeartbeat(
+            settings, ports.leases, self._in_flight, self._batches.hosts, reaper, self._log
+        )
         self._session: UUID | None = None
-        self._announcing = asyncio.Lock()
         self._stop = asyncio.Event()
-        self._claimed = False
         self._last_claim: float | None = None
         self._counts = {"sessions": 0, "interruptions": 0, "claims": 0}
 
@@ -130,7 +124,7 @@ class Dispatcher:
         self._session = session
         self._counts["sessions"] += 1
         async with asyncio.TaskGroup() as group:
-            for step in (self._turn, self._announce, self._heartbeat, self._listen):
+            for step in (self._turn, self._heartbeat.announce, lambda: self._heartbeat.beat(session), self._listen):
                 group.create_task(self._repeat(step))
             if self._reaper is not None:
                 group.create_task(self._reaper.run(standby=True))
@@ -198,7 +192,7 @@ class Dispatcher:
         self._last_claim = time.monotonic()
         if batch:
             self._counts["claims"] += 1
-            self._claimed = True
+            self._heartbeat.claimed = True
             self._in_flight.add(batch, slow=slow, sent_at=sent_at)
             self._batches.start(batch)
         await self._lanes.settle(lane, wanted, len(batch))
@@ -211,41 +205,6 @@ class Dispatcher:
             if room > 0
         ]
         await wait_for_event(self._in_flight.changed, min(pauses, default=None))
-
-    async def _announce(self) -> None:
-        if lease_checks.unannounced(self._in_flight):
-            async with self._announcing:
-                started = lease_checks.unannounced(self._in_flight)
-                if started:
-                    await self._leases.started([held.key for held in started])
-                _mark_announced(started)
-        await asyncio.sleep(ANNOUNCE_EVERY_S)
-
-    async def _heartbeat(self) -> None:
-        assert self._session is not None
-        claimed, self._claimed = self._claimed, False
-        in_flight, holding = self._in_flight, len(self._in_flight.held)
-        busy = bool(holding or claimed or in_flight.pending)
-        started: list[HeldLease] = []
-
-        def report() -> HeartbeatReport:
-            started[:] = lease_checks.unannounced(in_flight)
-            keys = [held.key for held in started]
-            return HeartbeatReport(holding, claimed, keys, ends_written=not in_flight.ends_unwritten)
-
-        async with self._announcing:
-            pulse = await self._leases.heartbeat(self._session, self.settings.lease_s, report)
-            _mark_announced(started)
-        if not pulse.alive or pulse.owned is None:
-            raise SessionLostError(self.name)
-        if self._reaper is not None and not pulse.reaped and not self._reaper.leads:
-            self._reaper.wake()
-        if lost := lease_checks.lost(in_flight, pulse.owned):
-            self._batches.hosts.cancel(lost)
-        if unknown := lease_checks.release_unknown(in_flight, pulse.owned):
-            self._log.warning("claims without an answer, releasing their leases", tasks=unknown)
-        self._batches.hosts.give_up(lease_checks.overdue(in_flight, self.settings.skill_timeout_s))
-        await asyncio.sleep(min(BUSY_HEARTBEAT_S if busy else IDLE_HEARTBEAT_S, self.settings.lease_s / 4))
 
     async def _listen(self) -> None:
         try:
@@ -271,8 +230,3 @@ class Dispatcher:
         """Notifications before that are lost: a leading reaper looks again what is due."""
         if self._reaper is not None and self._reaper.leads:
             self._reaper.wake()
-
-
-def _mark_announced(tasks: list[HeldLease]) -> None:
-    for held in tasks:
-        held.announced = True

@@ -6,9 +6,8 @@ from structlog.typing import FilteringBoundLogger
 
 from seedcore.skills.host_protocol import HANDED_BACK, Call, Completion
 from seedcore.stores.postgres import DATABASE_ERRORS
-from seedcore.worker import lease_checks
 from seedcore.worker.attempt_endings import AttemptEndings
-from seedcore.worker.in_flight import HeldLease, InFlight
+from seedcore.worker.in_flight import HeldLease, InFlight, held_for_long
 from seedcore.worker.job_set import JobSet
 from seedcore.worker.outcome_records import reason_of
 from seedcore.worker.ports import HostLostError, HostPool, HostUnavailableError, LeaseStore
@@ -39,7 +38,7 @@ class HostRunner:
     async def _run(self, host: str, calls: Sequence[tuple[Call, HeldLease]]) -> None:
         left = {call.task_id: held for call, held in calls}
         try:
-            await self._announce(lease_checks.held_for_long(left.values()))
+            await self._announce(held_for_long(left.values()))
             async for chunk in self._hosts.run(host, [call for call, _ in calls]):
                 self._take(chunk, left)
             if left:

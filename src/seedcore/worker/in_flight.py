@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from uuid import UUID
 
@@ -13,6 +13,10 @@ from seedcore.worker.ports import LeaseKey, RouteDecision
 
 MAX_REMEMBERED = 20_000
 """Released leases that are recognised when they come again; others are reported to the valves once more."""
+
+
+UNANNOUNCED_S = 1.0
+"""A task that has been held for longer is announced before it begins."""
 
 
 @dataclass(slots=True)
@@ -37,6 +41,12 @@ class HeldLease:
     def late(self) -> bool:
         """Whether the deadline has passed since the claim, which `taken` stands for."""
         return self.lease.left_s is not None and time.monotonic() - self.taken >= self.lease.left_s
+
+
+def held_for_long(tasks: Iterable[HeldLease]) -> list[HeldLease]:
+    """Tasks to announce before they begin."""
+    now = time.monotonic()
+    return [held for held in tasks if not held.announced and now - held.taken > UNANNOUNCED_S]
 
 
 class InFlight:

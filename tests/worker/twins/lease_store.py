@@ -19,7 +19,7 @@ from seedcore.tasks.claim_cursor import ClaimCursor
 from seedcore.tasks.model import EarlierPlan, Lease, Outcome, PlanTerms, Retry, Status, StepSpec, TaskSpec, lane_name
 from seedcore.tasks.queries import TaskRecord
 from seedcore.tasks.sessions import Heartbeat
-from seedcore.worker.lease_checks import SETTLED_S
+from seedcore.worker.heartbeat import SETTLED_S
 from seedcore.worker.ports import HeartbeatReport, LeaseEvents, LeaseKey
 
 LATE = "deadline_exceeded"

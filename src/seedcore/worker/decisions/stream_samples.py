@@ -65,6 +65,3 @@ def _features(task: Lease) -> list[float]:
     params = read_params(task)
     # Without the time of arrival: it changes by the hour and with every client, and says nothing about the work.
     return task_features(task.type, params, size=len(task.params))
-
-
-told = sample_streams
