@@ -11,9 +11,9 @@ from heapq import heappop, heappush
 import numpy as np
 
 from benchmarks.routing.instance import Instance
+from seedcore.pricing.agent_routers import DELAY, Load, Placement, Prices, Router, make_router
 from seedcore.pricing.potential import delta
 from seedcore.pricing.rates import DEFAULT_SECONDS, RateTable
-from seedcore.pricing.routers import DELAY, Load, Placement, Prices, Router, make_router
 
 WARM = 0.6
 """Share of the first tasks that only warm up: estimates are learned, queues fill."""

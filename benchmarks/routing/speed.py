@@ -11,8 +11,8 @@ from seedcore.decision.agent_selection import RoutingState
 from seedcore.decision.batch import TaskBatch
 from seedcore.decision.decide import decide
 from seedcore.decision.fleet_table import Fleet
+from seedcore.pricing.agent_routers import Load, Prices, by_energy
 from seedcore.pricing.potential import FleetState, Weights, gradient, potential
-from seedcore.pricing.routers import Load, Prices, by_energy
 
 AGENTS, TYPES, TASKS, MANY = 1000, 4, 500, 10_000
 TARGET_MS = 5.0

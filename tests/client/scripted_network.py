@@ -6,8 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
-from seedcore.client.http_retry import HttpPolicy
-from seedcore.client.protocol import (
+from seedcore.client.http_protocol import (
     CloseStream,
     ConnectionFailure,
     Emit,
@@ -19,6 +18,7 @@ from seedcore.client.protocol import (
     SendRequest,
     Steps,
 )
+from seedcore.client.http_retry import HttpPolicy
 
 TASK_ID = UUID("01890000-0000-7000-8000-000000000001")
 GONE = ConnectionFailure("ConnectError: refused", sent=False)

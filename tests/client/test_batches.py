@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from seedcore import errors
 from seedcore.client import operations
 from seedcore.client.errors import SubmitManyError
+from seedcore.client.http_protocol import Reply, Request
 from seedcore.client.models import NewTask
-from seedcore.client.protocol import Reply, Request
 from tests.client.scripted_network import GONE, LOST, Network, network, ok, problem
 
 

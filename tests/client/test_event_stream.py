@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from seedcore import errors
 from seedcore.client import operations
 from seedcore.client.errors import TaskFailedError, UnexpectedResultError
+from seedcore.client.http_protocol import Reply, Request
 from seedcore.client.models import NewTask
-from seedcore.client.protocol import Reply, Request
 from tests.client.scripted_network import GONE, LOST, TASK_ID, Delayed, Network, event, network, ok, problem, task
 
 NO_MORE = Reply(204, {})

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from seedcore import errors
 from seedcore.client import operations
+from seedcore.client.http_protocol import ConnectionFailure, Reply, retry_after_s
 from seedcore.client.http_retry import HttpPolicy
 from seedcore.client.models import NewTask
-from seedcore.client.protocol import ConnectionFailure, Reply, retry_after_s
 from tests.client.scripted_network import GONE, LOST, TASK_ID, Delayed, Network, network, ok, problem, task
 
 BUSY = problem(429, "overloaded")

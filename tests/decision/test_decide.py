@@ -15,7 +15,7 @@ from seedcore.decision.agent_selection import RoutingState
 from seedcore.decision.batch import GOAL, TaskBatch
 from seedcore.decision.decide import decide
 from seedcore.decision.fleet_table import Fleet
-from seedcore.pricing.routers import ROUTERS
+from seedcore.pricing.agent_routers import ROUTERS
 from seedcore.schemas.coordinator import DecisionColumns, DecisionModel, Decisions, TaskColumns, TaskFacts, task_batch
 from seedcore.tasks import model
 

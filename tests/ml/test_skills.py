@@ -6,7 +6,7 @@ import pytest
 from seedcore.errors import NotFoundError, SkillError, UnavailableError
 from seedcore.ml.skills import ml_predict
 from seedcore.schemas.ml import ModelRef, PredictRequest, PredictResponse
-from seedcore.skills.sdk import SkillContext
+from seedcore.skills.skill_decorator import SkillContext
 
 
 def context(predict: Any) -> SkillContext:

@@ -65,7 +65,7 @@ class Run:
     async def works(self) -> bool:
         """Whether every agent that the table names does a task."""
         try:
-            count = sum(len(own["agents"]) for own in self.service._controller.view.routing_table()["organs"].values())
+            count = sum(len(own["agents"]) for own in self.service._loop.view.routing_table()["organs"].values())
             await asyncio.gather(*[self.service.execute_on_organ(echo(n)) for n in range(count)])
         except SeedCoreError:
             return False
@@ -73,11 +73,11 @@ class Run:
 
     async def whole(self) -> bool:
         """Whether all that is wanted is there, and every agent works."""
-        return self.service._controller.view.settled and await self.works()
+        return self.service._loop.view.settled and await self.works()
 
     async def where(self) -> dict[str, tuple[str, int]]:
         """Node and process of every host in the table."""
-        names = [host.name for host in self.service._controller.view.hosts.values() if host.takes_tasks]
+        names = [host.name for host in self.service._loop.view.hosts.values() if host.takes_tasks]
         calls = [ray.get_actor(name, namespace=get_settings().namespace).__ray_call__.remote(_where) for name in names]
         return dict(zip(names, await asyncio.gather(*calls), strict=True))
 
@@ -129,7 +129,7 @@ class Run:
         began = time.monotonic()
         while set(await self.where()) & made or not await self.whole():
             assert time.monotonic() - began < DEADLINE_S
-            least = min(least, sum(host.takes_tasks for host in self.service._controller.view.hosts.values()))
+            least = min(least, sum(host.takes_tasks for host in self.service._loop.view.hosts.values()))
             assert await self.works()
         told["rolled"] = (least, len(await self.where()))
 
@@ -146,11 +146,7 @@ class Run:
 
     def replaced(self, name: str, pid: int) -> Callable[[], Awaitable[bool]]:
         async def condition() -> bool:
-            alive = (
-                self.service._controller.view.hosts[name].takes_tasks
-                if name in self.service._controller.view.hosts
-                else True
-            )
+            alive = self.service._loop.view.hosts[name].takes_tasks if name in self.service._loop.view.hosts else True
             gone = not os.path.exists(f"/proc/{pid}")
             return gone and alive and await self.whole()
 
@@ -185,9 +181,14 @@ def main(temp_dir: str) -> None:
         try:
             asyncio.run(run.all())
         except BaseException:
-            controller, view = run.service._controller, run.service._controller.view
+            reconcile_loop, view = run.service._loop, run.service._loop.view
             print(
-                run.service._control_loop, controller.leads, view.epoch, *view.hosts.values(), sep="\n", file=sys.stderr
+                run.service._control_loop,
+                reconcile_loop.leads,
+                view.epoch,
+                *view.hosts.values(),
+                sep="\n",
+                file=sys.stderr,
             )
             raise
         finally:

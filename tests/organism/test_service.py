@@ -13,8 +13,8 @@ from ray.exceptions import ActorDiedError
 
 from seedcore.errors import UnavailableError
 from seedcore.organism import organism_commands as commands_module
-from seedcore.organism.control import controller as controller_module
 from seedcore.organism.control import liveness as liveness_module
+from seedcore.organism.control import reconcile_loop as reconcile_loop_module
 from seedcore.organism.control import reconciler as reconciler_module
 from seedcore.organism.desired.repository import LeadLostError
 from seedcore.organism.service import OrganismService
@@ -51,7 +51,7 @@ def pool(configured: Settings) -> Pool:
 @pytest.fixture
 async def start(configured: Settings, pool: Pool, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Start]:
     """Start a replica; Ray is neither there nor needed."""
-    monkeypatch.setattr(controller_module, "INTERVAL_S", 0.05)
+    monkeypatch.setattr(reconcile_loop_module, "INTERVAL_S", 0.05)
     monkeypatch.setattr(liveness_module, "PING_TIMEOUT_S", 0.05)
     monkeypatch.setattr(reconciler_module, "SETTLE_S", 0.1)
     monkeypatch.setattr(commands_module, "EFFECT_TIMEOUT_S", 3.0)
@@ -192,14 +192,14 @@ async def test_hosts_of_an_organ_that_a_later_version_wrote_are_left_alone(
     async with service._database.connection() as connection:
         await connection.execute("""update seedcore.organs set spec = '{"future": 1}' where id = 'utility'""")
         await connection.execute("update seedcore.organism set desired = desired + 1")
-    service._controller.wake()
-    await until(lambda: "utility" in service._controller.view.unreadable)
+    service._loop.wake()
+    await until(lambda: "utility" in service._loop.view.unreadable)
     assert (await up.post("/execute-on-organ", json=echo())).status_code == 200, "what it last knew of it holds"
     await service.stop()
     again = await start()
-    await until(lambda: again._controller.leads)
+    await until(lambda: again._loop.leads)
     for _ in range(5):
-        await again._controller.try_reconcile()
+        await again._loop.try_reconcile()
     assert sorted(pool.hosts) == ["seedcore-host-ml-1", "seedcore-host-utility-2", "seedcore-host-utility-3"]
     health = await again.health()
     assert not health["ready"]
@@ -215,15 +215,15 @@ async def test_a_replica_that_starts_finds_what_lives_before_it_answers(
     health = await again.health()
     assert (health["ready"], health["organism_initialized"], health["starting"]) == (True, True, False)
     assert (await again.status()).organs.keys() == {"utility", "ml"}
-    await until(lambda: again._controller.leads)
+    await until(lambda: again._loop.leads)
     assert pool.made == made
 
 
 async def test_until_it_has_looked_a_replica_claims_nothing(up: httpx.AsyncClient, service: OrganismService, start):
     again = await start()
-    await again._controller.resign()
+    await again._loop.resign()
     await again._control_loop
-    again._controller.observed = False
+    again._loop.observed = False
     health = await again.health()
     assert (health["ready"], health["organism_initialized"], health["starting"]) == (False, None, True)
     with pytest.raises(UnavailableError, match="not looked yet"):
@@ -234,7 +234,7 @@ async def test_two_replicas_at_once_make_nothing_twice_and_tell_the_same(
     up: httpx.AsyncClient, service: OrganismService, start: Start, pool: Pool
 ):
     other = await start()
-    assert (service._controller.leads, other._controller.leads) == (True, False)
+    assert (service._loop.leads, other._loop.leads) == (True, False)
     made, removed = list(pool.made), list(pool.removed)
     await asyncio.sleep(0.5)  # several rounds of both: what must not happen has had its time
     assert (pool.made, pool.removed) == (made, removed)
@@ -249,23 +249,23 @@ async def test_when_the_leader_goes_the_other_heals(
 ):
     other = await start()
     await service.stop()
-    await until(lambda: other._controller.leads)
+    await until(lambda: other._loop.leads)
     dead = pool.hosts["seedcore-host-ml-1"]
     pool.kill("seedcore-host-ml-1")
     await until(lambda: pool.hosts.get("seedcore-host-ml-1") not in (None, dead))
-    await until(lambda: other._controller.view.complete)
+    await until(lambda: other._loop.view.complete)
 
 
 async def test_a_leader_that_lost_the_lead_writes_nothing(up: httpx.AsyncClient, service: OrganismService):
-    controller = service._controller
+    reconcile_loop = service._loop
     async with service._database.connection() as connection:
         taken = "update seedcore.organism set leader = gen_random_uuid(), leads_until = now() + interval '1 hour'"
         await connection.execute(taken)
         with pytest.raises(LeadLostError):
-            await controller._repository.save_hosts(controller._owner, [], [], new_epoch=True)
+            await reconcile_loop._repository.save_hosts(reconcile_loop._owner, [], [], new_epoch=True)
         with pytest.raises(LeadLostError):
-            await controller._repository.number_hosts(controller._owner, 1)
-    await until(lambda: not controller.leads)
+            await reconcile_loop._repository.number_hosts(reconcile_loop._owner, 1)
+    await until(lambda: not reconcile_loop.leads)
     assert (await up.get("/health")).status_code == 200
 
 
@@ -458,7 +458,7 @@ async def test_lifecycles_reach_the_table(up: httpx.AsyncClient, service: Organi
         await connection.execute(
             "update seedcore.agents set lifecycle = 'employed', seq = nextval('seedcore.agent_change')"
         )
-    await until(lambda: service._controller.view.epoch > before["epoch"])
+    await until(lambda: service._loop.view.epoch > before["epoch"])
     assert (await up.get("/fleet")).json()["organs"]["utility"]["scouts"] == [0, 2, 3]
 
 

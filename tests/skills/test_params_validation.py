@@ -6,7 +6,7 @@ from pydantic import BaseModel, field_validator
 from seedcore.errors import InvalidInputError, from_problem, problem
 from seedcore.skills import SkillContext, skill
 from seedcore.skills.params_validation import InvalidParamsError, read_params, validate_params
-from seedcore.skills.sdk import MARK, SkillSpec
+from seedcore.skills.skill_decorator import MARK, SkillSpec
 
 
 class Amount(BaseModel):

@@ -14,7 +14,7 @@ from seedcore.errors import InvalidInputError, NotFoundError, SettingsError
 from seedcore.settings import Settings, load_settings
 from seedcore.skills import SkillContext, SkillRegistry, skill
 from seedcore.skills import registry as module
-from seedcore.skills.sdk import MARK
+from seedcore.skills.skill_decorator import MARK
 
 HEAD = """
 from pydantic import BaseModel

@@ -15,8 +15,8 @@ from seedcore.schemas.state import StreamRequest
 from seedcore.settings import Settings
 from seedcore.state import state_stream as module
 from seedcore.state.service import StateService
-from seedcore.stores.pg_snapshot import Snapshot
 from seedcore.stores.postgres import Database
+from seedcore.stores.resume_point import Snapshot
 from seedcore.tasks.model import TaskSpec
 from seedcore.tasks.submission.submit import submit
 from tests.state.conftest import Save, execute, running

@@ -20,7 +20,7 @@ from seedcore.errors import UnavailableError
 from seedcore.settings import load_settings
 from seedcore.skills.host_protocol import Call, Completion
 from seedcore.stores.embedded import embedded_postgres
-from seedcore.stores.embedded.server_lease import EmbeddedServer
+from seedcore.stores.embedded.embedded_server import EmbeddedServer
 from seedcore.stores.migrate import migrate
 from seedcore.tasks import reaping
 from seedcore.tasks.events.event_log import START, read_log

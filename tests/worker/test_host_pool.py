@@ -17,7 +17,7 @@ from seedcore.fleet.agent_registry import AgentRegistry
 from seedcore.settings import load_settings
 from seedcore.skills import SkillContext, SkillRegistry, skill
 from seedcore.skills.host_protocol import Call, Columns, Completion, calls_of, to_columns
-from seedcore.skills.sdk import MARK
+from seedcore.skills.skill_decorator import MARK
 from seedcore.worker.actors import ray_adapters
 from seedcore.worker.actors.ray_adapters import RayHosts
 from seedcore.worker.execution.executor import SkillExecutor

@@ -7,7 +7,8 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Query, Response
 
 from seedcore.api.gateway import GatewayDep
-from seedcore.tasks.events.event_log import START, Position, check_reached
+from seedcore.api.sse_resume import resume_log
+from seedcore.tasks.events.event_log import START
 from seedcore.tasks.task_json import entry_json
 from seedcore.web.sse import EventStream, LastEventId, stream_responses
 
@@ -25,11 +26,7 @@ async def follow_everything(
 
     `leased` and `started` of a short task are in its own stream only.
     """
-    after = None if begin == "now" else START
-    if last_event_id:
-        after = Position.parse(last_event_id)
-        async with gateway.database.connection() as connection:
-            await check_reached(connection, after)
+    after = await resume_log(gateway.database, last_event_id, None if begin == "now" else START)
     wanted = frozenset(event) if event else None
 
     async def stream() -> AsyncIterator[Mapping[str, object]]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from string import Template
 
 from seedcore.errors import InvalidInputError
-from seedcore.skills.sdk import RESERVED
+from seedcore.skills.skill_decorator import RESERVED
 
 _NAME = re.compile(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)*")
 _MAX_NAME = 60

@@ -11,8 +11,7 @@ import httpx
 
 from seedcore.client import operations
 from seedcore.client.client_options import http_arguments, http_policy
-from seedcore.client.models import Event, NewTask, Options, Params, QueueState, RunOptions, Skill, Status, Task
-from seedcore.client.protocol import (
+from seedcore.client.http_protocol import (
     CloseStream,
     ConnectionFailure,
     Emit,
@@ -25,6 +24,7 @@ from seedcore.client.protocol import (
     StepAnswer,
     Steps,
 )
+from seedcore.client.models import Event, NewTask, Options, Params, QueueState, RunOptions, Skill, Status, Task
 
 T = TypeVar("T")
 

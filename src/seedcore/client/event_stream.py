@@ -4,9 +4,7 @@ from dataclasses import dataclass
 
 import orjson
 
-from seedcore.client.http_retry import SHORTEST_TIMEOUT_S, HttpPolicy
-from seedcore.client.models import Event
-from seedcore.client.protocol import (
+from seedcore.client.http_protocol import (
     CloseStream,
     ConnectionFailure,
     Emit,
@@ -18,6 +16,8 @@ from seedcore.client.protocol import (
     refused,
     unreachable,
 )
+from seedcore.client.http_retry import SHORTEST_TIMEOUT_S, HttpPolicy
+from seedcore.client.models import Event
 from seedcore.client.sse_reader import SseMessage, SseParser
 from seedcore.errors import DeadlineError, UnavailableError
 from seedcore.tasks.model import LAST_EVENTS

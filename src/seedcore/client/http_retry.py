@@ -9,7 +9,16 @@ from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from seedcore.client.protocol import ConnectionFailure, FailedAttempt, Pause, Request, Steps, refused, send, unreachable
+from seedcore.client.http_protocol import (
+    ConnectionFailure,
+    FailedAttempt,
+    Pause,
+    Request,
+    Steps,
+    refused,
+    send,
+    unreachable,
+)
 from seedcore.errors import UnavailableError
 from seedcore.tasks.retry import backoff_s
 

@@ -9,9 +9,9 @@ from pydantic import TypeAdapter, ValidationError
 
 from seedcore.client.errors import SubmitManyError, TaskFailedError, UnexpectedResultError
 from seedcore.client.event_stream import Cursor, follow_stream
+from seedcore.client.http_protocol import PREFIX, Emit, FailedAttempt, Pause, Request, Steps
 from seedcore.client.http_retry import HttpPolicy, Retries, call
 from seedcore.client.models import NewTask, PlanSteps, QueueState, SkillList, Status, Task, TaskIds, TaskPage, to_json
-from seedcore.client.protocol import PREFIX, Emit, FailedAttempt, Pause, Request, Steps
 from seedcore.errors import DeadlineError, FieldError, InvalidInputError, SeedCoreError, TooLargeError, UnavailableError
 
 MAX_BATCH_TASKS = 10_000

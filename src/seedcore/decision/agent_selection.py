@@ -8,8 +8,8 @@ import numpy as np
 
 from seedcore.decision.backlog import Team
 from seedcore.decision.task_costs import TaskCosts
+from seedcore.pricing.agent_routers import Load, Placement, Prices, Router, make_router
 from seedcore.pricing.potential import Places
-from seedcore.pricing.routers import Load, Placement, Prices, Router, make_router
 
 
 @dataclass(slots=True)
@@ -19,7 +19,7 @@ class RoutingState:
     Attributes:
         v: seconds² that one expected failure weighs.
         scout_share: share of an organ's tasks that scouts get while other agents are employed, in [0, 1].
-        router: name of the router; see `pricing.routers.ROUTERS`.
+        router: name of the router; see `pricing.agent_routers.ROUTERS`.
         exploration_credit: for each organ the part of a task that its scouts are owed from earlier batches.
         routers: the router of each pool, by organ and rule.
         money: failures that one unit of money weighs.

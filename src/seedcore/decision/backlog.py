@@ -12,8 +12,8 @@ import numpy as np
 
 from seedcore.decision.batch import Assignments
 from seedcore.decision.routing_table import OrganColumns
+from seedcore.pricing.agent_routers import Load
 from seedcore.pricing.potential import Floats, Places
-from seedcore.pricing.routers import Load
 
 REPORT_TTL_S = 10.0
 """A dispatcher that has sent no question for this long no longer waits for anything."""

@@ -9,7 +9,7 @@ from seedcore.decision.batch import GOAL, BatchDecision, Data, TaskBatch, Verdic
 from seedcore.decision.fleet_table import Fleet
 from seedcore.decision.rulings import PolicyContext, apply_policy
 from seedcore.decision.task_costs import task_costs
-from seedcore.pricing.routers import Load
+from seedcore.pricing.agent_routers import Load
 
 
 def decide(tasks: TaskBatch, fleet: Fleet, state: RoutingState, context: PolicyContext | None = None) -> BatchDecision:

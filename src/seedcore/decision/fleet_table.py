@@ -9,10 +9,10 @@ import numpy as np
 from seedcore.decision.backlog import Backlog, Team
 from seedcore.decision.batch import Assignments
 from seedcore.decision.routing_table import RoutingTableAnswer
+from seedcore.pricing.agent_routers import Load
 from seedcore.pricing.money_rates import MoneyRates
 from seedcore.pricing.potential import Floats
 from seedcore.pricing.rates import RateColumns, RateEstimate, RateTable
-from seedcore.pricing.routers import Load
 
 
 @dataclass(slots=True)

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import asyncpg
 
-from seedcore.stores.pg_snapshot import Snapshot
+from seedcore.stores.resume_point import Snapshot
 
 CHANGES_PAGE = 20_000
 """Most agents that `changed_since` returns."""

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from seedcore.errors import FieldError, InvalidInputError, SettingsError, wrong_fields
 from seedcore.fleet.host_limits import HostLimits
 from seedcore.settings import Settings
-from seedcore.skills.sdk import ORGAN
+from seedcore.skills.skill_decorator import ORGAN
 from seedcore.utils.yaml_files import read_yaml
 
 OrganId = Annotated[str, Field(pattern=f"^{ORGAN.pattern}$")]

@@ -10,7 +10,7 @@ from seedcore.errors import (
     UnavailableError,
 )
 from seedcore.schemas.ml import PredictRequest, PredictResponse
-from seedcore.skills.sdk import SkillClients, SkillContext, skill
+from seedcore.skills.skill_decorator import SkillClients, SkillContext, skill
 
 # A retry would raise these again.
 _NOT_RETRYABLE = (InvalidInputError, NotFoundError, ConflictError, TooLargeError)

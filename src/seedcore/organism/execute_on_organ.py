@@ -9,7 +9,7 @@ from seedcore.organism.control.organism_view import OrganismView
 from seedcore.schemas.organism import ExecuteOnOrgan, ExecuteResult, OrganTask
 from seedcore.skills.host_protocol import Call
 from seedcore.skills.registry import SkillRegistry
-from seedcore.skills.sdk import SkillSpec
+from seedcore.skills.skill_decorator import SkillSpec
 
 
 class OrganExecutor:

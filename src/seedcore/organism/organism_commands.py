@@ -7,7 +7,7 @@ from uuid import UUID
 
 from seedcore.errors import UnavailableError
 from seedcore.fleet.organ_spec import OrganSpec
-from seedcore.organism.control.controller import Controller
+from seedcore.organism.control.reconcile_loop import ReconcileLoop
 from seedcore.organism.desired import evolution_repository
 from seedcore.organism.desired.desired_state import Organ
 from seedcore.organism.desired.desired_state_writer import DesiredStateWriter
@@ -27,12 +27,12 @@ class OrganismCommands:
 
     Args:
         database: where the desired state is.
-        controller: the control loop of this replica.
+        reconcile_loop: the control loop of this replica.
         writer: writes changes of the desired state.
     """
 
-    def __init__(self, database: Database, controller: Controller, writer: DesiredStateWriter) -> None:
-        self._database, self._controller, self._writer = database, controller, writer
+    def __init__(self, database: Database, reconcile_loop: ReconcileLoop, writer: DesiredStateWriter) -> None:
+        self._database, self._loop, self._writer = database, reconcile_loop, writer
 
     async def initialize(self, organs: Mapping[str, OrganSpec]) -> None:
         """Apply the organs file, and wait until every organ has its hosts.
@@ -41,17 +41,17 @@ class OrganismCommands:
             UnavailableError: a host does not come up in time; the control loop goes on trying.
         """
         change = await self._writer.apply(organs)
-        view = self._controller.view
-        self._controller.wake()
-        if not await self._controller.wait_until(lambda: view.complete, change, EFFECT_TIMEOUT_S):
+        view = self._loop.view
+        self._loop.wake()
+        if not await self._loop.wait_until(lambda: view.complete, change, EFFECT_TIMEOUT_S):
             reasons = "; ".join(view.shortfalls().values()) or "no pass of the control loop has finished"
             raise UnavailableError(f"Not every organ is up yet: {reasons}.", retry_after_s=2)
 
     async def shutdown(self) -> None:
         """Stop every host, and wait for their end."""
         change = await self._writer.stop()
-        self._controller.wake()
-        await self._controller.wait_until(lambda: self._controller.view.settled, change, EFFECT_TIMEOUT_S)
+        self._loop.wake()
+        await self._loop.wait_until(lambda: self._loop.view.settled, change, EFFECT_TIMEOUT_S)
 
     async def put_organ(self, organ_id: str, spec: OrganSpec, version: int | None) -> tuple[Organ, bool]:
         """Make `spec` the desired state of an organ; returns it, and whether it is new. Errors: see the writer."""
@@ -65,12 +65,12 @@ class OrganismCommands:
 
     async def evolve(self, request: EvolveRequest) -> EvolutionRow:
         """Evolve; returns when that has taken effect and was measured, or when its `wait_s` is over."""
-        view = self._controller.view
+        view = self._loop.view
         living = [host.name for host in view.hosts.values() if host.alive]
         result = await self._writer.evolve(request.root, living)
         deadline = time.monotonic() + request.root.wait_s
         await self._wait_for(result.change)
-        await self._controller.wait_until(lambda: view.settled, result.change, deadline - time.monotonic())
+        await self._loop.wait_until(lambda: view.settled, result.change, deadline - time.monotonic())
         while True:
             record = await self._evolution(result.evolution)
             if record.energy_after is not None or time.monotonic() >= deadline:
@@ -93,5 +93,5 @@ class OrganismCommands:
 
     async def _wait_for(self, change: int) -> None:
         """Wait until this replica knows a change: a read after the write finds it."""
-        self._controller.wake()
-        await self._controller.wait_until(lambda: True, change, EFFECT_TIMEOUT_S)
+        self._loop.wake()
+        await self._loop.wait_until(lambda: True, change, EFFECT_TIMEOUT_S)

@@ -5,7 +5,7 @@ import time
 from seedcore.decision.routing_table import RoutingTableAnswer, UnchangedRoutingTable
 from seedcore.errors import UnavailableError
 from seedcore.organism import responses
-from seedcore.organism.control.controller import Controller
+from seedcore.organism.control.reconcile_loop import ReconcileLoop
 from seedcore.organism.desired.desired_state import Organ
 from seedcore.organism.routing.table_builder import LivingAgent, living_agents
 from seedcore.organism.routing.type_routes import TypeRoutes
@@ -18,19 +18,19 @@ STALE_S = 30.0
 class OrganismQueries:
     """Answers from what the control loop of this replica knows."""
 
-    def __init__(self, controller: Controller) -> None:
-        self._controller, self._view = controller, controller.view
+    def __init__(self, reconcile_loop: ReconcileLoop) -> None:
+        self._loop, self._view = reconcile_loop, reconcile_loop.view
 
     @property
     def observed_s(self) -> float | None:
         """Seconds since the last pass of the control loop; None before the first."""
-        controller = self._controller
-        return time.monotonic() - controller.observed_at if controller.observed else None
+        reconcile_loop = self._loop
+        return time.monotonic() - reconcile_loop.observed_at if reconcile_loop.observed else None
 
     @property
     def known(self) -> bool:
         """Whether this replica knows which hosts live."""
-        return self._controller.observed and time.monotonic() - self._controller.observed_at < STALE_S
+        return self._loop.observed and time.monotonic() - self._loop.observed_at < STALE_S
 
     def check_ready(self) -> None:
         """Refuse to answer before there is anything to answer from.
@@ -38,22 +38,22 @@ class OrganismQueries:
         Raises:
             UnavailableError: this replica knows no host yet, or the organism is not initialized.
         """
-        if not self._controller.observed:
+        if not self._loop.observed:
             raise UnavailableError("This replica has not looked yet which hosts live.", retry_after_s=1)
         if not self._view.organs or self._view.stopped:
             raise UnavailableError("The organism is not initialized: POST /organism/initialize.", retry_after_s=2)
 
     def status(self) -> OrganismStatus:
         """What is desired and what lives."""
-        view, controller = self._view, self._controller
+        view, reconcile_loop = self._view, self._loop
         skills = view.skill_organs()
         return OrganismStatus(
             organism_initialized=view.complete,
             stopped=view.stopped,
-            leads=controller.leads,
+            leads=reconcile_loop.leads,
             epoch=view.epoch,
             organs={
-                name: responses.organ_status(organ, view.hosts, skills, view.fingerprint(organ), controller.running)
+                name: responses.organ_status(organ, view.hosts, skills, view.fingerprint(organ), reconcile_loop.running)
                 for name, organ in view.organs.items()
             },
             missing_organs=sorted(set(skills.values()) - set(view.organs)),

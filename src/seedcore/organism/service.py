@@ -17,10 +17,10 @@ from seedcore.decision.routing_table import RoutingTableAnswer
 from seedcore.errors import RayConnectionError
 from seedcore.fleet.organ_spec import OrganId, OrganSpec, load_organs
 from seedcore.organism import responses
-from seedcore.organism.control.controller import Controller
 from seedcore.organism.control.host import host_fingerprint
 from seedcore.organism.control.host_provisioner import HostProvisioner
 from seedcore.organism.control.organism_view import OrganismView
+from seedcore.organism.control.reconcile_loop import ReconcileLoop
 from seedcore.organism.control.reconciler import Reconciler
 from seedcore.organism.desired.desired_state import Organ
 from seedcore.organism.desired.desired_state_writer import DesiredStateWriter
@@ -89,14 +89,14 @@ class OrganismService(ServiceBase):
         reconciler = Reconciler(self._hosts, self._fingerprint, self._slots, self.settings.drain_s)
         view = OrganismView(declared, self._fingerprint)
         repository = OrganismRepository(self._database)
-        self._controller = Controller(repository, reconciler, view, writer.measure_settled)
-        self._commands = OrganismCommands(self._database, self._controller, writer)
-        self._queries = OrganismQueries(self._controller)
+        self._loop = ReconcileLoop(repository, reconciler, view, writer.measure_settled)
+        self._commands = OrganismCommands(self._database, self._loop, writer)
+        self._queries = OrganismQueries(self._loop)
         self._executor = OrganExecutor(skills, view, self._hosts)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(FIRST_PASS_S):
-                await self._controller.try_reconcile()
-        self._control_loop = asyncio.create_task(self._controller.run(), name="control-loop")
+                await self._loop.try_reconcile()
+        self._control_loop = asyncio.create_task(self._loop.run(), name="control-loop")
         await asyncio.to_thread(self._record_ray_address)
 
     async def stop(self) -> None:
@@ -105,7 +105,7 @@ class OrganismService(ServiceBase):
         self._control_loop.cancel()
         await asyncio.gather(self._control_loop, return_exceptions=True)
         with contextlib.suppress(*DATABASE_ERRORS):
-            await self._controller.resign()
+            await self._loop.resign()
         await self._database.aclose()
 
     def operations(self) -> Sequence[Operation]:
@@ -229,7 +229,7 @@ class OrganismService(ServiceBase):
 
     async def health(self) -> Mapping[str, object]:
         """Ready when every organ has its minimum. Until this replica knows which hosts live, that is unknown: null."""
-        queries, view, database = self._queries, self._controller.view, await self._database.ready()
+        queries, view, database = self._queries, self._loop.view, await self._database.ready()
         status, observed_s = queries.status(), queries.observed_s
         observed = observed_s is not None
         return {

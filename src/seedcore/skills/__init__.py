@@ -3,7 +3,7 @@
 from seedcore.errors import SkillError
 from seedcore.skills.context import SkillContext, SkillMemory
 from seedcore.skills.registry import SkillRegistry
-from seedcore.skills.sdk import Kind, RetryPolicy, SkillSpec, skill
+from seedcore.skills.skill_decorator import Kind, RetryPolicy, SkillSpec, skill
 
 __all__ = [
     "Kind",

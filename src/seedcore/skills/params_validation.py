@@ -6,7 +6,7 @@
 from pydantic import BaseModel, ValidationError
 
 from seedcore.errors import InvalidInputError, wrong_fields
-from seedcore.skills.sdk import SkillSpec
+from seedcore.skills.skill_decorator import SkillSpec
 from seedcore.utils.pg_json import with_doubles
 
 

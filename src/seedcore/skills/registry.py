@@ -10,7 +10,7 @@ from types import ModuleType
 from seedcore.errors import InvalidInputError, NotFoundError, SettingsError
 from seedcore.settings import Settings
 from seedcore.skills.params_validation import validate_params
-from seedcore.skills.sdk import MARK, SkillSpec
+from seedcore.skills.skill_decorator import MARK, SkillSpec
 
 ENTRY_POINT_GROUP = "seedcore.skills"
 ROOT_PACKAGE = "seedcore"

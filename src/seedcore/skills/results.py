@@ -7,7 +7,7 @@ from math import isfinite
 from pydantic import BaseModel
 
 from seedcore.errors import SkillError
-from seedcore.skills.sdk import SkillSpec
+from seedcore.skills.skill_decorator import SkillSpec
 from seedcore.utils.pg_json import unfit
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from seedcore.settings import get_settings
 from seedcore.skills.context import SkillClients, SkillContext
 from seedcore.skills.results import encode
-from seedcore.skills.sdk import MARK, AnyFunction, Kind, SkillSpec
+from seedcore.skills.skill_decorator import MARK, AnyFunction, Kind, SkillSpec
 
 
 class DictMemory:

@@ -5,8 +5,8 @@ import asyncpg
 from seedcore.fleet import agent_reads
 from seedcore.fleet.agent_reads import AgentBatch
 from seedcore.state.agent_columns import AgentColumns
-from seedcore.stores.pg_snapshot import Snapshot
 from seedcore.stores.postgres import Database
+from seedcore.stores.resume_point import Snapshot
 
 SESSION = {"jit": "off", "enable_seqscan": "off"}
 """For State's connections: whatever the table's statistics say, changes are found by their index."""

@@ -13,7 +13,7 @@ from seedcore.state.samples import Sampler, read_history
 from seedcore.state.sources import ClusterTotals, StateSources
 from seedcore.state.state_stream import StateStream
 from seedcore.state.unified_state import StateCollector
-from seedcore.stores.pg_snapshot import Snapshot
+from seedcore.stores.resume_point import Snapshot
 from seedcore.web.service_base import Operation, ServiceBase
 from seedcore.web.sse import EventStream, LastEventId, stream_responses
 

@@ -9,8 +9,8 @@ from seedcore.memory.working_memory import working_memory
 from seedcore.settings import Settings
 from seedcore.state.agent_view import SESSION, WAIT_S, AgentView
 from seedcore.state.cached_read import CachedRead
-from seedcore.stores.pg_snapshot import Snapshot
 from seedcore.stores.postgres import Database
+from seedcore.stores.resume_point import Snapshot
 from seedcore.tasks import queries
 
 SLOW_S = 5.0

@@ -13,7 +13,7 @@ from seedcore.schemas.state import StateRequest, StreamRequest
 from seedcore.state.cached_read import CachedRead
 from seedcore.state.sources import StateSources
 from seedcore.state.unified_state import StateCollector, ages, failing, json_object, system_state
-from seedcore.stores.pg_snapshot import Snapshot
+from seedcore.stores.resume_point import Snapshot
 from seedcore.telemetry.logs import get_logger
 from seedcore.utils.waiting import wait_for_event
 

@@ -10,7 +10,7 @@ from seedcore.tasks.sql.commands import LIVES, MAX_MOVES
 from seedcore.tasks.sql.finish import SETTLE
 from seedcore.tasks.sql.reap import CLOSE_LATE, DUE, DUE_DONE
 from seedcore.telemetry.logs import get_logger
-from seedcore.utils.isolation import split_refused
+from seedcore.utils.batch_split import split_refused
 
 PAGE = 1000
 

@@ -10,8 +10,8 @@ from uuid import UUID
 import asyncpg
 
 from seedcore.errors import NotFoundError
-from seedcore.stores.pg_snapshot import position_ahead
 from seedcore.stores.postgres import loads
+from seedcore.stores.resume_point import position_ahead
 from seedcore.tasks.model import Status, TaskEvent, TaskSpec
 from seedcore.tasks.sql import events, plans, reads
 

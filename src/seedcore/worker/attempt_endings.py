@@ -8,7 +8,7 @@ from structlog.typing import FilteringBoundLogger
 from seedcore.errors import SeedCoreError
 from seedcore.settings import Settings
 from seedcore.skills.host_protocol import Completion
-from seedcore.skills.sdk import RetryPolicy
+from seedcore.skills.skill_decorator import RetryPolicy
 from seedcore.stores.postgres import DATABASE_ERRORS
 from seedcore.stores.sqlstates import is_row_error
 from seedcore.tasks.model import Lease, Outcome, Retry, Status, Usage

@@ -9,14 +9,14 @@ from seedcore.settings import Settings
 from seedcore.skills.host_protocol import Call
 from seedcore.stores.sqlstates import is_row_error
 from seedcore.tasks.model import Lease
-from seedcore.utils.isolation import split_refused
+from seedcore.utils.batch_split import split_refused
 from seedcore.worker.attempt_endings import AttemptEndings
 from seedcore.worker.decisions.decision_requests import DecisionRequests
 from seedcore.worker.host_runner import HostRunner
 from seedcore.worker.in_flight import HeldLease, InFlight
 from seedcore.worker.job_set import JobSet
 from seedcore.worker.outcome_records import call_of, reason_of, with_reason
-from seedcore.worker.planning.plan_runner import PlanRunner
+from seedcore.worker.planning.plan_route import PlanRunner
 from seedcore.worker.ports import RouteDecision, WorkerPorts
 from seedcore.worker.skill_catalog import SkillCatalog
 

@@ -13,7 +13,7 @@ from seedcore.stores.sqlstates import is_row_error
 from seedcore.tasks.claim_cursor import ClaimCursor
 from seedcore.tasks.model import Lease, Outcome, Retry, Status
 from seedcore.telemetry.logs import get_logger
-from seedcore.utils.isolation import split_refused
+from seedcore.utils.batch_split import split_refused
 from seedcore.worker.in_flight import InFlight
 from seedcore.worker.ports import LeaseKey, LeaseStore
 

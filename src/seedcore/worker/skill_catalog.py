@@ -4,7 +4,7 @@ import asyncio
 
 from seedcore.settings import Settings
 from seedcore.skills.registry import SkillRegistry
-from seedcore.skills.sdk import RetryPolicy
+from seedcore.skills.skill_decorator import RetryPolicy
 from seedcore.tasks.retry import backoff_s
 
 

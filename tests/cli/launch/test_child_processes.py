@@ -102,7 +102,8 @@ def test_the_log_of_the_start_before_is_kept_once_and_secrets_are_masked(tmp_pat
 
 def test_make_that_was_interrupted_alone_is_noticed(tmp_path: Path) -> None:
     (tmp_path / "Makefile").write_text(
-        f"run:\n\t@exec {sys.executable} -c 'import sys, time; from seedcore.cli.launch.make_parent import ParentMake; "
+        f"run:\n\t@exec {sys.executable} -c 'import sys, time; "
+        "from seedcore.cli.launch.parent_watch import ParentMake; "
         'make = ParentMake.find(); print("found" if make else "lost", flush=True); '
         'exec("while not make.wants_to_stop(): time.sleep(0.05)"); '
         'print("stopped", flush=True)\'\n'

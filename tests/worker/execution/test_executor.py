@@ -15,7 +15,7 @@ from seedcore.fleet.agent_registry import AgentRegistry
 from seedcore.settings import load_settings
 from seedcore.skills import SkillContext, SkillRegistry, skill
 from seedcore.skills.host_protocol import Call, Completion
-from seedcore.skills.sdk import MARK
+from seedcore.skills.skill_decorator import MARK
 from seedcore.worker.execution.attempt_codec import MAX_MESSAGE
 from seedcore.worker.execution.executor import SkillExecutor
 

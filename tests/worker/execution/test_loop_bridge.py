@@ -14,7 +14,7 @@ from seedcore.fleet.agent_registry import AgentRegistry
 from seedcore.settings import load_settings
 from seedcore.skills import SkillContext, SkillRegistry, skill
 from seedcore.skills.host_protocol import HANDED_BACK, Call, Completion
-from seedcore.skills.sdk import MARK
+from seedcore.skills.skill_decorator import MARK
 from seedcore.utils.background_loop import BackgroundLoop
 from seedcore.worker.execution.executor import SkillExecutor
 from seedcore.worker.execution.loop_bridge import LoopBridge

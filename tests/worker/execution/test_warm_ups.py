@@ -4,9 +4,9 @@ from typing import Any
 
 from seedcore.settings import Settings
 from seedcore.skills.registry import SkillRegistry
-from seedcore.skills.sdk import MARK, skill
+from seedcore.skills.skill_decorator import MARK, skill
 from seedcore.worker.actors.agent_host import warm_ups
-from tests.skills.test_sdk import double
+from tests.skills.test_skill_decorator import double
 
 
 async def test_a_host_warms_up_for_its_own_organ_and_runs_what_two_skills_share_once(settings: Settings):

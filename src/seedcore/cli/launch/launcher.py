@@ -14,7 +14,7 @@ from typing import TypeVar
 
 from seedcore.cli.launch import environment, preflight, readiness
 from seedcore.cli.launch.child_processes import ChildProcess, adopt_orphans, reap_orphans
-from seedcore.cli.launch.make_parent import ParentMake
+from seedcore.cli.launch.parent_watch import ParentMake
 from seedcore.cli.launch.ray_processes import RayProcesses, fatal_error, ray_of
 from seedcore.cli.launch.serve_config import Application, write_config
 from seedcore.cli.launch.shutdown import stop_children, stop_everything

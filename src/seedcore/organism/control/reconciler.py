@@ -1,6 +1,6 @@
 """One pass of the control loop: compares desired with observed hosts, and plans what to create, drain and remove.
 
-`controller.Controller` is the loop that calls it.
+`reconcile_loop.ReconcileLoop` is the loop that calls it.
 """
 
 import asyncio

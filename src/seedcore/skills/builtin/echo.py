@@ -2,7 +2,7 @@
 
 from pydantic import BaseModel
 
-from seedcore.skills.sdk import SkillContext, skill
+from seedcore.skills.skill_decorator import SkillContext, skill
 
 
 class Echo(BaseModel):

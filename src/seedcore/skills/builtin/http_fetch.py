@@ -10,7 +10,7 @@ from seedcore.settings import get_settings
 from seedcore.skills.builtin import _html
 from seedcore.skills.builtin._addresses import AllowList
 from seedcore.skills.builtin._guarded_http import Fetched, Fetcher
-from seedcore.skills.sdk import SkillContext, skill
+from seedcore.skills.skill_decorator import SkillContext, skill
 
 _TEXTUAL = re.compile(r"text/|application/([\w.+-]+\+)?(json|xml|javascript|yaml|x-yaml|ld\+json|x-ndjson)$")
 _META_CHARSET = re.compile(rb"<meta[^>]{0,200}?charset=[\"']?([\w-]{1,40})", re.IGNORECASE)

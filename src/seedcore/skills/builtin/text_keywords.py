@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pydantic import BaseModel, Field
 
 from seedcore.skills.builtin import _words
-from seedcore.skills.sdk import SkillContext, skill
+from seedcore.skills.skill_decorator import SkillContext, skill
 
 MAX_PHRASE_WORDS = 4
 Phrase = tuple[str, ...]

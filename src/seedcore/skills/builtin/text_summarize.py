@@ -7,7 +7,7 @@ from collections import Counter
 from pydantic import BaseModel, Field
 
 from seedcore.skills.builtin import _words
-from seedcore.skills.sdk import SkillContext, skill
+from seedcore.skills.skill_decorator import SkillContext, skill
 
 # Only this many of the best sentences are compared with each other.
 CANDIDATES = 200

@@ -10,26 +10,26 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from seedcore.settings import Settings
-    from seedcore.stores.embedded.server_lease import EmbeddedServer
+    from seedcore.stores.embedded.embedded_server import EmbeddedServer
 
 
 def embedded_postgres(settings: "Settings") -> "EmbeddedServer":
     """The embedded PostgreSQL of this data directory: one object a process."""
-    from seedcore.stores.embedded.server_lease import embedded_server
+    from seedcore.stores.embedded.embedded_server import embedded_server
 
     return embedded_server("postgres", settings)
 
 
 def embedded_bolt(settings: "Settings") -> "EmbeddedServer":
     """The embedded Bolt server of this data directory: one object a process."""
-    from seedcore.stores.embedded.server_lease import embedded_server
+    from seedcore.stores.embedded.embedded_server import embedded_server
 
     return embedded_server("bolt", settings)
 
 
 def postgres_programs() -> Path:
     """Folder of the wheel's programs: pg_dump, pg_restore, psql."""
+    from seedcore.stores.embedded.embedded_server import package_dir
     from seedcore.stores.embedded.postgres_server import MAJOR
-    from seedcore.stores.embedded.server_lease import package_dir
 
     return package_dir("postgres") / f"pginstall{MAJOR}" / "bin"

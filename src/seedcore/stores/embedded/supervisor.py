@@ -1,6 +1,6 @@
 """Supervisor of one embedded server: starts it, restarts it when it dies, and stops it when no process uses it.
 
-It is a process of its own, started by `seedcore.stores.embedded.server_lease`, never by hand.
+It is a process of its own, started by `seedcore.stores.embedded.embedded_server`, never by hand.
 
 It imports little, because it stays for as long as SeedCore runs.
 """

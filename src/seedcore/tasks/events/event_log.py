@@ -13,7 +13,7 @@ from uuid import UUID
 
 import asyncpg
 
-from seedcore.stores.pg_snapshot import Snapshot, not_a_position, position_ahead
+from seedcore.stores.resume_point import Snapshot, not_a_position, position_ahead
 from seedcore.tasks.sql.events import CURRENT_SNAPSHOT, LOG
 
 MAX_TICK_DIGITS = 100

@@ -9,7 +9,7 @@ from uuid import UUID
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 
 from seedcore.tasks.model import Limit, TaskSpec
-from seedcore.tasks.schedules.tick_times import Rhythm
+from seedcore.tasks.schedules.next_fire_time import Rhythm
 
 ScheduleId = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
 

@@ -5,8 +5,8 @@ from datetime import datetime
 
 from seedcore.errors import FieldError, InvalidInputError, TooLargeError
 from seedcore.tasks.model import TaskSpec
+from seedcore.tasks.schedules.next_fire_time import Rhythm
 from seedcore.tasks.schedules.schedule import ScheduleBody
-from seedcore.tasks.schedules.tick_times import Rhythm
 from seedcore.tasks.submission.validate import Submission
 
 _SET_BY_SCHEDULE = ("run_after", "deadline", "idempotency_key", "idempotency_period_s")

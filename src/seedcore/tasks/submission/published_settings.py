@@ -6,7 +6,7 @@ from collections.abc import Mapping
 import asyncpg
 
 from seedcore.settings import Settings
-from seedcore.skills.sdk import SkillSpec
+from seedcore.skills.skill_decorator import SkillSpec
 from seedcore.stores.postgres import DATABASE_ERRORS, Database
 from seedcore.tasks.sql.submit import PUBLISH_SETTINGS, PUBLISH_SKILLS
 from seedcore.telemetry.logs import get_logger

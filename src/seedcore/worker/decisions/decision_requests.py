@@ -14,7 +14,7 @@ from structlog.typing import FilteringBoundLogger
 from seedcore.errors import DeadlineError, OverloadedError
 from seedcore.stores.postgres import DATABASE_ERRORS
 from seedcore.tasks.model import Lease
-from seedcore.utils.isolation import split_refused
+from seedcore.utils.batch_split import split_refused
 from seedcore.worker.decisions.feedback import FeedbackCollector
 from seedcore.worker.outcome_records import reason_of
 from seedcore.worker.ports import DecisionService, Feedback, RouteDecision

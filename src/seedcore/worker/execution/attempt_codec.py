@@ -8,7 +8,7 @@ from seedcore.skills.context import SkillContext
 from seedcore.skills.host_protocol import HANDED_BACK
 from seedcore.skills.params_validation import InvalidParamsError, read_params
 from seedcore.skills.results import encode
-from seedcore.skills.sdk import SkillSpec
+from seedcore.skills.skill_decorator import SkillSpec
 from seedcore.telemetry.logs import mask
 
 MAX_MESSAGE = 2000

@@ -13,7 +13,7 @@ from seedcore.skills.host_protocol import Call, Completion
 from seedcore.skills.params_validation import read_params
 from seedcore.skills.registry import SkillRegistry
 from seedcore.skills.results import encode
-from seedcore.skills.sdk import Kind, SkillSpec
+from seedcore.skills.skill_decorator import Kind, SkillSpec
 from seedcore.telemetry.logs import get_logger
 from seedcore.worker.execution.attempt_codec import (
     CANCELLED,

@@ -12,7 +12,7 @@ from typing import TypedDict
 import orjson
 
 from seedcore.errors import SkillError, UnavailableError
-from seedcore.skills.sdk import SkillSpec
+from seedcore.skills.skill_decorator import SkillSpec
 from seedcore.worker.execution.attempt_codec import AttemptFailure, ProcessCall
 from seedcore.worker.execution.task_pool import Job
 

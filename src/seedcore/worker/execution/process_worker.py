@@ -19,7 +19,7 @@ import orjson
 from structlog.typing import FilteringBoundLogger
 
 from seedcore.settings import get_settings
-from seedcore.skills.sdk import MARK, SkillContext, SkillSpec
+from seedcore.skills.skill_decorator import MARK, SkillContext, SkillSpec
 from seedcore.telemetry.logs import configure_logs, get_logger
 from seedcore.worker.execution.attempt_codec import AttemptFailure, ProcessCall, attempt, failure_of
 

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from contextvars import Context, copy_context
 
 from seedcore.skills.host_protocol import Call, Completion
-from seedcore.skills.sdk import SkillSpec
+from seedcore.skills.skill_decorator import SkillSpec
 from seedcore.worker.execution.fair_queue import FairQueue
 
 TURN_S = 0.01

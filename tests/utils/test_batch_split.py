@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seedcore.utils.isolation import split_refused
+from seedcore.utils.batch_split import split_refused
 
 
 @given(st.sets(st.integers(0, 63)), st.integers(0, 64))

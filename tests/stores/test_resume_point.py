@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seedcore.errors import EventIdAheadError, InvalidInputError
-from seedcore.stores.pg_snapshot import Snapshot
+from seedcore.stores.resume_point import Snapshot
 
 
 @pytest.mark.parametrize("text", ["3:3:", "10:14:10,12", "744:744:", "9:9223372036854775807:9"])

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from seedcore.pricing.agent_routers import ROUTERS, Load, Prices, make_router, route
 from seedcore.pricing.potential import FleetState, Weights, delta, potential
-from seedcore.pricing.routers import ROUTERS, Load, Prices, make_router, route
 
 
 def even(n: int, k: int = 1, seconds: float = 0.5) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

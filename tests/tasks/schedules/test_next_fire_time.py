@@ -11,7 +11,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from seedcore.errors import InvalidInputError
-from seedcore.tasks.schedules.tick_times import COUNTED, Rhythm
+from seedcore.tasks.schedules.next_fire_time import COUNTED, Rhythm
 
 MINUTE = timedelta(minutes=1)
 # Clocks go forward and back by one hour, by half an hour, by two; at midnight; with Ramadan; never.

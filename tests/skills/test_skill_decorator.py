@@ -7,7 +7,7 @@ import pytest
 from pydantic import BaseModel
 
 from seedcore.skills import Kind, SkillContext, SkillSpec, skill
-from seedcore.skills.sdk import MARK, RESERVED
+from seedcore.skills.skill_decorator import MARK, RESERVED
 from seedcore.tasks.model import GOAL
 
 

@@ -36,7 +36,7 @@ OnSettled = Callable[[int, Mapping[str, Host]], Awaitable[None]]
 """Takes the number of the last change that has taken effect, and the hosts."""
 
 
-class Controller:
+class ReconcileLoop:
     """Runs the control loop, and keeps `view` up to date.
 
     Args:
@@ -70,7 +70,7 @@ class Controller:
         self.observed = False
         self.observed_at = float("-inf")
         self.applied_change = -1
-        self._log = get_logger("seedcore.organism.control.controller", owner=str(self._owner))
+        self._log = get_logger("seedcore.organism.control.reconcile_loop", owner=str(self._owner))
 
     def running(self, host: str) -> int | None:
         """Tasks in hand on a host; None where only another replica knows."""

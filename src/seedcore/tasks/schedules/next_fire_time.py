@@ -18,7 +18,7 @@ from typing import NamedTuple
 from zoneinfo import ZoneInfo, available_timezones
 
 from seedcore.errors import InvalidInputError
-from seedcore.tasks.schedules.cron import read_cron, wrong_time
+from seedcore.tasks.schedules.cron_line import read_cron, wrong_time
 
 NEVER_YEARS = 50
 """A line without a tick in so many years has none."""
