@@ -1,6 +1,7 @@
 """Whatever a skill raises or returns, of whatever kind it is: one failed attempt, with a code, and nothing else."""
 
 import asyncio
+import io
 import json
 import sys
 from collections.abc import Iterator, Sequence
@@ -13,6 +14,7 @@ from seedcore.settings import load_settings
 from seedcore.skills import SkillRegistry
 from seedcore.skills.host_protocol import Call, Completion
 from seedcore.skills.registry import specs_of
+from seedcore.telemetry.logs import configure_logs
 from seedcore.worker.execution.attempt_codec import MAX_MESSAGE
 from seedcore.worker.execution.executor import SkillExecutor
 from seedcore.worker.execution.loop_bridge import LoopBridge
@@ -30,6 +32,8 @@ def make() -> SkillExecutor:
 @pytest.fixture(scope="module")
 def bridge() -> Iterator[LoopBridge]:
     """As in a host: skills run in a loop of their own, in a thread."""
+    # Before the executor takes its logger: structlog's default draws every variable of a traceback, for seconds.
+    configure_logs(load_settings(), stream=io.StringIO())
     made = LoopBridge(make)
     yield made
     made.executor.close()
