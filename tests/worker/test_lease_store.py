@@ -35,7 +35,7 @@ class Claimant:
         return lease
 
     async def heartbeat(self, **changed: Any) -> Any:
-        report = HeartbeatReport(0, False, [], True)._replace(**changed)
+        report = HeartbeatReport(0, False, [], True, lambda: None)._replace(**changed)
         return await self.store.heartbeat(self.session, 60.0, lambda: report)
 
 
@@ -199,7 +199,10 @@ async def test_a_closed_session_and_one_whose_actor_was_restarted_lose_what_they
 async def test_a_heartbeat_says_what_the_session_holds_and_writes_what_started(world: World, claimant: Claimant):
     (task_id,) = await world.submit(1)
     lease = await claimant.claim_one()
-    pulse = await claimant.heartbeat(holding=1, claimed=True, started=[key(lease)])
+    written: list[str] = []
+    started = {"started": [key(lease)], "on_started": lambda: written.append("started")}
+    pulse = await claimant.heartbeat(holding=1, claimed=True, **started)
+    assert written == ["started"]
     assert (pulse.alive, pulse.owned) == (True, {key(lease): False})
     assert "started" in await world.events(task_id)
     await world.engine.age_leases()

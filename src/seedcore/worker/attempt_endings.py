@@ -11,6 +11,7 @@ from seedcore.skills.host_protocol import Completion
 from seedcore.skills.skill_decorator import RetryPolicy
 from seedcore.stores.postgres import DATABASE_ERRORS
 from seedcore.stores.sqlstates import is_row_error
+from seedcore.tasks.failure_codes import FailureCode
 from seedcore.tasks.model import Lease, Outcome, Retry, Status, Usage
 from seedcore.tasks.retry import jittered_s
 from seedcore.worker.in_flight import HeldLease, InFlight
@@ -20,13 +21,6 @@ from seedcore.worker.skill_catalog import SkillCatalog, longest_pause_s
 
 RELEASE_PAUSE_S = 0.25
 """A task that no agent can take, or that nothing was decided about, is looked at again after about this long."""
-
-# Failure codes that are decided here.
-ANSWER_UNUSABLE = "answer_unusable"
-DECISION_REFUSED = "decision_refused"
-FAILED = "failed"
-HOLD_NOT_STORABLE = "hold_not_storable"
-POLICY_REJECTED = "policy_rejected"
 
 
 class AttemptEndings:
@@ -50,7 +44,9 @@ class AttemptEndings:
             self._record(held, completion)
         except Exception as error:  # noqa: BLE001 - whatever it is, it must not touch the others of its chunk
             self._log.error("unusable answer of a host", task=completion.task_id, exc_info=error)
-            self.retry_or_fail(held, ANSWER_UNUSABLE, f"its host's answer cannot be used: {reason_of(error)}")
+            self.retry_or_fail(
+                held, FailureCode.ANSWER_UNUSABLE, f"its host's answer cannot be used: {reason_of(error)}"
+            )
 
     def _record(self, held: HeldLease, completion: Completion) -> None:
         if held.lease.token != completion.token:
@@ -71,7 +67,7 @@ class AttemptEndings:
         else:
             self.retry_or_fail(
                 held,
-                completion.error_code or FAILED,
+                completion.error_code or FailureCode.FAILED,
                 completion.error_message or "",
                 retry=completion.retryable,
                 within_s=completion.retry_within_s,
@@ -122,12 +118,12 @@ class AttemptEndings:
         if (held := self._in_flight.held.get(lease.id)) is not None:
             permanent = isinstance(error, SeedCoreError) and not error.transient
             message = f"the Coordinator refuses to decide about it: {reason_of(error)}"
-            self.retry_or_fail(held, DECISION_REFUSED, message, retry=not permanent)
+            self.retry_or_fail(held, FailureCode.DECISION_REFUSED, message, retry=not permanent)
 
     def reject(self, held: HeldLease, decision: RouteDecision) -> None:
         """Fail a task that the policy rejects."""
         held.decision = decision
-        self._finish(held, Status.FAILED, error_code=POLICY_REJECTED, error_message=decision.reason)
+        self._finish(held, Status.FAILED, error_code=FailureCode.POLICY_REJECTED, error_message=decision.reason)
 
     async def hold(self, held: HeldLease, decision: RouteDecision) -> None:
         """Let a task wait for a person."""
@@ -141,7 +137,9 @@ class AttemptEndings:
         except DATABASE_ERRORS as error:
             if is_row_error(error):
                 if self._in_flight.holds(held):
-                    self.retry_or_fail(held, HOLD_NOT_STORABLE, f"PostgreSQL cannot keep it: {error}", retry=False)
+                    self.retry_or_fail(
+                        held, FailureCode.HOLD_NOT_STORABLE, f"PostgreSQL cannot keep it: {error}", retry=False
+                    )
                 return
             self._log.warning("cannot hold a task, releasing its lease", reason=reason_of(error))
             await self.release_later([held.lease])

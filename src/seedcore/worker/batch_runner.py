@@ -8,6 +8,7 @@ from structlog.typing import FilteringBoundLogger
 from seedcore.settings import Settings
 from seedcore.skills.host_protocol import Call
 from seedcore.stores.sqlstates import is_row_error
+from seedcore.tasks.failure_codes import FailureCode
 from seedcore.tasks.model import Lease
 from seedcore.utils.batch_split import split_refused
 from seedcore.worker.attempt_endings import AttemptEndings
@@ -19,8 +20,6 @@ from seedcore.worker.outcome_records import call_of, reason_of, with_reason
 from seedcore.worker.planning.plan_route import PlanRunner
 from seedcore.worker.ports import RouteDecision, WorkerPorts
 from seedcore.worker.skill_catalog import SkillCatalog
-
-INPUT_MISSING = "input_missing"
 
 
 class BatchRunner:
@@ -96,7 +95,7 @@ class BatchRunner:
 
     def _fail_unbound(self, lease: Lease, message: str) -> None:
         if (held := self._in_flight.held.get(lease.id)) is not None:
-            self._endings.retry_or_fail(held, INPUT_MISSING, message, retry=False)
+            self._endings.retry_or_fail(held, FailureCode.INPUT_MISSING, message, retry=False)
 
     def _route(
         self, batch: Sequence[Lease], params: Mapping[UUID, str], decisions: Mapping[UUID, RouteDecision]

@@ -70,16 +70,15 @@ class LeaseHeartbeat:
         claimed, self.claimed = self.claimed, False
         in_flight, holding = self._in_flight, len(self._in_flight.held)
         busy = bool(holding or claimed or in_flight.pending)
-        started: list[HeldLease] = []
 
         def report() -> HeartbeatReport:
-            started[:] = unannounced(in_flight)
+            started = unannounced(in_flight)
             keys = [held.key for held in started]
-            return HeartbeatReport(holding, claimed, keys, ends_written=not in_flight.ends_unwritten)
+            ends_written = not in_flight.ends_unwritten
+            return HeartbeatReport(holding, claimed, keys, ends_written, lambda: _mark_announced(started))
 
         async with self._writing:
             answer = await self._leases.heartbeat(session, self._settings.lease_s, report)
-            _mark_announced(started)
         if not answer.alive or answer.owned is None:
             raise SessionLostError
         if self._reaper is not None and not answer.reaped and not self._reaper.leads:

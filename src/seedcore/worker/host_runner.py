@@ -6,14 +6,12 @@ from structlog.typing import FilteringBoundLogger
 
 from seedcore.skills.host_protocol import HANDED_BACK, Call, Completion
 from seedcore.stores.postgres import DATABASE_ERRORS
+from seedcore.tasks.failure_codes import FailureCode
 from seedcore.worker.attempt_endings import AttemptEndings
 from seedcore.worker.in_flight import HeldLease, InFlight, held_for_long
 from seedcore.worker.job_set import JobSet
 from seedcore.worker.outcome_records import reason_of
 from seedcore.worker.ports import HostLostError, HostPool, HostUnavailableError, LeaseStore
-
-HOST_LOST = "host_lost"
-HOST_SILENT = "host_silent"
 
 
 class HostRunner:
@@ -49,7 +47,7 @@ class HostRunner:
         except Exception as error:  # noqa: BLE001 - HostLostError, or what could not be foreseen: the calls had begun
             self._log.warning("host lost, retrying its tasks", host=host, tasks=len(left), reason=reason_of(error))
             lost = self._in_hand(left.values())
-            await self._endings.retry_lost(lost, HOST_LOST, f"the host {host} ended while the task ran")
+            await self._endings.retry_lost(lost, FailureCode.HOST_LOST, f"the host {host} ended while the task ran")
 
     async def _announce(self, tasks: Sequence[HeldLease]) -> None:
         """Write that these begin before they do: if this process is lost, it is known that they had begun."""
@@ -84,7 +82,7 @@ class HostRunner:
         """Retry tasks whose host did not answer within the seconds that it had."""
         for held, limit_s in silent:
             message = f"the host said nothing for {limit_s:g} s"
-            self._jobs.start(self._endings.retry_lost([held], HOST_SILENT, message))
+            self._jobs.start(self._endings.retry_lost([held], FailureCode.HOST_SILENT, message))
 
     def cancel(self, tasks: Sequence[HeldLease]) -> None:
         """Stop tasks whose leases are lost where they run, while the caller goes on."""

@@ -34,12 +34,19 @@ class PostgresLeaseStore:
     async def heartbeat(self, session: UUID, lease_s: float, report: Callable[[], HeartbeatReport]) -> Heartbeat:
         """Write what has started, then keep the session's leases."""
         async with self._database.connection() as connection:
-            holding, claimed, started, ends_written = report()
-            if started:
+            written = report()
+            if written.started:
                 # First: a reader of this heartbeat knows that what has no event has not begun (see REAP_LEASES).
-                await engine.started(connection, started)
+                await engine.started(connection, written.started)
+                written.on_started()
             return await sessions.heartbeat(
-                connection, session, lease_s, holding=holding, claimed=claimed, owned=True, announced=ends_written
+                connection,
+                session,
+                lease_s,
+                holding=written.holding,
+                claimed=written.claimed,
+                owned=True,
+                announced=written.ends_written,
             )
 
     async def close_session(self, session: UUID) -> None:

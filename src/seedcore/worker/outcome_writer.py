@@ -11,13 +11,12 @@ from uuid import UUID
 
 from seedcore.stores.sqlstates import is_row_error
 from seedcore.tasks.claim_cursor import ClaimCursor
+from seedcore.tasks.failure_codes import FailureCode
 from seedcore.tasks.model import Lease, Outcome, Retry, Status
 from seedcore.telemetry.logs import get_logger
 from seedcore.utils.batch_split import split_refused
 from seedcore.worker.in_flight import InFlight
 from seedcore.worker.ports import LeaseKey, LeaseStore
-
-RESULT_NOT_STORABLE = "result_not_storable"
 
 
 class OutcomeWriter:
@@ -119,7 +118,10 @@ class OutcomeWriter:
         """Fail a task whose end cannot be stored as it is: without its result, then with its code alone, then without
         what follows from its end."""
         failed = replace(outcome, status=Status.FAILED, result=None)
-        failed.error_code, failed.error_message = RESULT_NOT_STORABLE, f"PostgreSQL cannot keep it: {error.args[0]}"
+        failed.error_code, failed.error_message = (
+            FailureCode.RESULT_NOT_STORABLE,
+            f"PostgreSQL cannot keep it: {error.args[0]}",
+        )
         bare = replace(failed, decision=None, usage=None)
         for end in (failed, bare, replace(bare, follow_up=False)):
             try:

@@ -174,12 +174,14 @@ class HeartbeatReport(NamedTuple):
     `holding` counts its leases and `claimed` says whether it got any since the last heartbeat. `started` are leases
     that run and whose `started` event is not written yet. `ends_written` says that the database knows of every attempt
     that ended: then a lease without a `started` event has not begun, and costs no attempt if the dispatcher is lost.
+    `on_started` is called once the `started` events are written, whatever becomes of the heartbeat itself.
     """
 
     holding: int
     claimed: bool
     started: Sequence[LeaseKey]
     ends_written: bool
+    on_started: Callable[[], None]
 
 
 class LeaseEvents(NamedTuple):

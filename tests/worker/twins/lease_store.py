@@ -164,7 +164,9 @@ class InMemoryLeaseStore:
         self.sessions[session] = Session(queue, actor, time.monotonic() + lease_s)
 
     async def heartbeat(self, session: UUID, lease_s: float, report: Callable[[], HeartbeatReport]) -> Heartbeat:
-        await self.started(report().started)
+        written = report()
+        await self.started(written.started)
+        written.on_started()
         known = self.sessions.get(session)
         if known is None:
             return Heartbeat(alive=False)

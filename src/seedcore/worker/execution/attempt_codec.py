@@ -9,16 +9,13 @@ from seedcore.skills.host_protocol import HANDED_BACK
 from seedcore.skills.params_validation import InvalidParamsError, read_params
 from seedcore.skills.results import encode
 from seedcore.skills.skill_decorator import SkillSpec
+from seedcore.tasks.failure_codes import FailureCode
 from seedcore.telemetry.logs import mask
 
 MAX_MESSAGE = 2000
 _MAX_READ = 4 * MAX_MESSAGE
 _CODE = re.compile(r"[a-z][a-z0-9_]{0,63}")
 
-# Failure codes that are decided here.
-SKILL_FAILED = "skill_failed"
-INVALID_PARAMS = "invalid_params"
-CANCELLED = "cancelled"
 
 _CLASS_NAME = type.__dict__["__name__"]
 
@@ -72,10 +69,10 @@ def failure_of(error: BaseException, log: WarningLog) -> AttemptFailure:
         failure = _classified(error)
         if failure is not None:
             return failure
-        failure = AttemptFailure(SKILL_FAILED, clean(f"{_class_name(error)}: {_text(error)}"))
+        failure = AttemptFailure(FailureCode.SKILL_FAILED, clean(f"{_class_name(error)}: {_text(error)}"))
     except BaseException as again:  # noqa: BLE001 - see above: this is still the failure of that attempt
         failure = AttemptFailure(
-            SKILL_FAILED, clean(f"{_class_name(error)}: no text, {_class_name(again)} when it was read")
+            FailureCode.SKILL_FAILED, clean(f"{_class_name(error)}: no text, {_class_name(again)} when it was read")
         )
     _report(failure, error, log)
     return failure
@@ -85,14 +82,14 @@ def _classified(error: BaseException) -> AttemptFailure | None:
     # `issubclass` asks the class; `isinstance` would ask the object, which may lie or raise.
     kind = type(error)
     if issubclass(kind, InvalidParamsError):
-        return AttemptFailure(INVALID_PARAMS, clean(_text(error)), retryable=False)
+        return AttemptFailure(FailureCode.INVALID_PARAMS, clean(_text(error)), retryable=False)
     if not issubclass(kind, SeedCoreError):
         return None
     known = cast(SeedCoreError, error)
     code = known.code
-    if type(code) is not str or not _CODE.fullmatch(code) or code in (HANDED_BACK, CANCELLED):
+    if type(code) is not str or not _CODE.fullmatch(code) or code in (HANDED_BACK, FailureCode.CANCELLED):
         # A skill may not use these: one means that there was no attempt, the other that a client ended the task.
-        code = SKILL_FAILED
+        code = FailureCode.SKILL_FAILED
     return AttemptFailure(code, clean(_text(error)), retryable=bool(known.transient))
 
 

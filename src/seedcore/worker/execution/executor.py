@@ -14,10 +14,9 @@ from seedcore.skills.params_validation import read_params
 from seedcore.skills.registry import SkillRegistry
 from seedcore.skills.results import encode
 from seedcore.skills.skill_decorator import Kind, SkillSpec
+from seedcore.tasks.failure_codes import FailureCode
 from seedcore.telemetry.logs import get_logger
 from seedcore.worker.execution.attempt_codec import (
-    CANCELLED,
-    SKILL_FAILED,
     AttemptFailure,
     attempt,
     clean,
@@ -28,8 +27,6 @@ from seedcore.worker.execution.process_pool import START_S, ProcessPool
 from seedcore.worker.execution.task_pool import Job, TaskPool
 from seedcore.worker.execution.thread_pool import ThreadPool
 from seedcore.worker.skill_catalog import longest_pause_s
-
-SKILL_TIMEOUT = "skill_timeout"
 
 _CANCELLED_ITSELF = "the skill raised CancelledError although its task was not cancelled"
 
@@ -175,10 +172,12 @@ class SkillExecutor:
         if not jobs:
             del self._running[call.task_id]
         if completion is None and not job.cancelled:
-            completion = failed(call, 0.0, SKILL_FAILED, "the event loop of the skill was closed", retryable=True)
+            completion = failed(
+                call, 0.0, FailureCode.SKILL_FAILED, "the event loop of the skill was closed", retryable=True
+            )
         if completion is None:
             self._agents.release(call.agent, call.skill)
-            completion = failed(call, 0.0, CANCELLED, "cancelled on request", retryable=False)
+            completion = failed(call, 0.0, FailureCode.CANCELLED, "cancelled on request", retryable=False)
         else:
             role = None if job.spec is None else job.spec.role
             self._agents.finish(call.agent, call.skill, completion.seconds, ok=completion.ok, role=role)
@@ -195,7 +194,7 @@ class SkillExecutor:
         except asyncio.CancelledError:
             if job.cancelled:
                 return None
-            ending = _too_slow(job) if job.late else AttemptFailure(SKILL_FAILED, _CANCELLED_ITSELF)
+            ending = _too_slow(job) if job.late else AttemptFailure(FailureCode.SKILL_FAILED, _CANCELLED_ITSELF)
         except BaseException as error:
             # A user's skill may raise anything: SystemExit would end the loop, GeneratorExit look like its close.
             if issubclass(type(error), GeneratorExit) and _is_closed(job):
@@ -262,7 +261,7 @@ def _kind(spec: SkillSpec | None) -> Kind:
 
 
 def _too_slow(job: Job) -> AttemptFailure:
-    return AttemptFailure(SKILL_TIMEOUT, f"the skill took longer than {job.limit_s:g} s")
+    return AttemptFailure(FailureCode.SKILL_TIMEOUT, f"the skill took longer than {job.limit_s:g} s")
 
 
 def _is_closed(job: Job) -> bool:
@@ -282,7 +281,8 @@ def failed(call: Call, seconds: float, code: str, message: str, *, retryable: bo
         call.skill,
         False,
         seconds,
-        error_code=code,
+        # Plain text: completions are pickled, and the reader may be of another release.
+        error_code=str(code),
         error_message=clean(message),
         retryable=retryable,
     )

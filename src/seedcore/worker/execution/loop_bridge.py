@@ -9,14 +9,13 @@ from collections import deque
 from collections.abc import AsyncGenerator, Callable, Collection, Sequence
 
 from seedcore.skills.host_protocol import HANDED_BACK, Call, Completion
+from seedcore.tasks.failure_codes import FailureCode
 from seedcore.utils.background_loop import BackgroundLoop
 from seedcore.worker.execution.executor import SkillExecutor, failed
 from seedcore.worker.execution.task_pool import Job
 
 GATHER_MIN_CALLS, GATHER_S = 50, 0.005
 """In batches with at least so many calls left, completions wait this long for others."""
-
-HOST_BLOCKED = "host_blocked"
 
 
 class _Stream:
@@ -113,7 +112,7 @@ class LoopBridge:
         for stream in self._streams:
             last = stream.missing()
             stream.done.extend(
-                failed(call, 0.0, HOST_BLOCKED, message, retryable=True)
+                failed(call, 0.0, FailureCode.HOST_BLOCKED, message, retryable=True)
                 if call.task_id in culprits
                 else returned(call, reason)
                 for call in last

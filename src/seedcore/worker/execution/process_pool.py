@@ -13,6 +13,7 @@ import orjson
 
 from seedcore.errors import SkillError, UnavailableError
 from seedcore.skills.skill_decorator import SkillSpec
+from seedcore.tasks.failure_codes import FailureCode
 from seedcore.worker.execution.attempt_codec import AttemptFailure, ProcessCall
 from seedcore.worker.execution.task_pool import Job
 
@@ -28,7 +29,7 @@ MAX_CALLS = 1000
 class ProcessDiedError(SkillError):
     """The process ended during the call: os._exit, a signal, out of memory."""
 
-    code = "skill_process_died"
+    code = FailureCode.SKILL_PROCESS_DIED.value
 
 
 class Ping(TypedDict):

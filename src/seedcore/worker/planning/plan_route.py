@@ -12,6 +12,7 @@ from seedcore.errors import SeedCoreError
 from seedcore.settings import Settings
 from seedcore.stores.postgres import DATABASE_ERRORS
 from seedcore.stores.sqlstates import is_row_error
+from seedcore.tasks.failure_codes import FailureCode
 from seedcore.tasks.model import GOAL, Lease
 from seedcore.worker.attempt_endings import AttemptEndings
 from seedcore.worker.in_flight import HeldLease, InFlight
@@ -20,9 +21,6 @@ from seedcore.worker.outcome_records import decision_text, own_plan_reason, reas
 from seedcore.worker.planning.plan_maker import OverBudgetError, PlanMaker, StorablePlan
 from seedcore.worker.ports import RouteDecision, WorkerPorts
 from seedcore.worker.skill_catalog import SkillCatalog
-
-BUDGET_EXCEEDED = "budget_exceeded"
-PLAN_UNUSABLE = "plan_unusable"
 
 
 class PlanRunner:
@@ -80,14 +78,14 @@ class PlanRunner:
         try:
             plan = await self._maker.make(held.lease, decision)
         except OverBudgetError as error:
-            self._no_plan(held, BUDGET_EXCEEDED, str(error), retry=False)
+            self._no_plan(held, FailureCode.BUDGET_EXCEEDED, str(error), retry=False)
         except SeedCoreError as error:
             self._no_plan(held, error.code, error.detail, retry=error.transient)
         except DATABASE_ERRORS as error:
             self._log.warning("cannot read earlier plans, releasing the lease", reason=reason_of(error))
             await self._endings.release_later([held.lease])
         except Exception as error:  # noqa: BLE001 - a plan of another shape than agreed: an attempt that failed
-            self._no_plan(held, PLAN_UNUSABLE, reason_of(error))
+            self._no_plan(held, FailureCode.PLAN_UNUSABLE, reason_of(error))
         else:
             if plan is None:
                 self._run_directly([(held, *own_plan_reason(decision))])
@@ -119,7 +117,7 @@ class PlanRunner:
             await self._leases.store_plan(held.lease, record, json.dumps(plan.plan), plan.steps, plan.terms, plan.done)
         except DATABASE_ERRORS as error:
             if is_row_error(error):
-                self._endings.retry_or_fail(held, PLAN_UNUSABLE, f"PostgreSQL cannot keep it: {error}")
+                self._endings.retry_or_fail(held, FailureCode.PLAN_UNUSABLE, f"PostgreSQL cannot keep it: {error}")
                 return
             self._log.warning("cannot store a plan, releasing the lease", reason=reason_of(error))
             await self._endings.release_later([held.lease])
