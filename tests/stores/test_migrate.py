@@ -282,3 +282,54 @@ def test_the_command_says_what_is_left_to_do_and_why_it_is_refused(
     assert status == 0
     assert f"schema {NEXT}\n" in out
     assert "--after" not in out
+
+
+DEFINED = re.compile(r"^create or replace function seedcore\.(\w+)\(", re.MULTILINE)
+FUNCTIONS = "select p.proname, pg_get_functiondef(p.oid) from pg_proc p where p.pronamespace = 'seedcore'::regnamespace"
+
+
+def test_every_function_of_the_schema_is_in_one_file(empty_pg_settings: Settings, admin: psycopg.Connection):
+    migrate(empty_pg_settings)
+    files = [name for path in (MIGRATIONS / "functions").glob("*.sql") for name in DEFINED.findall(path.read_text())]
+    assert sorted(files) == sorted(name for name, _ in admin.execute(FUNCTIONS).fetchall())
+
+
+def test_migrating_again_changes_no_function(empty_pg_settings: Settings, admin: psycopg.Connection):
+    migrate(empty_pg_settings)
+    first = dict(admin.execute(FUNCTIONS).fetchall())
+    migrate(empty_pg_settings)
+    assert dict(admin.execute(FUNCTIONS).fetchall()) == first
+
+
+def test_a_function_whose_file_changed_is_replaced_by_the_next_migration(
+    empty_pg_settings: Settings, admin: psycopg.Connection, folder: Path
+):
+    migrate(empty_pg_settings, folder=folder)
+    path = folder / "functions/recipe_promotion.sql"
+    path.write_text(path.read_text().replace("(good + 4.5)", "(good + 9)"))
+    migrate(empty_pg_settings, folder=folder)
+    assert admin.execute("select seedcore.shrunken(0, 5)").fetchone() == (0.9,)
+
+
+def test_functions_change_all_or_none(empty_pg_settings: Settings, admin: psycopg.Connection, folder: Path):
+    migrate(empty_pg_settings, folder=folder)
+    before = dict(admin.execute(FUNCTIONS).fetchall())
+    path = folder / "functions/enqueue.sql"
+    path.write_text(path.read_text().replace("begin", "return null; begin", 1))
+    (folder / "functions/zz.sql").write_text("create or replace function seedcore.broken() returns nothing")
+    with pytest.raises(psycopg.errors.SyntaxError):
+        migrate(empty_pg_settings, folder=folder)
+    assert dict(admin.execute(FUNCTIONS).fetchall()) == before
+
+
+def test_a_release_that_was_rolled_back_leaves_the_newer_ones_functions(
+    empty_pg_settings: Settings, admin: psycopg.Connection, folder: Path
+):
+    migrate(empty_pg_settings)
+    admin.execute("update seedcore.schema_version set version_num = %s", (NEXT,))
+    newer = (
+        "create or replace function seedcore.shrunken(good bigint, ends bigint) returns double precision language sql"
+    )
+    admin.execute(newer + " immutable as 'select 1.0::double precision'")
+    migrate(empty_pg_settings, folder=folder)
+    assert admin.execute("select seedcore.shrunken(0, 5)").fetchone() == (1.0,)

@@ -3,6 +3,9 @@
 Every revision has a `phase`. Those of phase `before` add what this release needs and leave what the release before
 it works with: they run before a roll, while that release runs. Those of phase `after` take away what only it needed:
 they run when it has gone. See docs/decisions/0005-migrations-in-two-phases.md.
+
+SQL functions are in `migrations/functions/`, by subject, as they are now. They are replaced after the revisions: a
+revision creates a function, these files are what it became.
 """
 
 import time
@@ -55,6 +58,7 @@ def migrate(settings: Settings, phase: Phase | None = None, *, folder: Path = MI
                 get_logger("seedcore.stores").warning(
                     "the schema keeps what an older release needs", reason=error.detail
                 )
+        run.replace_functions(folder / "functions")
         version = run.version()
     get_logger("seedcore.stores").info("schema is up to date", version=version)
     return version
@@ -119,9 +123,21 @@ class _Run:
                 self._refuse_older(script.revision)
             self._apply(script.revision)
 
+    def replace_functions(self, folder: Path) -> None:
+        """Bring the SQL functions to what `folder` says, all or none; a newer release's functions stay."""
+        if self._is_newer(self.version()):
+            return
+        cursor = self._connection.connection.cursor()
+        for script in sorted(folder.glob("*.sql")):
+            cursor.execute(script.read_text(encoding="utf-8"))
+        self._connection.commit()
+
+    def _is_newer(self, version: str) -> bool:
+        return version > (self._scripts.get_current_head() or "")
+
     def _missing(self, target: str) -> "list[Script]":
         version = self.version()
-        if version > (self._scripts.get_current_head() or ""):
+        if self._is_newer(version):
             # A newer release was here. What it did before its roll, this one works with.
             get_logger("seedcore.stores").info("the schema is newer than this release", version=version)
             return []

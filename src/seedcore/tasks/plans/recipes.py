@@ -1,7 +1,7 @@
 """Recipes: plans that completed so often that they run again without a new plan.
 
 A plan becomes a recipe, and a recipe is withdrawn, in the transaction in which a plan ends: by the SQL function
-`seedcore.plan_ended` (`stores/migrations/versions/0009_plans.sql`). This module reads them.
+`seedcore.plan_ended` (`stores/migrations/functions/recipe_promotion.sql`). This module reads them.
 """
 
 from seedcore.stores.postgres import Database, loads

@@ -1,4 +1,7 @@
-"""Store a plan and its steps, bind params to earlier results, read plans and recipes."""
+"""Store a plan and its steps, bind params to earlier results, read plans and recipes.
+
+Steps are released, and parents end, in the SQL function `advance_plans` (`stores/migrations/functions/plan_steps.sql`).
+"""
 
 PLAN_PARENT = """
 with gone as (
