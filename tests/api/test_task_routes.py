@@ -462,7 +462,7 @@ async def test_the_queue_tells_depths_totals_and_dispatchers(http: httpx.AsyncCl
 async def test_skills_are_listed_with_their_schemas(http: httpx.AsyncClient):
     items = {item["name"]: item for item in (await http.get("/api/v1/skills")).json()["items"]}
     echo = items["echo"]
-    assert (echo["organ"], echo["timeout_s"], echo["description"]) == ("utility", 5, "Give back the value.")
+    assert (echo["organ"], echo["timeout_s"], echo["description"]) == ("utility", 5, "Return the value.")
     assert list(echo["params_schema"]["properties"]) == ["value"]
     assert list(echo["result_schema"]["properties"]) == ["value"]
     assert list(items) == sorted(items)

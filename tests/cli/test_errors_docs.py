@@ -20,12 +20,17 @@ def declared_codes() -> set[str]:
         for path in (ROOT / "src").rglob("*.py")
         for kind in ast.walk(ast.parse(path.read_text()))
         if isinstance(kind, ast.ClassDef) and kind.name != "FailureCode"
-        for line in kind.body
-        if isinstance(line, ast.Assign | ast.AnnAssign)
-        for target, value in pairs(line)
-        if isinstance(target, ast.Name) and target.id == "code" and isinstance(value, ast.Constant)
-        if isinstance(value.value, str)
+        for value in codes_of(kind)
+        if isinstance(value, ast.Constant) and isinstance(value.value, str)
     }
+
+
+def codes_of(kind: ast.ClassDef) -> list[ast.expr | None]:
+    """What a class gives as `code`: in its head (`class X(Base, code=...)`), or in its body."""
+    in_head = [keyword.value for keyword in kind.keywords if keyword.arg == "code"]
+    assigned = [line for line in kind.body if isinstance(line, ast.Assign | ast.AnnAssign)]
+    in_body = [v for line in assigned for t, v in pairs(line) if isinstance(t, ast.Name) and t.id == "code"]
+    return [*in_head, *in_body]
 
 
 def pairs(line: ast.Assign | ast.AnnAssign) -> list[tuple[ast.expr, ast.expr | None]]:
