@@ -31,7 +31,7 @@ test: ## the whole test suite
 
 test-unit: ## the tests that need no server and no Ray
 	$(call install,test$(comma)dev$(comma)demo)
-	$(VENV)/bin/python -m pytest $(SIDE_BY_SIDE) -m "not integration and not e2e" $(ARGS)
+	$(VENV)/bin/python -m pytest $(SIDE_BY_SIDE) -m "not integration and not e2e" --hypothesis-profile quick $(ARGS)
 
 check: ## format, lint, types and the import contracts
 	$(call install,test$(comma)dev$(comma)demo)

@@ -28,6 +28,8 @@ from tests.support.no_sockets import no_sockets
 
 # How long one example takes says how busy the machine is, not whether the code is right.
 hypothesis.settings.register_profile("seedcore", deadline=None)
+# `make test-unit` asks for it: a fifth of the examples, for a quick answer while one works.
+hypothesis.settings.register_profile("quick", deadline=None, max_examples=20)
 hypothesis.settings.load_profile("seedcore")
 
 KEEP = ("RAY_AUTH_MODE", "RAY_USAGE_STATS_ENABLED", "SEEDCORE_REQUIRE_SERVICES")

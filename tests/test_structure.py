@@ -3,6 +3,7 @@
 import ast
 from collections import Counter, defaultdict
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -30,9 +31,15 @@ def module_name(path: Path) -> str:
     return name.removesuffix(".__init__")
 
 
-TREES = {path: ast.parse(path.read_text()) for path in sorted(PACKAGE.rglob("*.py"))}
-MODULES = {module_name(path): path for path in TREES}
-NAMED = [path for path in TREES if path.stem not in ("__init__", "__main__") and MIGRATIONS not in path.parents]
+PATHS = sorted(PACKAGE.rglob("*.py"))
+MODULES = {module_name(path): path for path in PATHS}
+NAMED = [path for path in PATHS if path.stem not in ("__init__", "__main__") and MIGRATIONS not in path.parents]
+
+
+@cache
+def trees() -> dict[Path, ast.Module]:
+    """Every module of the package, parsed."""
+    return {path: ast.parse(path.read_text()) for path in PATHS}
 
 
 def imports(tree: ast.Module) -> Iterator[str]:
@@ -75,7 +82,7 @@ def circles(graph: dict[str, set[str]]) -> list[list[str]]:
 
 
 def test_no_module_is_longer_than_one_sitting():
-    lengths = {str(path.relative_to(ROOT)): len(path.read_text().splitlines()) for path in TREES}
+    lengths = {str(path.relative_to(ROOT)): len(path.read_text().splitlines()) for path in PATHS}
     assert {name: lines for name, lines in lengths.items() if lines > MAX_LINES} == {}
 
 
@@ -86,7 +93,7 @@ def test_no_folder_holds_more_modules_than_a_glance_takes_in():
 
 
 def test_modules_import_each_other_in_one_direction():
-    graph = {name: set(imports(TREES[path])) & set(MODULES) - {name} for name, path in MODULES.items()}
+    graph = {name: set(imports(trees()[path])) & set(MODULES) - {name} for name, path in MODULES.items()}
     assert circles(graph) == []
 
 
@@ -105,7 +112,7 @@ def test_no_two_modules_share_a_name():
 def test_no_two_public_classes_share_a_name():
     """Two may: the client's models mirror what the engine calls the same."""
     places = defaultdict(list)
-    for path, tree in TREES.items():
+    for path, tree in trees().items():
         if PACKAGE / "client" in path.parents:
             continue
         for node in tree.body:
@@ -178,7 +185,7 @@ def test_any_is_counted_through_aliases_and_quotes(source: str, expected: int):
 
 
 def test_any_is_left_for_json_that_is_free():
-    counts = aliases(list(TREES.values()))
-    lines = sum(len(path.read_text().splitlines()) for path in TREES)
-    found = sum(any_count(tree, counts) for tree in TREES.values())
+    counts = aliases(list(trees().values()))
+    lines = sum(len(path.read_text().splitlines()) for path in PATHS)
+    found = sum(any_count(tree, counts) for tree in trees().values())
     assert found / lines * 1000 <= MAX_ANY_PER_1000_LINES, f"{found} in {lines} lines"

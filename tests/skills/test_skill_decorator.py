@@ -145,7 +145,7 @@ def test_what_is_no_function_is_a_type_error_too(thing: Any):
 
 @pytest.mark.parametrize("name", ["", "two words", "tab\t", "x" * 201, "goal", "nul\0"])
 def test_a_bad_name_is_refused(name: str):
-    with pytest.raises(TypeError, match=r"test_sdk\.double"):
+    with pytest.raises(TypeError, match=r"test_skill_decorator\.double"):
         declare(double, name)
 
 
