@@ -19,9 +19,6 @@ async def status_of(http: httpx.AsyncClient, task_id: str) -> str:
     return (await http.get(f"{TASKS}/{task_id}")).json()["status"]
 
 
-# -- submit ------------------------------------------------------------------------------------------------
-
-
 async def test_a_submitted_task_is_201_and_has_every_fixed_field(http: httpx.AsyncClient):
     fields = {"domain": "demo", "priority": 7, "queue": "graph", "max_attempts": 2, "idempotency_key": "k"}
     answer = await http.post(TASKS, json={"type": "echo", "params": {"value": [1, {"a": None}]}, **fields})
@@ -214,9 +211,6 @@ async def test_params_over_the_limit_are_413_and_named(http: httpx.AsyncClient):
     await submit(http, "x" * (256 * 1024 - len('{"value":""}')))
 
 
-# -- batch -------------------------------------------------------------------------------------------------
-
-
 def echoes(*values: Any, **fields: Any) -> dict[str, Any]:
     return {"tasks": [{"type": "echo", "params": {"value": value}, **fields} for value in values]}
 
@@ -283,9 +277,6 @@ async def test_too_large_params_in_a_batch_name_their_task(http: httpx.AsyncClie
 async def test_a_batch_over_the_byte_limit_is_413(http: httpx.AsyncClient):
     answer = await http.post(f"{TASKS}/batch", json=echoes(*["x" * 200_000] * 90))
     assert refused(answer, 413, "too_large")["limit"] == 16 * 1024 * 1024
-
-
-# -- read --------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("path", ["", "/events", "/plan", "/cancel", "/retry", "/approve", "/reject"])
@@ -377,9 +368,6 @@ async def test_the_steps_of_a_plan_are_tasks_in_order(http: httpx.AsyncClient, d
     assert (done["status"], done["result"]) == ("completed", {"value": 2})
 
 
-# -- control -----------------------------------------------------------------------------------------------
-
-
 async def test_cancel_is_202_once_and_then_409(http: httpx.AsyncClient):
     task = await submit(http)
     answer = await http.post(f"{TASKS}/{task['id']}/cancel")
@@ -443,9 +431,6 @@ async def test_a_reason_that_cannot_be_kept_is_422(http: httpx.AsyncClient, disp
     await dispatcher.hold(await dispatcher.lease())
     answer = await http.post(f"{TASKS}/{task['id']}/reject", json={"reason": "a\0b"})
     assert fields_of(refused(answer, 422, "invalid_input")) == ["reason"]
-
-
-# -- queue, skills -----------------------------------------------------------------------------------------
 
 
 async def test_the_queue_tells_depths_totals_and_dispatchers(http: httpx.AsyncClient, dispatcher: Dispatcher):

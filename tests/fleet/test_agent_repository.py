@@ -17,6 +17,8 @@ from seedcore.fleet.agent_repository import AgentRepository
 from seedcore.fleet.host_repository import HostRepository
 from seedcore.settings import Settings
 from seedcore.stores.postgres import Database
+from tests.upgrade.release_0_1_0.agents import AgentBook as PreviousRegistry
+from tests.upgrade.release_0_1_0.store import AgentStore as PreviousRepository
 from tests.upgrade.release_0002.agents import AgentBook as OldRegistry
 from tests.upgrade.release_0002.store import AgentStore as OldRepository
 
@@ -175,6 +177,24 @@ async def test_the_release_before_writes_beside_this_one_and_takes_nothing_away(
     assert (agent.completed, agent.failed, agent.memory, agent.stage) == (1, 60, "a", Stage.ARCHIVED)
     assert agent.record == registry.agents["a"].record
     assert again.agents["old"].stage is Stage.SCOUT
+
+
+async def test_hosts_of_release_0_1_0_count_into_the_record_that_this_one_reads(database: Counting):
+    registry = AgentRegistry("utility", role_weights=ROLES)
+    archived(registry, "a")
+    await AgentRepository(database).save("h-0", registry)
+    previous = PreviousRegistry("utility", ["a", "new"])
+    previous.learned("a", "echo", 0.1, ok=True)
+    await PreviousRepository(database).save("h-1", previous)
+    again = AgentRegistry("utility", role_weights=ROLES)
+    again.activate(["a", "new"])
+    await AgentRepository(database).restore(again)
+    agent, before = again.agents["a"], registry.agents["a"]
+    assert (agent.completed, agent.failed, agent.stage) == (1, 60, Stage.ARCHIVED)
+    assert agent.record is not None
+    assert before.record is not None
+    assert before.record.outcomes < agent.record.outcomes <= before.record.outcomes + 1
+    assert again.agents["new"].stage is Stage.SCOUT
 
 
 @pytest.fixture

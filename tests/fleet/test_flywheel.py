@@ -35,9 +35,6 @@ def test_v_stays_within_its_bounds_and_moves_in_small_steps(
         v = turn.v
 
 
-# -- with its tables ---------------------------------------------------------------------------------------
-
-
 @pytest.fixture
 async def http(pg_settings: Settings):
     service = EnergyService({}, pg_settings)

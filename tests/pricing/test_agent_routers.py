@@ -123,9 +123,6 @@ def test_the_order_of_agents_changes_nothing(n: int, columns: list[int], seed: i
     assert np.allclose([p.delta_energy for p in other], [p.delta_energy for p in one])
 
 
-# -- the others --------------------------------------------------------------------------------------------
-
-
 def loaded(queued: list[float], tasks: list[int]) -> Load:
     return Load(np.array(queued, dtype=float), np.array(tasks, dtype=float))
 

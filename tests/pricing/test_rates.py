@@ -68,9 +68,6 @@ def test_the_past_is_forgotten():
     assert estimate.success() < 0.1
 
 
-# -- the table ---------------------------------------------------------------------------------------------
-
-
 def test_an_unknown_type_costs_the_default_everywhere():
     table = RateTable()
     assert table.seconds("a", "echo") == table.type_seconds("echo") == DEFAULT_SECONDS

@@ -76,8 +76,6 @@ class Model:
     def family(self, task: ModelTask) -> list[ModelTask]:
         return [task, *(t for child in self.children(task.id) for t in self.family(child))]
 
-    # -- ways in and out -----------------------------------------------------------------------------------
-
     def enter(self, task: ModelTask) -> None:
         """It may run: at once, or when its key has room."""
         task.place, task.lane = ("ready" if task.limit is None else "gated"), task.slow
@@ -125,8 +123,6 @@ class Model:
         task.attempts, task.deadline, task.ended_as = 0, False, ""
         task.replans, task.replanning = 0, False
         self.enter(task)
-
-    # -- what follows --------------------------------------------------------------------------------------
 
     def settle(self, over: Iterable[ModelTask], waiting: list[UUID]) -> None:
         over = list(over)

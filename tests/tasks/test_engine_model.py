@@ -168,8 +168,6 @@ class Engine(RuleBasedStateMachine):
     def session(self, pick: int) -> UUID:
         return self.some(list(self.model.sessions), pick)[0]
 
-    # -- submit --------------------------------------------------------------------------------------------
-
     @action(weight=3, items=st.lists(new_tasks, min_size=1, max_size=4))
     def tasks_are_submitted(self, items: list[dict[str, Any]]) -> None:
         now = datetime.now(UTC)
@@ -215,8 +213,6 @@ class Engine(RuleBasedStateMachine):
     def a_keys_period_ends(self) -> None:
         self.fetch("update seedcore.idempotency set expires_at = now() where key = 'b'")
         del self.model.keys["b"]
-
-    # -- leases --------------------------------------------------------------------------------------------
 
     @action()
     def a_dispatcher_starts(self) -> None:
@@ -369,8 +365,6 @@ class Engine(RuleBasedStateMachine):
             assert not self.run(plan_repository.store_plan(self.connection, old, "{}", "{}", steps))
         assert self.fetch("select count(*), max(tick) from seedcore.events") == before
 
-    # -- people and plans ----------------------------------------------------------------------------------
-
     @action(weight=2, pick=picks, needs=lambda self: self.model.of("leases"))
     def a_task_waits_for_a_person(self, pick: int) -> None:
         (task,) = self.some(self.model.of("leases"), pick)
@@ -475,8 +469,6 @@ class Engine(RuleBasedStateMachine):
             task.spent = 0
         self.model.plan(task, made, policy, None if terms is None else budget)
 
-    # -- time ----------------------------------------------------------------------------------------------
-
     @action(weight=2, pick=picks, needs=lambda self: self.model.sessions)
     def a_heart_beats(self, pick: int) -> None:
         session = self.session(pick)
@@ -529,8 +521,6 @@ class Engine(RuleBasedStateMachine):
         assert (done.late, done.promoted) == (0, 0)
         self.model.reap_lost(waiting)
         self.model.admit(LIMITS, waiting)
-
-    # -- what must hold after every step ---------------------------------------------------------------------
 
     @invariant()
     def every_task_is_where_the_model_has_it(self) -> None:

@@ -107,9 +107,6 @@ async def until(condition: Any, what: str, timeout_s: float = 10) -> None:
         await asyncio.sleep(0.02)
 
 
-# -- PostgreSQL ------------------------------------------------------------------------------------------------
-
-
 async def test_a_killed_postgresql_loses_nothing(own_world: World, server: EmbeddedServer):
     async with own_world.dispatcher(
         ScriptedDecisionService(), InMemoryHostPool(briefly), dispatcher_room=20
@@ -204,9 +201,6 @@ async def read_whole_log(connection: asyncpg.Connection) -> list[tuple[str, list
         seen += [(entry.event, entry.task_ids) for entry in entries]
 
 
-# -- clocks and wake-ups ---------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("days", [-30, -1, 1, 30])
 async def test_a_clock_that_is_days_off_changes_nothing(pg_world: World, monkeypatch: pytest.MonkeyPatch, days: int):
     off, real, real_ns = days * 86_400, time.time, time.time_ns
@@ -260,9 +254,6 @@ async def test_a_listener_that_is_cut_off_listens_again(pg_world: World):
                 while not await connection.fetch(CUT_OFF):
                     await asyncio.sleep(0.01)
     assert max(heard) < 5
-
-
-# -- dispatchers -----------------------------------------------------------------------------------------------
 
 
 @asynccontextmanager

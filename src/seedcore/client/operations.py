@@ -36,7 +36,7 @@ def task_path(task_id: UUID | str, action: str = "") -> str:
     try:
         known = task_id if isinstance(task_id, UUID) else UUID(task_id)
     except (ValueError, AttributeError, TypeError):
-        raise InvalidInputError.for_field("task_id", "not a task id") from None
+        raise InvalidInputError.for_field("task_id", "not a valid task id") from None
     return f"{PREFIX}/tasks/{known}" + (f"/{action}" if action else "")
 
 

@@ -197,9 +197,6 @@ async def one(executor: SkillExecutor, *args: Any, **given: Any) -> Completion:
     return completion
 
 
-# -- good endings ------------------------------------------------------------------------------------------
-
-
 async def test_a_result_comes_back_as_json_under_its_token(executor: SkillExecutor):
     done = await one(executor, "echo", {"a": [1, None, "ü"]})
     assert (done.ok, done.task_id, done.token, done.agent, done.skill) == (True, "t-1", 7, "a-1", "echo")
@@ -217,9 +214,6 @@ async def test_a_skill_is_told_of_its_task(executor: SkillExecutor):
 
 async def test_no_call_makes_no_completion(executor: SkillExecutor):
     assert await run(executor, []) == {}
-
-
-# -- bad endings -------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -310,9 +304,6 @@ async def test_a_result_that_is_no_json_is_a_failure_of_the_skill(executor: Skil
     assert (done.ok, done.error_code) == (False, "skill_failed")
 
 
-# -- time --------------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("own", [True, False], ids=["of the call", "of the settings"])
 async def test_a_slow_skill_is_cancelled_at_its_time_limit(book: AgentRegistry, own: bool):
     executor = make(book, skill_timeout_s=0.05)
@@ -332,9 +323,6 @@ async def test_time_in_the_queue_is_not_time_of_the_skill(book: AgentRegistry):
     executor = make(book, host_concurrency=1)
     done = await run(executor, [call("sleep", 0.05, task=f"t-{n}", timeout_s=0.2) for n in range(8)])
     assert all(c.ok and c.seconds < 0.2 for c in done.values())
-
-
-# -- side by side ------------------------------------------------------------------------------------------
 
 
 async def test_a_slow_task_does_not_hold_up_its_neighbours(executor: SkillExecutor):
@@ -401,9 +389,6 @@ async def test_a_skill_that_goes_on_after_its_time_limit_is_believed(executor: S
     assert all(c.ok for c in done.values())
 
 
-# -- cancel ------------------------------------------------------------------------------------------------
-
-
 async def test_cancel_reaches_the_skill_and_is_told_as_such(executor: SkillExecutor):
     reading = asyncio.create_task(run(executor, [call("sleep", 30), call("echo", task="t-2")]))
     async with asyncio.timeout(20):
@@ -459,9 +444,6 @@ async def test_when_the_reader_has_gone_its_calls_are_cancelled(executor: SkillE
             await asyncio.sleep(0.01)
     assert seen.cancelled == ["t-2"]
     assert book.agents["a-1"].running == 0
-
-
-# -- what agents learn -------------------------------------------------------------------------------------
 
 
 async def test_agents_learn_from_good_and_bad_endings_but_not_from_cancelled_ones(

@@ -72,9 +72,6 @@ def value(completion: Completion) -> Any:
     return json.loads(completion.result or "")["value"]
 
 
-# -- threads -----------------------------------------------------------------------------------------------
-
-
 async def test_a_plain_function_runs_in_a_thread_and_may_use_the_loop(make: Make):
     executor = make()
     given, thread = value(await one(executor, "thread.echo", {"a": 1}))
@@ -137,9 +134,6 @@ async def test_whatever_a_thread_raises_is_a_failure_of_its_call_alone(make: Mak
     assert (done["t-1"].ok, done["t-1"].error_code, done["t-1"].retryable) == (False, "skill_failed", True)
     assert done["t-2"].ok
     assert executor.status()["lost_threads"] == 0
-
-
-# -- processes ---------------------------------------------------------------------------------------------
 
 
 async def test_a_process_is_made_once_and_told_of_its_task(make: Make):
@@ -210,9 +204,6 @@ async def test_an_idle_process_that_was_killed_is_replaced_before_a_call_is_sent
     assert value(await one(executor, "process.echo", 1))[1] != pid
 
 
-# -- async skills that do not end --------------------------------------------------------------------------
-
-
 async def test_an_async_skill_that_ignores_its_end_is_given_up_and_its_slot_is_lost(
     make: Make, monkeypatch: pytest.MonkeyPatch
 ):
@@ -245,9 +236,6 @@ async def test_what_a_skill_leaves_behind_disturbs_nobody(make: Make):
     for task in asyncio.all_tasks():
         if task.get_name() in kinds.ENDED.values():
             task.cancel()
-
-
-# -- limits ------------------------------------------------------------------------------------------------
 
 
 async def test_an_agent_runs_no_more_at_once_than_its_limit_and_all_in_the_end(make: Make):
