@@ -31,7 +31,7 @@ class Sums:
     def add(self, expected: Expected, seconds: float, ok: bool) -> None:
         """Add the outcome of a decision: the same ΔE = We + ½e² + V·cost, with its real seconds and success.
 
-        Money in the cost counts as if it grew with the seconds: it cannot be told apart from the backlog.
+        Money in the cost counts as if it grew with the seconds: it cannot be separated from the backlog.
         """
         e, fails, v, added = expected
         if e <= 0:

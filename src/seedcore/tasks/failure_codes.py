@@ -79,7 +79,7 @@ NOTES: Mapping[FailureCode, FailureNote] = {
     ),
     FailureCode.APPROVAL_EXPIRED: FailureNote(
         _FAILED,
-        "Nobody approved or rejected the task in time.",
+        "The task was neither approved nor rejected in time.",
         "Submit or retry it, and answer in time; `SEEDCORE_APPROVAL_S` sets how long it waits.",
     ),
     FailureCode.APPROVAL_REJECTED: FailureNote(

@@ -113,7 +113,7 @@ class Lane:
 
 
 class Lanes:
-    """Both lanes of a queue; submitters are told which of them wait for a notification."""
+    """Both lanes of a queue; submitters can see which of them wait for a notification."""
 
     def __init__(self, queue: str, leases: LeaseStore, claim_batch: int, slow_slots: int, poll_s: float) -> None:
         self._queue, self._leases = queue, leases
@@ -135,7 +135,7 @@ class Lanes:
             lane.wake()
 
     async def settle(self, lane: Lane, wanted: int, got: int) -> None:
-        """A claim gave `got`: tell submitters when the lane has become idle, or busy again."""
+        """A claim gave `got`: let submitters see when the lane has become idle, or busy again."""
         name = lane_name(self._queue, lane is self.slow)
         was_idle = lane.idle
         lane.claimed(wanted, got)

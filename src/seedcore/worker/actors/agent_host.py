@@ -183,7 +183,7 @@ class AgentHost:
     async def _blocked(self, seen: BlockedLoop) -> None:
         """A skill blocks the loop: record which one, save, return the other calls and end."""
         begun = [job for job in self._bridge.executor.jobs() if job.began]
-        # Where it is not known which job holds the loop, any that has begun may: else it would be retried for ever.
+        # Which job holds the loop may be unknown. Then any that has begun may: else it would be retried without end.
         culprits = [seen.job] if seen.job is not None else begun
         why: dict[str, str] = {
             "reason": f"a skill has blocked the event loop for {seen.seconds:g} s",

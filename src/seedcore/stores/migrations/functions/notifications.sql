@@ -1,6 +1,6 @@
 -- Wakes those who wait for tasks or events: lanes, `NOTIFY`, and the locks that say who waits.
 
--- A NOTIFY takes a lock that all of a server's commits share, so nobody is woken who is awake: a dispatcher holds a
+-- A NOTIFY takes a lock that all of a server's commits share, so it is sent only to those who sleep: a dispatcher holds a
 -- shared advisory lock (24301, lane) while it is idle, a follower of events holds (24302, 'events'). A wake-up that is lost
 -- in a race costs one poll.
 create or replace function seedcore.lane(queue text, slow boolean) returns text language sql immutable parallel safe as $$

@@ -42,7 +42,7 @@ begin
   end loop;
 end $$;
 
--- Plan a task anew, without the skill that failed: its steps that have not ended are cancelled, those that completed
+-- Plan a task again, without the skill that failed: its steps that have not ended are cancelled, those that completed
 -- stay, and it goes back to the slow lane. The attempt that planned it does not count.
 create or replace function seedcore.plan_again(task uuid, the_plan jsonb, tried smallint, skill text, why text) returns void
 language plpgsql as $$

@@ -6,7 +6,7 @@ create or replace function seedcore.shrunken(good bigint, ends bigint) returns d
 $$;
 
 -- A plan ended: count it. Enough successes of one plan make it a recipe, a recipe that fails too often is withdrawn. Of
--- two that end at once one looks, and nobody waits.
+-- two that end at once one looks, and the other does not wait.
 create or replace function seedcore.plan_ended(task uuid, the_plan jsonb, good boolean) returns void language plpgsql as $$
 declare
   own    seedcore.plans%rowtype;
