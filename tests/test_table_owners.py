@@ -15,7 +15,8 @@ RELATIONS_OF = {
     "tasks": """admitted dead deadlines deferred ended events events_default finished finished_default gated held
         idempotency leases limits paused plan_ends plans ready recipes schedules sessions settings skills task_state
         tasks tasks_default ticks usage""",
-    "fleet": "agent_change agent_memory agents energy_ledger energy_weights hosts valves",
+    "fleet": """agent_change agent_memory agents energy_ledger energy_weights hosts quarantined_skills skill_deaths
+        snapshot_generation snapshots valves""",
     "organism": "evolutions host_plans organism organs",
     "coordinator": "holds triages",
     "state": "organ_samples samples",

@@ -155,17 +155,12 @@ class StreamRows(TypedDict):
     outcomes: NotRequired[Annotated[list[Row], Field(max_length=1_000)]]
 
 
-class Question(BaseModel):
-    """What a dispatcher reports with every question.
-
-    `question` numbers them; `undecided` are the earlier ones whose answers had not arrived when `outstanding` was
-    counted; `unplanned` counts tasks that run as they are because no plan was available; `dropped` counts items of
-    reports that were refused here.
-    """
+class Report(BaseModel):
+    """What a worker reports: `unplanned` counts tasks that run as they are because no plan was available; `dropped`
+    counts items of reports that were refused here; `outstanding` is all that it waits for, the rest happened since its
+    last report."""
 
     asker: str = Field(min_length=1, max_length=200)
-    question: int = 0
-    undecided: list[int] = Field(default_factory=list, max_length=10_000)
     unplanned: int = Field(0, ge=0)
     dropped: int = Field(0, ge=0)
     outstanding: list[AgentCount] = Field(default_factory=list)
@@ -173,6 +168,17 @@ class Question(BaseModel):
     spent: list[AgentSpent] = Field(default_factory=list)
     energy: list[EnergyReport] = Field(default_factory=list, max_length=10_000)
     streams: list[StreamRows] = Field(default_factory=list, max_length=1_000)
+
+
+class Question(Report):
+    """The report of a dispatcher of the previous release, which asks for each batch.
+
+    `question` numbers them; `undecided` are the earlier ones whose answers had not arrived when `outstanding` was
+    counted.
+    """
+
+    question: int = 0
+    undecided: list[int] = Field(default_factory=list, max_length=10_000)
 
 
 class QuestionReport(TypedDict):
