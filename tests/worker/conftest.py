@@ -1,7 +1,7 @@
 import asyncio
 import json
 import socket
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -9,18 +9,15 @@ from uuid import UUID
 
 import pytest
 
-from seedcore.errors import SeedCoreError
-from seedcore.schemas.coordinator import DecideColumns
 from seedcore.settings import Settings, load_settings
 from seedcore.stores.postgres import Database
 from seedcore.tasks.model import TaskSpec
 from seedcore.tasks.queries import TaskRecord
-from seedcore.web.service_base import parse
-from seedcore.worker.actors.ray_adapters import CoordinatorDecisions
+from seedcore.worker.decisions.report_collector import ReportCollector
 from seedcore.worker.dispatcher import Dispatcher
-from seedcore.worker.ports import Cluster, DecisionService, HostPool, PlanService, WorkerPorts
+from seedcore.worker.ports import Cluster, Decider, HostPool, LocalHost, PlanService, WorkerPorts
 from tests.worker.task_engines import MemoryEngine, PostgresEngine, TaskEngine
-from tests.worker.twins.decision_service import ScriptedPlanService
+from tests.worker.twins.decider import ScriptedPlanService
 
 QUICK = {"retry_base_s": 0.05, "poll_s": 0.1, "lease_s": 4.0, "max_attempts": 3}
 
@@ -40,45 +37,13 @@ def _no_sockets(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch)
         monkeypatch.setattr(socket.socket, name, refuse)
 
 
-VERDICT = {"route": "fast", "rule": "known_skill", "reason": "test", "agent": "a-1", "host": "h-1"}
-
-
-class ReadingCoordinator:
-    """Reads questions with the Coordinator's own models, and sends everything to one agent; `broken` may raise or give
-    an error for a question that can be read."""
-
-    def __init__(self, broken: Callable[[DecideColumns], Exception | None] = lambda _: None) -> None:
-        self.read: list[DecideColumns] = []
-        self.refusals = 0
-        self.broken = broken
-
-    async def decide_columns(
-        self, asker: str, columns: Mapping[str, Sequence[Any]], report: Mapping[str, Any]
-    ) -> dict[str, Any]:
-        try:
-            question = parse(DecideColumns, {"asker": asker, "tasks": columns, **report})
-            if (error := self.broken(question)) is not None:
-                raise error
-        except SeedCoreError:
-            self.refusals += 1
-            raise
-        self.read.append(question)
-        count = len(question.tasks.type)
-        return {"verdicts": [VERDICT], "verdict": [0] * count, "delta_energy": [None] * count}
-
-
-def reading_decisions(settings: Settings, broken: Callable[[DecideColumns], Exception | None] = lambda _: None) -> Any:
-    """A dispatcher's own side of the questions, and such a Coordinator as its `coordinator`."""
-    decisions = CoordinatorDecisions(settings, "test")
-    decisions.coordinator = ReadingCoordinator(broken)  # type: ignore[assignment]
-    return decisions
-
-
 class World:
     """A task engine, and dispatchers that run while the test goes on."""
 
     def __init__(self, settings: Settings, engine: TaskEngine) -> None:
         self.settings, self.engine = settings, engine
+        self.reports = ReportCollector()
+        """Of the dispatcher that was started last."""
 
     @property
     def database(self) -> Database:
@@ -103,15 +68,19 @@ class World:
     @asynccontextmanager
     async def dispatcher(
         self,
-        decisions: DecisionService,
+        decider: Decider,
         hosts: HostPool,
         plans: PlanService | None = None,
         cluster: Cluster | None = None,
+        local: LocalHost | None = None,
+        reports: ReportCollector | None = None,
         **changed: Any,
     ) -> AsyncIterator[Dispatcher]:
         settings = self.settings.model_copy(update=changed)
         async with self.engine.lease_store(settings) as (leases, reaper):
-            ports = WorkerPorts(leases, decisions, plans or ScriptedPlanService(), hosts, cluster)
+            self.reports = reports or ReportCollector()
+            plans = plans or ScriptedPlanService()
+            ports = WorkerPorts(leases, decider, plans, hosts, local, cluster, self.reports)
             dispatcher = Dispatcher(settings, "test", "default", ports, reaper)
             running = asyncio.create_task(dispatcher.run())
             try:

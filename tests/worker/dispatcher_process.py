@@ -15,14 +15,15 @@ from seedcore.settings import load_settings
 from seedcore.skills.host_protocol import Call, Completion
 from seedcore.stores.postgres import ENGINE_SESSION, Database
 from seedcore.tasks.model import Lease
+from seedcore.worker.decisions.route_decision import RouteDecision
 from seedcore.worker.dispatcher import Dispatcher
 from seedcore.worker.lease_store import PostgresLeaseStore
-from seedcore.worker.ports import Feedback, PlanJson, PlanRequest, RouteDecision, WorkerPorts
+from seedcore.worker.ports import PlanJson, PlanRequest, WorkerPorts
 from seedcore.worker.reaper import Reaper
 
 
 class Decisions:
-    async def decide(self, tasks: Sequence[Lease], feedback: Feedback) -> list[RouteDecision]:
+    def decide(self, tasks: Sequence[Lease]) -> list[RouteDecision]:
         return [RouteDecision("fast", "test", "test", agent="a", host="h")] * len(tasks)
 
 

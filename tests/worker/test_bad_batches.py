@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -9,13 +10,15 @@ from uuid import UUID
 import pytest
 
 from seedcore.errors import UnavailableError
+from seedcore.schemas.snapshot import WorkerReport
 from seedcore.tasks.model import TaskSpec
 from seedcore.tasks.submission.submit import submit
+from seedcore.web.service_base import parse
+from seedcore.worker.decisions.route_decision import RouteDecision
 from seedcore.worker.lease_store import PostgresLeaseStore
-from seedcore.worker.ports import RouteDecision
-from tests.worker.conftest import World, reading_decisions
+from tests.worker.conftest import World
 from tests.worker.task_engines import MemoryEngine
-from tests.worker.twins.decision_service import FAST, ScriptedDecisionService, ScriptedPlanService
+from tests.worker.twins.decider import FAST, ScriptedDecider, ScriptedPlanService
 from tests.worker.twins.host_pool import InMemoryHostPool, bad, good
 from tests.worker.twins.lease_store import InMemoryLeaseStore
 
@@ -50,7 +53,7 @@ def fail_once(monkeypatch: pytest.MonkeyPatch, world: World, name: str) -> list[
 
 async def test_a_hold_that_the_database_does_not_take_is_tried_again(world: World, monkeypatch: pytest.MonkeyPatch):
     calls = fail_once(monkeypatch, world, "hold")
-    decisions = ScriptedDecisionService(decision=RouteDecision("hold", "needs_a_person", "test"))
+    decisions = ScriptedDecider(decision=RouteDecision("hold", "needs_a_person", "test"))
     async with world.dispatcher(decisions, InMemoryHostPool(good)):
         (task_id,) = await world.submit(1)
         assert (await world.until(task_id, "approval")).attempts == 0
@@ -60,7 +63,7 @@ async def test_a_hold_that_the_database_does_not_take_is_tried_again(world: Worl
 async def test_a_plan_that_the_database_does_not_take_is_tried_again(world: World, monkeypatch: pytest.MonkeyPatch):
     calls = fail_once(monkeypatch, world, "store_plan")
     plan = {"steps": [step("a", "inputs", "x")], "output": {"y": {"$from": "a", "field": "value"}}}
-    decisions, plans = ScriptedDecisionService(plan_goals), ScriptedPlanService(plan)
+    decisions, plans = ScriptedDecider(plan_goals), ScriptedPlanService(plan)
     async with world.dispatcher(decisions, InMemoryHostPool(good), plans):
         assert (await world.until(await goal(world), "completed")).result == {"y": 7}
     assert len(calls) == 2
@@ -73,7 +76,7 @@ async def test_a_step_whose_input_is_missing_fails_its_plan_and_no_neighbour(wor
     }
     # The first step's skill does not give what its model declares.
     hosts = InMemoryHostPool(lambda call: good(call)._replace(result="{}"))
-    async with world.dispatcher(ScriptedDecisionService(plan_goals), hosts, ScriptedPlanService(plan)):
+    async with world.dispatcher(ScriptedDecider(plan_goals), hosts, ScriptedPlanService(plan)):
         goal_id = await goal(world, max_attempts=2)
         record = await world.until(goal_id, "failed")
         assert record.error is not None
@@ -85,29 +88,29 @@ async def test_a_step_whose_input_is_missing_fails_its_plan_and_no_neighbour(wor
 
 async def test_a_plan_that_makes_no_sense_fails_its_goal(world: World):
     plans = ScriptedPlanService({"steps": [{"skill": "echo"}]})
-    async with world.dispatcher(ScriptedDecisionService(plan_goals), InMemoryHostPool(good), plans):
+    async with world.dispatcher(ScriptedDecider(plan_goals), InMemoryHostPool(good), plans):
         assert (await world.until(await goal(world, max_attempts=2), "failed")).error is not None
 
 
 @pytest.mark.parametrize("answers", ["too few", "an error nobody knows"])
-async def test_a_coordinator_that_answers_nonsense_costs_no_attempt(world: World, answers: str):
-    decisions = ScriptedDecisionService()
+async def test_a_decision_that_fails_for_no_known_reason_is_tried_again(world: World, answers: str):
+    decisions = ScriptedDecider()
     real, asked = decisions.decide, []
 
-    async def decide(tasks: Any, feedback: Any) -> list[RouteDecision]:
+    def decide(tasks: Any) -> list[RouteDecision]:
         asked.append(tasks)
         if len(asked) > 1:
-            return await real(tasks, feedback)
+            return real(tasks)
         if answers == "too few":
             return []
         raise RuntimeError("what is this?")
 
     decisions.decide = decide  # type: ignore[method-assign]
-    async with world.dispatcher(decisions, InMemoryHostPool(good)):
+    async with world.dispatcher(decisions, InMemoryHostPool(good)) as dispatcher:
         (task_id,) = await world.submit(1)
-        assert (await world.until(task_id, "completed")).attempts == 1
-    # Asked once, then about nothing, then again.
-    assert [len(batch) for batch in asked] == [1, 0, 1]
+        record = await world.until(task_id, "completed")
+        assert dispatcher.status()["refused_tasks"] == 1
+    assert [error["code"] for error in record.errors] == ["decision_refused"]
 
 
 async def test_hosts_that_break_in_a_way_nobody_knows_cost_an_attempt(world: World):
@@ -118,7 +121,7 @@ async def test_hosts_that_break_in_a_way_nobody_knows_cost_an_attempt(world: Wor
             raise RuntimeError("what is this?")
         return good(call)
 
-    async with world.dispatcher(ScriptedDecisionService(), InMemoryHostPool(behave)):
+    async with world.dispatcher(ScriptedDecider(), InMemoryHostPool(behave)):
         (task_id,) = await world.submit(1)
         assert (await world.until(task_id, "completed")).attempts == 2
 
@@ -131,7 +134,7 @@ async def test_a_host_whose_answers_end_too_early_has_lost_the_rest(world: World
                 if call.attempt > 1:
                     yield [good(call)]
 
-    async with world.dispatcher(ScriptedDecisionService(), Short(good)):
+    async with world.dispatcher(ScriptedDecider(), Short(good)):
         (task_id,) = await world.submit(1)
         assert (await world.until(task_id, "completed")).attempts == 2
 
@@ -146,7 +149,7 @@ async def test_text_that_postgresql_cannot_keep_ends_its_task_and_holds_nobody_u
             return good(call)._replace(result=json.dumps({"v": text}, ensure_ascii=False))
         return bad(call)._replace(**{field: text})
 
-    async with world.dispatcher(ScriptedDecisionService(), InMemoryHostPool(behave)):
+    async with world.dispatcher(ScriptedDecider(), InMemoryHostPool(behave)):
         (wrong,) = await world.submit("bad", max_attempts=2)
         neighbours = await world.submit(*range(5))
         for task_id in neighbours:
@@ -171,7 +174,7 @@ async def test_a_host_that_never_answers_ends_its_task_and_delays_no_neighbour(
             await forever.wait()
         return good(call)
 
-    async with world.dispatcher(ScriptedDecisionService(), InMemoryHostPool(behave)):
+    async with world.dispatcher(ScriptedDecider(), InMemoryHostPool(behave)):
         (silent,) = await world.submit("blocks", max_attempts=2, timeout_s=0.2)
         neighbours = await world.submit(*range(10))
         for task_id in neighbours:
@@ -180,10 +183,8 @@ async def test_a_host_that_never_answers_ends_its_task_and_delays_no_neighbour(
     assert [error["code"] for error in record.errors] == ["host_silent", "host_silent"]
 
 
-async def test_a_task_that_the_coordinator_refuses_fails_alone_and_its_neighbours_run(
-    world: World, caplog: pytest.LogCaptureFixture
-):
-    decisions = reading_decisions(world.settings)
+async def test_a_task_that_cannot_be_decided_about_fails_alone_and_its_neighbours_run(world: World):
+    decisions = ScriptedDecider(refuses=lambda task: len(task.domain or "") > 200)
     async with world.dispatcher(decisions, InMemoryHostPool(good)) as dispatcher:
         early, bad_one = (*await world.submit(1), *await world.submit(2, domain="d" * 201))
         neighbours = [early, *await world.submit(*range(30))]
@@ -193,8 +194,7 @@ async def test_a_task_that_the_coordinator_refuses_fails_alone_and_its_neighbour
         assert dispatcher.status()["refused_tasks"] == 1
     assert record.error is not None
     assert (record.error["code"], record.attempts) == ("decision_refused", 1)
-    assert "tasks.domain" in record.error["message"]
-    assert "at most 200 characters" in record.error["message"]
+    assert f"task {bad_one} is refused" in record.error["message"]
 
 
 ODD: list[dict[str, Any]] = [
@@ -207,16 +207,16 @@ ODD: list[dict[str, Any]] = [
 ]
 
 
-async def test_figures_that_cannot_be_are_bounded_and_seen_and_block_no_question(world: World):
-    decisions = reading_decisions(world.settings)
+async def test_figures_that_cannot_be_are_bounded_and_seen_and_block_no_report(world: World):
+    decisions = ScriptedDecider()
     hosts = InMemoryHostPool(lambda call: good(call)._replace(**ODD[json.loads(call.params)["value"]]))
     async with world.dispatcher(decisions, hosts) as dispatcher:
         for _ in range(2):
             for task_id in await world.submit(*range(len(ODD))):
                 await world.until(task_id, "completed", timeout_s=10)
         assert dispatcher.status()["bounded_reports"] == 2 * len(ODD)
-    assert decisions.coordinator.refusals == 0
-    assert decisions.coordinator.read[-1].outcomes[0]["count"] > 0
+    report = parse(WorkerReport, world.reports.take("w", "s", (0, 0), 0.0, 0))
+    assert sum(outcome["count"] for outcome in report.outcomes) == 2 * len(ODD)
 
 
 @pytest.mark.integration
@@ -230,9 +230,7 @@ async def test_what_python_cannot_read_is_handed_from_step_to_step(pg_world: Wor
     def behave(call: Any) -> Any:
         return good(call)._replace(result=f'{{"value": {value}}}')
 
-    async with pg_world.dispatcher(
-        ScriptedDecisionService(plan_goals), InMemoryHostPool(behave), ScriptedPlanService(plan)
-    ):
+    async with pg_world.dispatcher(ScriptedDecider(plan_goals), InMemoryHostPool(behave), ScriptedPlanService(plan)):
         goal_id, (neighbour,) = await goal(pg_world), await pg_world.submit(1)
         await ended(pg_world, goal_id, neighbour)
     async with pg_world.database.connection() as connection:
@@ -261,7 +259,7 @@ async def test_a_plan_whose_end_the_database_refuses_holds_nobody_up(pg_world: W
         return good(call)
 
     async with pg_world.dispatcher(
-        ScriptedDecisionService(plan_goals), InMemoryHostPool(behave), ScriptedPlanService(plan)
+        ScriptedDecider(plan_goals), InMemoryHostPool(behave), ScriptedPlanService(plan)
     ) as dispatcher:
         goal_id = await goal(pg_world)
         await pg_world.until(goal_id, "waiting")
@@ -280,7 +278,7 @@ async def test_a_retry_that_the_database_refuses_ends_its_task_alone(world: Worl
         odd = json.loads(call.params)["value"] == "odd"
         return bad(call)._replace(retry_within_s=1e300) if odd else good(call)
 
-    async with world.dispatcher(ScriptedDecisionService(), InMemoryHostPool(behave)) as dispatcher:
+    async with world.dispatcher(ScriptedDecider(), InMemoryHostPool(behave)) as dispatcher:
         (odd,) = await world.submit("odd")
         neighbours = await world.submit(*range(5))
         for task_id in neighbours:
@@ -293,7 +291,7 @@ async def test_a_retry_that_the_database_refuses_ends_its_task_alone(world: Worl
 
 async def test_a_hold_that_cannot_be_kept_fails_its_task(world: World):
     held = RouteDecision("hold", "needs_a_person", "test", hold_s=1e300)
-    decisions = ScriptedDecisionService(decision=lambda task: held if "odd" in task.params else FAST)
+    decisions = ScriptedDecider(decision=lambda task: held if "odd" in task.params else FAST)
     async with world.dispatcher(decisions, InMemoryHostPool(good)):
         (odd,), (neighbour,) = await world.submit("odd"), await world.submit(1)
         assert (await world.until(odd, "failed")).error is not None
@@ -301,13 +299,13 @@ async def test_a_hold_that_cannot_be_kept_fails_its_task(world: World):
 
 
 async def test_a_task_whose_deadline_passes_before_it_begins_is_not_begun(world: World):
-    """The Coordinator takes too long for one; the one beside it has no deadline."""
-    decisions, hosts = ScriptedDecisionService(), InMemoryHostPool(good)
+    """The decision takes too long for one; the one beside it has no deadline."""
+    decisions, hosts = ScriptedDecider(), InMemoryHostPool(good)
     real = decisions.decide
 
-    async def decide(tasks: Any, feedback: Any) -> list[RouteDecision]:
-        await asyncio.sleep(1.0 if any(task.left_s is not None for task in tasks) else 0)
-        return await real(tasks, feedback)
+    def decide(tasks: Any) -> list[RouteDecision]:
+        time.sleep(1.0 if any(task.left_s is not None for task in tasks) else 0)
+        return real(tasks)
 
     decisions.decide = decide  # type: ignore[method-assign]
     soon = datetime.now(UTC) + timedelta(seconds=0.8)
@@ -327,7 +325,7 @@ async def test_a_plan_with_a_millisecond_of_time_does_not_complete(pg_world: Wor
     params = json.dumps({"goal": "y", "inputs": {"x": 7}, "budget": {"time_s": 0.001}})
     async with pg_world.database.connection() as connection:
         goal_id = (await submit(connection, [TaskSpec("goal", params)]))[0].id
-    async with pg_world.dispatcher(ScriptedDecisionService(plan_goals), hosts, ScriptedPlanService(plan)):
+    async with pg_world.dispatcher(ScriptedDecider(plan_goals), hosts, ScriptedPlanService(plan)):
         record = await pg_world.until(goal_id, "failed", "completed", timeout_s=10)
     assert record.error is not None
     assert record.error["code"] == "budget_exceeded"

@@ -106,13 +106,3 @@ def test_who_is_called_in_vain_hesitates_longer_and_who_finds_something_does_not
     lane.claimed(500, 3)
     lane.wake()
     assert lane.wanted(1000) == 500
-
-
-def test_only_a_claim_that_found_little_makes_the_next_one_wait_and_not_for_long(clock):
-    lane = Lane(500, 2.0)
-    for got, waits in ((0, False), (1, True), (499, True), (500, False)):
-        lane.claimed(500, got)
-        assert (lane.gather_s() > 0) == waits
-    lane.claimed(500, 1)
-    clock.now += lanes.GATHER_S + 1e-6
-    assert lane.gather_s() == 0

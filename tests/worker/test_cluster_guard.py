@@ -2,6 +2,7 @@
 
 import asyncio
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,10 @@ from ray._private.services import GCS_SERVER_EXECUTABLE, serialize_config
 from seedcore.utils.ray_probe import ProbeStatus
 from seedcore.worker import cluster_guard, in_flight
 from seedcore.worker.actors.ray_adapters import RayCluster
-from seedcore.worker.ports import RouteDecision
+from seedcore.worker.decisions.route_decision import RouteDecision
 from tests.support.ray_head import HOST, free_ports, isolated_env
 from tests.worker.conftest import World
-from tests.worker.twins.decision_service import ScriptedDecisionService
+from tests.worker.twins.decider import ScriptedDecider
 from tests.worker.twins.host_pool import InMemoryHostPool, good
 
 NODE = "ab" * 28
@@ -46,7 +47,7 @@ async def until(what: Callable[[], bool], timeout_s: float = 20) -> None:
 async def test_nothing_is_claimed_until_the_cluster_answers(world: World, monkeypatch: pytest.MonkeyPatch, reason: str):
     monkeypatch.setattr(cluster_guard, "CHECK_EVERY_S", 0.05)
     cluster = ScriptedCluster(reason)
-    async with world.dispatcher(ScriptedDecisionService(), InMemoryHostPool(good), cluster=cluster) as dispatcher:
+    async with world.dispatcher(ScriptedDecider(), InMemoryHostPool(good), cluster=cluster) as dispatcher:
         (before,) = await world.submit(1)
         await until(lambda: cluster.asked > 5)
         assert (await world.task(before)).status == "queued"
@@ -88,7 +89,7 @@ async def test_a_dispatcher_that_outlives_its_gcs_claims_nothing(
     monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
     address, process = gcs
     async with pg_world.dispatcher(
-        ScriptedDecisionService(), InMemoryHostPool(good), cluster=RayCluster(address, None)
+        ScriptedDecider(), InMemoryHostPool(good), cluster=RayCluster(address, None)
     ) as dispatcher:
         (before,) = await pg_world.submit(1)
         await pg_world.until(before, "completed")
@@ -127,11 +128,11 @@ async def test_a_task_that_was_held_for_long_says_that_it_begins_before_it_does(
     """So that a lost dispatcher's task that does not say so is known not to have begun."""
     monkeypatch.setattr(in_flight, "UNANNOUNCED_S", 0.1)
     seen: list[list[str]] = []
-    decisions, real = ScriptedDecisionService(), ScriptedDecisionService().decide
+    decisions, real = ScriptedDecider(), ScriptedDecider().decide
 
-    async def decide(tasks: Any, feedback: Any) -> list[RouteDecision]:
-        await asyncio.sleep(0.3)
-        return await real(tasks, feedback)
+    def decide(tasks: Any) -> list[RouteDecision]:
+        time.sleep(0.3)
+        return real(tasks)
 
     async def behave(call: Any) -> Any:
         seen.append(await world.events(UUID(call.task_id)))

@@ -14,16 +14,17 @@ from seedcore.skills.host_protocol import HANDED_BACK, Call, Completion
 from seedcore.skills.registry import SkillRegistry, specs_of
 from seedcore.tasks.claim_cursor import ClaimCursor
 from seedcore.tasks.model import TaskSpec
-from seedcore.worker.ports import HostLostError, HostUnavailableError, RouteDecision
+from seedcore.worker.decisions.route_decision import RouteDecision
+from seedcore.worker.ports import HostLostError, HostUnavailableError
 from tests.skills import flaky
 from tests.worker.conftest import World
-from tests.worker.twins.decision_service import FAST, ScriptedDecisionService, ScriptedPlanService
+from tests.worker.twins.decider import FAST, ScriptedDecider, ScriptedPlanService
 from tests.worker.twins.host_pool import InMemoryHostPool, bad, good
 
 
 async def test_tasks_run_and_their_record_says_who_decided_what(world: World):
     hosts = InMemoryHostPool(good)
-    async with world.dispatcher(ScriptedDecisionService(), hosts):
+    async with world.dispatcher(ScriptedDecider(), hosts):
         ids = await world.submit(*range(50))
         records = [await world.until(task_id, "completed") for task_id in ids]
     assert [record.result["value"] for record in records] == list(range(50))
@@ -36,7 +37,7 @@ async def test_a_slow_task_delays_none_of_its_batch(world: World):
         await asyncio.sleep(20 if json.loads(call.params)["value"] == 0 else 0)
         return good(call)
 
-    async with world.dispatcher(ScriptedDecisionService(), InMemoryHostPool(slow)):
+    async with world.dispatcher(ScriptedDecider(), InMemoryHostPool(slow)):
         ids = await world.submit(*range(20))
         began = time.monotonic()
         for task_id in ids[1:]:
@@ -51,7 +52,7 @@ async def test_a_slow_task_delays_none_of_its_batch(world: World):
 
 async def test_a_failed_attempt_is_tried_again_and_the_last_one_fails_the_task(world: World):
     hosts = InMemoryHostPool(bad)
-    async with world.dispatcher(ScriptedDecisionService(), hosts):
+    async with world.dispatcher(ScriptedDecider(), hosts):
         (task_id,) = await world.submit(1, max_attempts=3)
         record = await world.until(task_id, "failed")
     assert (record.attempts, record.error) == (3, {"code": "boom", "message": "it broke"})
@@ -61,7 +62,7 @@ async def test_a_failed_attempt_is_tried_again_and_the_last_one_fails_the_task(w
 
 async def test_an_error_that_says_so_is_not_tried_again(world: World):
     hosts = InMemoryHostPool(lambda call: bad(call, retryable=False))
-    async with world.dispatcher(ScriptedDecisionService(), hosts):
+    async with world.dispatcher(ScriptedDecider(), hosts):
         (task_id,) = await world.submit(1)
         assert (await world.until(task_id, "failed")).attempts == 1
 
@@ -74,7 +75,7 @@ async def test_a_host_that_does_not_answer_costs_no_attempt(world: World):
             raise HostUnavailableError("restarting")
         return good(call)
 
-    async with world.dispatcher(ScriptedDecisionService(), InMemoryHostPool(behave)):
+    async with world.dispatcher(ScriptedDecider(), InMemoryHostPool(behave)):
         (task_id,) = await world.submit(1)
         assert (await world.until(task_id, "completed")).attempts == 1
 
@@ -88,7 +89,7 @@ async def test_what_a_host_hands_back_costs_no_attempt_and_its_batch_goes_on(wor
             return bad(call)._replace(error_code=HANDED_BACK)
         return good(call)
 
-    async with world.dispatcher(ScriptedDecisionService(), InMemoryHostPool(behave)):
+    async with world.dispatcher(ScriptedDecider(), InMemoryHostPool(behave)):
         back, neighbour = await world.submit("back", "other", max_attempts=1)
         record = await world.until(back, "completed", "failed")
         assert (record.status, record.attempts) == ("completed", 1)
@@ -104,7 +105,7 @@ async def test_a_host_that_ends_while_tasks_run_costs_them_an_attempt(world: Wor
             raise HostLostError("SIGKILL")
         return good(call)
 
-    async with world.dispatcher(ScriptedDecisionService(), InMemoryHostPool(behave)):
+    async with world.dispatcher(ScriptedDecider(), InMemoryHostPool(behave)):
         (task_id,) = await world.submit(1)
         assert (await world.until(task_id, "completed")).attempts == 2
 
@@ -129,7 +130,7 @@ async def test_a_lost_host_is_retried_by_the_skills_own_policy(
 
     settings = {"retry_base_s": 60.0, "retry_max_s": 60.0}
     hosts = InMemoryHostPool(behave)
-    async with memory_world.dispatcher(ScriptedDecisionService(), hosts, **settings):
+    async with memory_world.dispatcher(ScriptedDecider(), hosts, **settings):
         own, default = await memory_world.engine.submit(
             [TaskSpec(name, "{}", timeout_s=0.2) for name in ("test.hasty", "test.plain")]
         )
@@ -138,8 +139,8 @@ async def test_a_lost_host_is_retried_by_the_skills_own_policy(
     assert [error["code"] for error in record.errors] == [f"host_{loss}"]
 
 
-async def test_without_a_coordinator_tasks_wait_and_lose_no_attempt(world: World):
-    decisions = ScriptedDecisionService(error=UnavailableError("coordinator is away"))
+async def test_without_a_snapshot_tasks_wait_and_lose_no_attempt(world: World):
+    decisions = ScriptedDecider(error=UnavailableError("there is no snapshot"))
     async with world.dispatcher(decisions, InMemoryHostPool(good)) as dispatcher:
         (task_id,) = await world.submit(1)
         async with asyncio.timeout(20):
@@ -151,14 +152,14 @@ async def test_without_a_coordinator_tasks_wait_and_lose_no_attempt(world: World
 
 async def test_no_living_agent_means_wait(world: World):
     answers = iter([RouteDecision(None, "no_agent", "nobody"), RouteDecision(None, "no_agent", "nobody")])
-    decisions = ScriptedDecisionService(decision=lambda task: next(answers, FAST))
+    decisions = ScriptedDecider(decision=lambda task: next(answers, FAST))
     async with world.dispatcher(decisions, InMemoryHostPool(good)):
         (task_id,) = await world.submit(1)
         assert (await world.until(task_id, "completed")).attempts == 1
 
 
 async def test_a_rejected_task_fails_with_the_policys_code(world: World):
-    decisions = ScriptedDecisionService(decision=RouteDecision("reject", "unknown_skill", "no skill 'x'"))
+    decisions = ScriptedDecider(decision=RouteDecision("reject", "unknown_skill", "no skill 'x'"))
     async with world.dispatcher(decisions, InMemoryHostPool(good)):
         (task_id,) = await world.submit(1)
         record = await world.until(task_id, "failed")
@@ -172,7 +173,7 @@ async def test_a_held_task_runs_once_a_person_releases_it(world: World):
     def decide(task: dict) -> RouteDecision:
         return FAST if task.approved else RouteDecision("hold", "needs_a_person", "test")
 
-    async with world.dispatcher(ScriptedDecisionService(decision=decide), InMemoryHostPool(good)):
+    async with world.dispatcher(ScriptedDecider(decision=decide), InMemoryHostPool(good)):
         (task_id,) = await world.submit(1)
         await world.until(task_id, "approval")
         await world.engine.approve(task_id)
@@ -191,7 +192,7 @@ async def test_a_goal_is_planned_and_ends_with_its_steps_output(world: World):
     def decide(task: dict) -> RouteDecision:
         return RouteDecision("plan", "goal", "test") if task.type == "goal" else FAST
 
-    async with world.dispatcher(ScriptedDecisionService(decide), InMemoryHostPool(good), ScriptedPlanService(plan)):
+    async with world.dispatcher(ScriptedDecider(decide), InMemoryHostPool(good), ScriptedPlanService(plan)):
         goal = TaskSpec("goal", json.dumps({"goal": "y", "inputs": {"x": 7}}))
         (task_id,) = await world.engine.submit([goal])
         record = await world.until(task_id, "completed")
@@ -204,7 +205,7 @@ async def test_a_goal_without_a_plan_fails_and_says_why(world: World):
     async def no_plan(request: object) -> dict:
         raise InvalidInputError("nothing makes 'y'")
 
-    decisions = ScriptedDecisionService(decision=RouteDecision("plan", "goal", "test"))
+    decisions = ScriptedDecider(decision=RouteDecision("plan", "goal", "test"))
     async with world.dispatcher(decisions, InMemoryHostPool(good), ScriptedPlanService(no_plan)):
         (task_id,) = await world.engine.submit([TaskSpec("goal", '{"goal": "y"}')])
         record = await world.until(task_id, "failed")
@@ -220,7 +221,7 @@ async def test_cancel_reaches_the_host_and_wins(world: World):
         return good(call)
 
     hosts = InMemoryHostPool(slow)
-    async with world.dispatcher(ScriptedDecisionService(), hosts) as dispatcher:
+    async with world.dispatcher(ScriptedDecider(), hosts) as dispatcher:
         (task_id,) = await world.submit(1)
         await world.until(task_id, "running")
         await world.engine.cancel(task_id)
@@ -243,7 +244,7 @@ async def test_a_result_that_postgresql_cannot_keep_fails_alone(world: World):
             )
         return completion
 
-    async with world.dispatcher(ScriptedDecisionService(), InMemoryHostPool(behave)):
+    async with world.dispatcher(ScriptedDecider(), InMemoryHostPool(behave)):
         ids = await world.submit(*range(6))
         for n, task_id in enumerate(ids):
             record = await world.until(task_id, "failed" if n == 3 else "completed")
@@ -258,7 +259,7 @@ async def test_it_claims_only_what_it_has_room_for(world: World):
         return good(call)
 
     hosts = InMemoryHostPool(slow)
-    async with world.dispatcher(ScriptedDecisionService(), hosts, dispatcher_room=5):
+    async with world.dispatcher(ScriptedDecider(), hosts, dispatcher_room=5):
         ids = await world.submit(*range(12))
         async with asyncio.timeout(20):
             while len(hosts.calls) < 5:
@@ -278,7 +279,7 @@ async def test_stopping_finishes_what_runs_and_hands_back_the_rest(world: World)
         return good(call)
 
     hosts = InMemoryHostPool(behave)
-    async with world.dispatcher(ScriptedDecisionService(), hosts) as dispatcher:
+    async with world.dispatcher(ScriptedDecider(), hosts) as dispatcher:
         quick, stuck = await world.submit(0, 1)
         await world.until(stuck, "running")
         async with asyncio.timeout(20):
@@ -299,7 +300,7 @@ async def test_a_session_that_was_reaped_changes_nothing_more_and_a_new_one_goes
             await release.wait()
         return good(call)
 
-    async with world.dispatcher(ScriptedDecisionService(), InMemoryHostPool(slow)) as dispatcher:
+    async with world.dispatcher(ScriptedDecider(), InMemoryHostPool(slow)) as dispatcher:
         (task_id,) = await world.submit(1)
         await world.until(task_id, "running")
         await world.engine.expire_sessions()
@@ -311,7 +312,7 @@ async def test_a_session_that_was_reaped_changes_nothing_more_and_a_new_one_goes
 
 
 async def test_a_claim_whose_answer_got_lost_is_given_back(world: World):
-    async with world.dispatcher(ScriptedDecisionService(), InMemoryHostPool(good)) as dispatcher:
+    async with world.dispatcher(ScriptedDecider(), InMemoryHostPool(good)) as dispatcher:
         async with asyncio.timeout(20):
             while dispatcher.status()["session"] is None:
                 await asyncio.sleep(0.02)
@@ -326,7 +327,7 @@ async def test_a_claim_whose_answer_got_lost_is_given_back(world: World):
 @pytest.mark.integration
 async def test_connections_that_break_are_an_interruption_and_nothing_is_lost(pg_world: World):
     world = pg_world
-    async with world.dispatcher(ScriptedDecisionService(), InMemoryHostPool(good)) as dispatcher:
+    async with world.dispatcher(ScriptedDecider(), InMemoryHostPool(good)) as dispatcher:
         ids = []
         for n in range(10):
             ids += await world.submit(*range(n * 10, n * 10 + 10))
@@ -342,7 +343,7 @@ async def test_connections_that_break_are_an_interruption_and_nothing_is_lost(pg
 
 
 async def test_the_coordinator_is_told_what_waits_and_how_it_went(world: World):
-    decisions = ScriptedDecisionService()
+    decisions = ScriptedDecider()
     release = asyncio.Event()
 
     async def behave(call: Call) -> Completion:
@@ -355,15 +356,16 @@ async def test_the_coordinator_is_told_what_waits_and_how_it_went(world: World):
         await world.until(quick, "completed")
         (third,) = await world.submit("third")
         await world.until(third, "completed")
-        last = decisions.feedback[-1]
-        assert last.outstanding == {("a-1", "echo"): 1}
-        assert sum(count for feedback in decisions.feedback for count, _, _ in feedback.outcomes.values()) == 1
+        report = world.reports.take("w", "s", (0, 0), 0.0, 0)
+        assert report["outstanding"] == [{"agent": "a-1", "type": "echo", "count": 1}]
+        assert [(o["agent"], o["count"], o["successes"]) for o in report["outcomes"]] == [("a-1", 2, 2)]
+        assert [(s["type"], s["seen"], len(s["outcomes"])) for s in report["streams"]] == [("echo", 3, 2)]
         release.set()
         await world.until(slow, "completed")
 
 
 async def test_deferred_tasks_run_when_they_are_due(world: World):
-    async with world.dispatcher(ScriptedDecisionService(), InMemoryHostPool(good)):
+    async with world.dispatcher(ScriptedDecider(), InMemoryHostPool(good)):
         due = datetime.now(UTC) + timedelta(seconds=0.6)
         (task_id,) = await world.submit(1, run_after=due)
         record = await world.until(task_id, "completed")
@@ -381,6 +383,6 @@ async def test_a_silent_host_is_given_up_after_the_skills_own_timeout(world: Wor
         return good(call)
 
     patient = FAST._replace(timeout_s=0.2)
-    async with world.dispatcher(ScriptedDecisionService(decision=patient), InMemoryHostPool(behave)):
+    async with world.dispatcher(ScriptedDecider(decision=patient), InMemoryHostPool(behave)):
         (task_id,) = await world.submit(1)
         assert (await world.until(task_id, "completed")).attempts == 2

@@ -26,12 +26,12 @@ from seedcore.tasks import reaping
 from seedcore.tasks.events.event_log import START, read_log
 from seedcore.tasks.model import TaskSpec
 from seedcore.tasks.submission.submit import submit
-from seedcore.worker.ports import RouteDecision
+from seedcore.worker.decisions.route_decision import RouteDecision
 from seedcore.worker.reaper import Reaper
 from tests.stores.embedded.embedded_support import kill, stop_all
 from tests.worker.conftest import World
 from tests.worker.task_engines import PostgresEngine
-from tests.worker.twins.decision_service import FAST, ScriptedDecisionService, ScriptedPlanService
+from tests.worker.twins.decider import FAST, ScriptedDecider, ScriptedPlanService
 from tests.worker.twins.host_pool import InMemoryHostPool, good
 
 pytestmark = pytest.mark.integration
@@ -108,9 +108,7 @@ async def until(condition: Any, what: str, timeout_s: float = 10) -> None:
 
 
 async def test_a_killed_postgresql_loses_nothing(own_world: World, server: EmbeddedServer):
-    async with own_world.dispatcher(
-        ScriptedDecisionService(), InMemoryHostPool(briefly), dispatcher_room=20
-    ) as dispatcher:
+    async with own_world.dispatcher(ScriptedDecider(), InMemoryHostPool(briefly), dispatcher_room=20) as dispatcher:
         ids = await own_world.submit(*range(300), max_attempts=10)
         await until(lambda: dispatcher.status()["completed"] >= 20, "work to go on")
         killed = server.status()["pid"]
@@ -130,7 +128,7 @@ async def test_without_a_free_connection_it_waits_and_goes_on(own_world: World, 
 
     theirs = "select {} from pg_stat_activity where application_name in ('dispatcher', 'test')"
     hosts = InMemoryHostPool(briefly)
-    async with own_world.dispatcher(ScriptedDecisionService(), hosts, lease_s=30.0, dispatcher_room=20) as dispatcher:
+    async with own_world.dispatcher(ScriptedDecider(), hosts, lease_s=30.0, dispatcher_room=20) as dispatcher:
         # More than can be done while the connections are eaten.
         ids = await own_world.submit(*range(1000))
         await until(lambda: dispatcher.status()["completed"] >= 20, "work to go on")
@@ -158,7 +156,7 @@ async def test_a_server_made_read_only_interrupts_and_loses_nothing(pg_world: Wo
                 "where application_name = 'dispatcher' and datname = current_database()"
             )
 
-    async with pg_world.dispatcher(ScriptedDecisionService(), InMemoryHostPool(briefly), lease_s=30.0) as dispatcher:
+    async with pg_world.dispatcher(ScriptedDecider(), InMemoryHostPool(briefly), lease_s=30.0) as dispatcher:
         ids = await pg_world.submit(*range(200))
         await until(lambda: dispatcher.status()["completed"] >= 10, "work to go on")
         await set_read_only("on")
@@ -172,7 +170,7 @@ async def test_a_server_made_read_only_interrupts_and_loses_nothing(pg_world: Wo
 async def test_a_transaction_left_open_slows_neither_tasks_nor_the_log(pg_world: World):
     async with pg_world.database.connection() as idle, idle.transaction():
         await idle.fetchval("select pg_current_xact_id()")
-        async with pg_world.dispatcher(ScriptedDecisionService(), InMemoryHostPool(good)):
+        async with pg_world.dispatcher(ScriptedDecider(), InMemoryHostPool(good)):
             times = []
             for _ in range(8):
                 ids = await pg_world.submit(*range(500))
@@ -206,7 +204,7 @@ async def test_a_clock_that_is_days_off_changes_nothing(pg_world: World, monkeyp
     off, real, real_ns = days * 86_400, time.time, time.time_ns
     monkeypatch.setattr(time, "time", lambda: real() + off)
     monkeypatch.setattr(time, "time_ns", lambda: real_ns() + off * 10**9)
-    async with pg_world.dispatcher(ScriptedDecisionService(), InMemoryHostPool(briefly)) as dispatcher:
+    async with pg_world.dispatcher(ScriptedDecider(), InMemoryHostPool(briefly)) as dispatcher:
         ids = await pg_world.submit(*range(20))
         await all_completed_once(pg_world, ids)
         assert dispatcher.status()["sessions"] == 1
@@ -221,7 +219,7 @@ async def test_a_clock_that_is_days_off_changes_nothing(pg_world: World, monkeyp
 
 
 async def test_a_lost_notify_costs_no_more_than_a_poll(pg_world: World):
-    decisions, hosts = ScriptedDecisionService(), InMemoryHostPool(good)
+    decisions, hosts = ScriptedDecider(), InMemoryHostPool(good)
     async with pg_world.dispatcher(decisions, hosts, poll_s=0.6) as dispatcher:
         (first,) = await pg_world.submit(1)
         await pg_world.until(first, "completed")
@@ -243,7 +241,7 @@ async def test_a_lost_notify_costs_no_more_than_a_poll(pg_world: World):
 
 async def test_a_listener_that_is_cut_off_listens_again(pg_world: World):
     heard: list[float] = []
-    async with pg_world.dispatcher(ScriptedDecisionService(), InMemoryHostPool(good), poll_s=30.0):
+    async with pg_world.dispatcher(ScriptedDecider(), InMemoryHostPool(good), poll_s=30.0):
         for n in range(4):
             (task_id,) = await pg_world.submit(n)
             began = time.monotonic()
@@ -312,7 +310,7 @@ async def test_a_dispatcher_killed_in_the_middle_loses_nothing(pg_world: World):
         killed.kill()
         await killed.wait()
     assert done < len(ids)
-    async with pg_world.dispatcher(ScriptedDecisionService(), InMemoryHostPool(good), reap_s=0.2):
+    async with pg_world.dispatcher(ScriptedDecider(), InMemoryHostPool(good), reap_s=0.2):
         await all_completed_once(pg_world, ids)
     attempts = [(await pg_world.task(task_id)).attempts for task_id in ids]
     assert set(attempts) == {1, 2}
@@ -325,7 +323,7 @@ async def completed(world: World, ids: list[UUID]) -> int:
 
 async def test_a_thousand_waiting_goals_delay_no_fast_task(pg_world: World):
     plans = asyncio.Event()
-    decisions = ScriptedDecisionService(lambda t: RouteDecision("plan", "goal", "test") if t.type == "goal" else FAST)
+    decisions = ScriptedDecider(lambda t: RouteDecision("plan", "goal", "test") if t.type == "goal" else FAST)
 
     async def plan(request: object) -> dict[str, Any]:
         await plans.wait()
@@ -355,7 +353,7 @@ async def test_tasks_that_turn_out_slow_move_out_of_the_fast_ones_way(pg_world: 
         await plans.wait()
         return {"steps": []}
 
-    decisions, plans = ScriptedDecisionService(decide), ScriptedPlanService(plan)
+    decisions, plans = ScriptedDecider(decide), ScriptedPlanService(plan)
     async with pg_world.dispatcher(decisions, InMemoryHostPool(good), plans, slow_slots=2, dispatcher_room=20):
         await pg_world.submit(*range(200), priority=9)
         began = time.monotonic()
@@ -367,9 +365,7 @@ async def test_tasks_that_turn_out_slow_move_out_of_the_fast_ones_way(pg_world: 
 
 
 async def test_a_dispatcher_stands_in_for_the_reaper_and_gives_way(pg_world: World):
-    async with pg_world.dispatcher(
-        ScriptedDecisionService(), InMemoryHostPool(good), lease_s=1.0, reap_s=0.2
-    ) as dispatcher:
+    async with pg_world.dispatcher(ScriptedDecider(), InMemoryHostPool(good), lease_s=1.0, reap_s=0.2) as dispatcher:
         await until(lambda: dispatcher.status()["stands_in_for_reaper"], "somebody to reap")
         due = datetime.now(UTC) + timedelta(seconds=0.5)
         (task_id,) = await pg_world.submit(1, run_after=due)

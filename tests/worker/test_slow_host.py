@@ -4,16 +4,13 @@ import asyncio
 import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import asdict
 from typing import Any
 
-from seedcore.decision.agent_selection import RoutingState
-from seedcore.decision.batch import TaskBatch
-from seedcore.decision.decide import decide
-from seedcore.decision.fleet_table import Fleet
+from seedcore.decision.policy import parse_policy
 from seedcore.skills.host_protocol import Call, Completion
-from seedcore.tasks.model import Lease
-from seedcore.worker.ports import Feedback, RouteDecision
+from seedcore.worker.decisions.local_decider import LocalDecider
+from seedcore.worker.decisions.report_collector import ReportCollector
+from seedcore.worker.decisions.snapshot_state import SnapshotState
 from tests.worker.conftest import World
 
 TASK_S = 0.01
@@ -25,27 +22,6 @@ AGENTS = {
     "archived": [],
 }
 TABLE = {"epoch": 1, "skills": {"echo": "o"}, "timeouts": {}, "organs": {"o": AGENTS}}
-
-
-class DecidingService:
-    """The Coordinator's part, in this process."""
-
-    def __init__(self) -> None:
-        self.fleet, self.choices = Fleet(), RoutingState(1.0)
-        self.fleet.update(TABLE)
-
-    async def decide(self, tasks: Sequence[Lease], feedback: Feedback) -> list[RouteDecision]:
-        for (agent, task_type), (count, seconds, good) in feedback.outcomes.items():
-            self.fleet.learn(agent, task_type, count, seconds, good)
-        outstanding = [(agent, task_type, n) for (agent, task_type), n in feedback.outstanding.items()]
-        self.fleet.report("test", outstanding, feedback.undecided)
-        answer = decide(TaskBatch.of_types([task.type for task in tasks]), self.fleet, self.choices)
-        self.fleet.assign("test", feedback.question, answer.assignments())
-        verdicts = [asdict(verdict) for verdict in answer.verdicts]
-        return [
-            RouteDecision(delta_energy=e, **verdicts[n])
-            for n, e in zip(answer.verdict, answer.delta_energy, strict=True)
-        ]
 
 
 class TimedHosts:
@@ -79,8 +55,11 @@ class TimedHosts:
 
 async def test_the_share_of_a_host_that_becomes_ten_times_slower_falls_within_seconds(world: World):
     hosts: Any = TimedHosts()
-    decisions: Any = DecidingService()
-    async with world.dispatcher(decisions, hosts, dispatcher_room=12, claim_batch=4):
+    state, reports = SnapshotState("test", 1.0), ReportCollector()
+    state.fleet.update(TABLE)
+    state.policy = parse_policy(b"", "test")
+    decider = LocalDecider(world.settings, state, reports, lambda: 0.0)
+    async with world.dispatcher(decider, hosts, reports=reports, dispatcher_room=12, claim_batch=4):
         await world.submit(*range(2500))
         async with asyncio.timeout(30):
             while len(hosts.began) < 150:

@@ -25,6 +25,8 @@ class RoutingState:
         money: failures that one unit of money weighs.
         bytes_per_s: transfer rate of data; None: unknown, and the location of data does not count.
         places_over_limit: tasks so far whose data's location did not count, because a batch had too many locations.
+        here: the host that decides, to whose agents no call goes; None: calls go to every agent.
+        hop_s: seconds that a call to another host takes beyond the skill's own time.
     """
 
     v: float
@@ -35,6 +37,8 @@ class RoutingState:
     money: float = 1.0
     bytes_per_s: float | None = None
     places_over_limit: int = 0
+    here: str | None = None
+    hop_s: float = 0.0
 
     def for_dry_run(self) -> Self:
         """A copy for a decision that is not carried out."""
@@ -76,7 +80,7 @@ def select_agents(team: Team, load: Load, costs: TaskCosts, state: RoutingState,
     handicap_s = float(costs.service.mean()) if overflows else 0.0
     load.queued_s[team.scouts] += handicap_s
     pool_load = Load(load.queued_s[pool], load.tasks[pool])
-    prices = Prices(costs.service[pool], costs.cost[pool], state.v)
+    prices = _prices(team, costs, state, pool)
     placements = state.router_of(team.organ, rule)(pool_load, prices, costs.columns)
     load.queued_s[pool], load.tasks[pool] = pool_load.queued_s, pool_load.tasks
     load.queued_s[team.scouts] -= handicap_s
@@ -94,6 +98,19 @@ def select_agents(team: Team, load: Load, costs: TaskCosts, state: RoutingState,
         rule,
         reason,
     )
+
+
+HOP_COST = 1.0
+"""Failures that one second of a call's way to another host weighs, beside the time: both processes work for it."""
+
+
+def _prices(team: Team, costs: TaskCosts, state: RoutingState, pool: Places) -> Prices:
+    """Prices at the agents of a pool; those of other hosts are further away by the measured way there."""
+    service, cost = costs.service[pool], costs.cost[pool]
+    if state.here is not None and state.hop_s:
+        hop = (team.elsewhere(state.here)[pool] * state.hop_s)[:, None]
+        service, cost = service + hop, cost + HOP_COST * hop
+    return Prices(service, cost, state.v)
 
 
 _RULES = {"energy": "least energy", "join_shortest_queue": "shortest queue", "power_of_two": "shorter queue of two"}

@@ -44,6 +44,7 @@ class Team:
     scouts: Places
     archived: Places
     place: dict[str, int]
+    _elsewhere: dict[str, Floats] = field(default_factory=dict)
 
     @classmethod
     def of(cls, organ: str, columns: OrganColumns) -> "Team":
@@ -62,6 +63,14 @@ class Team:
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    def elsewhere(self, host: str) -> Floats:
+        """1 for each agent that lives on another host than `host`, else 0; shape (n,)."""
+        known = self._elsewhere.get(host)
+        if known is None:
+            names = np.array([other != host for other in self.hosts], dtype=np.float64)
+            known = self._elsewhere[host] = names[np.array(self.host, dtype=np.int64)]
+        return known
 
     def away(self, place: str) -> Places:
         """1 for each agent that is not at `place` (an agent, a host or a node), 0 for those that are; shape (n,)."""

@@ -10,6 +10,7 @@ from seedcore.decision.backlog import Backlog, Team
 from seedcore.decision.batch import Assignments
 from seedcore.decision.routing_table import RoutingTableAnswer
 from seedcore.pricing.agent_routers import Load
+from seedcore.pricing.learned_json import TypeMoneyJson, TypeRatesJson
 from seedcore.pricing.money_rates import MoneyRates
 from seedcore.pricing.potential import Floats
 from seedcore.pricing.rates import RateColumns, RateEstimate, RateTable
@@ -55,6 +56,16 @@ class Fleet:
         self.rates.add(agent, task_type, count, seconds, successes, organ)
         if (columns := self._columns.get((organ, task_type))) is not None:
             columns.write(self._teams[organ].place[agent], agent)
+
+    def replace_rates(
+        self, rates: Mapping[str, TypeRatesJson], money: Mapping[str, TypeMoneyJson], *, whole: bool
+    ) -> None:
+        """Adopt learned rates by task type, in place of what was known of these types; `whole`: of all types."""
+        if whole:
+            self.rates, self.money_rates = RateTable(), MoneyRates()
+        self.rates.replace(rates)
+        self.money_rates.replace(money)
+        self._columns = {}
 
     def merge_earlier(self, agents: Iterable[str], learned: Mapping[str, Mapping[str, RateEstimate]]) -> None:
         """Merge what new agents had learned earlier, by agent and type, as their hosts stored it.

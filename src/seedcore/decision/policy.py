@@ -5,7 +5,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, NamedTuple, Self
+from typing import Annotated, Literal, NamedTuple, Self
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -31,6 +31,10 @@ class Ruling(NamedTuple):
     failed: bool = False
     hold_s: float | None = None
 
+
+StaleSnapshot = Literal["go_on", "wait", "hold"]
+"""What workers do with tasks while their snapshot is older than SEEDCORE_SNAPSHOT_MAX_AGE_S: decide with what they
+know, let tasks wait until a Coordinator answers, or hold them for a person."""
 
 RulingCache = dict[tuple[object, ...], Ruling | None]
 """Rulings of one batch, by the facts that rules use."""
@@ -58,6 +62,7 @@ class _PolicyModel(BaseModel):
 
     rules: list[_RuleModel] = Field(default_factory=list, max_length=MAX_RULES)
     triage: TriagePolicy = TriagePolicy()
+    stale_snapshot: StaleSnapshot = "go_on"
 
 
 @dataclass(slots=True)
@@ -69,6 +74,8 @@ class Policy:
         version: a hash of the file's bytes: the same rules have the same version everywhere.
         failures: by rule, how often it could not be evaluated.
         triage: the part for triages.
+        stale_snapshot: what workers do while no Coordinator answers for too long.
+        text: the file's text, which workers compile.
         hold_aware: rules that use the fact `valve.held`: they also decide for tasks of held streams.
     """
 
@@ -77,6 +84,8 @@ class Policy:
     rules: list[PolicyRule]
     failures: dict[str, int] = field(default_factory=dict)
     triage: TriagePolicy = field(default_factory=TriagePolicy)
+    stale_snapshot: StaleSnapshot = "go_on"
+    text: str = ""
     hold_aware: frozenset[str] = field(init=False)
     _fields: list[tuple[str, str]] = field(init=False)
 
@@ -132,6 +141,7 @@ class Policy:
             "rules": rules,
             "failures": dict(self.failures),
             "triage": triage,
+            "stale_snapshot": self.stale_snapshot,
         }
 
 
@@ -173,4 +183,11 @@ def parse_policy(text: bytes, source: str, actions: Collection[str] = ()) -> Pol
         )
     rules = [PolicyRule(**rule.model_dump()) for rule in model.rules]
     rules.sort(key=lambda rule: -rule.priority)
-    return Policy(source, hashlib.sha256(text).hexdigest()[:12], rules, triage=model.triage)
+    return Policy(
+        source,
+        hashlib.sha256(text).hexdigest()[:12],
+        rules,
+        triage=model.triage,
+        stale_snapshot=model.stale_snapshot,
+        text=text.decode(),
+    )

@@ -96,3 +96,10 @@ class WorkerSettings(SettingsGroup):
         validation_alias=AliasChoices("SEEDCORE_HOST_BLOCKED_S"),
         description="A host is replaced when a skill has blocked its event loop for this long.",
     )
+    snapshot_max_age_s: float = Field(
+        60.0,
+        gt=0,
+        le=31_536_000,
+        validation_alias=AliasChoices("SEEDCORE_SNAPSHOT_MAX_AGE_S"),
+        description="Over this age of a worker's snapshot the policy's `stale_snapshot` holds (default: go on).",
+    )

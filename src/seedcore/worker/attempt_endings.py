@@ -14,9 +14,10 @@ from seedcore.stores.sqlstates import is_row_error
 from seedcore.tasks.failure_codes import FailureCode
 from seedcore.tasks.model import Lease, Outcome, Retry, Status, Usage
 from seedcore.tasks.retry import jittered_s
+from seedcore.worker.decisions.route_decision import RouteDecision
 from seedcore.worker.in_flight import HeldLease, InFlight
 from seedcore.worker.outcome_records import bounded, decision_text, failure_text, reason_of, usage_of
-from seedcore.worker.ports import LeaseStore, RouteDecision
+from seedcore.worker.ports import LeaseStore
 from seedcore.worker.skill_catalog import SkillCatalog, longest_pause_s
 
 RELEASE_PAUSE_S = 0.25
@@ -60,7 +61,7 @@ class AttemptEndings:
                 usage=completion.usage,
             )
             completion = possible
-        self._in_flight.feedback.record_completion(completion, held.decision, held.lease.domain)
+        self._in_flight.reports.record_completion(completion, held.decision, held.lease.domain)
         usage = usage_of(completion)
         if completion.ok:
             self._finish(held, Status.COMPLETED, result=completion.result, usage=usage)
@@ -114,10 +115,10 @@ class AttemptEndings:
                 self.retry_or_fail(held, code, message, within_s=within_s)
 
     def refuse(self, lease: Lease, error: Exception) -> None:
-        """Fail a task that the Coordinator refuses to decide about; an error of its own may pass, and is retried."""
+        """End the attempt of a task that cannot be decided about; an error that may pass is retried."""
         if (held := self._in_flight.held.get(lease.id)) is not None:
             permanent = isinstance(error, SeedCoreError) and not error.transient
-            message = f"the Coordinator refuses to decide about it: {reason_of(error)}"
+            message = f"it cannot be decided about: {reason_of(error)}"
             self.retry_or_fail(held, FailureCode.DECISION_REFUSED, message, retry=not permanent)
 
     def reject(self, held: HeldLease, decision: RouteDecision) -> None:

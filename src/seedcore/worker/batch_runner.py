@@ -1,24 +1,26 @@
-"""Runs a claimed batch: fills in the results of earlier steps, gets decisions, and hands each task to its route."""
+"""Runs a claimed batch: fills in the results of earlier steps, decides, and hands each task to its route."""
 
 from collections.abc import Mapping, Sequence
 from uuid import UUID
 
 from structlog.typing import FilteringBoundLogger
 
+from seedcore.errors import UnavailableError
 from seedcore.settings import Settings
 from seedcore.skills.host_protocol import Call
+from seedcore.stores.postgres import DATABASE_ERRORS
 from seedcore.stores.sqlstates import is_row_error
 from seedcore.tasks.failure_codes import FailureCode
 from seedcore.tasks.model import Lease
 from seedcore.utils.batch_split import split_refused
 from seedcore.worker.attempt_endings import AttemptEndings
-from seedcore.worker.decisions.decision_requests import DecisionRequests
+from seedcore.worker.decisions.route_decision import RouteDecision
 from seedcore.worker.host_runner import HostRunner
 from seedcore.worker.in_flight import HeldLease, InFlight
 from seedcore.worker.job_set import JobSet
 from seedcore.worker.outcome_records import call_of, reason_of, with_reason
 from seedcore.worker.planning.plan_route import PlanRunner
-from seedcore.worker.ports import RouteDecision, WorkerPorts
+from seedcore.worker.ports import WorkerPorts
 from seedcore.worker.skill_catalog import SkillCatalog
 
 
@@ -27,53 +29,77 @@ class BatchRunner:
 
     Attributes:
         hosts, plans: the routes that take time.
-        counts: what was refused, and what was out of bounds.
-        deciding: batches that the Coordinator has not answered for.
+        counts: what could not be decided about, and what was out of bounds.
     """
 
     def __init__(
         self, settings: Settings, ports: WorkerPorts, in_flight: InFlight, jobs: JobSet, log: FilteringBoundLogger
     ) -> None:
         self._leases, self._in_flight, self._jobs, self._log = ports.leases, in_flight, jobs, log
+        self._decider, self._reports = ports.decider, ports.reports
         skills = SkillCatalog(settings)
         self._endings = AttemptEndings(settings, ports.leases, in_flight, skills, log)
         self.counts = self._endings.counts
-        self._requests = DecisionRequests(ports.decisions, in_flight.feedback, log, self.counts)
-        self.hosts = HostRunner(ports.hosts, ports.leases, in_flight, self._endings, jobs, log)
+        self.counts |= {"refused_tasks": 0}
+        self.hosts = HostRunner(ports, in_flight, self._endings, jobs, log)
         self.plans = PlanRunner(settings, ports, in_flight, self._endings, skills, jobs, log, run_directly=self.start)
-        self.deciding = 0
 
     def start(self, batch: Sequence[Lease]) -> None:
-        """Run a batch while the caller goes on; what cannot run now is released after a moment."""
-        self.deciding += 1
-        self._jobs.start(self._run(batch))
+        """Decide about a batch and begin what can begin, while the caller goes on; the rest is released in a moment.
+
+        Only what takes results of earlier steps waits for the database first.
+        """
+        bound = [lease for lease in batch if lease.bindings]
+        if bound:
+            self._jobs.start(self._run_bound(bound))
+            batch = [lease for lease in batch if not lease.bindings]
+        if batch:
+            self._run(batch, {})
 
     async def abandon(self) -> None:
         """Cancel everything: the session was lost, or its time is over."""
+        self.hosts.abandon()
         await self._jobs.cancel()
-        # Those that were cancelled before they had begun counted nothing down.
-        self.deciding = 0
 
-    async def _run(self, batch: Sequence[Lease]) -> None:
+    async def _run_bound(self, batch: Sequence[Lease]) -> None:
         try:
-            try:
-                params = await self._bind(batch)
-                answers = await self._requests.decide(batch)
-            finally:
-                self.deciding -= 1
-                self._in_flight.changed.set()
-        except Exception as error:  # noqa: BLE001 - whatever is wrong, these leases must not be kept
-            self._log.warning("coordinator unavailable, releasing leases", tasks=len(batch), reason=reason_of(error))
+            params = await self._bind(batch)
+        except DATABASE_ERRORS as error:
+            self._log.warning("cannot read results of steps, releasing leases", reason=reason_of(error))
             await self._endings.release_later(batch)
             return
-        for lease, why in answers.refused:
-            self._endings.refuse(lease, why)
-        # Those that were decided are begun before anything else runs: see `FeedbackCollector.answered`.
-        undecided = self._route(batch, params, answers.decisions)
-        if answers.interrupted is not None:
-            self._log.warning("coordinator became unavailable", reason=reason_of(answers.interrupted))
-        if undecided:
-            await self._endings.release_later(undecided)
+        self._run(batch, params)
+
+    def _run(self, batch: Sequence[Lease], params: Mapping[UUID, str]) -> None:
+        decisions: dict[UUID, RouteDecision] = {}
+        try:
+            self._decide(batch, decisions)
+        except UnavailableError as error:
+            self._log.warning("nothing to decide with yet, releasing leases", tasks=len(batch), reason=reason_of(error))
+        if undecided := self._route(batch, params, decisions):
+            self._jobs.start(self._endings.release_later(undecided))
+        # After the tasks have begun: they need not wait for it.
+        self._reports.observe(batch)
+
+    def _decide(self, batch: Sequence[Lease], decisions: dict[UUID, RouteDecision]) -> None:
+        """Decide about a batch; a task that cannot be decided about is found, and holds up no other."""
+        try:
+            found = self._decider.decide(batch)
+            if len(found) != len(batch):
+                raise ValueError(f"{len(found)} decisions for {len(batch)} tasks")
+        except UnavailableError:
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever is wrong with a task, the others must run
+            if len(batch) == 1:
+                self.counts["refused_tasks"] += 1
+                self._log.error("a task cannot be decided about", task=str(batch[0].id), exc_info=error)
+                self._endings.refuse(batch[0], error)
+                return
+            half = len(batch) // 2
+            for part in (batch[:half], batch[half:]):
+                self._decide(part, decisions)
+        else:
+            decisions.update({lease.id: decision for lease, decision in zip(batch, found, strict=True)})
 
     async def _bind(self, batch: Sequence[Lease]) -> dict[UUID, str]:
         """The params of tasks that take results of earlier steps.
@@ -89,8 +115,7 @@ class BatchRunner:
                 else:
                     texts[lease.id] = text
 
-        bound = [lease for lease in batch if lease.bindings]
-        await split_refused(bound, bind, is_row_error, lambda lease, why: self._fail_unbound(lease, str(why)))
+        await split_refused(batch, bind, is_row_error, lambda lease, why: self._fail_unbound(lease, str(why)))
         return texts
 
     def _fail_unbound(self, lease: Lease, message: str) -> None:

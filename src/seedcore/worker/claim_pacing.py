@@ -10,7 +10,6 @@ from seedcore.worker.ports import LeaseStore
 # A wake-up can be lost between an empty look and the next commit: look again soon, then less and less often.
 RECHECKS_S = (0.02, 0.1, 0.5)
 FULL_BATCH_WAIT_S = 0.05
-GATHER_S = 0.1
 
 # With as many arrivals within `arrival_rate.WINDOW_S` tasks are fetched this often, and notifications are not needed.
 FLOW_COUNT = 10
@@ -42,7 +41,6 @@ class Lane:
         self._arrivals = ArrivalRate(FLOW_COUNT)
         self._backoff_s = 0.0
         self._woken = False
-        self._partial = False
 
     def wake(self) -> None:
         """There may be something to claim."""
@@ -66,7 +64,6 @@ class Lane:
         """A claim for `wanted` tasks gave `got`."""
         now = time.monotonic()
         self._arrivals.record(got)
-        self._partial = 0 < got < wanted
         if got:
             self._backoff_s = 0.0
         elif self._woken:
@@ -94,10 +91,6 @@ class Lane:
     def soon(self) -> bool:
         """Whether the next look is so near that what ended may wait for it: both are one statement then."""
         return self.flows and self.pause_s() < 2 * FLOW_PAUSE_S
-
-    def gather_s(self) -> float:
-        """Seconds that the next claim may wait, so that it finds more than the last one, which found little."""
-        return max(0.0, self._claimed + GATHER_S - time.monotonic()) if self._partial else 0.0
 
     def become_idle(self) -> None:
         """Submitters know that it is idle from now on: one more look, for what they submitted before they knew."""

@@ -1,4 +1,4 @@
-"""A dispatcher: claims the tasks it has room for, gets decisions, runs them on hosts and writes how they ended.
+"""A dispatcher: claims the tasks it has room for, decides, runs them and writes how they ended.
 
 It knows neither Ray nor HTTP nor SQL; `ports` says what it needs. Whatever happens to it, the database keeps the truth:
 leases end with its heartbeat, and every write names its fencing token.
@@ -27,6 +27,9 @@ from seedcore.worker.outcome_writer import OutcomeWriter
 from seedcore.worker.ports import LeaseEvents, WorkerPorts
 from seedcore.worker.reaper import Reaper
 
+ENDED_CHECK_S = 0.05
+"""While it stops, it looks this often whether what runs has ended."""
+
 
 class Dispatcher:
     """Runs the tasks of one queue until `stop`.
@@ -52,19 +55,20 @@ class Dispatcher:
         self._actor = actor or str(uuid4())
         self.settings, self.name, self.queue = settings, name, queue
         self._leases, self._reaper = ports.leases, reaper
-        self._log = get_logger("seedcore.worker", dispatcher=name, queue=queue)
-        self._in_flight = InFlight()
+        self._local_name = None if ports.local is None else ports.local.name
+        self.log = get_logger("seedcore.worker", dispatcher=name, queue=queue)
+        self._in_flight = InFlight(ports.reports)
         self._writer = OutcomeWriter(ports.leases, self._in_flight)
-        self._jobs = JobSet(self._log)
-        self._batches = BatchRunner(settings, ports, self._in_flight, self._jobs, self._log)
+        self._jobs = JobSet(self.log)
+        self._batches = BatchRunner(settings, ports, self._in_flight, self._jobs, self.log)
         self._lanes = Lanes(queue, ports.leases, settings.claim_batch, settings.slow_slots, settings.poll_s)
-        self._guard = ClusterGuard(ports.cluster, self._log, self._in_flight.changed.set)
-        self._heartbeat = LeaseHeartbeat(
-            settings, ports.leases, self._in_flight, self._batches.hosts, reaper, self._log
-        )
+        self._guard = ClusterGuard(ports.cluster, self.log, self._in_flight.changed.set)
+        self._heartbeat = LeaseHeartbeat(settings, ports.leases, self._in_flight, self._batches.hosts, reaper, self.log)
         self._session: UUID | None = None
         self._stop = asyncio.Event()
         self._last_claim: float | None = None
+        self.draining = False
+        """It claims no more, and goes on with what it holds."""
         self._counts = {"sessions": 0, "interruptions": 0, "claims": 0}
 
     def status(self) -> dict[str, object]:
@@ -83,6 +87,8 @@ class Dispatcher:
             **self._counts,
             **self._writer.counts,
             **self._batches.counts,
+            **self._batches.hosts.counts,
+            "draining": self.draining,
         }
 
     async def run(self) -> None:
@@ -91,11 +97,21 @@ class Dispatcher:
             try:
                 await self._run_session()
             except* SessionLostError:
-                self._log.warning("session lost, opening a new one", holding=len(self._in_flight.held))
-            except* Exception as bundle:  # noqa: BLE001 - a fault of ours must not end a dispatcher for good
-                self._log.error("a loop failed, opening a new session", exc_info=bundle)
+                self.log.warning("session lost, opening a new one", holding=len(self._in_flight.held))
+            except* Exception as bundle:
+                self.log.error("a loop failed, opening a new session", exc_info=bundle)
                 await asyncio.sleep(1)
             await self._abandon()
+
+    @property
+    def holding_elsewhere(self) -> int:
+        """Leases in hand that do not run in this process."""
+        local = self._local_name
+        return sum(h.decision is None or h.decision.host != local for h in list(self._in_flight.held.values()))
+
+    def begin_drain(self) -> None:
+        """Claim no more; what runs goes on, and other workers' calls too."""
+        self.draining = True
 
     async def stop(self, grace_s: float) -> None:
         """Claim no more, let running tasks end for `grace_s` seconds, release the rest. `run` may be cancelled then.
@@ -107,7 +123,7 @@ class Dispatcher:
         self._in_flight.changed.set()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(grace_s):
-                await self._jobs.wait()
+                await self._until_ended()
         for held in list(self._in_flight.held.values()):
             self._in_flight.release(held.lease)
         await self._writer.flush()
@@ -116,6 +132,13 @@ class Dispatcher:
         if self._reaper is not None:
             await self._reaper.resign()
         await self._abandon()
+
+    async def _until_ended(self) -> None:
+        while True:
+            await self._jobs.wait()
+            if all(held.begun is None for held in self._in_flight.held.values()):
+                return
+            await wait_for_event(self._in_flight.changed, ENDED_CHECK_S)
 
     async def _run_session(self) -> None:
         """One session; ends with SessionLostError, or cancelled after `stop` has released everything."""
@@ -142,7 +165,7 @@ class Dispatcher:
             except DATABASE_ERRORS as error:
                 stay_cancelled(error)
                 self._counts["interruptions"] += 1
-                self._log.warning("database unavailable, trying again", reason=reason_of(error))
+                self.log.warning("database unavailable, trying again", reason=reason_of(error))
                 await asyncio.sleep(0.2 + random.random() * 0.3)  # noqa: S311 - jitter
             else:
                 return
@@ -156,8 +179,7 @@ class Dispatcher:
         """Write what ended, claim what is next, and rest when there is neither."""
         self._in_flight.changed.clear()
         fast, slow = self._lanes.fast, self._lanes.slow
-        wanted = 0 if self._gather_s(fast) else fast.wanted(self._room())
-        slow_wanted = 0 if self._gather_s(slow) else slow.wanted(self._slow_room())
+        wanted, slow_wanted = fast.wanted(self._room()), slow.wanted(self._slow_room())
         if wanted:
             await self._claim(fast, wanted)
         elif self._in_flight.pending and not self._claims_soon():
@@ -168,18 +190,10 @@ class Dispatcher:
             await self._rest()
 
     def _claims_soon(self) -> bool:
-        return self._room() > 0 and not self._gather_s(self._lanes.fast) and self._lanes.fast.soon
-
-    def _gather_s(self, lane: Lane) -> float:
-        """How long a lane still waits for the last batch to be decided.
-
-        Small batches follow one another only as fast as they are decided: the higher the load, the larger the next
-        batch, and the less each of its tasks costs.
-        """
-        return lane.gather_s() if self._batches.deciding else 0.0
+        return self._room() > 0 and self._lanes.fast.soon
 
     def _room(self) -> int:
-        closed = self._stop.is_set() or self._guard.silent is not None
+        closed = self._stop.is_set() or self.draining or self._guard.silent is not None
         return 0 if closed else self.settings.dispatcher_room - len(self._in_flight.held)
 
     def _slow_room(self) -> int:
@@ -200,7 +214,7 @@ class Dispatcher:
     async def _rest(self) -> None:
         """Until something ended, may be claimable, or is worth another look."""
         pauses = [
-            max(lane.pause_s(), self._gather_s(lane))
+            lane.pause_s()
             for lane, room in ((self._lanes.fast, self._room()), (self._lanes.slow, self._slow_room()))
             if room > 0
         ]

@@ -11,27 +11,56 @@ from seedcore.worker.attempt_endings import AttemptEndings
 from seedcore.worker.in_flight import HeldLease, InFlight, held_for_long
 from seedcore.worker.job_set import JobSet
 from seedcore.worker.outcome_records import reason_of
-from seedcore.worker.ports import HostLostError, HostPool, HostUnavailableError, LeaseStore
+from seedcore.worker.ports import HostLostError, HostUnavailableError, LocalHost, WorkerPorts
 
 
 class HostRunner:
-    """Sends calls to hosts and ends their leases as the hosts answer."""
+    """Sends calls to hosts and ends their leases as the hosts answer.
+
+    Attributes:
+        counts: calls that ran in this process, and those that went to another one.
+    """
 
     def __init__(
         self,
-        hosts: HostPool,
-        leases: LeaseStore,
+        ports: WorkerPorts,
         in_flight: InFlight,
         endings: AttemptEndings,
         jobs: JobSet,
         log: FilteringBoundLogger,
     ) -> None:
-        self._hosts, self._leases, self._in_flight = hosts, leases, in_flight
+        self._hosts, self._local, self._leases, self._in_flight = ports.hosts, ports.local, ports.leases, in_flight
         self._endings, self._jobs, self._log = endings, jobs, log
+        self.counts = {"ran_here": 0, "ran_elsewhere": 0}
 
     def start(self, host: str, calls: Sequence[tuple[Call, HeldLease]]) -> None:
         """Run `calls` on `host` while the caller goes on."""
-        self._jobs.start(self._run(host, calls))
+        local = self._local
+        if local is None or host != local.name:
+            self.counts["ran_elsewhere"] += len(calls)
+            self._jobs.start(self._run(host, calls))
+            return
+        self.counts["ran_here"] += len(calls)
+        if late := held_for_long(held for _, held in calls):
+            self._jobs.start(self._run_announced(local, calls, late))
+        else:
+            self._run_here(local, calls)
+
+    def _run_here(self, local: LocalHost, calls: Sequence[tuple[Call, HeldLease]]) -> None:
+        left = {call.task_id: held for call, held in calls}
+        local.submit([call for call, _ in calls], lambda chunk: self._take(chunk, left))
+
+    async def _run_announced(
+        self, local: LocalHost, calls: Sequence[tuple[Call, HeldLease]], late: Sequence[HeldLease]
+    ) -> None:
+        try:
+            await self._announce(late)
+        except HostUnavailableError as error:
+            self._log.warning("starts not written, releasing leases", tasks=len(calls), reason=str(error))
+            await self._endings.release_later([held.lease for held in self._in_hand(held for _, held in calls)])
+        else:
+            # What was lost meanwhile must not begin.
+            self._run_here(local, [(call, held) for call, held in calls if self._in_flight.holds(held)])
 
     async def _run(self, host: str, calls: Sequence[tuple[Call, HeldLease]]) -> None:
         left = {call.task_id: held for call, held in calls}
@@ -78,6 +107,15 @@ class HostRunner:
             self._log.warning("host returned calls, releasing leases", tasks=len(released), reason=reason)
             self._jobs.start(self._endings.release_later(released))
 
+    def abandon(self) -> None:
+        """The session was lost: stop what runs in this process."""
+        if self._local is not None:
+            held = self._in_flight.held.values()
+            name = self._local.name
+            self._local.cancel_soon(
+                [str(h.lease.id) for h in held if h.decision is not None and h.decision.host == name]
+            )
+
     def give_up(self, silent: Sequence[tuple[HeldLease, float]]) -> None:
         """Retry tasks whose host did not answer within the seconds that it had."""
         for held, limit_s in silent:
@@ -96,4 +134,7 @@ class HostRunner:
             if held.decision is not None and held.decision.host is not None:
                 by_host.setdefault(held.decision.host, []).append(str(held.lease.id))
         for host, task_ids in by_host.items():
-            await self._hosts.cancel(host, task_ids)
+            if self._local is not None and host == self._local.name:
+                self._local.cancel_soon(task_ids)
+            else:
+                await self._hosts.cancel(host, task_ids)

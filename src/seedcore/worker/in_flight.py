@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from uuid import UUID
 
 from seedcore.tasks.model import Lease, Outcome, Retry
-from seedcore.worker.decisions.feedback import FeedbackCollector
-from seedcore.worker.ports import LeaseKey, RouteDecision
+from seedcore.worker.decisions.report_collector import ReportCollector
+from seedcore.worker.decisions.route_decision import RouteDecision
+from seedcore.worker.ports import LeaseKey
 
 MAX_REMEMBERED = 20_000
 """Released leases that are recognised when they come again; others are reported to the valves once more."""
@@ -58,10 +59,10 @@ class InFlight:
         writing: leases whose write is on its way.
         slow: how many of `held` are of the slow lane.
         changed: set when there is something to write or room to claim.
-        feedback: what is reported to the Coordinator with the next question.
+        reports: what is reported to the Coordinator.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, reports: ReportCollector | None = None) -> None:
         self.held: dict[UUID, HeldLease] = {}
         self.outcomes: list[Outcome] = []
         self.retries: list[Retry] = []
@@ -70,7 +71,7 @@ class InFlight:
         self.slow = 0
         self.writing: set[LeaseKey] = set()
         self.changed = asyncio.Event()
-        self.feedback = FeedbackCollector()
+        self.reports = ReportCollector() if reports is None else reports
         self._remembered: OrderedDict[UUID, None] = OrderedDict()
 
     def add(self, leases: Sequence[Lease], *, slow: bool = False, sent_at: float | None = None) -> None:
@@ -96,7 +97,7 @@ class InFlight:
         if held is None or decision.agent is None:
             return
         held.decision, held.begun = decision, time.monotonic()
-        self.feedback.sent(decision.agent, held.lease.type)
+        self.reports.sent(decision.agent, held.lease.type)
 
     def drop(self, task_id: UUID) -> HeldLease | None:
         """A lease ended, whatever way."""
@@ -104,7 +105,7 @@ class InFlight:
         if held is not None:
             self.slow -= held.lease.slow
         if held is not None and held.decision is not None and held.decision.agent is not None:
-            self.feedback.returned(held.decision.agent, held.lease.type)
+            self.reports.returned(held.decision.agent, held.lease.type)
         return held
 
     def finish(self, outcome: Outcome) -> None:
@@ -157,4 +158,4 @@ class InFlight:
         self.released.clear()
         self.moved.clear()
         self.slow = 0
-        self.feedback.forget_questions()
+        self.reports.forget_outstanding()

@@ -6,7 +6,7 @@ from seedcore.skills.context import MAX_MONEY, MAX_TOKENS
 from seedcore.skills.host_protocol import Call, Completion
 from seedcore.tasks.model import Lease, Usage
 from seedcore.telemetry.logs import mask
-from seedcore.worker.ports import RouteDecision
+from seedcore.worker.decisions.route_decision import RouteDecision
 
 MAX_CODE, MAX_MESSAGE, MAX_REASON = 100, 2000, 300
 MAX_SECONDS = 1e7

@@ -11,11 +11,12 @@ from uuid import UUID
 
 from pydantic import JsonValue
 
-from seedcore.pricing.outcome_sums import Expected, Sums
 from seedcore.skills.host_protocol import Call, Completion
 from seedcore.tasks.claim_cursor import ClaimCursor
 from seedcore.tasks.model import EarlierPlan, Lease, Outcome, PlanTerms, Retry, StepSpec
 from seedcore.tasks.sessions import Heartbeat
+from seedcore.worker.decisions.report_collector import ReportCollector
+from seedcore.worker.decisions.route_decision import RouteDecision
 
 LeaseKey = tuple[UUID, int]
 """A task's id and the fencing token of one lease of it."""
@@ -27,77 +28,6 @@ class HostUnavailableError(Exception):
 
 class HostLostError(Exception):
     """The host ended while calls were running: it is not known which of them took effect."""
-
-
-class RouteDecision(NamedTuple):
-    """What the Coordinator decided for one task; `route` is None when no agent can take it now.
-
-    `timeout_s` is the skill's own, and so is `hold_s`: how long a held task waits for a person.
-    `expected_failure` (in [0, 1]) and `v` (seconds² that one failure weighs) are what `delta_energy` was computed with;
-    None where the Coordinator does not say.
-    """
-
-    route: str | None
-    rule: str
-    reason: str
-    agent: str | None = None
-    host: str | None = None
-    delta_energy: float | None = None
-    evidence: float | None = None
-    expected_s: float = 0.0
-    timeout_s: float | None = None
-    expected_failure: float | None = None
-    v: float | None = None
-    hold_s: float | None = None
-
-    @property
-    def expected(self) -> Expected | None:
-        """What its outcome is compared with; None where no agent was priced."""
-        if self.delta_energy is None or self.expected_failure is None or self.v is None:
-            return None
-        return Expected(self.expected_s, self.expected_failure, self.v, self.delta_energy)
-
-    def record(self) -> dict[str, str | float | None]:
-        """The part that is stored with the task."""
-        return {
-            "route": self.route,
-            "rule": self.rule,
-            "reason": self.reason,
-            "agent": self.agent,
-            "delta_energy": self.delta_energy,
-            "evidence": self.evidence,
-        }
-
-
-@dataclass(slots=True)
-class StreamOutcomes:
-    """What the valve sees of a stream's outcomes: features of the first few of `seen`."""
-
-    seen: int = 0
-    rows: list[list[float]] = field(default_factory=list)
-
-
-@dataclass(slots=True)
-class Feedback:
-    """What a dispatcher reports to the Coordinator with every question.
-
-    `outstanding` counts all tasks that it waits for, by (agent, type). The rest happened since the last question that
-    was answered: `outcomes` is (count, seconds, successes) by (agent, type), `energy` what they did to the energy by
-    type, `spent` (attempts that reported money, money) by (agent, type), `unplanned` counts tasks that run as they are
-    because no plan was available, `dropped` counts items of reports that the Coordinator refused.
-    `question` is the number of this question, `undecided` are the earlier ones without an answer yet: what they will
-    send to agents is not in `outstanding`.
-    """
-
-    outstanding: dict[tuple[str, str], int] = field(default_factory=dict)
-    outcomes: dict[tuple[str, str], tuple[int, float, int]] = field(default_factory=dict)
-    energy: dict[str, Sums] = field(default_factory=dict)
-    watched: dict[tuple[str | None, str], StreamOutcomes] = field(default_factory=dict)
-    spent: dict[tuple[str, str], tuple[int, float]] = field(default_factory=dict)
-    unplanned: int = 0
-    dropped: int = 0
-    question: int = 0
-    undecided: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,11 +58,15 @@ class PlanJson(TypedDict):
     output: dict[str, JsonValue]
 
 
-class DecisionService(Protocol):
-    """Decides where tasks go: the Coordinator."""
+class Decider(Protocol):
+    """Decides where tasks go, in this process: `decisions.local_decider.LocalDecider`."""
 
-    async def decide(self, tasks: Sequence[Lease], feedback: Feedback) -> list[RouteDecision]:
-        """One decision for each task, in order. Receives facts about a task, never its payload."""
+    def decide(self, tasks: Sequence[Lease]) -> list[RouteDecision]:
+        """One decision for each task, in order. What it sends to agents counts as sent from now on.
+
+        Raises:
+            UnavailableError: it knows nothing to decide with yet.
+        """
 
 
 class PlanService(Protocol):
@@ -159,6 +93,20 @@ class HostPool(Protocol):
 
     async def cancel(self, host: str, task_ids: Sequence[str]) -> None:
         """Cancel running calls; a host that has ended has none."""
+
+
+class LocalHost(Protocol):
+    """The host of the agents that live in this process."""
+
+    @property
+    def name(self) -> str:
+        """The name of this worker, by which the routing table calls it."""
+
+    def submit(self, calls: Sequence[Call], done: Callable[[list[Completion]], None]) -> None:
+        """Run `calls` in the skills' loop; `done` takes completions in the caller's loop, as they happen."""
+
+    def cancel_soon(self, task_ids: Sequence[str]) -> None:
+        """Cancel running calls."""
 
 
 class Cluster(Protocol):
@@ -258,10 +206,18 @@ class LeaseStore(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class WorkerPorts:
-    """All that a dispatcher works with. Without a `cluster` there is none to look after."""
+    """All that a dispatcher works with.
+
+    Attributes:
+        local: runs the calls of agents that live in this process; None: no agent does.
+        cluster: None: there is none to look after.
+        reports: what is reported to the Coordinator.
+    """
 
     leases: LeaseStore
-    decisions: DecisionService
+    decider: Decider
     plans: PlanService
     hosts: HostPool
+    local: LocalHost | None = None
     cluster: Cluster | None = None
+    reports: ReportCollector = field(default_factory=ReportCollector)

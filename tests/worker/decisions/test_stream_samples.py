@@ -1,7 +1,6 @@
-"""What a dispatcher tells the valves: a few rows a stream, whatever the batch."""
+"""What a worker reports to the valves: a few rows a stream, however many tasks there are."""
 
 import json
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
@@ -9,19 +8,11 @@ from uuid import uuid4
 import pytest
 
 from seedcore.changepoint.features import TASK_COLUMNS, task_features
+from seedcore.schemas.coordinator import StreamRows
 from seedcore.skills.host_protocol import Completion
 from seedcore.tasks.model import Lease
-from seedcore.worker.decisions.feedback import FeedbackCollector
-from seedcore.worker.decisions.stream_samples import MAX_READ, OUTCOMES, SAMPLE, sample_streams
+from seedcore.worker.decisions.stream_samples import MAX_READ, MAX_STREAMS, OUTCOMES, SAMPLE, StreamSamples
 from seedcore.worker.in_flight import InFlight
-
-
-@dataclass
-class Task:
-    type: str = "echo"
-    params: str = '{"value": 1}'
-    domain: str | None = None
-    reported_to_valves: bool = False
 
 
 def lease(**changed: Any) -> Lease:
@@ -36,16 +27,26 @@ def completion(**changed: Any) -> Completion:
     return Completion(**fields)
 
 
-def test_of_many_tasks_a_few_evenly_spread_ones_are_told():
-    tasks = [Task(params=json.dumps({"value": n})) for n in range(500)]
-    (stream,) = sample_streams(tasks, {})
-    assert (stream["seen"], len(stream["tasks"])) == (500, SAMPLE)
-    assert stream["tasks"][0] == task_features("echo", {"value": 0}, size=len(tasks[0].params))
-    assert stream["tasks"][-1] == task_features("echo", {"value": 490}, size=len(tasks[490].params))
+def taken(tasks: list[Lease]) -> list[StreamRows]:
+    samples = StreamSamples()
+    for task in tasks:
+        samples.add_task(task)
+    return samples.take()
+
+
+@pytest.mark.parametrize("count", [1, SAMPLE, SAMPLE + 1, 5 * SAMPLE, 12_345])
+def test_of_many_tasks_a_few_evenly_spread_ones_are_reported(count: int):
+    tasks = [lease(params=json.dumps({"value": n})) for n in range(count)]
+    (stream,) = taken(tasks)
+    assert stream["seen"] == count
+    assert min(count, SAMPLE // 2) <= len(stream["tasks"]) <= SAMPLE
+    step = next(2**n for n in range(20) if len(range(0, count, 2**n)) <= SAMPLE)
+    expected = [tasks[n] for n in range(0, count, step)]
+    assert stream["tasks"] == [task_features("echo", json.loads(t.params), size=len(t.params)) for t in expected]
 
 
 def test_streams_are_by_domain_and_type():
-    found = sample_streams([Task(), Task(domain="sales"), Task(type="other"), Task()], {})
+    found = taken([lease(), lease(domain="sales"), lease(type="other"), lease()])
     assert [(s["domain"], s["type"], s["seen"]) for s in found] == [
         (None, "echo", 2),
         ("sales", "echo", 1),
@@ -53,10 +54,20 @@ def test_streams_are_by_domain_and_type():
     ]
 
 
-def test_what_was_reported_is_not_told_again():
-    assert sample_streams([Task(reported_to_valves=True)], {}) == []
-    (stream,) = sample_streams([Task(reported_to_valves=True), Task()], {})
+def test_what_was_reported_is_not_reported_again():
+    known, new = lease(), lease()
+    assert len(taken([known])) == 1
+    assert taken([known]) == []
+    (stream,) = taken([known, new])
     assert (stream["seen"], len(stream["tasks"])) == (1, 1)
+
+
+def test_streams_beyond_the_limit_and_names_that_are_too_long_are_counted_as_missed():
+    samples = StreamSamples()
+    for task in [lease(domain="d" * 201), *[lease(type=f"t{n}") for n in range(MAX_STREAMS + 3)]]:
+        samples.add_task(task)
+    assert samples.missed == 4
+    assert len(samples.take()) == MAX_STREAMS
 
 
 @pytest.mark.parametrize("known", [{"attempt": 2}, {"approved": True}, {"parent_id": uuid4()}])
@@ -86,30 +97,21 @@ def test_what_waits_in_the_slow_lane_is_news_where_it_began_there():
 
 
 def test_long_params_are_not_read():
-    (stream,) = sample_streams([Task(params=json.dumps({"value": "word " * MAX_READ}))], {})
+    (stream,) = taken([lease(params=json.dumps({"value": "word " * MAX_READ}))])
     assert len(stream["tasks"][0]) == TASK_COLUMNS
     assert sum(stream["tasks"][0][:32]) == 0
 
 
-def test_a_number_that_no_double_holds_stops_nobody():
-    (stream,) = sample_streams([Task(params='{"value": 1%s}' % ("0" * 400))], {})
+def test_a_number_that_no_double_holds_stops_nothing():
+    (stream,) = taken([lease(params='{"value": 1%s}' % ("0" * 400))])
     assert stream["tasks"] == [task_features("echo", None, size=412)]
 
 
-def test_outcomes_are_told_once_and_again_when_the_question_failed():
-    feedback = FeedbackCollector()
+def test_the_first_outcomes_of_a_stream_are_reported_once():
+    samples = StreamSamples()
     for n in range(OUTCOMES + 5):
-        feedback.record_completion(completion(ok=n > 0, error_code=None if n else "boom"), None, "sales")
-    taken = feedback.take()
-    watched = taken.watched["sales", "echo"]
-    assert (watched.seen, len(watched.rows), watched.rows[0][1], watched.rows[1][1]) == (
-        OUTCOMES + 5,
-        OUTCOMES,
-        0.0,
-        1.0,
-    )
-    assert feedback.take().watched == {}
-    feedback.failed(taken)
-    again = feedback.take().watched["sales", "echo"]
-    assert (again.seen, again.rows) == (watched.seen, watched.rows)
-    assert sample_streams([], {("sales", "echo"): again})[0]["outcomes"] == watched.rows
+        samples.add_outcome("sales", completion(ok=n > 0, error_code=None if n else "boom"))
+    (stream,) = samples.take()
+    assert (stream["domain"], stream["type"], stream["seen"]) == ("sales", "echo", 0)
+    assert [row[1] for row in stream["outcomes"]] == [0.0] + [1.0] * (OUTCOMES - 1)
+    assert samples.take() == []

@@ -18,10 +18,11 @@ from seedcore.tasks import queries
 from seedcore.tasks.model import TaskSpec
 from seedcore.tasks.submission.submit import submit
 from seedcore.tasks.submission.validate import Submission
+from seedcore.worker.decisions.route_decision import RouteDecision
 from seedcore.worker.planning.plan_steps import renamed
-from seedcore.worker.ports import PlanRequest, RouteDecision
+from seedcore.worker.ports import PlanRequest
 from tests.worker.conftest import World
-from tests.worker.twins.decision_service import FAST
+from tests.worker.twins.decider import FAST
 from tests.worker.twins.host_pool import InMemoryHostPool, bad, good
 
 REGISTRY = SkillRegistry.load(load_settings())
@@ -39,7 +40,7 @@ class Searching:
     def __init__(self) -> None:
         self.requests: list[PlanRequest] = []
 
-    async def decide(self, tasks: Any, feedback: Any) -> list[RouteDecision]:
+    def decide(self, tasks: Any) -> list[RouteDecision]:
         return [RouteDecision("plan", "goal", "test") if t.type == "goal" else FAST for t in tasks]
 
     async def plan(self, request: PlanRequest) -> Any:
@@ -56,10 +57,9 @@ class Escalating(Searching):
     def __init__(self, error: Exception | None = None) -> None:
         super().__init__()
         self.error = error
-        self.unplanned = self.questions = 0
+        self.questions = 0
 
-    async def decide(self, tasks: Any, feedback: Any) -> list[RouteDecision]:
-        self.unplanned += feedback.unplanned
+    def decide(self, tasks: Any) -> list[RouteDecision]:
         self.questions += 1
         return [FAST if t.direct else RouteDecision("plan", "valve_open", "shifted") for t in tasks]
 
@@ -217,7 +217,7 @@ async def test_a_task_that_no_plan_is_available_for_runs_as_it_is_and_says_so(wo
         (task_id,) = await summaries(world, 1, text="a b")
         record = await world.until(task_id, "completed")
     # The question that followed told it, to be counted in the Coordinator's health.
-    assert service.unplanned == 1
+    assert sum(body.unplanned for body in world.reports.unheard()) == 1
     assert record.attempts == 1
     assert (record.decision["route"], record.decision["rule"]) == ("fast", "no_plan")
     assert error.detail in record.decision["reason"]
@@ -325,9 +325,9 @@ async def test_the_valves_see_every_task_once_whatever_becomes_of_it(world: Worl
     class Watching(Escalating):
         seen = 0
 
-        async def decide(self, tasks: Any, feedback: Any) -> list[RouteDecision]:
+        def decide(self, tasks: Any) -> list[RouteDecision]:
             self.seen += sum(not task.reported_to_valves for task in tasks)
-            return await super().decide(tasks, feedback)
+            return super().decide(tasks)
 
     service = Watching()
     async with (

@@ -1,73 +1,47 @@
 """The worker's ports over Ray: services by their clients, hosts as named actors."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Sequence
 from typing import Any, Protocol, cast
 
+import orjson
 import ray
 from ray.exceptions import RayError, RayTaskError
 
-from seedcore.pricing.outcome_sums import Sums
-from seedcore.schemas.coordinator import EnergyReport, QuestionReport, TaskColumnsJson
+from seedcore.fleet import snapshot_repository
+from seedcore.schemas.snapshot import SnapshotUpdate, StoredSnapshotJson, WorkerReportJson
 from seedcore.service_clients.cognitive_client import CognitiveClient
 from seedcore.service_clients.coordinator_client import CoordinatorClient
 from seedcore.settings import Settings
 from seedcore.skills.host_protocol import HANDED_BACK, Call, Completion, completions_of, to_columns
-from seedcore.tasks.model import Lease
+from seedcore.stores.postgres import Database
 from seedcore.utils.ray_address import parse_address
 from seedcore.utils.ray_probe import ProbeStatus, probe
-from seedcore.worker.decisions import stream_samples
-from seedcore.worker.decisions.data_locality import data_of
-from seedcore.worker.ports import Feedback, HostLostError, HostUnavailableError, PlanJson, PlanRequest
-from seedcore.worker.ports import RouteDecision as Decision
+from seedcore.worker.ports import HostLostError, HostUnavailableError, PlanJson, PlanRequest
 
 PING_S = 5.0
+HOP_MEMORY, MAX_HOP_S = 50, 0.1
 GCS_ANSWERS_S = 5.0
 """A dead GCS refuses at once; a busy one gets this long before claims stop."""
 
 
-class CoordinatorDecisions:
-    """The decision service: the Coordinator, by its client."""
+class CoordinatorPlane:
+    """The control plane: the Coordinator by its client, and the snapshot that it keeps in PostgreSQL."""
 
-    def __init__(self, settings: Settings, asker: str) -> None:
-        self._asker = asker
+    def __init__(self, settings: Settings, database: Database) -> None:
         self.coordinator = CoordinatorClient(settings, timeout_s=10)
+        self._database = database
 
-    async def decide(self, tasks: Sequence[Lease], feedback: Feedback) -> list[Decision]:
-        """One decision for each task, in order; one call for all."""
-        report: QuestionReport = {
-            "question": feedback.question,
-            "unplanned": feedback.unplanned,
-            "dropped": feedback.dropped,
-            "streams": stream_samples.sample_streams(tasks, feedback.watched),
-            "undecided": feedback.undecided,
-            "energy": [_energy_report(t, sums) for t, sums in feedback.energy.items() if sums.outcomes],
-            "spent": [{"agent": a, "type": t, "count": n, "money": m} for (a, t), (n, m) in feedback.spent.items()],
-            "outstanding": [{"agent": a, "type": t, "count": n} for (a, t), n in feedback.outstanding.items()],
-            "outcomes": [
-                {"agent": a, "type": t, "count": n, "seconds": s, "successes": g}
-                for (a, t), (n, s, g) in feedback.outcomes.items()
-            ],
-        }
-        columns: TaskColumnsJson = {
-            "type": [task.type for task in tasks],
-            "domain": [task.domain for task in tasks],
-            "priority": [task.priority for task in tasks],
-            "attempt": [task.attempt for task in tasks],
-            "size": [len(task.params) for task in tasks],
-            "approved": [task.approved for task in tasks],
-            "direct": [task.direct for task in tasks],
-        }
-        if any(data := [data_of(task) for task in tasks]):
-            columns["data"] = data
-        answer = await self.coordinator.decide_columns(self._asker, columns, report)
-        verdicts, v = answer["verdicts"], answer.get("v")
-        # A Coordinator of the previous release sends neither.
-        fails = answer.get("expected_failure") or [None] * len(tasks)
-        return [
-            Decision(delta_energy=added, expected_failure=failure, v=v, **verdicts[n])
-            for n, added, failure in zip(answer["verdict"], answer["delta_energy"], fails, strict=True)
-        ]
+    async def exchange(self, report: WorkerReportJson) -> SnapshotUpdate:
+        """See `coordinator_link.ControlPlane`."""
+        return await self.coordinator.exchange(report)
+
+    async def stored(self) -> tuple[StoredSnapshotJson, float] | None:
+        """See `coordinator_link.ControlPlane`."""
+        async with self._database.connection() as connection:
+            found = await snapshot_repository.load(connection)
+        return None if found is None else (cast(StoredSnapshotJson, orjson.loads(found.body)), found.age_s)
 
 
 class CognitivePlans:
@@ -103,25 +77,20 @@ class AgentHostHandle(Protocol):
     status: ActorMethod
 
 
-def _energy_report(task_type: str, sums: Sums) -> EnergyReport:
-    return {
-        "type": task_type,
-        "outcomes": sums.outcomes,
-        "expected_s": sums.expected_s,
-        "realised_s": sums.realised_s,
-        "expected_failures": sums.expected_failures,
-        "failures": sums.failures,
-        "expected_delta": sums.expected_delta,
-        "realised_delta": sums.realised_delta,
-        "realised_squares": sums.realised_squares,
-        "squared_error": sums.squared_error,
-    }
+FIRST_HOP_S = 0.004
+"""What a call's way to another process is taken to cost until one was measured."""
 
 
 class RayHosts:
-    """The host pool: agent hosts, found by name in SeedCore's namespace."""
+    """The host pool: workers and agent hosts, found by name in SeedCore's namespace.
+
+    Attributes:
+        hop_s: seconds that a single call takes beyond the skill's own, a moving mean; FIRST_HOP_S before the first one.
+        hops: how many calls it was measured on.
+    """
 
     def __init__(self, settings: Settings) -> None:
+        self.hop_s, self.hops = FIRST_HOP_S, 0
         self._namespace = settings.namespace
         self._handles: dict[str, AgentHostHandle] = {}
         self._suspects: set[str] = set()
@@ -134,7 +103,10 @@ class RayHosts:
                 await self._check(host, handle)
             if len(calls) == 1:
                 # Nothing to stream: one answer costs half as much as a stream of one.
-                yield self._mark_suspect(host, [await handle.execute.remote(calls[0])])
+                began = time.perf_counter()
+                completion = await handle.execute.remote(calls[0])
+                self._measure(time.perf_counter() - began - completion.seconds)
+                yield self._mark_suspect(host, [completion])
                 return
             generator = handle.run.options(num_returns="streaming").remote(to_columns(calls))
             async for reference in generator:
@@ -154,6 +126,12 @@ class RayHosts:
             await self._handle(host).cancel.remote(list(task_ids))
         except (RayError, HostUnavailableError):
             self._handles.pop(host, None)
+
+    def _measure(self, seconds: float) -> None:
+        """Take a call's way into the mean. One that waited for a place at its host says nothing about the way."""
+        self.hops += 1
+        weight = 1.0 / min(self.hops, HOP_MEMORY)
+        self.hop_s += weight * (min(max(seconds, 0.0), MAX_HOP_S) - self.hop_s)
 
     def _mark_suspect(self, host: str, chunk: list[Completion]) -> list[Completion]:
         """A host that returns calls is about to end: it gets no more before it has answered."""

@@ -1,53 +1,93 @@
-"""Samples leased tasks for the Coordinator's valves: features of a few tasks of each stream, never payloads."""
+"""Samples a worker's tasks for the Coordinator's valves: features of a few tasks of each stream, never payloads."""
 
-from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import orjson
 
-from seedcore.changepoint.features import task_features
+from seedcore.changepoint.features import outcome_features, task_features
 from seedcore.schemas.coordinator import StreamRows
+from seedcore.skills.host_protocol import Completion
 from seedcore.tasks.model import Lease
-from seedcore.worker.ports import StreamOutcomes
 
-SAMPLE = 50
-"""Tasks of a stream in one question; of more, evenly spread ones."""
+SAMPLE = 100
+"""Tasks of a stream in one report, at most; of more, evenly spread ones: at least half as many."""
 
 OUTCOMES = 10
-"""Outcomes of a stream in one question, the first ones: those that ran together are alike."""
+"""Outcomes of a stream in one report, the first ones: those that ran together are alike."""
 
 MAX_READ = 65_536
 """Longer params, in characters, are not read: of them only the length counts."""
 
 MAX_STREAMS = 200
-"""Streams in one question."""
+"""Streams in one report; tasks of others are seen with a later one."""
+
+MAX_NAME = 200
+"""Characters of a domain or a type; the Coordinator refuses reports with longer ones, which SQL clients can write."""
 
 Stream = tuple[str | None, str]
 
 
-def sample_streams(tasks: Sequence[Lease], outcomes: Mapping[Stream, StreamOutcomes]) -> list[StreamRows]:
-    """Rows by stream, in the shape of `schemas.coordinator.StreamRows`; of tasks that the valves have not seen."""
-    streams: dict[Stream, list[Lease]] = {}
-    for task in tasks:
+@dataclass(slots=True)
+class StreamSample:
+    """Rows of one stream: every `step`-th of `seen` tasks, and the first few outcomes."""
+
+    seen: int = 0
+    step: int = 1
+    tasks: list[list[float]] = field(default_factory=list)
+    outcomes: list[list[float]] = field(default_factory=list)
+
+    def add_task(self, task: Lease) -> None:
+        """A task of the stream was claimed."""
+        if self.seen % self.step == 0:
+            if len(self.tasks) >= SAMPLE:
+                self.tasks, self.step = self.tasks[::2], 2 * self.step
+            if self.seen % self.step == 0:
+                self.tasks.append(features_of(task))
+        self.seen += 1
+
+    def add_outcome(self, completion: Completion) -> None:
+        """A task of the stream ended."""
+        if len(self.outcomes) < OUTCOMES:
+            error = None if completion.ok else completion.error_code or "failed"
+            self.outcomes.append(outcome_features(completion.seconds, completion.ok, error))
+
+
+class StreamSamples:
+    """The samples of all streams since the last report."""
+
+    def __init__(self) -> None:
+        self._streams: dict[Stream, StreamSample] = {}
+        self.missed = 0
+        """Tasks and outcomes of streams beyond MAX_STREAMS in a report, or with too long a name."""
+
+    def add_task(self, task: Lease) -> None:
+        """A task was claimed; one that the valves have seen counts no more."""
         if not task.reported_to_valves:
-            streams.setdefault((task.domain, task.type), []).append(task)
-    found: list[StreamRows] = []
-    for key in list(dict.fromkeys([*streams, *outcomes]))[:MAX_STREAMS]:
-        members, ended = streams.get(key, []), outcomes.get(key)
-        rows = [_features(members[k]) for k in _spread(len(members))]
-        found.append(
-            {
-                "domain": key[0],
-                "type": key[1],
-                "seen": len(members),
-                "tasks": rows,
-                "outcomes": [] if ended is None else ended.rows,
-            }
-        )
-    return found
+            task.reported_to_valves = True
+            if (stream := self._stream((task.domain, task.type))) is not None:
+                stream.add_task(task)
 
+    def add_outcome(self, domain: str | None, completion: Completion) -> None:
+        """A task ended."""
+        if (stream := self._stream((domain, completion.skill))) is not None:
+            stream.add_outcome(completion)
 
-def _spread(count: int) -> Sequence[int]:
-    return range(count) if count <= SAMPLE else [k * count // SAMPLE for k in range(SAMPLE)]
+    def take(self) -> list[StreamRows]:
+        """The rows by stream, in the shape of `schemas.coordinator.StreamRows`; the samples begin again."""
+        taken, self._streams = self._streams, {}
+        return [
+            {"domain": domain, "type": type_, "seen": of.seen, "tasks": of.tasks, "outcomes": of.outcomes}
+            for (domain, type_), of in taken.items()
+        ]
+
+    def _stream(self, key: Stream) -> StreamSample | None:
+        known = self._streams.get(key)
+        if known is None:
+            if len(self._streams) >= MAX_STREAMS or len(key[0] or "") > MAX_NAME or len(key[1]) > MAX_NAME:
+                self.missed += 1
+                return None
+            known = self._streams[key] = StreamSample()
+        return known
 
 
 def read_params(task: Lease) -> object:
@@ -61,7 +101,7 @@ def read_params(task: Lease) -> object:
     return params
 
 
-def _features(task: Lease) -> list[float]:
-    params = read_params(task)
-    # Without the time of arrival: it changes by the hour and with every client, and says nothing about the work.
-    return task_features(task.type, params, size=len(task.params))
+def features_of(task: Lease) -> list[float]:
+    """Features of a task, without the time of arrival: it changes by the hour and with every client, and says nothing
+    about the work."""
+    return task_features(task.type, read_params(task), size=len(task.params))

@@ -18,8 +18,9 @@ from seedcore.tasks.model import GOAL, EarlierPlan, Lease, PlanTerms, StepSpec
 from seedcore.tasks.plans.plan import read_plan, validate_plan
 from seedcore.tasks.plans.plan_options import bounds, read_goal
 from seedcore.telemetry.logs import get_logger
+from seedcore.worker.decisions.route_decision import RouteDecision
 from seedcore.worker.planning.plan_steps import renamed, steps_of
-from seedcore.worker.ports import LeaseStore, PlanJson, PlanRequest, PlanService, RouteDecision
+from seedcore.worker.ports import LeaseStore, PlanJson, PlanRequest, PlanService
 from seedcore.worker.skill_catalog import SkillCatalog
 
 MAX_REMEMBERED = 10_000

@@ -15,11 +15,12 @@ from seedcore.stores.sqlstates import is_row_error
 from seedcore.tasks.failure_codes import FailureCode
 from seedcore.tasks.model import GOAL, Lease
 from seedcore.worker.attempt_endings import AttemptEndings
+from seedcore.worker.decisions.route_decision import RouteDecision
 from seedcore.worker.in_flight import HeldLease, InFlight
 from seedcore.worker.job_set import JobSet
 from seedcore.worker.outcome_records import decision_text, own_plan_reason, reason_of, reason_text
 from seedcore.worker.planning.plan_maker import OverBudgetError, PlanMaker, StorablePlan
-from seedcore.worker.ports import RouteDecision, WorkerPorts
+from seedcore.worker.ports import WorkerPorts
 from seedcore.worker.skill_catalog import SkillCatalog
 
 
@@ -97,7 +98,7 @@ class PlanRunner:
         if held.lease.type == GOAL:
             self._endings.retry_or_fail(held, code, message, retry=retry)
         else:
-            self._in_flight.feedback.count_unplanned()
+            self._in_flight.reports.count_unplanned()
             self._run_directly([(held, "no_plan", f"no plan ({code}): {reason_text(message)}")])
 
     def _run_directly(self, tasks: Iterable[tuple[HeldLease, str, str]]) -> None:

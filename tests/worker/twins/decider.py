@@ -6,14 +6,15 @@ from typing import Any
 
 from seedcore.errors import InvalidInputError
 from seedcore.tasks.model import Lease
-from seedcore.worker.ports import Feedback, PlanRequest, RouteDecision
+from seedcore.worker.decisions.route_decision import RouteDecision
+from seedcore.worker.ports import PlanRequest
 
 FAST = RouteDecision("fast", "known_skill", "test", agent="a-1", host="h-1", delta_energy=0.5)
 
 
 @dataclass
-class ScriptedDecisionService:
-    """Decides by a constant or a function of the task, or raises `error`; keeps the feedback that it got.
+class ScriptedDecider:
+    """Decides by a constant or a function of the task, or raises `error`.
 
     A batch with a task of which `refuses` is true is refused.
     """
@@ -21,15 +22,13 @@ class ScriptedDecisionService:
     decision: RouteDecision | Callable[[Lease], RouteDecision] = FAST
     error: Exception | None = None
     refuses: Callable[[Lease], bool] = lambda _task: False
-    feedback: list[Feedback] = field(default_factory=list)
 
-    async def decide(self, tasks: Sequence[Lease], feedback: Feedback) -> list[RouteDecision]:
+    def decide(self, tasks: Sequence[Lease]) -> list[RouteDecision]:
         if self.error is not None:
             raise self.error
         for task in tasks:
             if self.refuses(task):
                 raise InvalidInputError(f"task {task.id} is refused")
-        self.feedback.append(feedback)
         return [self.decision(task) if callable(self.decision) else self.decision for task in tasks]
 
 

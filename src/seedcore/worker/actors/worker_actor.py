@@ -1,0 +1,175 @@
+"""A worker: one Ray actor that claims tasks, decides where each goes and runs those of the agents that live in it."""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+
+import ray
+
+from seedcore import __version__
+from seedcore.decision.routing_table import RoutingTable
+from seedcore.fleet.host_limits import HostLimits
+from seedcore.service_clients.skill_clients import SkillServiceClients
+from seedcore.settings import get_settings
+from seedcore.skills.host_protocol import Call, Columns, Completion, calls_of, to_columns
+from seedcore.skills.registry import SkillRegistry
+from seedcore.stores.postgres import ENGINE_SESSION, Database
+from seedcore.utils import gc_tuning
+from seedcore.utils.background_loop import BackgroundLoop
+from seedcore.utils.ray_utils import refuse_embedded_on_many_nodes
+from seedcore.utils.warming import Warming
+from seedcore.worker.actors.ray_actors import configure_worker_logs
+from seedcore.worker.actors.ray_adapters import CognitivePlans, CoordinatorPlane, RayCluster, RayHosts
+from seedcore.worker.decisions.coordinator_link import CoordinatorLink
+from seedcore.worker.decisions.local_decider import LocalDecider
+from seedcore.worker.decisions.report_collector import ReportCollector
+from seedcore.worker.decisions.snapshot_state import SnapshotState
+from seedcore.worker.dispatcher import Dispatcher
+from seedcore.worker.hosting.skill_host import SkillHost
+from seedcore.worker.lease_store import PostgresLeaseStore
+from seedcore.worker.ports import WorkerPorts
+from seedcore.worker.reaper import Reaper
+
+END_GRACE_S = 2.0
+"""A worker that ends itself waits so long for tasks that are about to end."""
+
+
+class WorkerActor:
+    """A worker in a process of its own; Ray restarts it without limit, and every start opens a new session.
+
+    Threads: Ray's loop answers calls of other workers and status; the worker's loop claims, decides and writes; skills
+    run in a loop of their own, so that none of them holds up a claim or a heartbeat; a fourth one reports.
+
+    Args:
+        name: the actor's name.
+        queue: the queue that it claims from.
+    """
+
+    def __init__(self, name: str, queue: str) -> None:
+        settings = get_settings()
+        configure_worker_logs(settings)
+        refuse_embedded_on_many_nodes(settings)
+        self.name, self.queue = name, queue
+        context = ray.get_runtime_context()
+        self._node = context.get_node_id()
+        self._background = BackgroundLoop(name)
+        database = Database(settings, size=3, session=ENGINE_SESSION, name=name)
+        self._reports = ReportCollector()
+        self._state = SnapshotState(name, settings.energy_v, on_routing=self._adopt_terms)
+        self._remote = RayHosts(settings)
+        decider = LocalDecider(settings, self._state, self._reports, lambda: self._remote.hop_s)
+        self._plane, self._plans = CoordinatorPlane(settings, database), CognitivePlans(settings)
+        self._host = SkillHost(
+            name,
+            settings,
+            SkillRegistry.load(settings),
+            SkillServiceClients(settings),
+            organ_of=self._state.fleet.organ_of,
+            on_end=self._on_end,
+        )
+        ports = WorkerPorts(
+            PostgresLeaseStore(database),
+            decider,
+            self._plans,
+            self._remote,
+            self._host,
+            RayCluster(context.gcs_address, self._node),
+            self._reports,
+        )
+        reaper = Reaper(settings, database, name)
+        self._dispatcher = Dispatcher(settings, name, queue, ports, reaper, context.get_actor_id())
+        log = self._dispatcher.log
+        self._link = CoordinatorLink(self._plane, self._state, self._reports, decider, log)
+        gc_tuning.settle()
+        self._linking = self._background.start(self._link.run())
+        self._run = self._background.start(self._dispatcher.run())
+        self._warming = Warming({"cognitive": self._plans.cognitive.reach})
+        self._background.start(self._warming.run())
+
+    async def run(self, calls: Columns) -> AsyncIterator[Columns]:
+        """Run another worker's calls side by side; yields completions as they happen."""
+        async for chunk in self._host.run(calls_of(calls)):
+            yield to_columns(chunk)
+
+    async def execute(self, call: Call) -> Completion:
+        """Run one call of another worker."""
+        (completion,) = [done async for chunk in self._host.run([call]) for done in chunk]
+        return completion
+
+    async def cancel(self, task_ids: list[str]) -> int:
+        """Cancel running calls; returns how many were running."""
+        return await self._host.cancel(task_ids)
+
+    async def employ(self, agent_ids: list[str]) -> None:
+        """Re-employ agents: each is a scout with a clean record, whatever it did before."""
+        self._host.employ(agent_ids)
+
+    async def save(self) -> int:
+        """Write what agents have learned now; returns how many were written."""
+        return await self._host.save()
+
+    async def status(self) -> dict[str, object]:
+        """Progress (not a ping): what it holds, when it last claimed, what it has done, and how old its snapshot is.
+
+        `cold`: not reached yet. `hop_s`: what a call to another process takes beyond the skill, measured on `hops`.
+        """
+        state, age = self._state, self._state.age_s
+        host, held = self._host.status(), self._dispatcher.status()
+        facts: dict[str, object] = {
+            **host,
+            **held,
+            "host": self.name,
+            "organ": "",
+            "node": self._node,
+            "version": __version__,
+            "running": self._host.running + self._dispatcher.holding_elsewhere,
+            "snapshot": {"generation": state.generation, "version": state.version, "source": state.source},
+            "snapshot_age_s": None if age is None else round(age, 3),
+            "snapshot_updates": dict(state.counts),
+            "reports": dict(self._reports.counts),
+            "hop_s": round(self._remote.hop_s, 6),
+            "hops": self._remote.hops,
+            "http_fallbacks": {
+                "coordinator": self._plane.coordinator.counts.fallbacks,
+                "cognitive": self._plans.cognitive.counts.fallbacks,
+            },
+        }
+        cold = dict(self._warming.cold)
+        if isinstance(skills := host.get("cold"), Mapping):
+            cold |= skills
+        if state.source is None:
+            cold["coordinator"] = self._link.failing or "no answer yet"
+        facts.pop("cold", None)
+        if cold:
+            facts["cold"] = cold
+        if self._link.failing is not None:
+            facts["coordinator_failing"] = self._link.failing
+        running = not self._run.done() and not self._linking.done()
+        if not running:
+            ended = self._run if self._run.done() else self._linking
+            facts["reason"] = repr(None if ended.cancelled() else ended.exception())
+        return facts | {"works": running}
+
+    async def begin_drain(self) -> None:
+        """Claim no more; what runs goes on, and calls of other workers are still taken."""
+        self._background.loop.call_soon_threadsafe(self._dispatcher.begin_drain)
+
+    async def drain(self, grace_s: float) -> dict[str, object]:
+        """Claim no more, finish within `grace_s` seconds or release, take no more calls, and save."""
+        await self.stop(grace_s)
+        return await self._host.drain(grace_s)
+
+    async def stop(self, grace_s: float) -> None:
+        """Claim no more; finish within `grace_s` seconds or release."""
+        await asyncio.wait_for(
+            asyncio.wrap_future(self._background.start(self._dispatcher.stop(grace_s))), grace_s + 15
+        )
+
+    async def _on_end(self) -> None:
+        """The process is about to end by itself: write how calls ended, and release what has not begun."""
+        await asyncio.wrap_future(self._background.start(self._dispatcher.stop(END_GRACE_S)))
+
+    def _adopt_terms(self, table: RoutingTable) -> None:
+        """The routing table has changed: adopt the limits and roles of the organs whose agents live in workers."""
+        for organ, columns in table["organs"].items():
+            if (limits := columns.get("limits")) is not None:
+                self._host.set_terms(organ, HostLimits.model_validate(limits), columns.get("roles", {}))

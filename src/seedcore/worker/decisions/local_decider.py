@@ -1,0 +1,137 @@
+"""Decides where the lease is: the one pure decision function on this worker's snapshot."""
+
+from collections.abc import Callable, Sequence
+from typing import Literal
+
+from seedcore.decision.agent_selection import RoutingState
+from seedcore.decision.batch import BatchDecision, TaskBatch
+from seedcore.decision.decide import decide
+from seedcore.settings import Settings
+from seedcore.tasks.model import Lease
+from seedcore.worker.decisions.data_locality import data_of
+from seedcore.worker.decisions.report_collector import ReportCollector
+from seedcore.worker.decisions.route_decision import RouteDecision
+from seedcore.worker.decisions.snapshot_state import SnapshotState
+
+MAX_WANTED = 20
+"""Plans that a worker asks for in advance, at most."""
+
+
+class LocalDecider:
+    """See `ports.Decider`.
+
+    Args:
+        settings: options of routing, and how old a snapshot may be.
+        state: what it decides with.
+        reports: counts what was decided, and knows what waits at which agent.
+        hop_s: the measured seconds that a call to another worker takes beyond the skill's own.
+    """
+
+    def __init__(
+        self, settings: Settings, state: SnapshotState, reports: ReportCollector, hop_s: Callable[[], float]
+    ) -> None:
+        self._state, self._reports, self._hop_s = state, reports, hop_s
+        self._max_age_s = settings.snapshot_max_age_s
+        self._routing = RoutingState(
+            state.v,
+            settings.scout_share,
+            settings.router,
+            money=settings.energy_money,
+            bytes_per_s=settings.data_bytes_per_s,
+            here=state.name,
+        )
+        self._failures: dict[str, int] = {}
+        self._plans_wanted = 0
+
+    def decide(self, tasks: Sequence[Lease]) -> list[RouteDecision]:
+        """One decision for each task, in order.
+
+        Raises:
+            UnavailableError: there is no snapshot or no policy yet.
+        """
+        state, too_old = self._state, self._too_old()
+        if too_old is not None:
+            return [too_old] * len(tasks)
+        policy = state.policy
+        if policy is not None and policy.facts_used("budget") and len(tasks) > 1:
+            # The first plan changes the fact that the next task is ruled by.
+            return [decision for task in tasks for decision in self.decide([task])]
+        for (agent, kind), (count, seconds, good) in self._reports.take_unlearned().items():
+            state.fleet.learn(agent, kind, count, seconds, good)
+        state.fleet.report(state.name, [(agent, kind, n) for (agent, kind), n in self._reports.outstanding.items()])
+        self._routing.v, self._routing.hop_s = state.v, self._hop_s()
+        context = state.context(state.share["spent"] + self._reports.plans_unheard)
+        decided = decide(_columns(tasks), state.fleet, self._routing, context)
+        self._count_failures(context.policy.failures)
+        decisions = _decisions(decided, state.stale_s)
+        if context.policy.facts_used("budget") and decisions[0].route == "plan" and not self._may_plan():
+            reason = "waits for its share of the budget of plans, which the Coordinator lends"
+            return [decisions[0]._replace(route=None, rule="plan_share", reason=reason)]
+        for (route, rule), count in decided.counts().items():
+            self._reports.count_decision(route, rule, count)
+        return decisions
+
+    def _may_plan(self) -> bool:
+        """Whether one more plan is in this worker's share; where it is not, the next report asks for more."""
+        allowed = self._reports.plans_unheard < self._state.share["lent"]
+        self._plans_wanted = 1 if allowed else MAX_WANTED
+        return allowed
+
+    def take_plans_wanted(self) -> int:
+        """How many plans it wants to make soon, as far as tasks since the last call say."""
+        wanted, self._plans_wanted = self._plans_wanted, 0
+        return wanted
+
+    def _too_old(self) -> RouteDecision | None:
+        """What becomes of tasks while the snapshot is older than it may be, unless the policy says to go on."""
+        state, age = self._state, self._state.stale_s
+        if age is None or age <= self._max_age_s or state.policy is None or state.policy.stale_snapshot == "go_on":
+            return None
+        reason = f"the snapshot is {age:.0f} s old, and no Coordinator answers"
+        route: Literal["hold"] | None = "hold" if state.policy.stale_snapshot == "hold" else None
+        return RouteDecision(route, "stale_snapshot", reason, snapshot_age_s=age)
+
+    def _count_failures(self, failures: dict[str, int]) -> None:
+        for rule, count in failures.items():
+            if (new := count - self._failures.get(rule, 0)) > 0:
+                self._reports.count_rule_failure(rule, new)
+        if failures or self._failures:
+            self._failures = dict(failures)
+
+
+def _columns(tasks: Sequence[Lease]) -> TaskBatch:
+    return TaskBatch(
+        type=[task.type for task in tasks],
+        domain=[task.domain for task in tasks],
+        priority=[task.priority for task in tasks],
+        attempt=[task.attempt for task in tasks],
+        size=[len(task.params) for task in tasks],
+        approved=[task.approved for task in tasks],
+        direct=[task.direct for task in tasks],
+        data=[data_of(task) for task in tasks],
+    )
+
+
+def _decisions(decided: BatchDecision, stale_s: float | None) -> list[RouteDecision]:
+    v, verdicts = decided.v, decided.verdicts
+    found = []
+    for n, added, failure in zip(decided.verdict, decided.delta_energy, decided.expected_failure, strict=True):
+        d = verdicts[n]
+        found.append(
+            RouteDecision(
+                d.route,
+                d.rule,
+                d.reason,
+                d.agent,
+                d.host,
+                added,
+                d.evidence,
+                d.expected_s,
+                d.timeout_s,
+                failure,
+                v,
+                d.hold_s,
+                stale_s,
+            )
+        )
+    return found
