@@ -6,11 +6,14 @@ contradict it. An agent's estimate fades while others run the type, faster after
 again.
 """
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from math import exp
+from typing import Self
 
 import numpy as np
 
+from seedcore.pricing.learned_json import SumsJson, TypeRatesJson
 from seedcore.pricing.potential import Floats
 
 FORGET = 0.98
@@ -91,6 +94,10 @@ class RateEstimate:
         self.seconds *= keep
         self.successes *= keep
 
+    def to_json(self) -> SumsJson:
+        """The sums; `RateEstimate(*sums)` is the same estimate."""
+        return self.weight, self.seconds, self.successes
+
 
 @dataclass(slots=True)
 class _Agent:
@@ -132,6 +139,28 @@ class _TypeRates:
         self.organs: dict[str, RateEstimate] = {}
         self.agents: dict[str, _Agent] = {}
 
+    def to_json(self) -> TypeRatesJson:
+        return {
+            "count": self.count,
+            "mean": self.mean.to_json(),
+            "organs": {organ: mean.to_json() for organ, mean in self.organs.items()},
+            "agents": {
+                agent: (own.organ, own.estimate.to_json(), own.at, own.fade, own.recent.to_json())
+                for agent, own in self.agents.items()
+            },
+        }
+
+    @classmethod
+    def from_json(cls, given: TypeRatesJson) -> "_TypeRates":
+        made = cls()
+        made.count, made.mean = given["count"], RateEstimate(*given["mean"])
+        made.organs = {organ: RateEstimate(*mean) for organ, mean in given["organs"].items()}
+        made.agents = {
+            agent: _Agent(organ, RateEstimate(*estimate), at, fade, RateEstimate(*recent))
+            for agent, (organ, estimate, at, fade, recent) in given["agents"].items()
+        }
+        return made
+
     def agent(self, agent: str, organ: str) -> _Agent:
         known = self.agents.get(agent)
         if known is None:
@@ -154,6 +183,22 @@ class RateTable:
 
     def __init__(self) -> None:
         self._types: dict[str, _TypeRates] = {}
+
+    @classmethod
+    def from_json(cls, types: Mapping[str, TypeRatesJson]) -> Self:
+        """The table that `to_json` wrote."""
+        made = cls()
+        made.replace(types)
+        return made
+
+    def to_json(self, types: Iterable[str] | None = None) -> dict[str, TypeRatesJson]:
+        """All that was learned about `types` (None: about all), without loss; types without outcomes are left out."""
+        names = self._types if types is None else [name for name in types if name in self._types]
+        return {name: self._types[name].to_json() for name in names if self._types[name].agents}
+
+    def replace(self, types: Mapping[str, TypeRatesJson]) -> None:
+        """Take over whole types as `to_json` wrote them; `RateColumns` of these must be made again."""
+        self._types |= {name: _TypeRates.from_json(given) for name, given in types.items()}
 
     def add(self, agent: str, task_type: str, count: int, seconds: float, successes: int, organ: str = "") -> None:
         """Add outcomes of one agent and type."""

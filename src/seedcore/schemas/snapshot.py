@@ -5,12 +5,13 @@ version that it knows, or the whole when it missed one. The call waits up to `wa
 (routing table, policy, holds, a valve's state, V); rates, backlog and evidence go along with the next answer.
 """
 
-from typing import Annotated, NotRequired
+from typing import Annotated
 
 from pydantic import Field
 from typing_extensions import TypedDict
 
 from seedcore.decision.routing_table import RoutingTable
+from seedcore.pricing.learned_json import Learned, TypeMoneyJson, TypeRatesJson
 from seedcore.schemas.coordinator import AgentCount, AgentOutcome, AgentSpent, EnergyReport, Report, StreamRows
 
 SNAPSHOT_FORMAT = 1
@@ -18,9 +19,6 @@ SNAPSHOT_FORMAT = 1
 
 MAX_WAIT_S = 5.0
 """Longest time that an exchange may wait for a change."""
-
-Sums = tuple[float, float, float]
-"""Weight, seconds and successes of a `pricing.rates.RateEstimate`."""
 
 
 class WorkerReport(Report):
@@ -66,22 +64,6 @@ class WorkerReportJson(TypedDict):
     rule_failures: dict[str, int]
     plans: int
     plans_wanted: int
-
-
-class TypeRatesJson(TypedDict):
-    """The learned rates of one task type: `agents` has organ, estimate, `at`, fade and recent estimate of each."""
-
-    count: int
-    mean: Sums
-    organs: dict[str, Sums]
-    agents: dict[str, tuple[str, Sums, int, float, Sums]]
-
-
-class TypeMoneyJson(TypedDict):
-    """The learned money of one task type."""
-
-    mean: Sums
-    agents: dict[str, Sums]
 
 
 class PolicyJson(TypedDict):
@@ -131,18 +113,6 @@ class SnapshotParts(TypedDict, total=False):
     backlog: dict[str, list[tuple[str, str, int]]]
 
 
-class Learned(TypedDict):
-    """Outcomes that other workers reported since the version that a worker knows; `seconds` and `money` are totals."""
-
-    agent: str
-    type: str
-    count: int
-    seconds: float
-    successes: int
-    money: NotRequired[float]
-    paid: NotRequired[int]
-
-
 class PlanShare(TypedDict):
     """The budget of plans: `spent` in the last minute by all plus what is lent to other workers, `lent` to this one."""
 
@@ -161,7 +131,8 @@ class SnapshotUpdate(TypedDict):
         whole: whether `parts` is the whole snapshot; else it changes the version that the report named.
         heard: the number of the report that is heard; a worker drops what it reported up to there.
         parts: what changed.
-        learned: see `Learned`; empty in a whole snapshot.
+        learned: outcomes that others reported since the version that the worker knows; empty in a whole snapshot. Of
+            types that `parts` has whole there are none.
         plans: the worker's share of the budget of plans.
     """
 
