@@ -76,6 +76,7 @@ class Policy:
         triage: the part for triages.
         stale_snapshot: what workers do while no Coordinator answers for too long.
         text: the file's text, which workers compile.
+        budget_aware: rules that use the budget of plans.
         hold_aware: rules that use the fact `valve.held`: they also decide for tasks of held streams.
     """
 
@@ -86,16 +87,24 @@ class Policy:
     triage: TriagePolicy = field(default_factory=TriagePolicy)
     stale_snapshot: StaleSnapshot = "go_on"
     text: str = ""
+    budget_aware: frozenset[str] = field(init=False)
     hold_aware: frozenset[str] = field(init=False)
+    _groups: frozenset[str] = field(init=False)
     _fields: list[tuple[str, str]] = field(init=False)
 
     def __post_init__(self) -> None:
         self._fields = sorted(set().union(*(rule.fields for rule in self.rules)))
+        self._groups = frozenset(group for group, _ in self._fields)
+        self.budget_aware = frozenset(rule.name for rule in self.rules if any(g == "budget" for g, _ in rule.fields))
         self.hold_aware = frozenset(rule.name for rule in self.rules if ("valve", "held") in rule.fields)
 
     def facts_used(self, group: str) -> list[str]:
         """Facts of a group that rules use."""
         return [name for other, name in self._fields if other == group]
+
+    def uses(self, group: str) -> bool:
+        """Whether any rule uses facts of a group."""
+        return group in self._groups
 
     def evaluate(self, facts: Facts, cache: RulingCache, *, direct: bool = False) -> Ruling | None:
         """The ruling of the first rule that holds; None: no rule holds.

@@ -105,8 +105,9 @@ class _BatchLookups:
         type_ = str(task["type"])
         return {
             "task": task | {"domain": domain or ""},
-            "valve": self._valve((domain, type_)),
-            "fleet": self._fleet(type_),
+            "valve": self._valve((domain, type_)) if self.context.policy.uses("valve") else {},
+            # The backlog of every agent is summed up for it: not where no rule reads it.
+            "fleet": self._fleet(type_) if self.context.policy.uses("fleet") else {},
             "budget": {"plans_per_minute": self.context.plans_per_minute},
         }
 

@@ -1,17 +1,21 @@
 """Decides where the lease is: the one pure decision function on this worker's snapshot."""
 
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Sequence
 from typing import Literal
 
 from seedcore.decision.agent_selection import RoutingState
 from seedcore.decision.batch import BatchDecision, TaskBatch
 from seedcore.decision.decide import decide
+from seedcore.decision.policy import Policy
 from seedcore.settings import Settings
 from seedcore.tasks.model import Lease
 from seedcore.worker.decisions.data_locality import data_of
 from seedcore.worker.decisions.report_collector import ReportCollector
 from seedcore.worker.decisions.route_decision import RouteDecision
 from seedcore.worker.decisions.snapshot_state import SnapshotState
+
+_NO_SHARE = "waits for its share of the budget of plans, which the Coordinator lends"
 
 MAX_WANTED = 20
 """Plans that a worker asks for in advance, at most."""
@@ -52,24 +56,52 @@ class LocalDecider:
         state, too_old = self._state, self._too_old()
         if too_old is not None:
             return [too_old] * len(tasks)
-        policy = state.policy
-        if policy is not None and policy.facts_used("budget") and len(tasks) > 1:
-            # The first plan changes the fact that the next task is ruled by.
-            return [decision for task in tasks for decision in self.decide([task])]
         for (agent, kind), (count, seconds, good) in self._reports.take_unlearned().items():
             state.fleet.learn(agent, kind, count, seconds, good)
         state.fleet.report(state.name, [(agent, kind, n) for (agent, kind), n in self._reports.outstanding.items()])
         self._routing.v, self._routing.hop_s = state.v, self._hop_s()
+        decisions, policy = self._decide(tasks)
+        self._count_failures(policy.failures)
+        limited = policy.budget_aware
+        if limited and any(decision.rule in limited and decision.route == "plan" for decision in decisions):
+            decisions = self._within_budget(tasks, decisions, limited)
+        for (route, rule), count in Counter((decision.route, decision.rule) for decision in decisions).items():
+            if route != "plan" or rule not in limited:
+                self._reports.count_decision(route, rule, count)
+        return decisions
+
+    def _decide(self, tasks: Sequence[Lease]) -> tuple[list[RouteDecision], Policy]:
+        state = self._state
         context = state.context(state.share["spent"] + self._reports.plans_unheard)
         decided = decide(_columns(tasks), state.fleet, self._routing, context)
-        self._count_failures(context.policy.failures)
-        decisions = _decisions(decided, state.stale_s)
-        if context.policy.facts_used("budget") and decisions[0].route == "plan" and not self._may_plan():
-            reason = "waits for its share of the budget of plans, which the Coordinator lends"
-            return [decisions[0]._replace(route=None, rule="plan_share", reason=reason)]
-        for (route, rule), count in decided.counts().items():
-            self._reports.count_decision(route, rule, count)
-        return decisions
+        return _decisions(decided, state.stale_s), context.policy
+
+    def _within_budget(
+        self, tasks: Sequence[Lease], decisions: list[RouteDecision], limited: Collection[str]
+    ) -> list[RouteDecision]:
+        """Let rules that read the budget plan no more than this worker was lent.
+
+        Each plan changes the fact that they read: what is left after it is decided again, and waits once the share is
+        used.
+        """
+
+        def planned(n: int) -> bool:
+            return found[n].route == "plan" and found[n].rule in limited
+
+        found = list(decisions)
+        left = [n for n in range(len(found)) if planned(n)]
+        while left:
+            if not self._may_plan():
+                for n in left:
+                    found[n] = found[n]._replace(route=None, rule="plan_share", reason=_NO_SHARE)
+                break
+            first, *rest = left
+            self._reports.count_decision("plan", found[first].rule)
+            again, _ = self._decide([tasks[n] for n in rest]) if rest else ([], None)
+            for n, decision in zip(rest, again, strict=True):
+                found[n] = decision
+            left = [n for n in rest if planned(n)]
+        return found
 
     def _may_plan(self) -> bool:
         """Whether one more plan is in this worker's share; where it is not, the next report asks for more."""
