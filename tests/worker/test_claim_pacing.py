@@ -80,6 +80,33 @@ def test_a_call_ends_the_pause(clock):
     assert lane.wanted(1000) == 500
 
 
+def test_who_is_not_the_first_looks_a_little_later(clock):
+    lane = Lane(500, 2.0)
+    lane.become_idle()
+    for _ in range(5):
+        lane.wanted(1000)
+        lane.claimed(500, 0)
+    lane.wake(first=False)
+    assert lane.wanted(1000) == 0
+    assert lane.pause_s() == pytest.approx(lanes.STANDBY_S)
+    lane.wake()
+    assert lane.wanted(1000) == 500
+
+
+def test_a_single_task_leaves_the_lane_idle_and_is_followed_by_no_further_look(clock):
+    lane = Lane(500, 2.0)
+    lane.become_idle()
+    for _ in range(5):
+        lane.wanted(1000)
+        lane.claimed(500, 0)
+        clock.now += lane.pause_s()
+    lane.wake()
+    assert lane.wanted(1000) == 500
+    lane.claimed(500, 1)
+    assert lane.idle
+    assert lane.pause_s() == pytest.approx(2.0)
+
+
 def test_little_room_waits_a_moment_for_a_whole_batch(clock):
     lane = Lane(500, 2.0)
     lane.claimed(500, 500)

@@ -7,7 +7,8 @@ from seedcore.tasks.events.arrival_rate import ArrivalRate
 from seedcore.tasks.model import lane_name
 from seedcore.worker.ports import LeaseStore
 
-# A wake-up can be lost between an empty look and the next commit: look again soon, then less and less often.
+# A submission that looked for idle dispatchers before this one was idle notifies none, and commits later: look again
+# soon, then less and less often.
 RECHECKS_S = (0.02, 0.1, 0.5)
 FULL_BATCH_WAIT_S = 0.05
 
@@ -15,8 +16,9 @@ FULL_BATCH_WAIT_S = 0.05
 FLOW_COUNT = 10
 FLOW_PAUSE_S = 0.003
 
-# A notification wakes every dispatcher that waits. One that came too late waits longer the next time, and leaves a
-# trickle of tasks to the fastest one.
+# A notification reaches every dispatcher that waits, and one of them is its first: the others look a little later, in
+# case that one is busy. One that looked in vain waits longer the next time.
+STANDBY_S = 0.03
 MIN_LOST_RACE_BACKOFF_S, MAX_LOST_RACE_BACKOFF_S = 0.005, 0.25
 
 NO_LISTENER_POLL_S = 0.1
@@ -42,10 +44,11 @@ class Lane:
         self._backoff_s = 0.0
         self._woken = False
 
-    def wake(self) -> None:
-        """There may be something to claim."""
+    def wake(self, *, first: bool = True) -> None:
+        """There may be something to claim; another dispatcher is to look first when `first` is false."""
         self._woken = True
-        self._next = min(self._next, time.monotonic() + self._backoff_s) if self._backoff_s else 0.0
+        delay_s = self._backoff_s if first else max(STANDBY_S, self._backoff_s)
+        self._next = min(self._next, time.monotonic() + delay_s) if delay_s else 0.0
 
     def wanted(self, room: int) -> int:
         """How many to claim now with `room` for so many; 0 for none.
@@ -70,7 +73,7 @@ class Lane:
             self._backoff_s = min(max(MIN_LOST_RACE_BACKOFF_S, 2 * self._backoff_s), MAX_LOST_RACE_BACKOFF_S)
         self._woken = False
         if got:
-            self._claimed, self._rechecks = now, 0
+            self._claimed = now
         if got >= wanted:
             self._next = 0.0
             self.idle = False
@@ -113,11 +116,11 @@ class Lanes:
         self.fast = Lane(claim_batch, poll_s)
         self.slow = Lane(min(claim_batch, slow_slots), poll_s)
 
-    def wake(self, lane: str) -> bool:
+    def wake(self, lane: str, *, first: bool = True) -> bool:
         """The lane of that name may have tasks; False when it is none of these."""
         for each, slow in ((self.fast, False), (self.slow, True)):
             if lane == lane_name(self._queue, slow):
-                each.wake()
+                each.wake(first=first)
                 return True
         return False
 

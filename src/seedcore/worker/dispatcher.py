@@ -55,6 +55,7 @@ class Dispatcher:
         self._actor = actor or str(uuid4())
         self.settings, self.name, self.queue = settings, name, queue
         self._leases, self._reaper = ports.leases, reaper
+        self._peers = ports.peers
         self._local_name = None if ports.local is None else ports.local.name
         self.log = get_logger("seedcore.worker", dispatcher=name, queue=queue)
         self._in_flight = InFlight(ports.reports)
@@ -227,8 +228,11 @@ class Dispatcher:
             self._lanes.stop_waiting()
             self._in_flight.changed.set()
 
-    def _on_ready(self, lane: str) -> None:
-        if self._lanes.wake(lane):
+    def _on_ready(self, lane: str, number: int) -> None:
+        """One of all idle dispatchers looks at once: a single task need not wake them all."""
+        peers = self._peers()
+        first = peers[number % len(peers)] if peers else self.name
+        if self._lanes.wake(lane, first=first == self.name or self.name not in peers):
             self._in_flight.changed.set()
 
     def _on_cancelled(self, task_id: UUID) -> None:

@@ -114,7 +114,7 @@ class PostgresLeaseStore:
     async def listen(self, events: LeaseEvents) -> None:
         """Listen on a connection outside the pool, until it ends."""
         handlers: dict[str, NotificationHandler] = {
-            READY_CHANNEL: lambda _connection, _pid, _channel, lane: events.ready(lane),
+            READY_CHANNEL: lambda _connection, pid, _channel, lane: events.ready(lane, pid),
             CANCEL_CHANNEL: lambda _connection, _pid, _channel, task_id: events.cancelled(UUID(task_id)),
             LATER_CHANNEL: lambda _connection, _pid, _channel, text: _report_due(events, text),
         }

@@ -133,10 +133,11 @@ class HeartbeatReport(NamedTuple):
 
 
 class LeaseEvents(NamedTuple):
-    """What a dispatcher wants to hear from the lease store: a lane that has tasks, a task that was cancelled, seconds
-    until something is due, and that the store listens from now on (what was sent before is lost)."""
+    """What a dispatcher wants to hear from the lease store: a lane that has tasks, with a number that all who hear it
+    share; a task that was cancelled; seconds until something is due; and that the store listens from now on (what was
+    sent before is lost)."""
 
-    ready: Callable[[str], None]
+    ready: Callable[[str, int], None]
     cancelled: Callable[[UUID], None]
     due: Callable[[float], None]
     listening: Callable[[], Awaitable[None]]
@@ -212,6 +213,7 @@ class WorkerPorts:
         local: runs the calls of agents that live in this process; None: no agent does.
         cluster: None: there is none to look after.
         reports: what is reported to the Coordinator.
+        peers: names of the dispatchers of this queue, in an order that all know; empty when they are not known.
     """
 
     leases: LeaseStore
@@ -221,3 +223,4 @@ class WorkerPorts:
     local: LocalHost | None = None
     cluster: Cluster | None = None
     reports: ReportCollector = field(default_factory=ReportCollector)
+    peers: Callable[[], Sequence[str]] = tuple

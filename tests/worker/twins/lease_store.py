@@ -314,7 +314,7 @@ class InMemoryLeaseStore:
             return
         task.place, task.seq = "ready", next(self._seqs)
         for listener in list(self._listeners):
-            listener.ready(lane_name(task.new.queue, task.lane_slow))
+            listener.ready(lane_name(task.new.queue, task.lane_slow), 0)
 
     def _promote(self) -> None:
         for task in self.tasks.values():
