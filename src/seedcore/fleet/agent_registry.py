@@ -75,16 +75,26 @@ class AgentRegistry:
         with self._lock:
             self._unrestored.difference_update(agent_ids)
 
-    def sleep(self, now: float | None = None) -> int:
+    def set_role_weights(self, weights: Mapping[str, float]) -> None:
+        """The organ declares these roles from now on; what agents have learned stays."""
+        with self._lock:
+            self._role_prior = agent_roles.normalised(weights)
+
+    def sleep(self, now: float | None = None, *, capacity: int | None = None) -> int:
         """Put agents to sleep that are idle for too long or too many; returns how many.
 
         None of them has work in hand or anything unwritten: nothing is lost.
+
+        Args:
+            now: the time, on `time.monotonic()`.
+            capacity: agents to keep in memory this time, in place of the usual number.
         """
         now = time.monotonic() if now is None else now
+        capacity = self._capacity if capacity is None else capacity
         slept = 0
         while True:
             with self._lock:
-                idle, more = self._next_idle(now)
+                idle, more = self._next_idle(now, capacity)
                 for agent_id in idle:
                     del self.agents[agent_id]
                 slept += len(idle)
@@ -92,12 +102,12 @@ class AgentRegistry:
             if not more:
                 return slept
 
-    def _next_idle(self, now: float) -> tuple[list[str], bool]:
+    def _next_idle(self, now: float, capacity: int) -> tuple[list[str], bool]:
         """Some agents that may sleep, and whether to look again. The busy ones move to the back of the order."""
         idle: list[str] = []
         busy: list[str] = []
         checked = 0
-        excess = len(self.agents) - self._capacity
+        excess = len(self.agents) - capacity
         for agent_id, agent in self.agents.items():
             if checked >= SLEEP_BATCH or (agent.last_used + self._idle_s > now and len(idle) >= excess):
                 break

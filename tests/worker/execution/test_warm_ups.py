@@ -5,7 +5,7 @@ from typing import Any
 from seedcore.settings import Settings
 from seedcore.skills.registry import SkillRegistry
 from seedcore.skills.skill_decorator import MARK, skill
-from seedcore.worker.actors.agent_host import warm_ups
+from seedcore.worker.hosting.warm_ups import warm_ups
 from tests.skills.test_skill_decorator import double
 
 
