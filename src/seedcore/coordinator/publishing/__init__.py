@@ -1,0 +1,1 @@
+"""Publishes what workers decide with, and hears what they did."""
