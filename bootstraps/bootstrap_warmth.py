@@ -1,14 +1,12 @@
-"""Waits until hosts and dispatchers are warm, so that the first task does not wait."""
+"""Waits until hosts and workers are warm, so that the first task does not wait."""
 
 import asyncio
 import time
 from typing import Any
 
-from seedcore.organism.control.host import PREFIX
+from seedcore.organism.control.host import organ_of_host
 from seedcore.settings import Settings
-from seedcore.tasks.model import DEFAULT_QUEUE, GRAPH_QUEUE
 from seedcore.telemetry.logs import get_logger
-from seedcore.worker.actors.ray_actors import dispatcher_name
 
 PAUSE_S = 0.1
 WAIT_S = 60.0
@@ -16,7 +14,7 @@ WAIT_S = 60.0
 
 
 async def bootstrap_warmth(settings: Settings, deadline: float) -> dict[str, Any]:
-    """Wait until every host and dispatcher reports that it is warm; returns, and logs, those that are not in time."""
+    """Wait until every host and worker reports that it is warm; returns, and logs, those that are not in time."""
     log = get_logger("bootstraps.warmth")
     began = time.monotonic()
     actors = await asyncio.to_thread(_actors, settings)
@@ -38,9 +36,8 @@ def _actors(settings: Settings) -> dict[str, Any]:
     import ray
     from ray.util import list_named_actors
 
-    prefixes = (PREFIX, *(dispatcher_name(queue, 0)[:-1] for queue in (DEFAULT_QUEUE, GRAPH_QUEUE)))
     named = [a["name"] for a in list_named_actors(all_namespaces=True) if a["namespace"] == settings.namespace]
-    return {n: ray.get_actor(n, namespace=settings.namespace) for n in named if n.startswith(prefixes)}
+    return {n: ray.get_actor(n, namespace=settings.namespace) for n in named if organ_of_host(n)}
 
 
 async def _cold(actor: Any, until: float) -> Any:

@@ -33,11 +33,32 @@ def test_the_packages_organs_hold_every_built_in_skill(settings: Settings):
     assert {spec.organ for spec in SkillRegistry.load(settings).values()} <= set(organs)
 
 
-def test_a_users_file_takes_their_place(write):
+def test_a_users_file_is_added_to_them(write):
     path = write("organs:\n  acme:\n    agents: 3\n    hosts: 2\n    num_gpus: 0.5\n    resources: {tpu: 1}\n")
     assert load_organs(load_settings(organs_path=path)) == {
-        "acme": OrganSpec(agents=3, hosts=HostRange(min=2, max=2), num_gpus=0.5, resources={"tpu": 1.0})
+        **load_organs(load_settings()),
+        "acme": OrganSpec(agents=3, hosts=HostRange(min=2, max=2), num_gpus=0.5, resources={"tpu": 1.0}),
     }
+
+
+def test_of_an_organ_in_both_the_users_takes_the_whole_place(write):
+    path = write("organs:\n  utility: {agents: 2, domains: [acme]}\n")
+    organs = load_organs(load_settings(organs_path=path))
+    assert organs == {**load_organs(load_settings()), "utility": OrganSpec(agents=2, domains=["acme"])}
+
+
+@pytest.mark.parametrize("own", ["isolation: process", "num_cpus: 1", "num_gpus: 0.1", "resources: {tpu: 1}"])
+def test_hosts_are_for_organs_with_isolation_or_resources(write, own: str):
+    assert load_organs(load_settings(organs_path=write(f"organs: {{a: {{hosts: 3, {own}}}}}")))["a"].own_hosts
+    assert load_organs(load_settings(organs_path=write(f"organs: {{a: {{{own}}}}}")))["a"].hosts.min == 1
+
+
+@pytest.mark.parametrize("nothing", ["agents: 4", "num_cpus: 0", "resources: {tpu: 0}", "isolation: shared"])
+def test_hosts_of_an_organ_whose_agents_live_in_workers_are_refused_and_the_fix_is_told(write, nothing: str):
+    error = refused(write(f"organs: {{a: {{hosts: 2, {nothing}}}, b: {{agents: 1}}}}"))
+    assert [item.field for item in error.errors] == ["organs.a.hosts"]
+    assert "`isolation: process` or resources, or drop `hosts`" in error.detail
+    assert not load_organs(load_settings(organs_path=write(f"organs: {{a: {{{nothing}}}}}")))["a"].own_hosts
 
 
 def test_a_missing_file_is_named(tmp_path: Path):
@@ -111,8 +132,21 @@ def test_hosts_without_agents_are_not_wanted():
 
 
 def test_a_spec_survives_json():
-    spec = OrganSpec(agents=7, hosts=HostRange(min=1, max=4), skills=["echo"], limits=HostLimits(host_concurrency=8))
+    limits, hosts = HostLimits(host_concurrency=8), HostRange(min=1, max=4)
+    spec = OrganSpec(agents=7, isolation="process", hosts=hosts, skills=["echo"], limits=limits)
     assert OrganSpec.model_validate(spec.model_dump(mode="json")) == spec
+
+
+def test_what_the_previous_release_stored_loads_and_its_hosts_mean_nothing():
+    stored = {"agents": 7, "hosts": {"min": 2, "max": 4}, "num_cpus": 0.0}
+    spec = OrganSpec.model_validate(stored)
+    assert (spec.agents, spec.own_hosts) == (7, False)
+    assert not {"hosts", "isolation"} & spec.model_dump(mode="json").keys(), "and it can read what is stored now"
+
+
+def test_the_schema_of_a_spec_names_its_fields_both_ways():
+    for mode in ("validation", "serialization"):
+        assert {"agents", "isolation", "hosts"} <= OrganSpec.model_json_schema(mode=mode)["properties"].keys()
 
 
 DECLARED = {"echo": "utility", "text.shout": "utility", "ml.predict": "ml"}

@@ -1,4 +1,4 @@
-"""An in-memory HostProvisioner; a test kills, stops and loads its hosts."""
+"""An in-memory HostProvisioner; a test kills, stops and loads its hosts and workers."""
 
 import asyncio
 from collections.abc import Mapping
@@ -20,6 +20,7 @@ class FakeHosts:
     Attributes:
         silent: hosts that do not answer until they are created again.
         unresponsive: those that do not answer even then.
+        begun: workers that were told to claim no more.
     """
 
     def __init__(self) -> None:
@@ -35,6 +36,7 @@ class FakeHosts:
         self.cancels: set[str] = set()
         self.there = ["node-1"]
         self.homes: dict[str, str] = {}
+        self.begun: list[str] = []
 
     async def ensure(self, plan: HostPlan) -> bool:
         if plan.organ in self.refuse:
@@ -62,6 +64,10 @@ class FakeHosts:
         self.removed.append(name)
         self.alive.pop(name, None)
         self.silent.discard(name)
+
+    async def begin_drain(self, name: str) -> None:
+        if "dispatcher" in name:
+            self.begun.append(name)
 
     async def retire(self, name: str) -> None:
         await self.remove(name)

@@ -16,7 +16,7 @@ from tests.support.ray_head import isolated_env
 pytestmark = pytest.mark.integration
 
 RUN = Path(__file__).parent / "cluster_run.py"
-ORGANS = "organs:\n  utility: {agents: 6, hosts: 3}\n"
+ORGANS = "organs:\n  utility: {agents: 6, isolation: process, hosts: 3}\n"
 
 
 def test_hosts_spread_over_nodes_survive_kills_and_a_lost_node_and_are_replaced_one_by_one(pg_dsn: str, tmp_path: Path):

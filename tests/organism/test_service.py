@@ -25,7 +25,12 @@ from .fake_hosts import Pool
 
 pytestmark = pytest.mark.integration
 
-ORGANS = "organs:\n  utility: {agents: 4, hosts: 2}\n  ml: {agents: 1}\n"
+ACME = Path(__file__).parents[2] / "examples/acme_skills/src"
+ORGANS = """
+organs:
+  utility: {agents: 4, isolation: process, hosts: 2}
+  ml: {agents: 1, isolation: process}
+"""
 Start = Callable[..., Any]
 
 
@@ -40,7 +45,9 @@ def organs_file(tmp_path: Path) -> Path:
 def configured(pg_settings: Settings, organs_file: Path) -> Settings:
     assert pg_settings.pg_dsn is not None
     dsn = pg_settings.pg_dsn.get_secret_value()
-    return load_settings(data_dir=pg_settings.data_dir, pg_dsn=dsn, organs_path=organs_file)
+    return load_settings(
+        data_dir=pg_settings.data_dir, pg_dsn=dsn, organs_path=organs_file, dispatchers=0, graph_dispatchers=0
+    )
 
 
 @pytest.fixture
@@ -58,8 +65,8 @@ async def start(configured: Settings, pool: Pool, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(OrganismService, "_record_ray_address", lambda _self: None)
     started: list[OrganismService] = []
 
-    async def run() -> OrganismService:
-        service = OrganismService({}, configured, provisioner=lambda _settings: pool)
+    async def run(settings: Settings = configured) -> OrganismService:
+        service = OrganismService({}, settings, provisioner=lambda _settings: pool)
         await service.start()
         started.append(service)
         return service
@@ -145,10 +152,12 @@ async def test_who_knows_the_epoch_gets_a_short_answer(up: httpx.AsyncClient):
     assert "organs" in (await up.get("/fleet", params={"epoch": epoch - 1})).json()
 
 
-async def test_an_organ_that_a_skill_names_and_the_file_lacks_is_told(organs_file: Path, http: httpx.AsyncClient):
-    organs_file.write_text("organs: {utility: {agents: 1}}")
-    status = (await http.post("/initialize")).json()
-    assert "ml" in status["missing_organs"]
+async def test_an_organ_that_a_skill_names_and_the_file_lacks_is_told(
+    start: Start, configured: Settings, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.syspath_prepend(str(ACME))
+    service = await start(configured.model_copy(update={"skills": "acme_skills"}))
+    assert (await service.initialize()).missing_organs == ["billing"]
 
 
 async def test_a_bad_organs_file_is_told_and_changes_nothing(up: httpx.AsyncClient, organs_file: Path):
@@ -273,10 +282,10 @@ async def test_a_fresh_replica_removes_what_a_changed_file_does_not_want(
     up: httpx.AsyncClient, service: OrganismService, start: Start, pool: Pool, organs_file: Path
 ):
     await service.stop()
-    organs_file.write_text("organs: {utility: {agents: 1}}")
+    organs_file.write_text("organs: {utility: {agents: 1, isolation: process}}")
     await (await start()).initialize()
     await until(lambda: len(pool.hosts) == 1)
-    assert pool.of("ml") == []
+    assert pool.of("ml") == [], "the package's organ of that name has no hosts of its own"
 
 
 async def test_an_organ_is_read_changed_and_read_again(up: httpx.AsyncClient, pool: Pool):
@@ -324,7 +333,7 @@ async def test_a_wrong_organ_is_told_and_changes_nothing(up: httpx.AsyncClient, 
 async def test_an_organ_is_removed_only_when_no_skill_runs_there(up: httpx.AsyncClient, pool: Pool):
     answer = await up.delete("/organs/utility")
     assert (answer.status_code, "echo" in answer.json()["detail"]) == (409, True)
-    assert (await up.put("/organs/spare", json={"agents": 1})).status_code == 201
+    assert (await up.put("/organs/spare", json={"agents": 1, "isolation": "process"})).status_code == 201
     await until(lambda: len(pool.of("spare")) == 1)
     assert (await up.delete("/organs/spare", headers={"If-Match": '"7"'})).status_code == 412
     assert (await up.delete("/organs/spare")).status_code == 204
@@ -348,7 +357,12 @@ async def test_shutdown_stops_every_host_for_good_and_initialize_starts_again(
     again = await start()
     assert (await again.health())["stopped"]
     with pytest.raises(UnavailableError, match="POST /organism/initialize"):
-        await again.fleet(FleetRequest())
+        await again.agents()
+    table = await again.fleet(FleetRequest())
+    assert {name: (own["agents"], own["hosts"]) for name, own in table["organs"].items()} == {
+        "utility": ([], []),
+        "ml": ([], []),
+    }
     assert (await again.initialize()).organism_initialized
     assert len(pool.hosts) == 3
 

@@ -4,10 +4,22 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self, cast
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    GetJsonSchemaHandler,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 
 from seedcore.errors import FieldError, InvalidInputError, SettingsError, wrong_fields
 from seedcore.fleet.host_limits import HostLimits
@@ -18,6 +30,8 @@ from seedcore.utils.yaml_files import read_yaml
 OrganId = Annotated[str, Field(pattern=f"^{ORGAN.pattern}$")]
 Name = Annotated[str, Field(min_length=1, max_length=200)]
 Weight = Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False)]
+
+HOSTS_REFUSED = "agents of this organ live in workers; give it `isolation: process` or resources, or drop `hosts`"
 
 
 class HostRange(BaseModel):
@@ -36,7 +50,11 @@ class HostRange(BaseModel):
 
 
 class OrganSpec(BaseModel):
-    """The desired state of an organ: a named pool of agents with the same skills."""
+    """The desired state of an organ: a named pool of agents with the same skills.
+
+    Its agents live in workers, unless it reserves resources or asks for processes of its own: then it has hosts. What
+    the previous release stored always has `hosts`; that loads, and means nothing for an organ without hosts of its own.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -46,8 +64,12 @@ class OrganSpec(BaseModel):
     )
     domains: list[Name] = Field(default_factory=list, max_length=10_000, description="domains that this organ serves")
     agents: int = Field(4, ge=1, le=100_000, description="desired agents")
+    isolation: Literal["shared", "process"] = Field(
+        "shared", description="`process`: it has hosts of its own; `shared`: only when it reserves resources"
+    )
     hosts: HostRange = Field(
-        HostRange(min=1, max=1), description="hosts that they are spread over: a number or a range"
+        HostRange(min=1, max=1),
+        description="hosts that they are spread over, of an organ with hosts of its own: a number or a range",
     )
     num_cpus: float = Field(0.0, ge=0, le=1024, allow_inf_nan=False, description="CPUs that Ray reserves for each host")
     num_gpus: float = Field(0.0, ge=0, le=64, allow_inf_nan=False, description="GPUs that Ray reserves for each host")
@@ -69,6 +91,33 @@ class OrganSpec(BaseModel):
         if twice:
             raise ValueError(f"{', '.join(twice)} is listed twice")
         return value
+
+    @model_serializer(mode="wrap")
+    def _serialize(self, handler: SerializerFunctionWrapHandler) -> dict[str, object]:
+        """`hosts` only where there are any; `isolation` only where the previous release could not do what it says."""
+        content: dict[str, object] = handler(self)
+        if not self.own_hosts:
+            content.pop("hosts", None)
+        if self.isolation == "shared":
+            content.pop("isolation", None)
+        return content
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """The schema of the fields: what the serializer returns is not known to be more than an object."""
+        without = {name: value for name, value in core_schema.items() if name != "serialization"}
+        return handler(cast(CoreSchema, without))
+
+    @property
+    def own_hosts(self) -> bool:
+        """Whether it has hosts of its own; else its agents live in workers."""
+        return self.isolation == "process" or self.num_cpus > 0 or self.num_gpus > 0 or any(self.resources.values())
+
+    @property
+    def hosts_refused(self) -> bool:
+        """Whether `hosts` was given, and the organ has none of its own. Only of what a user has just sent: what is
+        stored was accepted once."""
+        return "hosts" in self.model_fields_set and not self.own_hosts
 
     @property
     def min_hosts(self) -> int:
@@ -99,16 +148,19 @@ class HostPlan:
 
 
 def load_organs(settings: Settings) -> dict[str, OrganSpec]:
-    """Read SEEDCORE_ORGANS_PATH, or the organs in the package.
+    """Read the organs in the package, and SEEDCORE_ORGANS_PATH over them: of an organ in both, the user's counts whole.
 
     Raises:
         SettingsError: the file is missing, empty or invalid; the detail names file and field.
     """
+    organs = _read_organs(_default(), "the package's default_organs.yaml")
     path = settings.organs_path
-    source = str(path) if path else "the package's default_organs.yaml"
+    return organs | _read_organs(path, str(path)) if path else organs
+
+
+def _read_organs(path: Path, source: str) -> dict[str, OrganSpec]:
     try:
-        text = path.read_text("utf-8") if path else _default().read_text("utf-8")
-        return parse_organs(read_yaml(text), source)
+        return parse_organs(read_yaml(path.read_text("utf-8")), source)
     except OSError as error:
         raise SettingsError(f"SEEDCORE_ORGANS_PATH={source}: {error.strerror or error}.") from None
     except UnicodeDecodeError as error:
@@ -126,11 +178,18 @@ def parse_organs(document: object, source: str) -> dict[str, OrganSpec]:
     if document is None:
         raise SettingsError(f"SEEDCORE_ORGANS_PATH={source} is empty; it needs at least one organ under `organs:`.")
     try:
-        return dict(OrgansFile.model_validate(document).organs)
+        organs = dict(OrgansFile.model_validate(document).organs)
     except ValidationError as error:
-        wrong = wrong_fields(error.errors(include_url=False))
-        detail = "; ".join(f"{e.field}: {e.message}" for e in wrong)
-        raise SettingsError(f"SEEDCORE_ORGANS_PATH={source}: {detail}.", errors=wrong) from None
+        raise _wrong_file(source, wrong_fields(error.errors(include_url=False))) from None
+    refused = [FieldError(f"organs.{name}.hosts", HOSTS_REFUSED) for name, spec in organs.items() if spec.hosts_refused]
+    if refused:
+        raise _wrong_file(source, refused)
+    return organs
+
+
+def _wrong_file(source: str, wrong: list[FieldError]) -> SettingsError:
+    detail = "; ".join(f"{e.field}: {e.message}" for e in wrong)
+    return SettingsError(f"SEEDCORE_ORGANS_PATH={source}: {detail}.", errors=wrong)
 
 
 def organ_of_skills(organs: Mapping[str, OrganSpec], declared: Mapping[str, str]) -> dict[str, str]:

@@ -31,12 +31,12 @@ class OrganExecutor:
         Raises:
             NotFoundError: there is no such organ or skill.
             InvalidInputError: the skill belongs to another organ, or the params do not fit.
-            UnavailableError: the organ has no living host.
+            UnavailableError: the organ has no living host, or it lives in workers and there is none.
             DeadlineError: it took longer than `organ_timeout_s`.
             SkillError: the skill failed.
         """
         spec = self._check(request.organ_id, request.task)
-        agent, host = self._next_agent(request.organ_id)
+        agent, host = self._next_agent(request.organ_id, spec.name)
         task_id = request.task.id or str(uuid4())
         key = request.task.idempotency_key or task_id
         timeout_s = request.organ_timeout_s
@@ -70,11 +70,12 @@ class OrganExecutor:
             ) from None
         return spec
 
-    def _next_agent(self, organ: str) -> tuple[str, str]:
-        """The next agent in turn, and its host."""
-        own = self._view.routing_table()["organs"].get(organ)
+    def _next_agent(self, organ: str, skill: str) -> tuple[str, str]:
+        """The next agent in turn, and its host. A quarantined skill has an agent of its own."""
+        table = self._view.routing_table()
+        own = table["organs"].get(table["skills"][skill])
         if own is None or not own["agents"]:
-            raise UnavailableError(f"Organ {organ!r} has no living host.", retry_after_s=1)
+            raise UnavailableError(f"Organ {organ!r} has no living host for {skill!r}.", retry_after_s=1)
         self._turn += 1
         n = self._turn % len(own["agents"])
         return own["agents"][n], own["hosts"][own["host"][n]]

@@ -5,14 +5,16 @@ import time
 from collections.abc import Mapping
 from uuid import UUID
 
-from seedcore.errors import UnavailableError
+from seedcore.errors import NotFoundError, UnavailableError
+from seedcore.fleet import quarantine_repository
 from seedcore.fleet.organ_spec import OrganSpec
+from seedcore.fleet.quarantine_repository import QuarantinedSkill
 from seedcore.organism.control.reconcile_loop import ReconcileLoop
 from seedcore.organism.desired import evolution_repository
 from seedcore.organism.desired.desired_state import Organ
 from seedcore.organism.desired.desired_state_writer import DesiredStateWriter
 from seedcore.organism.desired.evolution_repository import EvolutionRow
-from seedcore.schemas.organism import EvolveRequest
+from seedcore.schemas.organism import EvolveRequest, WorkerNumbers
 from seedcore.stores.postgres import Database
 
 EFFECT_TIMEOUT_S = 15.0
@@ -35,7 +37,7 @@ class OrganismCommands:
         self._database, self._loop, self._writer = database, reconcile_loop, writer
 
     async def initialize(self, organs: Mapping[str, OrganSpec]) -> None:
-        """Apply the organs file, and wait until every organ has its hosts.
+        """Apply the organs file, and wait until every organ that is to have hosts of its own has them.
 
         Raises:
             UnavailableError: a host does not come up in time; the control loop goes on trying.
@@ -52,6 +54,26 @@ class OrganismCommands:
         change = await self._writer.stop()
         self._loop.wake()
         await self._loop.wait_until(lambda: self._loop.view.settled, change, EFFECT_TIMEOUT_S)
+
+    async def set_workers(self, numbers: WorkerNumbers) -> None:
+        """Set how many workers there are to be; the control loop makes it so."""
+        await self._wait_for(await self._writer.set_workers(numbers))
+
+    async def quarantined(self) -> list[QuarantinedSkill]:
+        """The skills that are quarantined now."""
+        async with self._database.connection() as connection:
+            return await quarantine_repository.active(connection)
+
+    async def release_skill(self, skill: str) -> None:
+        """End a skill's quarantine.
+
+        Raises:
+            NotFoundError: it is not quarantined.
+        """
+        async with self._database.connection() as connection:
+            if not await quarantine_repository.release(connection, skill):
+                raise NotFoundError(f"The skill {skill!r} is not quarantined; GET /organism/quarantine lists those.")
+        self._loop.wake()
 
     async def put_organ(self, organ_id: str, spec: OrganSpec, version: int | None) -> tuple[Organ, bool]:
         """Make `spec` the desired state of an organ; returns it, and whether it is new. Errors: see the writer."""

@@ -43,21 +43,50 @@ class OrganismQueries:
         if not self._view.organs or self._view.stopped:
             raise UnavailableError("The organism is not initialized: POST /organism/initialize.", retry_after_s=2)
 
+    def check_known(self) -> None:
+        """Refuse to answer before there is a routing table; that of a stopped organism has no agents.
+
+        Raises:
+            UnavailableError: this replica knows no host yet, or the organism was never initialized.
+        """
+        if not self._view.stopped or not self._loop.observed or not self._view.organs:
+            self.check_ready()
+
     def status(self) -> OrganismStatus:
         """What is desired and what lives."""
         view, reconcile_loop = self._view, self._loop
-        skills = view.skill_organs()
+        skills, show = view.skill_organs(), responses.host_shower(view, reconcile_loop.running)
         return OrganismStatus(
             organism_initialized=view.complete,
             stopped=view.stopped,
             leads=reconcile_loop.leads,
             epoch=view.epoch,
-            organs={
-                name: responses.organ_status(organ, view.hosts, skills, view.fingerprint(organ), reconcile_loop.running)
-                for name, organ in view.organs.items()
-            },
+            organs={name: responses.organ_status(organ, view, skills, show) for name, organ in view.organs.items()},
+            workers=responses.workers_status(view, show),
+            quarantined=responses.quarantine_items(view.quarantined, view),
             missing_organs=sorted(set(skills.values()) - set(view.organs)),
         )
+
+    def health(self) -> dict[str, object]:
+        """The health document, without the database: `ready` is what is known of hosts."""
+        view, status, observed_s = self._view, self.status(), self.observed_s
+        observed, workers = observed_s is not None, status.workers
+        return {
+            "ready": self.known and status.organism_initialized,
+            "organism_initialized": status.organism_initialized if observed else None,
+            "starting": not observed,
+            "looked_s": None if observed_s is None else round(observed_s, 1),
+            "stopped": view.stopped,
+            "leads": status.leads,
+            "organs": {name: f"{o.living_agents}/{o.desired_agents}" for name, o in status.organs.items()},
+            "workers": {
+                queue: f"{pool.alive}/{pool.desired}"
+                for queue, pool in (("default", workers.default), ("graph", workers.graph))
+            },
+            "quarantined": [item.skill for item in status.quarantined],
+            "short": view.shortfalls() if observed else {},
+            "missing_organs": status.missing_organs if observed else [],
+        }
 
     def organ(self, name: str) -> Organ:
         """The desired state of an organ.
@@ -77,7 +106,7 @@ class OrganismQueries:
 
     def routing_table(self, known_epoch: int | None) -> RoutingTableAnswer:
         """The routing table; a short answer when it is still that of `known_epoch`."""
-        self.check_ready()
+        self.check_known()
         table = self._view.routing_table()
         if known_epoch == table["epoch"]:
             return UnchangedRoutingTable(epoch=table["epoch"], unchanged=True)

@@ -1,16 +1,32 @@
 """Organs, hosts, routes and evolutions in the shapes that go over the wire."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
 
 from pydantic import ValidationError
 
 from seedcore.errors import InvalidInputError, NotFoundError, wrong_fields
-from seedcore.organism.control.host import Host
+from seedcore.fleet.quarantine_repository import QuarantinedSkill
+from seedcore.organism.control.host import DEFAULT_POOL, GRAPH_POOL, QUEUE_OF_POOL, Host
+from seedcore.organism.control.organism_view import OrganismView
+from seedcore.organism.control.reserved_pools import quarantine_id
 from seedcore.organism.desired.desired_state import Organ
 from seedcore.organism.desired.evolution_repository import EvolutionRow
 from seedcore.organism.routing.type_routes import TypeRoutes
-from seedcore.schemas.organism import EvolutionRecord, HostStatus, OrganModel, OrganStatus, ResolveRoute, RouteAnswer
+from seedcore.schemas.organism import (
+    EvolutionRecord,
+    HostStatus,
+    OrganModel,
+    OrganStatus,
+    QuarantineItem,
+    ResolveRoute,
+    RouteAnswer,
+    WorkerPoolStatus,
+    WorkersStatus,
+)
+
+ShowHost = Callable[[Host, str], HostStatus]
+"""Shows a host as one of the organ or pool of this id."""
 
 
 def organ_model(organ: Organ, skills: Mapping[str, str]) -> OrganModel:
@@ -20,46 +36,68 @@ def organ_model(organ: Organ, skills: Mapping[str, str]) -> OrganModel:
     return OrganModel(id=organ.id, version=organ.version, from_file=from_file, spec=organ.spec, skills=own)
 
 
-def organ_status(
-    organ: Organ,
-    hosts: Mapping[str, Host],
-    skills: Mapping[str, str],
-    fingerprint: str,
-    running: Callable[[str], int | None],
-) -> OrganStatus:
+def host_shower(view: OrganismView, running: Callable[[str], int | None]) -> ShowHost:
+    """What shows hosts as they are known now; `running` has the tasks in hand of those where that is known."""
+    current = {pool.id: view.fingerprint(pool) for pool in [*view.organs.values(), *view.pools().values()]}
+
+    def show(host: Host, organ: str) -> HostStatus:
+        return HostStatus(
+            name=host.name,
+            organ=organ,
+            alive=host.alive,
+            reason=host.reason,
+            node=host.node,
+            draining=host.drain_reason,
+            outdated=host.fingerprint != current.get(host.organ),
+            running=running(host.name),
+        )
+
+    return show
+
+
+def organ_status(organ: Organ, view: OrganismView, skills: Mapping[str, str], show: ShowHost) -> OrganStatus:
     """The observed state of an organ.
 
     Args:
         organ: its desired state.
-        hosts: all hosts.
+        view: what is known of hosts and workers.
         skills: the organ of each skill.
-        fingerprint: of a host that would be created for it now.
-        running: tasks that a host has in hand, where that is known.
+        show: see `host_shower`.
     """
-    own = [host for host in hosts.values() if host.organ == organ.id]
-    living = sum(host.takes_tasks for host in own)
+    own_hosts = organ.spec.own_hosts
+    living = 0 if view.stopped else len(view.homes(organ))
+    hosts = [*view.hosts_of(organ.id), *([] if own_hosts else view.hosts_of(DEFAULT_POOL))]
     return OrganStatus(
         version=organ.version,
         desired_agents=organ.spec.agents,
         living_agents=organ.spec.agents if living else 0,
-        desired_hosts=organ.spec.hosts,
+        desired_hosts=organ.spec.hosts if own_hosts else None,
         living_hosts=living,
         skills=sorted(name for name, home in skills.items() if home == organ.id),
-        hosts=[_host_status(host, fingerprint, running(host.name)) for host in own],
+        hosts=[show(host, organ.id) for host in hosts],
     )
 
 
-def _host_status(host: Host, fingerprint: str, running: int | None) -> HostStatus:
-    return HostStatus(
-        name=host.name,
-        organ=host.organ,
-        alive=host.alive,
-        reason=host.reason,
-        node=host.node,
-        draining=host.drain_reason,
-        outdated=host.fingerprint != fingerprint,
-        running=running,
-    )
+def workers_status(view: OrganismView, show: ShowHost) -> WorkersStatus:
+    """The workers of both queues."""
+    wanted = view.wanted_workers()
+
+    def status(pool: str) -> WorkerPoolStatus:
+        workers = view.hosts_of(pool)
+        names = [worker.name for worker in workers if worker.takes_tasks]
+        shown = [show(worker, QUEUE_OF_POOL[pool]) for worker in workers]
+        return WorkerPoolStatus(desired=wanted[pool], alive=len(names), names=names, workers=shown)
+
+    return WorkersStatus(default=status(DEFAULT_POOL), graph=status(GRAPH_POOL))
+
+
+def quarantine_items(quarantined: Iterable[QuarantinedSkill], view: OrganismView) -> list[QuarantineItem]:
+    """Quarantined skills, each with the host that it runs in."""
+    found = []
+    for item in quarantined:
+        hosts = view.hosts_of(quarantine_id(item.skill), keep_agents=True)
+        found.append(QuarantineItem(**item._asdict(), host=hosts[0].name if hosts else None))
+    return found
 
 
 def evolution_record(row: EvolutionRow) -> EvolutionRecord:

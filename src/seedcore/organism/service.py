@@ -14,8 +14,8 @@ from ray.serve.exceptions import RayServeException
 
 from seedcore import __version__
 from seedcore.decision.routing_table import RoutingTableAnswer
-from seedcore.errors import RayConnectionError
-from seedcore.fleet.organ_spec import OrganId, OrganSpec, load_organs
+from seedcore.errors import InvalidInputError, RayConnectionError
+from seedcore.fleet.organ_spec import HOSTS_REFUSED, OrganId, OrganSpec, load_organs
 from seedcore.organism import responses
 from seedcore.organism.control.host import host_fingerprint
 from seedcore.organism.control.host_provisioner import HostProvisioner
@@ -87,7 +87,11 @@ class OrganismService(ServiceBase):
         self._hosts = self._make_provisioner(self.settings)
         writer = DesiredStateWriter(self._database, declared.organ, self.settings.energy_v)
         reconciler = Reconciler(self._hosts, self._fingerprint, self._slots, self.settings.drain_s)
-        view = OrganismView(declared, self._fingerprint)
+        settings = self.settings
+        workers = schemas.WorkerNumbers(
+            default=settings.dispatchers, graph=settings.graph_dispatchers, per_node=settings.workers_per_node
+        )
+        view = OrganismView(declared, self._fingerprint, workers)
         repository = OrganismRepository(self._database)
         self._loop = ReconcileLoop(repository, reconciler, view, writer.measure_settled)
         self._commands = OrganismCommands(self._database, self._loop, writer)
@@ -113,7 +117,9 @@ class OrganismService(ServiceBase):
         return [
             Operation("POST", "/initialize", self.initialize, summary="Apply the organs file and bring organs up"),
             Operation("POST", "/shutdown", self.shutdown, summary="Drain and stop every host"),
-            Operation("GET", "/status", self.status, summary="Organs and hosts"),
+            Operation("GET", "/status", self.status, summary="Organs, hosts and workers"),
+            Operation("PUT", "/workers", self.put_workers, schemas.WorkerNumbers, summary="How many workers to have"),
+            Operation("GET", "/quarantine", self.quarantine, summary="Skills that run alone"),
             Operation("GET", "/fleet", self.fleet, FleetRequest, summary="The routing table"),
             Operation("GET", "/agents", self.agents, summary="Living agents"),
             Operation("GET", "/organs", self.organs, summary="The desired state of every organ"),
@@ -141,6 +147,8 @@ class OrganismService(ServiceBase):
             if_match: Annotated[str | None, Header()] = None,
         ) -> OrganModel:
             """Replace the desired state of an organ; 412 when If-Match names another version."""
+            if spec.hosts_refused:
+                raise InvalidInputError.for_field("hosts", HOSTS_REFUSED)
             version = responses.if_match_version(if_match)
             organ, created = await self._commands.put_organ(organ_id, spec, version)
             response.status_code = 201 if created else 200
@@ -150,6 +158,12 @@ class OrganismService(ServiceBase):
         async def delete_organ(organ_id: str, if_match: Annotated[str | None, Header()] = None) -> None:
             """Remove an organ; 409 while skills run there."""
             await self._commands.remove_organ(organ_id, responses.if_match_version(if_match))
+
+        @app.post("/quarantine/{skill:path}/release")
+        async def release_skill(skill: str) -> schemas.Quarantine:
+            """End a skill's quarantine: it goes back to its organ. 404 when it is not quarantined."""
+            await self._commands.release_skill(skill)
+            return await self.quarantine()
 
         @app.get("/evolve", response_model=schemas.Evolutions)
         async def get_evolutions(limit: int = 100) -> schemas.Evolutions:
@@ -173,8 +187,22 @@ class OrganismService(ServiceBase):
         await self._commands.initialize(load_organs(self.settings))
         return await self.status()
 
+    async def put_workers(self, numbers: schemas.WorkerNumbers) -> schemas.WorkersStatus:
+        """Set how many workers there are to be, in place of the settings. It is permanent; doing it again changes
+        nothing. It does not wait for workers: the answer says how many are alive."""
+        await self._commands.set_workers(numbers)
+        return self._queries.status().workers
+
+    async def quarantine(self) -> schemas.Quarantine:
+        """The skills that have ended processes again and again, each of which runs in a host of its own."""
+        quarantined = await self._commands.quarantined()
+        return schemas.Quarantine(items=responses.quarantine_items(quarantined, self._loop.view))
+
     async def shutdown(self) -> OrganismStatus:
-        """Drain and stop every host. The organism stays stopped, also after a restart, until `POST /initialize`."""
+        """Drain and stop every host. The organism stays stopped, also after a restart, until `POST /initialize`.
+
+        Workers go on, but no agent lives in them meanwhile.
+        """
         await self._commands.shutdown()
         return await self.status()
 
@@ -228,22 +256,11 @@ class OrganismService(ServiceBase):
         return await self._executor.execute(request)
 
     async def health(self) -> Mapping[str, object]:
-        """Ready when every organ has its minimum. Until this replica knows which hosts live, that is unknown: null."""
-        queries, view, database = self._queries, self._loop.view, await self._database.ready()
-        status, observed_s = queries.status(), queries.observed_s
-        observed = observed_s is not None
-        return {
-            "ready": queries.known and status.organism_initialized and database["ready"],
-            "organism_initialized": status.organism_initialized if observed else None,
-            "starting": not observed,
-            "looked_s": None if observed_s is None else round(observed_s, 1),
-            "stopped": view.stopped,
-            "leads": status.leads,
-            "organs": {name: f"{o.living_agents}/{o.desired_agents}" for name, o in status.organs.items()},
-            "short": view.shortfalls() if observed else {},
-            "missing_organs": status.missing_organs if observed else [],
-            "postgres": database,
-        }
+        """Ready when every organ with hosts of its own has its minimum. Until this replica knows which hosts live, that
+        is unknown: null. Missing workers are in `short`."""
+        database = await self._database.ready()
+        facts = self._queries.health()
+        return {**facts, "ready": facts["ready"] and database["ready"], "postgres": database}
 
     def _tagged(self, response: Response, organ: Organ) -> OrganModel:
         response.headers["ETag"] = f'"{organ.version}"'

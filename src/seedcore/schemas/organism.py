@@ -8,6 +8,9 @@ from pydantic import BaseModel, ConfigDict, Field, RootModel, model_validator
 
 from seedcore.fleet.organ_spec import HostRange, OrganId, OrganSpec
 
+MAX_WORKERS = 256
+"""Most workers of a queue."""
+
 
 class OrganTask(BaseModel):
     """A task for one agent of an organ, past the queue."""
@@ -101,7 +104,7 @@ class HostStatus(BaseModel):
     """One host: whether it is alive, or why not."""
 
     name: str
-    organ: str
+    organ: str = Field(description="whose agents it has; in the list of workers, the queue that it serves")
     alive: bool
     reason: str | None = None
     node: str | None = Field(None, description="the Ray node that it runs on")
@@ -116,10 +119,58 @@ class OrganStatus(BaseModel):
     version: int
     desired_agents: int
     living_agents: int
-    desired_hosts: HostRange
-    living_hosts: int
+    desired_hosts: HostRange | None = Field(description="null: it has none of its own, its agents live in workers")
+    living_hosts: int = Field(description="its own, or the workers that its agents live in")
     skills: list[str]
-    hosts: list[HostStatus]
+    hosts: list[HostStatus] = Field(description="its own; of an organ without any, the workers")
+
+
+class WorkerNumbers(BaseModel):
+    """How many workers there are to be."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    default: int = Field(ge=0, le=MAX_WORKERS, description="workers on the queue `default`")
+    graph: int = Field(ge=0, le=MAX_WORKERS, description="workers on the queue `graph`")
+    per_node: int | None = Field(
+        None,
+        ge=1,
+        le=64,
+        description=f"workers on the queue `default` for each living node, instead of `default`; {MAX_WORKERS} at most",
+    )
+
+
+class WorkerPoolStatus(BaseModel):
+    """The workers of a queue."""
+
+    desired: int
+    alive: int = Field(description="that claim tasks")
+    names: list[str] = Field(description="of those that claim tasks")
+    workers: list[HostStatus] = Field(description="all, with those that start, drain or give no answer")
+
+
+class WorkersStatus(BaseModel):
+    """All workers, by queue."""
+
+    default: WorkerPoolStatus
+    graph: WorkerPoolStatus
+
+
+class QuarantineItem(BaseModel):
+    """A skill that has ended processes again and again: it runs in a host of its own, one task at a time."""
+
+    skill: str
+    since: datetime
+    until: datetime = Field(description="when that ends by itself")
+    deaths: int = Field(description="processes that ended while it was running")
+    reason: str
+    host: str | None = Field(None, description="that it runs in; absent while there is none that takes tasks")
+
+
+class Quarantine(BaseModel):
+    """The quarantined skills, by name."""
+
+    items: list[QuarantineItem]
 
 
 class OrganismStatus(BaseModel):
@@ -130,6 +181,8 @@ class OrganismStatus(BaseModel):
     leads: bool = Field(description="whether the replica that answers is the leader")
     epoch: int
     organs: dict[str, OrganStatus]
+    workers: WorkersStatus
+    quarantined: list[QuarantineItem]
     missing_organs: list[str] = Field(description="organs that skills name and that do not exist")
 
 
@@ -155,7 +208,9 @@ class Split(BaseModel):
     agents: int | None = Field(
         None, ge=1, le=100_000, description="agents that move along; half of them when not given"
     )
-    hosts: HostRange | None = Field(None, description="of the new organ; those of the old one when not given")
+    hosts: HostRange | None = Field(
+        None, description="of the new organ, if the old one has hosts of its own; as many as that one when not given"
+    )
     wait_s: float = Field(20.0, ge=0, le=50, description="longest wait until it has taken effect and was measured")
 
 

@@ -11,6 +11,15 @@ from seedcore.service_clients.service_client import ServiceClient
 JsonObject = dict[str, JsonValue]
 
 
+class WorkerPoolObject(TypedDict):
+    """The JSON of `schemas.organism.WorkerPoolStatus`."""
+
+    desired: int
+    alive: int
+    names: list[str]
+    workers: list[JsonObject]
+
+
 class OrganismStatusObject(TypedDict):
     """The JSON of `schemas.organism.OrganismStatus`."""
 
@@ -19,6 +28,8 @@ class OrganismStatusObject(TypedDict):
     leads: bool
     epoch: int
     organs: dict[str, JsonObject]
+    workers: dict[str, WorkerPoolObject]
+    quarantined: list[JsonObject]
     missing_organs: list[str]
 
 
@@ -42,6 +53,11 @@ class OrganismClient(ServiceClient):
     async def shutdown(self) -> OrganismStatusObject:
         """Drain and stop every host, until `initialize`; returns the status."""
         return cast(OrganismStatusObject, await self.call("POST", "/shutdown"))
+
+    async def put_workers(self, default: int, graph: int, per_node: int | None = None) -> dict[str, WorkerPoolObject]:
+        """Set how many workers there are to be; returns those of each queue as they are now."""
+        body = {"default": default, "graph": graph, "per_node": per_node}
+        return cast(dict[str, WorkerPoolObject], await self.call("PUT", "/workers", body))
 
     async def organs(self) -> list[JsonObject]:
         """The desired state of every organ; see `schemas.organism.OrganModel`."""

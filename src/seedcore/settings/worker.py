@@ -17,14 +17,21 @@ class WorkerSettings(SettingsGroup):
         ge=0,
         le=256,
         validation_alias=AliasChoices("SEEDCORE_DISPATCHERS"),
-        description="Dispatchers on the queue `default`.",
+        description="Workers on the queue `default`.",
+    )
+    workers_per_node: int | None = Field(
+        None,
+        ge=1,
+        le=64,
+        validation_alias=AliasChoices("SEEDCORE_WORKERS_PER_NODE"),
+        description="Workers on the queue `default` for each living node, in place of SEEDCORE_DISPATCHERS.",
     )
     graph_dispatchers: int = Field(
         1,
         ge=0,
         le=256,
         validation_alias=AliasChoices("SEEDCORE_GRAPH_DISPATCHERS"),
-        description="Dispatchers on the queue `graph`.",
+        description="Workers on the queue `graph`.",
     )
     claim_batch: int = Field(
         500,

@@ -175,9 +175,10 @@ async def test_hosts_are_listed_whoever_made_them(fake: FakeRay, monkeypatch: py
         {"name": PLAN.name, "namespace": "here"},
         {"name": PLAN.name, "namespace": "elsewhere"},
         {"name": "seedcore-dispatcher-0", "namespace": "here"},
+        {"name": "seedcore-reaper", "namespace": "here"},
     ]
     monkeypatch.setattr(module, "list_named_actors", lambda *, all_namespaces: actors if all_namespaces else [])
-    assert await pool().names() == [PLAN.name]
+    assert await pool().names() == [PLAN.name, "seedcore-dispatcher-0"]
 
 
 async def test_a_removed_host_is_killed_and_may_be_made_again(fake: FakeRay):

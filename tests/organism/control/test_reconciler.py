@@ -75,7 +75,7 @@ def fleet(pool: FakeHosts, clock: Clock) -> Fleet:
 
 
 def organ(name: str = "a", least: int = 1, most: int | None = None, **fields: object) -> dict[str, Organ]:
-    spec = {"agents": 8, "hosts": {"min": least, "max": most or least}, **fields}
+    spec = {"agents": 8, "isolation": "process", "hosts": {"min": least, "max": most or least}, **fields}
     return {name: Organ(name, OrganSpec.model_validate(spec))}
 
 

@@ -1,6 +1,6 @@
 """What the organs file changes, and what stays."""
 
-from seedcore.fleet.organ_spec import OrganSpec
+from seedcore.fleet.organ_spec import HostRange, OrganSpec
 from seedcore.organism.agents.roster import Roster
 from seedcore.organism.desired.desired_state import Organ, apply_file, present, spec_hash
 
@@ -55,3 +55,12 @@ def test_organs_that_never_came_from_the_file_stay():
 def test_a_file_that_says_what_is_there_already_only_takes_it_over():
     organs = applied({"a": Organ("a", A)}, {"a": A})
     assert (organs["a"].version, organs["a"].file_hash) == (1, spec_hash(A))
+
+
+def test_the_part_of_a_file_that_the_previous_release_applied_has_not_changed():
+    """Digests of `OrganSpec(agents=3)` and `OrganSpec(num_cpus=1, hosts=2)` as release 0.1.0 computed them."""
+    two = OrganSpec(num_cpus=1, hosts=HostRange(min=2, max=2))
+    assert [spec_hash(spec) for spec in (A, two)] == [
+        "e5c2121ebf6d5a5b9829d2f7b58100d8185794541eb6fb6c0a334538e36bf835",
+        "03f31f6b27fe59e629c8f75005272f17e34f6cf13594a2de342bad761d6ed6cc",
+    ]

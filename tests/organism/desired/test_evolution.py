@@ -59,6 +59,14 @@ def test_a_merge_takes_all_of_an_organ_over():
     assert (spec.num_gpus, spec.domains, spec.hosts) == (1, ["risk"], HostRange(min=2, max=4))
 
 
+def test_a_merge_keeps_the_isolation_of_either():
+    known = organs(a=3, b=2)
+    known["b"] = known["b"].changed(OrganSpec(agents=2, isolation="process", hosts=HostRange(min=2, max=3)))
+    for gone, into in (("a", "b"), ("b", "a")):
+        merged = after(known, do(known, operation="merge", organ_id=gone, into=into))[into].spec
+        assert (merged.own_hosts, merged.hosts.min) == (True, 2)
+
+
 def test_an_organ_of_the_name_of_a_merged_one_has_other_agents():
     known = organs(a=3, b=2)
     later = after(known, do(known, operation="merge", organ_id="b", into="a"))
@@ -95,6 +103,11 @@ def test_retired_agents_get_no_successor_of_their_name():
             {"operation": "split", "organ_id": "a", "into": "c", "skills": ["echo"], "agents": 3},
             ConflictError,
             "3 agents",
+        ),
+        (
+            {"operation": "split", "organ_id": "a", "into": "c", "skills": ["echo"], "hosts": {"min": 1, "max": 2}},
+            InvalidInputError,
+            "live in workers",
         ),
         ({"operation": "merge", "organ_id": "a", "into": "a"}, InvalidInputError, "itself"),
         ({"operation": "merge", "organ_id": "a", "into": "x"}, NotFoundError, "'x'"),

@@ -1,4 +1,7 @@
-"""The port to whoever runs hosts: create, ping, call and remove them. `RayHostProvisioner` is the Ray side of it."""
+"""The port to whoever runs hosts and workers: create, ping, call and remove them.
+
+`RayHostProvisioner` is the Ray side of it. A worker is a host whose organ is a pool; see `host.QUEUE_OF_POOL`.
+"""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -27,6 +30,9 @@ class HostProvisioner(Protocol):
 
     async def remove(self, name: str) -> None:
         """End a host for good; one that does not exist is fine."""
+
+    async def begin_drain(self, name: str) -> None:
+        """Tell a worker to claim no more, and to go on with what it has; a host needs nothing. Repeating it is fine."""
 
     async def retire(self, name: str) -> None:
         """Remove a host after it has handed back the tasks in hand and saved what its agents learned."""

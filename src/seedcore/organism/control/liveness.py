@@ -14,6 +14,9 @@ from seedcore.telemetry.logs import get_logger
 PING_TIMEOUT_S = 1.0
 """A pass waits so long for replies; those that come later count in the next pass."""
 
+FIRST_PING_S = 0.02
+"""The same for hosts that were just created: a pass does not wait while processes start."""
+
 SUSPECT_S = 5.0
 """A host that has not replied for so long gets no tasks."""
 
@@ -35,6 +38,7 @@ class HostHealth:
     Attributes:
         silent_since: its last reply; before its first one, when it was created or first failed.
         max_silence_s: counted from then; after that it is replaced.
+        starting: it was created here, and has not replied since.
         replied: the present process of the host has replied.
         running: tasks in hand, from its last reply.
         draining_since: when it began to drain; None: it does not.
@@ -43,6 +47,7 @@ class HostHealth:
 
     silent_since: float
     max_silence_s: float = START_S
+    starting: bool = False
     replied: bool = False
     running: int = 0
     draining_since: float | None = None
@@ -56,10 +61,12 @@ class LivenessChecker:
     Args:
         provisioner: creates, pings and removes hosts.
         fingerprint: of a host that would be created for an organ now.
+        on_late_reply: called when a reply comes that the last pass did not wait for.
     """
 
     provisioner: HostProvisioner
     fingerprint: Callable[[Organ], str]
+    on_late_reply: Callable[[], None]
     _health: dict[str, HostHealth] = field(default_factory=dict)
 
     def health(self, name: str) -> HostHealth:
@@ -78,11 +85,13 @@ class LivenessChecker:
             health = self.health(host.name)
             if created and health.ping is None:
                 health.ping = asyncio.create_task(self.provisioner.ping(host.name), name=f"ping {host.name}")
-        pings = [health.ping for health in self._health.values() if health.ping is not None]
-        if pings:
-            await asyncio.wait(pings, timeout=PING_TIMEOUT_S)
+        await self._wait_for_replies()
         for host in hosts:
             await self._judge(host)
+        for health in self._health.values():
+            if health.ping is not None:
+                health.ping.remove_done_callback(self._late)
+                health.ping.add_done_callback(self._late)
 
     async def remove(self, host: Host, remove: Callable[[str], Awaitable[None]]) -> bool:
         """Remove a host by `remove`, a method of the provisioner; False when that failed, which is logged."""
@@ -104,6 +113,18 @@ class LivenessChecker:
         for name in list(self._health):
             self.forget(name)
 
+    async def _wait_for_replies(self) -> None:
+        """Wait for the open pings, each as long as its host deserves."""
+        for timeout_s, new_too in ((FIRST_PING_S, True), (PING_TIMEOUT_S, False)):
+            open_pings = [h.ping for h in self._health.values() if h.ping is not None and (new_too or not h.starting)]
+            if open_pings:
+                await asyncio.wait(open_pings, timeout=timeout_s)
+
+    def _late(self, ping: asyncio.Task[PingReply]) -> None:
+        """A failure waits for the next pass: else one that comes at once again and again would keep the loop busy."""
+        if not ping.cancelled() and ping.exception() is None:
+            self.on_late_reply()
+
     async def _ensure(self, host: Host, organs: Mapping[str, Organ]) -> bool:
         """Create the host unless it exists; False when that fails. Draining hosts are not created again."""
         organ = organs.get(host.organ)
@@ -117,6 +138,7 @@ class LivenessChecker:
         if created:
             host.fingerprint = self.fingerprint(organ)
             self._reset(host, "starting")
+            self.health(host.name).starting = True
         return True
 
     async def _judge(self, host: Host) -> None:
@@ -139,7 +161,7 @@ class LivenessChecker:
     def _ping_replied(self, host: Host, reply: PingReply) -> None:
         health = self.health(host.name)
         health.silent_since, health.max_silence_s = time.monotonic(), SILENT_S
-        health.replied, health.running = True, reply.running
+        health.starting, health.replied, health.running = False, True, reply.running
         host.alive, host.reason, host.node = True, None, reply.node
 
     def _ping_failed(self, host: Host, reason: str) -> None:

@@ -1,9 +1,9 @@
-"""Hosts as detached Ray actors, found by name in SeedCore's namespace."""
+"""Hosts and workers as detached Ray actors, found by name in SeedCore's namespace."""
 
 import asyncio
 import threading
 from collections.abc import Awaitable, Iterable, Mapping
-from typing import ParamSpec, Protocol, TypedDict, TypeVar, cast
+from typing import NotRequired, ParamSpec, Protocol, TypedDict, TypeVar, cast
 
 import ray
 from ray.actor import ActorHandle
@@ -13,7 +13,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from seedcore.errors import DeadlineError, UnavailableError
 from seedcore.fleet.organ_spec import HostPlan, OrganSpec
-from seedcore.organism.control.host import PREFIX
+from seedcore.organism.control.host import QUEUE_OF_POOL, organ_of_host
 from seedcore.organism.control.host_provisioner import PingReply
 from seedcore.organism.routing.placement import choose_node
 from seedcore.settings import Settings
@@ -21,7 +21,10 @@ from seedcore.skills.host_protocol import Call, Completion
 from seedcore.telemetry.logs import get_logger
 
 RETIRE_S = 10.0
-"""Longest time that a retiring host may take to hand back its tasks."""
+"""Longest time that a retiring host or worker may take to hand back its tasks."""
+
+BEGIN_DRAIN_S = 1.0
+"""Longest wait until a worker says that it claims no more."""
 
 ANSWER_MARGIN_S = 5.0
 """A call may take this much longer than the time limit that the host itself enforces."""
@@ -39,18 +42,22 @@ class RemoteMethod(Protocol[Arguments, Result]):
 
 
 class ReportedStatus(TypedDict):
-    """What a host's `status` says, as far as it is used here."""
+    """What the `status` of a host or worker says, as far as it is used here.
 
-    organ: str
-    node: str
+    Workers of the previous release have no `node`; their `running` is true, and the tasks in hand are `holding`.
+    """
+
+    node: NotRequired[str]
     running: int
+    holding: NotRequired[int]
 
 
 class HostHandle(Protocol):
-    """The handle of a host's actor."""
+    """The handle of a host's or worker's actor. Hosts have `drain`, workers `stop` and `begin_drain`."""
 
     status: RemoteMethod[[], ReportedStatus]
     drain: RemoteMethod[[float], object]
+    stop: RemoteMethod[[float], object]
     execute: RemoteMethod[[Call], Completion]
 
 
@@ -63,18 +70,21 @@ class RayNode(TypedDict):
 
 
 class RayHostProvisioner:
-    """Creates hosts, finds existing ones by name, and keeps their handles.
+    """Creates hosts and workers, finds existing ones by name, and keeps their handles.
 
     Args:
-        settings: name the namespace.
-        host_actor: the class of the actor; it is created with name, organ, limits and roles, and has the methods
+        settings: name the namespace, and how long a worker may drain.
+        host_actor: the class of a host's actor; it is created with name, organ, limits and roles, and has the methods
             `status`, `drain` and `execute`.
+        worker_actor: that of a worker's; it is created with name and queue, and has the methods `status`,
+            `begin_drain`, `stop` and `execute`. None: there are to be no workers.
     """
 
-    def __init__(self, settings: Settings, host_actor: type) -> None:
-        self._namespace = settings.namespace
-        self._host_actor = host_actor
+    def __init__(self, settings: Settings, host_actor: type, worker_actor: type | None = None) -> None:
+        self._namespace, self._drain_s = settings.namespace, settings.drain_s
+        self._host_actor, self._worker_actor = host_actor, worker_actor
         self._handles: dict[str, HostHandle] = {}
+        self._stopping: dict[str, asyncio.Task[None]] = {}
         self._nodes: dict[str, tuple[str, str]] = {}
         self._creating = threading.Lock()
 
@@ -97,19 +107,43 @@ class RayHostProvisioner:
             # It ended for good (a restart would have been ActorUnavailable): the next `ensure` creates a new one.
             self._forget(name)
             raise
-        self._nodes[name] = status["organ"], status["node"]
-        return PingReply(status["running"], status["node"])
+        node, running = status.get("node"), status["running"]
+        if node is not None:
+            self._nodes[name] = organ_of_host(name) or "", node
+        return PingReply(status.get("holding", 0) if isinstance(running, bool) else running, node)
 
     async def remove(self, name: str) -> None:
         """End a host for good, also one that an earlier process created; one that does not exist is fine."""
         await asyncio.to_thread(self._kill, name)
         self._forget(name)
 
+    async def begin_drain(self, name: str) -> None:
+        """Tell a worker to claim no more; a host needs nothing.
+
+        A worker of the previous release cannot do that: it is told to stop, which it does when it has finished.
+
+        Raises:
+            RayError, TimeoutError: it does not answer.
+        """
+        if organ_of_host(name) not in QUEUE_OF_POOL or name in self._stopping:
+            return
+        handle = self.handle(name)
+        begin_drain = cast("RemoteMethod[[], object] | None", getattr(handle, "begin_drain", None))
+        if begin_drain is None:
+            self._stopping[name] = asyncio.create_task(self._stop_worker(name, handle), name=f"stop {name}")
+            return
+        async with asyncio.timeout(BEGIN_DRAIN_S):
+            await begin_drain.remote()
+
     async def retire(self, name: str) -> None:
         """Remove a host after it has handed back the tasks in hand and saved what its agents learned."""
         try:
-            async with asyncio.timeout(RETIRE_S):
-                await self.handle(name).drain.remote(0.0)
+            if organ_of_host(name) in QUEUE_OF_POOL:
+                async with asyncio.timeout(RETIRE_S + ANSWER_MARGIN_S):
+                    await self.handle(name).stop.remote(RETIRE_S)
+            else:
+                async with asyncio.timeout(RETIRE_S):
+                    await self.handle(name).drain.remote(0.0)
         except (ray.exceptions.RayError, TimeoutError, ValueError) as error:
             get_logger("seedcore.organism").info(
                 "host removed without draining", host=name, reason=type(error).__name__
@@ -117,9 +151,9 @@ class RayHostProvisioner:
         await self.remove(name)
 
     async def names(self) -> Iterable[str]:
-        """Every host in the namespace, whoever created it."""
+        """Every host and worker in the namespace, whoever created it."""
         actors = await asyncio.to_thread(list_named_actors, all_namespaces=True)
-        return [a["name"] for a in actors if a["namespace"] == self._namespace and a["name"].startswith(PREFIX)]
+        return [a["name"] for a in actors if a["namespace"] == self._namespace and organ_of_host(a["name"])]
 
     async def nodes(self, organs: Mapping[str, OrganSpec]) -> dict[str, list[str]]:
         """For each organ the living nodes whose total resources suffice for one of its hosts."""
@@ -153,6 +187,14 @@ class RayHostProvisioner:
     def _forget(self, name: str) -> None:
         self._handles.pop(name, None)
         self._nodes.pop(name, None)
+        if (stopping := self._stopping.pop(name, None)) is not None:
+            stopping.cancel()
+
+    async def _stop_worker(self, name: str, handle: HostHandle) -> None:
+        try:
+            await handle.stop.remote(self._drain_s)
+        except RayError as error:
+            get_logger("seedcore.organism").info("worker ended while it stopped", host=name, reason=str(error)[:200])
 
     def _kill(self, name: str) -> None:
         try:
@@ -176,8 +218,9 @@ class RayHostProvisioner:
         if node is not None:
             self._nodes[plan.name] = plan.organ, node
             strategy = NodeAffinitySchedulingStrategy(node, soft=True, _spill_on_unavailable=True)
+        actor_class, arguments = self._actor_of(plan)
         actor: object = (
-            ray.remote(self._host_actor)
+            ray.remote(actor_class)
             .options(
                 name=plan.name,
                 namespace=self._namespace,
@@ -194,9 +237,19 @@ class RayHostProvisioner:
                 num_gpus=spec.num_gpus,
                 resources=spec.resources or None,
             )
-            .remote(plan.name, plan.organ, spec.limits.model_dump(exclude_none=True), dict(spec.roles))
+            .remote(*arguments)
         )
         return cast(HostHandle, actor)
+
+    def _actor_of(self, plan: HostPlan) -> tuple[type, tuple[object, ...]]:
+        """The class of a planned actor, and what it is created with."""
+        queue = QUEUE_OF_POOL.get(plan.organ)
+        if queue is None:
+            limits = plan.spec.limits.model_dump(exclude_none=True)
+            return self._host_actor, (plan.name, plan.organ, limits, dict(plan.spec.roles))
+        if self._worker_actor is None:
+            raise TypeError(f"{plan.name} is a worker, and there is no class for workers")
+        return self._worker_actor, (plan.name, queue)
 
 
 async def execute_on(handle: HostHandle, host: str, call: Call, timeout_s: float) -> Completion:

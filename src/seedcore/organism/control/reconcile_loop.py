@@ -15,10 +15,10 @@ from dataclasses import replace
 from uuid import uuid4
 
 from seedcore.organism.agents.agent_index import AgentIndex
-from seedcore.organism.control.host import Host
+from seedcore.organism.control.host import QUEUE_OF_POOL, Host, host_name
 from seedcore.organism.control.organism_view import OrganismView
 from seedcore.organism.control.reconciler import Reconciler
-from seedcore.organism.desired.desired_state import present
+from seedcore.organism.desired.desired_state import Organ, present
 from seedcore.organism.desired.repository import LeadLostError, OrganismRepository
 from seedcore.telemetry.logs import get_logger
 from seedcore.utils.waiting import wait_for_event
@@ -60,7 +60,9 @@ class ReconcileLoop:
         self._owner = uuid4()
         self._agents = AgentIndex(repository.database)
         view.lifecycle = self._agents.lifecycle
+        self._configured_workers = view.workers
         self._wake = asyncio.Event()
+        reconciler.on_late_reply = self._wake.set
         self._pass_done = asyncio.Condition()
         self._resigned = False
         self._known_change = -1
@@ -129,9 +131,10 @@ class ReconcileLoop:
     async def reconcile(self) -> None:
         """Run one pass of the control loop, as leader or as follower."""
         leadership = await self._repository.lead(self._owner, LEASE_S)
-        changed = False
+        changed = {item.skill for item in leadership.quarantined} != {item.skill for item in self.view.quarantined}
+        self.view.quarantined = leadership.quarantined
         if leadership.desired != self._known_change or not self.observed:
-            changed = await self._read_desired_state()
+            changed |= await self._read_desired_state()
         if leadership.leads:
             await self._lead(changed=changed)
         else:
@@ -155,6 +158,7 @@ class ReconcileLoop:
         desired, view = await self._repository.desired_state(), self.view
         kept = {name: view.organs[name] for name in desired.unreadable if name in view.organs}
         view.organs, view.unreadable, view.stopped = present(desired.organs) | kept, desired.unreadable, desired.stopped
+        view.workers = desired.workers or self._configured_workers
         first, self._known_change = self._known_change == -1, desired.change
         return not first
 
@@ -162,6 +166,9 @@ class ReconcileLoop:
         if self.leads:
             self._lose_leadership()
         self.view.hosts = await self._repository.hosts()
+        if self.view.workers.per_node is not None:
+            await self._reconciler.list_nodes(self.view.pools())
+            self.view.nodes = self._reconciler.node_count
         await self._agents.refresh(self.view.members())
         self.view.epoch = epoch
 
@@ -181,37 +188,47 @@ class ReconcileLoop:
         if not self.leads:
             await self._take_leadership()
             changed = True
-        organs, untouched = ({}, frozenset[str]()) if view.stopped else (view.organs, view.unreadable)
+        pools = view.pools()
         if time.monotonic() - self._adopted_at > ADOPT_INTERVAL_S:
-            await reconciler.adopt_unplanned(organs.keys() | untouched)
+            await reconciler.adopt_unplanned(pools.keys() | view.untouched() | QUEUE_OF_POOL.keys())
             self._adopted_at = time.monotonic()
-        await reconciler.observe(organs)
+        await reconciler.observe(pools)
+        view.nodes = reconciler.node_count
         removed = await reconciler.remove_drained()
-        create, _ = reconciler.plan(organs, untouched=untouched)
-        await self._plan_new_hosts(create)
+        pools = view.pools()
+        create, _ = reconciler.plan(pools, untouched=view.untouched())
+        await self._plan_new_hosts([pools[name] for name, count in create.items() for _ in range(count)])
         lifecycle_changed = await self._agents.refresh(view.members())
         await self._write(removed, changed=changed or lifecycle_changed)
         if create:
             # The new hosts are written down, so they may be created: no need to wait for the interval.
             self.wake()
+        await reconciler.begin_drains()
         await self._agents.put_unwanted_to_sleep()
 
-    async def _plan_new_hosts(self, create: Mapping[str, int]) -> None:
-        count = sum(create.values())
-        if not count:
-            return
-        number = await self._repository.number_hosts(self._owner, count) - count
-        for organ, hosts in create.items():
-            for _ in range(hosts):
-                number += 1
-                self._reconciler.add_host(self.view.organs[organ], number)
+    async def _plan_new_hosts(self, wanted: list[Organ]) -> None:
+        """Plan a host for each of `wanted`.
+
+        Workers of the previous release have names of the same form, numbered by themselves: those are passed over.
+        """
+        taken: set[str] = set()
+        if any(pool.id in QUEUE_OF_POOL for pool in wanted):
+            taken = await self._reconciler.existing_names()
+        while wanted:
+            last, again = await self._repository.number_hosts(self._owner, len(wanted)), []
+            for number, pool in enumerate(wanted, last - len(wanted) + 1):
+                if host_name(pool.id, number) in taken:
+                    again.append(pool)
+                else:
+                    self._reconciler.add_host(pool, number)
+            wanted = again
 
     async def _write(self, removed: Iterable[Host], *, changed: bool) -> None:
         """Store what is new, with a new epoch when the routing table has changed."""
         now = {name: replace(host) for name, host in self._reconciler.hosts.items()}
         before = self._written
         new = [host for name, host in now.items() if _columns(before.get(name)) != _columns(host)]
-        new_epoch = changed or _taking_tasks(before) != _taking_tasks(now)
+        new_epoch = changed or _keeping_agents(before) != _keeping_agents(now)
         gone = [host.name for host in removed]
         if new or gone or new_epoch:
             self.view.epoch = await self._repository.save_hosts(self._owner, new, gone, new_epoch=new_epoch)
@@ -224,5 +241,5 @@ def _columns(host: Host | None) -> tuple[object, ...] | None:
     return (host.organ, host.fingerprint, host.alive, host.reason, host.node, host.drain_reason)
 
 
-def _taking_tasks(hosts: Mapping[str, Host]) -> set[str]:
-    return {name for name, host in hosts.items() if host.takes_tasks}
+def _keeping_agents(hosts: Mapping[str, Host]) -> set[str]:
+    return {name for name, host in hosts.items() if host.keeps_agents}

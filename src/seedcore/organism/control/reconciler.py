@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from seedcore.organism.control.autoscaler import Scale, energy_of, next_scale
-from seedcore.organism.control.host import Host, host_name, organ_of_host
+from seedcore.organism.control.host import DEFAULT_POOL, UNPLANNED, Host, host_name, organ_of_host
 from seedcore.organism.control.host_provisioner import HostProvisioner
 from seedcore.organism.control.liveness import LivenessChecker
 from seedcore.organism.control.rebalancer import Rebalancer
@@ -30,12 +30,18 @@ class Reconciler:
         fingerprint: of a host that would be created for an organ now; see `host.host_fingerprint`.
         slots: tasks that one host of an organ runs at once.
         drain_s: longest time that a draining host may take to finish its tasks.
+        on_late_reply: see `LivenessChecker`.
+
+    Attributes:
+        node_count: living nodes that a worker fits on, when they were last known; None: they never were.
     """
 
     provisioner: HostProvisioner
     fingerprint: Callable[[Organ], str]
     slots: Callable[[Organ], int]
     drain_s: float
+    on_late_reply: Callable[[], None] = lambda: None
+    node_count: int | None = None
     hosts: dict[str, Host] = field(default_factory=dict)
     scales: dict[str, Scale] = field(default_factory=dict)
     _liveness: LivenessChecker = field(init=False)
@@ -45,7 +51,7 @@ class Reconciler:
     _moving: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
-        self._liveness = LivenessChecker(self.provisioner, self.fingerprint)
+        self._liveness = LivenessChecker(self.provisioner, self.fingerprint, lambda: self.on_late_reply())
 
     def take_over(self, hosts: Mapping[str, Host]) -> None:
         """Continue where another leader stopped: its plans hold, and every host is pinged again."""
@@ -67,7 +73,7 @@ class Reconciler:
             if name in self.hosts or organ is None:
                 continue
             if organ in organs:
-                host = Host(name, organ, fingerprint="unknown")
+                host = Host(name, organ, fingerprint=UNPLANNED)
                 self._add(host)
                 adopted.append(host)
             else:
@@ -78,7 +84,7 @@ class Reconciler:
     async def observe(self, organs: Mapping[str, Organ]) -> None:
         """Create the planned hosts that are missing, and find out which hosts are alive."""
         await self._liveness.check(list(self.hosts.values()), organs)
-        self._nodes = await self._list_nodes(organs)
+        await self.list_nodes(organs)
 
     def plan(self, organs: Mapping[str, Organ], untouched: Collection[str] = ()) -> tuple[dict[str, int], list[Host]]:
         """Scale every organ, and decide the next steps.
@@ -127,6 +133,25 @@ class Reconciler:
             self._moving.discard(host.name)
             self._liveness.forget(host.name)
         return gone
+
+    async def begin_drains(self) -> None:
+        """Tell workers that drain to claim no more, in every pass: one may have been restarted since."""
+        draining = [host for host in self.hosts.values() if host.drain_reason is not None and host.alive]
+        await asyncio.gather(*[self._begin_drain(host.name) for host in draining])
+
+    async def list_nodes(self, organs: Mapping[str, Organ]) -> None:
+        """Find out which nodes have room for hosts of each organ, and how many live."""
+        try:
+            self._nodes = await self.provisioner.nodes({name: organ.spec for name, organ in organs.items()})
+        except Exception as error:  # noqa: BLE001 - whatever it is, nothing moves until nodes are known again
+            get_logger("seedcore.organism").warning("cannot list nodes", reason=f"{type(error).__name__}: {error}")
+            self._nodes = {}
+        if DEFAULT_POOL in self._nodes:
+            self.node_count = len(self._nodes[DEFAULT_POOL])
+
+    async def existing_names(self) -> set[str]:
+        """The names of all hosts and workers that exist or are planned."""
+        return {*self.hosts, *await self.provisioner.names()}
 
     def running(self, name: str) -> int | None:
         """Tasks in hand as a host last reported; None when it has not replied since it was created."""
@@ -179,19 +204,19 @@ class Reconciler:
         self._liveness.health(name).draining_since = now
         return host
 
+    async def _begin_drain(self, name: str) -> None:
+        try:
+            await self.provisioner.begin_drain(name)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the next pass tries again
+            reason = f"{type(error).__name__}: {error}"
+            get_logger("seedcore.organism").warning("worker does not begin to drain", host=name, reason=reason)
+
     def _drained(self, host: Host) -> bool:
         health = self._liveness.health(host.name)
         if not host.alive or health.draining_since is None:
             return True
         drained_s = time.monotonic() - health.draining_since
         return drained_s > self.drain_s or (drained_s > SETTLE_S and health.running == 0)
-
-    async def _list_nodes(self, organs: Mapping[str, Organ]) -> dict[str, list[str]]:
-        try:
-            return await self.provisioner.nodes({name: organ.spec for name, organ in organs.items()})
-        except Exception as error:  # noqa: BLE001 - whatever it is, nothing moves until nodes are known again
-            get_logger("seedcore.organism").warning("cannot list nodes", reason=f"{type(error).__name__}: {error}")
-            return {}
 
     def _add(self, host: Host) -> None:
         self.hosts[host.name] = host

@@ -44,8 +44,9 @@ def present(organs: Mapping[str, Organ]) -> dict[str, Organ]:
 
 
 def spec_hash(spec: OrganSpec) -> str:
-    """Identifies the content of an organ in the organs file."""
-    return hashlib.sha256(json.dumps(spec.model_dump(mode="json"), sort_keys=True).encode()).hexdigest()
+    """Identifies the content of an organ in the organs file; the same as the previous release computes for it."""
+    content = {**spec.model_dump(mode="json"), "hosts": spec.hosts.model_dump(mode="json")}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def apply_file(organs: Mapping[str, Organ], file: Mapping[str, OrganSpec]) -> list[Organ]:

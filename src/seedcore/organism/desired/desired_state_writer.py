@@ -18,9 +18,9 @@ from seedcore.organism.desired import evolution_repository
 from seedcore.organism.desired.desired_state import Organ, apply_file, present
 from seedcore.organism.desired.evolution import EvolutionPlan, plan_evolution, undo_evolution
 from seedcore.organism.desired.evolution_repository import MeasuredEnergy
-from seedcore.organism.desired.repository import count_change, lock_desired, read_organs, write_organs
+from seedcore.organism.desired.repository import count_change, lock_desired, read_organs, set_workers, write_organs
 from seedcore.pricing.potential import FleetState, Weights, potential
-from seedcore.schemas.organism import Evolution
+from seedcore.schemas.organism import Evolution, WorkerNumbers
 from seedcore.stores.postgres import Database
 
 
@@ -72,6 +72,11 @@ class DesiredStateWriter:
         async with self.database.transaction() as connection:
             desired, stopped = await lock_desired(connection)
             return desired if stopped else await count_change(connection, stopped=True)
+
+    async def set_workers(self, workers: WorkerNumbers) -> int:
+        """Set how many workers there are to be."""
+        async with self.database.transaction() as connection:
+            return await set_workers(connection, workers)
 
     async def put(self, name: str, spec: OrganSpec, version: int | None) -> PutResult:
         """Make `spec` the desired state of an organ.

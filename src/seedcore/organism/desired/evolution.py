@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from seedcore.errors import ConflictError, InvalidInputError, NotFoundError
-from seedcore.fleet.organ_spec import HostRange
+from seedcore.fleet.organ_spec import HOSTS_REFUSED, HostRange
 from seedcore.organism.desired.desired_state import Organ, present
 from seedcore.schemas.organism import Clone, Evolution, Merge, Retire, Split
 
@@ -59,6 +59,8 @@ def _split(organs: Mapping[str, Organ], skills: Mapping[str, str], request: Spli
     source, into = _get(organs, request.organ_id), organs.get(request.into)
     if into is not None and not into.removed:
         raise ConflictError(f"Organ {request.into!r} already exists: choose another name, or merge.")
+    if request.hosts is not None and not source.spec.own_hosts:
+        raise InvalidInputError.for_field("hosts", HOSTS_REFUSED)
     own = {name for name, organ in skills.items() if organ == source.id}
     if foreign := sorted(set(request.skills) - own):
         message = f"organ {source.id!r} does not have {', '.join(foreign)}; it has {_list(own)}"
@@ -102,6 +104,7 @@ def _merge(
             "skills": [*b.skills, *(name for name in runs if name not in b.skills)],
             "domains": [*b.domains, *(name for name in a.domains if name not in b.domains)],
             "hosts": HostRange(min=max(a.hosts.min, b.hosts.min), max=min(1000, a.hosts.max + b.hosts.max)),
+            "isolation": "process" if "process" in (a.isolation, b.isolation) else "shared",
             "num_cpus": max(a.num_cpus, b.num_cpus),
             "num_gpus": max(a.num_gpus, b.num_gpus),
             "resources": {n: max(a.resources.get(n, 0), b.resources.get(n, 0)) for n in {**a.resources, **b.resources}},

@@ -12,10 +12,13 @@ from uuid import UUID
 import asyncpg
 from pydantic import ValidationError
 
+from seedcore.fleet import quarantine_repository
 from seedcore.fleet.organ_spec import OrganSpec
+from seedcore.fleet.quarantine_repository import QuarantinedSkill
 from seedcore.organism.agents.roster import Roster
 from seedcore.organism.control.host import Host
 from seedcore.organism.desired.desired_state import Organ
+from seedcore.schemas.organism import WorkerNumbers
 from seedcore.stores.postgres import Database, loads
 from seedcore.telemetry.logs import get_logger
 
@@ -28,9 +31,13 @@ with led as (
 select epoch, desired, stopped, exists (select from led) as leads from seedcore.organism
 """
 _RESIGN = "update seedcore.organism set leader = null, leads_until = '-infinity' where leader = $1"
-_DESIRED = "select desired, stopped from seedcore.organism"
+_DESIRED = "select desired, stopped, workers from seedcore.organism"
 _ORGANS = "select id, spec, roster, version, file_hash, removed from seedcore.organs order by id"
 _LOCK = "select desired, stopped from seedcore.organism for update"
+_SET_WORKERS = """
+update seedcore.organism set workers = $1::jsonb, desired = desired + 1
+where workers is distinct from $1::jsonb
+"""
 _CHANGE = "update seedcore.organism set desired = desired + 1, stopped = $1 returning desired"
 _SAVE_ORGANS = """
 insert into seedcore.organs (id, spec, roster, version, file_hash, removed)
@@ -62,12 +69,13 @@ _DROP_HOSTS = "delete from seedcore.host_plans where name = any($1::text[])"
 
 @dataclass(frozen=True, slots=True)
 class LeadershipState:
-    """The organism's row, and whether the caller leads."""
+    """The organism's row, whether the caller leads, and the skills that are quarantined now."""
 
     epoch: int
     desired: int
     stopped: bool
     leads: bool
+    quarantined: tuple[QuarantinedSkill, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,12 +85,14 @@ class DesiredState:
     Attributes:
         change: the number of the last change.
         stopped: no host is to run.
+        workers: how many workers there are to be; None: as the settings say.
         organs: every organ, removed ones included.
         unreadable: organs that another version wrote and this one cannot read.
     """
 
     change: int
     stopped: bool
+    workers: WorkerNumbers | None
     organs: dict[str, Organ]
     unreadable: frozenset[str]
 
@@ -107,7 +117,8 @@ class OrganismRepository:
     async def lead(self, owner: UUID, lead_s: float) -> LeadershipState:
         """Become or stay the leader for `lead_s` seconds, unless another one is."""
         async with self.database.connection() as connection:
-            return LeadershipState(**dict(await connection.fetchrow(_LEAD, owner, lead_s)))
+            row = await connection.fetchrow(_LEAD, owner, lead_s)
+            return LeadershipState(**dict(row), quarantined=tuple(await quarantine_repository.active(connection)))
 
     async def resign(self, owner: UUID) -> None:
         """Let another one lead at once."""
@@ -118,7 +129,8 @@ class OrganismRepository:
         """Read the whole desired state."""
         async with self.database.transaction() as connection:
             row = await connection.fetchrow(_DESIRED)
-            return DesiredState(row["desired"], row["stopped"], *await _read_organs(connection))
+            workers = _stored_workers(row["workers"])
+            return DesiredState(row["desired"], row["stopped"], workers, *await _read_organs(connection))
 
     async def hosts(self) -> dict[str, Host]:
         """The planned hosts as the leader last saw them."""
@@ -165,6 +177,20 @@ async def lock_desired(connection: asyncpg.Connection) -> LockedState:
 async def count_change(connection: asyncpg.Connection, *, stopped: bool) -> int:
     """Count a change of the desired state; returns its number."""
     return int(await connection.fetchval(_CHANGE, stopped))
+
+
+async def set_workers(connection: asyncpg.Connection, workers: WorkerNumbers) -> int:
+    """Set how many workers there are to be; counts as a change only if it is one. Returns the last change's number."""
+    await connection.execute(_SET_WORKERS, workers.model_dump_json())
+    return int(await connection.fetchval(_DESIRED))
+
+
+def _stored_workers(stored: str | None) -> WorkerNumbers | None:
+    try:
+        return None if stored is None else WorkerNumbers.model_validate(loads(stored))
+    except ValidationError as error:
+        get_logger("seedcore.organism").error("cannot read the number of workers, taking settings", reason=str(error))
+        return None
 
 
 async def read_organs(connection: asyncpg.Connection) -> dict[str, Organ]:

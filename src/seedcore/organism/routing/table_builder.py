@@ -63,6 +63,8 @@ def build_routing_table(
     lifecycle: Mapping[str, str],
     skills: SkillDeclarations,
     nodes: Mapping[str, str | None] | None = None,
+    shared: Mapping[str, OrganSpec] | None = None,
+    workers: Sequence[str] = (),
 ) -> RoutingTable:
     """Build the table that `GET /organism/fleet` answers.
 
@@ -73,14 +75,20 @@ def build_routing_table(
         lifecycle: stage of the agents that have a row; others are scouts.
         skills: what skills declare, `organ` being the organ that runs each now.
         nodes: the node of each host, where it is known.
+        shared: the organs whose agents live in workers; their limits and roles are in the table.
+        workers: the living workers on the queue `default`.
     """
     organs = {name: _columns(own, sorted(hosts.get(name, ())), lifecycle, nodes or {}) for name, own in members.items()}
+    for name, spec in (shared or {}).items():
+        organs[name]["limits"] = spec.limits.model_dump(exclude_none=True)
+        organs[name]["roles"] = dict(spec.roles)
     return RoutingTable(
         epoch=epoch,
         skills=dict(skills.organ),
         timeouts=dict(skills.timeout_s),
         approvals=dict(skills.approval_s),
         organs=organs,
+        workers=sorted(workers),
     )
 
 
