@@ -30,6 +30,8 @@ class Fleet:
     _timeouts: dict[str, float] = field(default_factory=dict)
     approvals: dict[str, float | None] = field(default_factory=dict)
     """Skills whose tasks a person must release, and how long these wait (seconds; None: as long as others)."""
+    workers: Sequence[str] = ()
+    """Names of the living workers of the queue `default`."""
     _teams: dict[str, Team] = field(default_factory=dict)
     _organ_of_agent: dict[str, str] = field(default_factory=dict)
     _backlog: Backlog = field(default_factory=Backlog)
@@ -43,6 +45,7 @@ class Fleet:
         self._organ_of_skill = dict(table["skills"])
         self._timeouts = dict(table["timeouts"])
         self.approvals = dict(table.get("approvals", {}))
+        self.workers = tuple(table.get("workers", ()))
         self._teams = {organ: Team.of(organ, columns) for organ, columns in table["organs"].items()}
         self._columns = {}
         self._organ_of_agent = {agent: organ for organ, team in self._teams.items() for agent in team.ids}

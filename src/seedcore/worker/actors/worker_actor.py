@@ -1,18 +1,18 @@
 """A worker: one Ray actor that claims tasks, decides where each goes and runs those of the agents that live in it."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 
 import ray
 
 from seedcore import __version__
 from seedcore.decision.routing_table import RoutingTable
-from seedcore.fleet.host_limits import HostLimits
 from seedcore.service_clients.skill_clients import SkillServiceClients
 from seedcore.settings import get_settings
 from seedcore.skills.host_protocol import Call, Columns, Completion, calls_of, to_columns
 from seedcore.skills.registry import SkillRegistry
 from seedcore.stores.postgres import ENGINE_SESSION, Database
+from seedcore.tasks.model import DEFAULT_QUEUE
 from seedcore.utils import gc_tuning
 from seedcore.utils.background_loop import BackgroundLoop
 from seedcore.utils.ray_utils import refuse_embedded_on_many_nodes
@@ -24,6 +24,7 @@ from seedcore.worker.decisions.local_decider import LocalDecider
 from seedcore.worker.decisions.report_collector import ReportCollector
 from seedcore.worker.decisions.snapshot_state import SnapshotState
 from seedcore.worker.dispatcher import Dispatcher
+from seedcore.worker.hosting.organ_terms import OrganTerms
 from seedcore.worker.hosting.skill_host import SkillHost
 from seedcore.worker.lease_store import PostgresLeaseStore
 from seedcore.worker.ports import WorkerPorts
@@ -63,9 +64,10 @@ class WorkerActor:
             settings,
             SkillRegistry.load(settings),
             SkillServiceClients(settings),
-            organ_of=self._state.fleet.organ_of,
+            lambda skill: self._state.fleet.organ_of(skill) or "",
             on_end=self._on_end,
         )
+        self._host.start()
         ports = WorkerPorts(
             PostgresLeaseStore(database),
             decider,
@@ -74,6 +76,7 @@ class WorkerActor:
             self._host,
             RayCluster(context.gcs_address, self._node),
             self._reports,
+            self._peers,
         )
         reaper = Reaper(settings, database, name)
         self._dispatcher = Dispatcher(settings, name, queue, ports, reaper, context.get_actor_id())
@@ -92,8 +95,7 @@ class WorkerActor:
 
     async def execute(self, call: Call) -> Completion:
         """Run one call of another worker."""
-        (completion,) = [done async for chunk in self._host.run([call]) for done in chunk]
-        return completion
+        return await self._host.execute(call)
 
     async def cancel(self, task_ids: list[str]) -> int:
         """Cancel running calls; returns how many were running."""
@@ -156,7 +158,8 @@ class WorkerActor:
     async def drain(self, grace_s: float) -> dict[str, object]:
         """Claim no more, finish within `grace_s` seconds or release, take no more calls, and save."""
         await self.stop(grace_s)
-        return await self._host.drain(grace_s)
+        returned = await self._host.drain(grace_s)
+        return {"handed_back": returned, **await self.status()}
 
     async def stop(self, grace_s: float) -> None:
         """Claim no more; finish within `grace_s` seconds or release."""
@@ -164,12 +167,18 @@ class WorkerActor:
             asyncio.wrap_future(self._background.start(self._dispatcher.stop(grace_s))), grace_s + 15
         )
 
-    async def _on_end(self) -> None:
+    async def _on_end(self, _why: Mapping[str, str]) -> None:
         """The process is about to end by itself: write how calls ended, and release what has not begun."""
         await asyncio.wrap_future(self._background.start(self._dispatcher.stop(END_GRACE_S)))
 
+    def _peers(self) -> Sequence[str]:
+        return self._state.fleet.workers if self.queue == DEFAULT_QUEUE else ()
+
     def _adopt_terms(self, table: RoutingTable) -> None:
         """The routing table has changed: adopt the limits and roles of the organs whose agents live in workers."""
-        for organ, columns in table["organs"].items():
-            if (limits := columns.get("limits")) is not None:
-                self._host.set_terms(organ, HostLimits.model_validate(limits), columns.get("roles", {}))
+        living_here = {
+            organ: OrganTerms.of(columns["limits"], columns.get("roles"))
+            for organ, columns in table["organs"].items()
+            if "limits" in columns
+        }
+        self._host.set_organs(living_here)

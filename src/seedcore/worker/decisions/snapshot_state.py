@@ -10,10 +10,10 @@ from seedcore.decision.routing_table import RoutingTable
 from seedcore.decision.rulings import PolicyContext
 from seedcore.decision.stream_status import UNWATCHED, ActiveHold, StreamKey, StreamStatus, stream_name
 from seedcore.errors import InvalidInputError, UnavailableError
+from seedcore.pricing.learned_json import Learned
 from seedcore.schemas.snapshot import (
     SNAPSHOT_FORMAT,
     HoldJson,
-    Learned,
     PlanShare,
     SnapshotParts,
     SnapshotUpdate,
