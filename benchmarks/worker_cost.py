@@ -101,7 +101,7 @@ def postgres_cpu_s(port_of: str) -> float:
 
 
 async def drained(connection: asyncpg.Connection) -> None:
-    while await connection.fetchval(OPEN):  # noqa: ASYNC110 - a benchmark
+    while await connection.fetchval(OPEN):
         await asyncio.sleep(0.02)
 
 
@@ -146,7 +146,7 @@ def created_tasks() -> int:
 
 
 def counting_factory(loop: asyncio.AbstractEventLoop, coro: Any, context: Any = None) -> asyncio.Task[Any]:
-    global _created  # noqa: PLW0603 - a counter
+    global _created
     _created += 1
     return asyncio.Task(coro, loop=loop, context=context)
 

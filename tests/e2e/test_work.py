@@ -30,8 +30,7 @@ def system() -> Iterator[System]:
     """SeedCore with the example package's skills and organs."""
     path = os.pathsep.join([str(ACME / "src"), str(Path(__file__).parent)])
     package = {"PYTHONPATH": path, "SEEDCORE_SKILLS": "acme_skills,skills_for_people,skills_that_lead"}
-    # The valves are told of 50 tasks a claim: so they see every one.
-    with System(**package, SEEDCORE_CLAIM_BATCH="50", SEEDCORE_ORGANS_PATH=str(ACME / "organs.yaml")) as running:
+    with System(**package, SEEDCORE_ORGANS_PATH=str(ACME / "organs.yaml")) as running:
         yield running
 
 
@@ -215,7 +214,7 @@ def test_state_and_energy_tell_what_was_measured(system: System):
 
 
 def test_the_bootstrap_changes_nothing_when_it_runs_again(system: System):
-    before = {p.pid for p in system.find("ray::DispatcherActor") + system.find("ray::AgentHost")}
+    before = {p.pid for p in system.find("ray::WorkerActor") + system.find("ray::AgentHost")}
     done = subprocess.run(
         [sys.executable, "-m", "bootstraps.bootstrap_entry"],
         env={**system.environment, "SEEDCORE_BOOTSTRAP_TIMEOUT_S": "60"},
@@ -225,10 +224,10 @@ def test_the_bootstrap_changes_nothing_when_it_runs_again(system: System):
     )
     assert done.returncode == 0, done.stderr[-2000:]
     assert "canary completed" in done.stderr
-    assert {p.pid for p in system.find("ray::DispatcherActor") + system.find("ray::AgentHost")} == before
+    assert {p.pid for p in system.find("ray::WorkerActor") + system.find("ray::AgentHost")} == before
 
 
-@pytest.mark.parametrize("killed", ["agent host", "dispatcher", "Coordinator replica", "HAProxy", "PostgreSQL"])
+@pytest.mark.parametrize("killed", ["worker", "Coordinator replica", "HAProxy", "PostgreSQL"])
 def test_the_demo_ends_well_although_every_process_of_a_kind_is_killed(system: System, killed: str):
     targets = system.find(*TARGETS[killed])
     running = demo(system)

@@ -22,9 +22,11 @@ from seedcore.tasks.model import Lease, TaskSpec
 from seedcore.tasks.submission.submit import submit
 from seedcore.worker.actors.agent_host import AgentHost
 from seedcore.worker.actors.ray_adapters import RayHosts
+from seedcore.worker.actors.worker_actor import WorkerActor
+from seedcore.worker.decisions.route_decision import RouteDecision
 from seedcore.worker.dispatcher import Dispatcher
 from seedcore.worker.lease_store import PostgresLeaseStore
-from seedcore.worker.ports import Feedback, PlanJson, PlanRequest, RouteDecision, WorkerPorts
+from seedcore.worker.ports import PlanJson, PlanRequest, WorkerPorts
 from seedcore.worker.reaper import Reaper
 
 HOST = "seedcore-host-t-0"
@@ -33,7 +35,7 @@ HOST = "seedcore-host-t-0"
 class Services:
     """Sends every task to one agent, and plans nothing."""
 
-    async def decide(self, tasks: Sequence[Lease], feedback: Feedback) -> list[RouteDecision]:
+    def decide(self, tasks: Sequence[Lease]) -> list[RouteDecision]:
         return [RouteDecision("fast", "test", "test", agent="t-0000", host=HOST)] * len(tasks)
 
     async def plan(self, request: PlanRequest) -> PlanJson:
@@ -62,7 +64,7 @@ async def run(database: Database, *tasks: TaskSpec) -> list[dict[str, Any]]:
 async def main(address: str) -> None:
     settings = get_settings()
     ray.init(address=address, namespace=settings.namespace, log_to_driver=False)
-    pool = RayHostProvisioner(settings, AgentHost)
+    pool = RayHostProvisioner(settings, AgentHost, WorkerActor)
     await pool.ensure(HostPlan(HOST, "t", OrganSpec(num_cpus=0)))
     before = await asyncio.wait_for(pool.handle(HOST).status.remote(), 60)
     database = Database(settings, session=ENGINE_SESSION, name="deadly")

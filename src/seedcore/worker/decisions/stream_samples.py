@@ -9,7 +9,7 @@ from seedcore.schemas.coordinator import StreamRows
 from seedcore.skills.host_protocol import Completion
 from seedcore.tasks.model import Lease
 
-SAMPLE = 100
+SAMPLE = 250
 """Tasks of a stream in one report, at most; of more, evenly spread ones: at least half as many."""
 
 OUTCOMES = 10
