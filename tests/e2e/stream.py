@@ -9,6 +9,7 @@ import psycopg
 from benchmarks.system import System
 from seedcore.settings import load_settings
 from seedcore.stores.postgres import resolve_dsn
+from seedcore.worker.decisions.stream_samples import SAMPLE
 
 _ENQUEUE = "select seedcore.enqueue(%s, jsonb_build_object(%s::text, round((%s + 5 * random())::numeric, 2)))"
 
@@ -22,10 +23,16 @@ class Stream:
         self._dsn = resolve_dsn(load_settings(data_dir=system.data_dir))
 
     def send(self, count: int, field: str, least: float) -> list[str]:
-        """Enqueue tasks; returns their ids."""
-        with psycopg.connect(self._dsn) as connection:
+        """Enqueue tasks, no more at a time than the valve sees of one report; returns their ids."""
+        ids: list[str] = []
+        seen = self.valve().get("tasks", 0)
+        with psycopg.connect(self._dsn, autocommit=True) as connection:
             sql = f"{_ENQUEUE} from generate_series(1, %s)"
-            return [str(row[0]) for row in connection.execute(sql, (self._type, field, least, count))]
+            while left := min(count - len(ids), SAMPLE):
+                ids += [str(row[0]) for row in connection.execute(sql, (self._type, field, least, left))]
+                if len(ids) < count:
+                    self._until_seen(seen + len(ids))
+        return ids
 
     def valve(self) -> dict[str, Any]:
         """What the Coordinator knows about the stream."""
@@ -39,6 +46,9 @@ class Stream:
             assert time.monotonic() < deadline, told
             time.sleep(0.05)
         return told
+
+    def _until_seen(self, count: int) -> None:
+        self.until(lambda told: bool(told.get("tasks", 0) >= count))
 
     def until_observed(self, count: int) -> dict[str, Any]:
         """Wait until the valve of its work has seen so many."""

@@ -23,6 +23,8 @@ from seedcore.worker.reaper import Reaper
 
 
 class Decisions:
+    ready = True
+
     def decide(self, tasks: Sequence[Lease]) -> list[RouteDecision]:
         return [RouteDecision("fast", "test", "test", agent="a", host="h")] * len(tasks)
 

@@ -110,7 +110,7 @@ async def test_a_decision_that_fails_for_no_known_reason_is_tried_again(world: W
         (task_id,) = await world.submit(1)
         record = await world.until(task_id, "completed")
         assert dispatcher.status()["refused_tasks"] == 1
-    assert [error["code"] for error in record.errors] == ["decision_refused"]
+    assert record.attempts == 2
 
 
 async def test_hosts_that_break_in_a_way_nobody_knows_cost_an_attempt(world: World):

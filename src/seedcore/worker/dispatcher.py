@@ -30,6 +30,9 @@ from seedcore.worker.reaper import Reaper
 ENDED_CHECK_S = 0.05
 """While it stops, it looks this often whether what runs has ended."""
 
+NOT_READY_S = 0.05
+"""A worker that has nothing to decide with yet looks this often whether it has."""
+
 
 class Dispatcher:
     """Runs the tasks of one queue until `stop`.
@@ -55,7 +58,7 @@ class Dispatcher:
         self._actor = actor or str(uuid4())
         self.settings, self.name, self.queue = settings, name, queue
         self._leases, self._reaper = ports.leases, reaper
-        self._peers = ports.peers
+        self._peers, self._decider = ports.peers, ports.decider
         self._local_name = None if ports.local is None else ports.local.name
         self.log = get_logger("seedcore.worker", dispatcher=name, queue=queue)
         self._in_flight = InFlight(ports.reports)
@@ -194,8 +197,11 @@ class Dispatcher:
         return self._room() > 0 and self._lanes.fast.soon
 
     def _room(self) -> int:
-        closed = self._stop.is_set() or self.draining or self._guard.silent is not None
+        closed = self._stop.is_set() or self.draining or not self._ready() or self._guard.silent is not None
         return 0 if closed else self.settings.dispatcher_room - len(self._in_flight.held)
+
+    def _ready(self) -> bool:
+        return self._decider.ready
 
     def _slow_room(self) -> int:
         return min(self.settings.slow_slots - self._batches.plans.slots_taken, self._room())
@@ -214,6 +220,9 @@ class Dispatcher:
 
     async def _rest(self) -> None:
         """Until something ended, may be claimable, or is worth another look."""
+        if not self._ready():
+            await wait_for_event(self._in_flight.changed, NOT_READY_S)
+            return
         pauses = [
             lane.pause_s()
             for lane, room in ((self._lanes.fast, self._room()), (self._lanes.slow, self._slow_room()))

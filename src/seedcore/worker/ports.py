@@ -61,6 +61,10 @@ class PlanJson(TypedDict):
 class Decider(Protocol):
     """Decides where tasks go, in this process: `decisions.local_decider.LocalDecider`."""
 
+    @property
+    def ready(self) -> bool:
+        """Whether it knows anything to decide with; until then no task is claimed."""
+
     def decide(self, tasks: Sequence[Lease]) -> list[RouteDecision]:
         """One decision for each task, in order. What it sends to agents counts as sent from now on.
 

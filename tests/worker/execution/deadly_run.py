@@ -35,6 +35,8 @@ HOST = "seedcore-host-t-0"
 class Services:
     """Sends every task to one agent, and plans nothing."""
 
+    ready = True
+
     def decide(self, tasks: Sequence[Lease]) -> list[RouteDecision]:
         return [RouteDecision("fast", "test", "test", agent="t-0000", host=HOST)] * len(tasks)
 

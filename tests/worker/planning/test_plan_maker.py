@@ -40,6 +40,8 @@ class Searching:
     def __init__(self) -> None:
         self.requests: list[PlanRequest] = []
 
+    ready = True
+
     def decide(self, tasks: Any) -> list[RouteDecision]:
         return [RouteDecision("plan", "goal", "test") if t.type == "goal" else FAST for t in tasks]
 

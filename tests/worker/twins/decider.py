@@ -23,6 +23,8 @@ class ScriptedDecider:
     error: Exception | None = None
     refuses: Callable[[Lease], bool] = lambda _task: False
 
+    ready = True
+
     def decide(self, tasks: Sequence[Lease]) -> list[RouteDecision]:
         if self.error is not None:
             raise self.error

@@ -47,6 +47,11 @@ class LocalDecider:
         self._failures: dict[str, int] = {}
         self._plans_wanted = 0
 
+    @property
+    def ready(self) -> bool:
+        """Whether there are a routing table and a policy."""
+        return self._state.ready
+
     def decide(self, tasks: Sequence[Lease]) -> list[RouteDecision]:
         """One decision for each task, in order.
 

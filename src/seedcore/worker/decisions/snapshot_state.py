@@ -102,6 +102,11 @@ class SnapshotState:
         age = self.age_s
         return age if age is not None and age > STALE_S else None
 
+    @property
+    def ready(self) -> bool:
+        """Whether there are a routing table and a policy."""
+        return self.fleet.epoch > 0 and self.policy is not None
+
     def context(self, plans_per_minute: int) -> PolicyContext:
         """What the policy is applied with.
 
