@@ -109,4 +109,18 @@ class WorkerSettings(SettingsGroup):
         le=31_536_000,
         validation_alias=AliasChoices("SEEDCORE_SNAPSHOT_MAX_AGE_S"),
         description="Over this age of a worker's snapshot the policy's `stale_snapshot` holds (default: go on).",
+    poison_after: int = Field(
+        3,
+        ge=1,
+        le=1000,
+        validation_alias=AliasChoices("SEEDCORE_POISON_AFTER"),
+        description="A skill that was running in so many processes that ended within a minute is quarantined: it runs "
+        "in a host of its own, one task at a time.",
+    )
+    poison_release_s: float = Field(
+        3600.0,
+        ge=1,
+        le=31_536_000,
+        validation_alias=AliasChoices("SEEDCORE_POISON_RELEASE_S"),
+        description="A quarantine ends after this long, unless the skill has ended its process again.",
     )

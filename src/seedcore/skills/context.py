@@ -3,8 +3,9 @@
 import asyncio
 from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import dataclass
-from math import isfinite, nan
 from typing import Any, Protocol, TypeVar
+
+from seedcore.skills.reports import SkillProgress, amount, progress_of
 
 Result = TypeVar("Result")
 
@@ -76,6 +77,13 @@ class Meter(Protocol):
     usage: tuple[float, float] | None
 
 
+class ProgressSink(Protocol):
+    """Where the progress of attempts goes; callable from any thread."""
+
+    def report(self, task_id: str, token: int, progress: SkillProgress) -> None:
+        """Take the newest progress of an attempt; what an earlier call said and nobody has read is forgotten."""
+
+
 class CancelFlag:
     """Whether a skill in a thread was asked to stop."""
 
@@ -104,6 +112,7 @@ class SkillContext:
     flag: CancelFlag | None = None
     loop: asyncio.AbstractEventLoop | None = None
     meter: "Meter | None" = None
+    sink: "ProgressSink | None" = None
 
     def spend(self, *, tokens: float = 0, money: float = 0.0) -> None:
         """Report what this attempt spent, in one call or several; a plan that exceeds its budget ends.
@@ -115,6 +124,26 @@ class SkillContext:
         usage = _sum("tokens", spent_tokens, tokens, MAX_TOKENS), _sum("money", spent_money, money, MAX_MONEY)
         if self.meter is not None:
             self.meter.usage = usage
+
+    async def progress(self, done: float, total: float | None, note: str | None = None) -> None:
+        """Report how far this attempt is: it shows as a `progress` event of the task, the newest some four times a
+        second. A task whose lease was lost shows none.
+
+        Args:
+            done: what is done, in a unit of the skill's own.
+            total: what there is to do, in the same unit; None: it is not known.
+            note: what it is at, for people.
+
+        Raises:
+            ValueError: `done` is negative, `total` not positive, one of them not finite, or `note` cannot be kept.
+        """
+        self.report_progress(done, total, note)
+
+    def report_progress(self, done: float, total: float | None, note: str | None = None) -> None:
+        """`progress` for a plain `def`, in a thread or a process."""
+        report = progress_of(done, total, note)
+        if self.sink is not None:
+            self.sink.report(self.task_id, self.lease_token, report)
 
     @property
     def cancelled(self) -> bool:
@@ -134,14 +163,7 @@ class SkillContext:
 
 
 def _sum(name: str, spent: float, value: float, limit: float) -> float:
-    try:
-        number = nan if isinstance(value, str | bytes) else float(value)  # a skill may pass anything
-    except (TypeError, ValueError, OverflowError):
-        number = nan
-    if not (isfinite(number) and number >= 0):
-        # Python refuses to print an integer of 5,000 digits.
-        shown = type(value).__name__ if isinstance(value, int) else repr(value)
-        raise ValueError(f"spend: {name} must be a finite number that is not negative, got {shown[:100]}")
+    number = amount(f"spend: {name}", value)
     if spent + number > limit:
         raise ValueError(f"spend: {name} of one attempt must be at most {limit:g}, got {spent + number:g}")
     return spent + number

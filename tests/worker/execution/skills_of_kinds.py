@@ -6,6 +6,7 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Callable
 from typing import Any
 
 from pydantic import BaseModel
@@ -139,6 +140,99 @@ async def async_swallow(params: Value, context: SkillContext) -> Value:
             await asyncio.sleep(0.01)
         except asyncio.CancelledError:
             continue
+    return params
+
+
+def interrupt() -> None:
+    raise KeyboardInterrupt
+
+
+ENDINGS: dict[str, Callable[[], object]] = {
+    "sys.exit": lambda: sys.exit(3),
+    "interrupt": interrupt,
+    "os._exit": lambda: os._exit(3),
+    "abort": os.abort,
+    "kill": lambda: os.kill(os.getpid(), signal.SIGKILL),
+}
+
+
+@skill("async.finish")
+async def async_finish(params: Value, context: SkillContext) -> Value:
+    await asyncio.sleep(0)
+    ENDINGS[params.value]()
+    return params
+
+
+@skill("async.finish-behind")
+async def async_finish_behind(params: Value, context: SkillContext) -> Value:
+    """Ends at once; what it leaves behind raises an exit in the event loop itself."""
+    asyncio.get_running_loop().call_soon(ENDINGS[params.value])
+    return params
+
+
+@skill("thread.finish")
+def thread_finish(params: Value, context: SkillContext) -> Value:
+    ENDINGS[params.value]()
+    return params
+
+
+@skill("process.finish", process=True)
+def process_finish(params: Value, context: SkillContext) -> Value:
+    ENDINGS[params.value]()
+    return params
+
+
+def _advance(context: SkillContext, count: int) -> None:
+    for n in range(count):
+        context.report_progress(n + 1, count, f"step {n + 1}")
+
+
+@skill("async.progress")
+async def async_progress(params: Value, context: SkillContext) -> Value:
+    for n in range(params.value):
+        await context.progress(n + 1, params.value, f"step {n + 1}")
+    return params
+
+
+@skill("thread.progress")
+def thread_progress(params: Value, context: SkillContext) -> Value:
+    _advance(context, params.value)
+    return params
+
+
+@skill("thread.run-progress")
+def thread_run_progress(params: Value, context: SkillContext) -> Value:
+    context.run(context.progress(params.value, None))
+    return params
+
+
+@skill("process.progress", process=True, timeout_s=30)
+def process_progress(params: Value, context: SkillContext) -> Value:
+    _advance(context, params.value)
+    return params
+
+
+@skill("process.progress-slowly", process=True, timeout_s=30)
+def process_progress_slowly(params: Value, context: SkillContext) -> Value:
+    _advance(context, 5)
+    time.sleep(params.value)
+    return params
+
+
+@skill("process.progress-behind", process=True, timeout_s=30)
+def process_progress_behind(params: Value, context: SkillContext) -> Value:
+    """Leaves a thread behind that goes on reporting, and copies itself."""
+    threading.Thread(
+        target=lambda: [_advance(context, 50) or time.sleep(0.01) for _ in range(100)], daemon=True
+    ).start()
+    if os.fork() == 0:
+        _advance(context, 7)
+    return params
+
+
+@skill("async.odd-progress")
+async def async_odd_progress(params: Value, context: SkillContext) -> Value:
+    await context.progress(1, 0)
     return params
 
 

@@ -3,8 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncGenerator, Callable, Sequence
-
-from structlog.typing import FilteringBoundLogger
+from functools import partial
 
 from seedcore.fleet.agent_registry import AgentRegistry
 from seedcore.settings import Settings
@@ -16,37 +15,17 @@ from seedcore.skills.results import encode
 from seedcore.skills.skill_decorator import Kind, SkillSpec
 from seedcore.tasks.failure_codes import FailureCode
 from seedcore.telemetry.logs import get_logger
-from seedcore.worker.execution.attempt_codec import (
-    AttemptFailure,
-    attempt,
-    clean,
-    failure_of,
-)
+from seedcore.worker.execution.attempt_codec import AttemptFailure, attempt, clean, failure_of
+from seedcore.worker.execution.begun_journal import BegunJournal, Slot
 from seedcore.worker.execution.fair_queue import AgentLimit
 from seedcore.worker.execution.process_pool import START_S, ProcessPool
+from seedcore.worker.execution.progress_buffer import ProgressBuffer
+from seedcore.worker.execution.skill_logger import SkillLogger
 from seedcore.worker.execution.task_pool import Job, TaskPool
 from seedcore.worker.execution.thread_pool import ThreadPool
 from seedcore.worker.skill_catalog import longest_pause_s
 
 _CANCELLED_ITSELF = "the skill raised CancelledError although its task was not cancelled"
-
-
-class _SkillLogger:
-    """A skill's logger, bound to its task on use: most skills log nothing, and binding costs more than they do."""
-
-    __slots__ = ("_call", "_log")
-
-    def __init__(self, log: FilteringBoundLogger, call: Call) -> None:
-        self._log, self._call = log, call
-
-    def warning(self, event: str, *values: object, **fields: object) -> object:
-        return self._bound().warning(event, *values, **fields)
-
-    def __getattr__(self, name: str) -> object:
-        return getattr(self._bound(), name)
-
-    def _bound(self) -> FilteringBoundLogger:
-        return self._log.bind(skill=self._call.skill, task=self._call.task_id, attempt=self._call.attempt)
 
 
 class SkillExecutor:
@@ -58,6 +37,8 @@ class SkillExecutor:
         agents: learn from what happens.
         clients: what skills may call.
         memory: makes the private memory of an agent.
+        journal: notes which calls have begun.
+        progress: takes what skills say of how far they are.
     """
 
     def __init__(
@@ -67,12 +48,16 @@ class SkillExecutor:
         agents: AgentRegistry,
         clients: SkillClients | None = None,
         memory: Callable[[str], SkillMemory] | None = None,
+        journal: BegunJournal | None = None,
+        progress: ProgressBuffer | None = None,
     ) -> None:
         self._registry = registry
         self._settings = settings
         self._agents = agents
         self._clients = clients
         self._memory = memory
+        self._journal = journal
+        self._progress = progress
         self._agent_limit: AgentLimit[Job] = AgentLimit(settings.agent_concurrency)
         limits = {
             Kind.ASYNC: settings.host_concurrency,
@@ -181,13 +166,18 @@ class SkillExecutor:
         else:
             role = None if job.spec is None else job.spec.role
             self._agents.finish(call.agent, call.skill, completion.seconds, ok=completion.ok, role=role)
-        job.done(completion if job.usage is None else completion._replace(usage=job.usage))
+        if job.usage is not None:
+            completion = completion._replace(usage=job.usage)
+        if self._progress is None or not self._progress.hold_end(job.done, completion):
+            job.done(completion)
         if (following := self._agent_limit.leave(job)) is not None:
             self._pools[_kind(following.spec)].add([following])
 
     async def _attempt(self, job: Job) -> Completion | None:
         """None when it was cancelled on request."""
         call = job.call
+        if self._journal is not None:
+            job.slot = self._journal.begin(call)
         job.began = time.perf_counter()
         try:
             ending = await self._result(job)
@@ -200,7 +190,10 @@ class SkillExecutor:
             if issubclass(type(error), GeneratorExit) and _is_closed(job):
                 raise
             late = job.late and issubclass(type(error), TimeoutError)
-            ending = _too_slow(job) if late else failure_of(error, _SkillLogger(self._log, call))
+            ending = _too_slow(job) if late else failure_of(error, SkillLogger(self._log, call))
+        finally:
+            if job.slot is not None:
+                self._note_end(job.slot)
         seconds = time.perf_counter() - job.began
         if isinstance(ending, AttemptFailure):
             return self._failed(job, seconds, ending)
@@ -232,8 +225,15 @@ class SkillExecutor:
         if spec.kind is Kind.THREAD:
             flag = CancelFlag()
             context = self._context(job, flag, asyncio.get_running_loop())
-            return await self._threads.run(flag, attempt, spec, call.params, context, limit)
+            # A thread may go on when its call is over.
+            slot, job.slot = job.slot, None
+            ended = partial(self._note_end, slot)
+            return await self._threads.run(flag, ended, attempt, spec, call.params, context, limit)
         return await self._in_process(spec, job)
+
+    def _note_end(self, slot: Slot | None) -> None:
+        if slot is not None and self._journal is not None:
+            self._journal.end(slot)
 
     async def _in_process(self, spec: SkillSpec, job: Job) -> str | AttemptFailure:
         # The start of a process does not count as the skill's time.
@@ -241,17 +241,18 @@ class SkillExecutor:
         child = await self._processes.get()
         job.limit_s = limit_s
         self._pools[Kind.PROCESS].restart_clock(job)
-        return await self._processes.call(child, spec, job)
+        return await self._processes.call(child, spec, job, self._progress)
 
     def _context(
         self, job: Job, flag: CancelFlag | None = None, loop: asyncio.AbstractEventLoop | None = None
     ) -> SkillContext:
         call = job.call
-        logger = _SkillLogger(self._log, call)
+        logger = SkillLogger(self._log, call)
         memory = None if self._memory is None else self._memory(call.agent)
         key = call.idempotency_key
         return SkillContext(
-            call.task_id, call.attempt, call.token, key, logger, self._clients, call.agent, memory, flag, loop, job
+            *(call.task_id, call.attempt, call.token, key, logger, self._clients, call.agent, memory, flag, loop, job),
+            sink=self._progress,
         )
 
 

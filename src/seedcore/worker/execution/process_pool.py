@@ -6,12 +6,16 @@ import socket
 import struct
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypedDict
+from functools import partial
+from typing import TypedDict, cast
 
 import orjson
 
 from seedcore.errors import SkillError, UnavailableError
+from seedcore.skills.context import ProgressSink
+from seedcore.skills.reports import SkillProgress
 from seedcore.skills.skill_decorator import SkillSpec
 from seedcore.tasks.failure_codes import FailureCode
 from seedcore.worker.execution.attempt_codec import AttemptFailure, ProcessCall
@@ -54,8 +58,10 @@ class SkillProcess:
         # SIGKILL cannot be refused: this ends at once, and leaves no zombie.
         self.process.wait()
 
-    async def request(self, call: ProcessCall | Ping) -> dict[str, object]:
-        """Send a call and read its answer.
+    async def request(
+        self, call: ProcessCall | Ping, progress: Callable[[SkillProgress], None] | None = None
+    ) -> dict[str, object]:
+        """Send a call and read its answer; `progress` is called with what comes before it.
 
         Raises:
             ProcessDiedError: it ended before it answered.
@@ -64,11 +70,17 @@ class SkillProcess:
         try:
             self.writer.write(LENGTH.pack(len(frame)) + frame)
             await self.writer.drain()
-            head = await self.reader.readexactly(LENGTH.size)
-            answer: dict[str, object] = orjson.loads(await self.reader.readexactly(LENGTH.unpack(head)[0]))
+            while "progress" in (answer := await self._frame()):
+                if progress is not None:
+                    progress(cast(SkillProgress, answer["progress"]))
         except (asyncio.IncompleteReadError, OSError):
             raise ProcessDiedError(f"the skill's process ended with {await self._ending()}") from None
         return answer
+
+    async def _frame(self) -> dict[str, object]:
+        head = await self.reader.readexactly(LENGTH.size)
+        frame: dict[str, object] = orjson.loads(await self.reader.readexactly(LENGTH.unpack(head)[0]))
+        return frame
 
     async def _ending(self) -> str:
         for _ in range(100):
@@ -98,8 +110,10 @@ class ProcessPool:
             self._drop(child)
         return await self._start()
 
-    async def call(self, child: SkillProcess, spec: SkillSpec, job: Job) -> str | AttemptFailure:
-        """Run a skill in `child`; the result is JSON text. Cancelled, the process is killed.
+    async def call(
+        self, child: SkillProcess, spec: SkillSpec, job: Job, sink: ProgressSink | None = None
+    ) -> str | AttemptFailure:
+        """Run a skill in `child`; the result is JSON text, progress goes to `sink`. Cancelled, the process is killed.
 
         Raises:
             ProcessDiedError: the process ended in between.
@@ -116,8 +130,9 @@ class ProcessPool:
             "idempotency_key": call.idempotency_key,
             "agent": call.agent,
         }
+        progress = None if sink is None else partial(sink.report, call.task_id, call.token)
         try:
-            answer = await child.request(request)
+            answer = await child.request(request, progress)
         except BaseException:
             self._drop(child)
             raise

@@ -13,17 +13,23 @@ import signal
 import socket
 import struct
 import sys
+import threading
 from typing import cast
 
 import orjson
 from structlog.typing import FilteringBoundLogger
 
 from seedcore.settings import get_settings
+from seedcore.skills.context import ProgressSink
+from seedcore.skills.reports import SkillProgress
 from seedcore.skills.skill_decorator import MARK, SkillContext, SkillSpec
 from seedcore.telemetry.logs import configure_logs, get_logger
 from seedcore.worker.execution.attempt_codec import AttemptFailure, ProcessCall, attempt, failure_of
 
 LENGTH = struct.Struct("!I")
+EVERY_S = 0.1
+"""The progress of a call is told at most this often, and once more at its end."""
+
 PR_SET_PDEATHSIG = 1
 
 
@@ -35,11 +41,13 @@ def main() -> None:
     configure_logs(settings)
     process = os.getpid()
     while (frame := _read(link)) is not None:
-        answer = orjson.dumps(_answer(orjson.loads(frame), settings.max_result_bytes))
+        progress = _ProgressFrames(link)
+        answer = orjson.dumps(_answer(orjson.loads(frame), settings.max_result_bytes, progress))
         if os.getpid() != process:
             # The skill has forked, and this is the copy: a second answer would be read as that of the next call.
             os._exit(0)
-        link.sendall(LENGTH.pack(len(answer)) + answer)
+        progress.close()
+        _send(link, answer)
 
 
 def _end_with_parent(parent: int) -> None:
@@ -48,6 +56,55 @@ def _end_with_parent(parent: int) -> None:
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != parent:
             os._exit(1)
+
+
+class _ProgressFrames:
+    """Tells the host how far a call is, whole frames one after the other: the first report at once, later ones not more
+    often than EVERY_S, the last one before the answer."""
+
+    def __init__(self, link: socket.socket) -> None:
+        self._link, self._process, self._lock = link, os.getpid(), threading.Lock()
+        self._newest: SkillProgress | None = None
+        self._timer: threading.Timer | None = None
+        self._over = False
+
+    def report(self, task_id: str, token: int, progress: SkillProgress) -> None:
+        """See `context.ProgressSink`; a skill may have threads, and a copy that it has forked says nothing."""
+        if os.getpid() != self._process:
+            return
+        with self._lock:
+            self._newest = progress
+            if self._timer is None and not self._over:
+                self._tell()
+
+    def close(self) -> None:
+        """Send what is left; from now on nothing is sent."""
+        with self._lock:
+            self._over = True
+            if self._timer is not None:
+                self._timer.cancel()
+            self._send()
+
+    def _tell(self) -> None:
+        self._send()
+        self._timer = threading.Timer(EVERY_S, self._later)
+        self._timer.daemon = True
+        self._timer.start()
+
+    def _later(self) -> None:
+        with self._lock:
+            self._timer = None
+            if self._newest is not None and not self._over:
+                self._tell()
+
+    def _send(self) -> None:
+        newest, self._newest = self._newest, None
+        if newest is not None:
+            _send(self._link, orjson.dumps({"progress": newest}))
+
+
+def _send(link: socket.socket, frame: bytes) -> None:
+    link.sendall(LENGTH.pack(len(frame)) + frame)
 
 
 def _read(link: socket.socket) -> bytes | None:
@@ -66,13 +123,13 @@ def _exactly(link: socket.socket, size: int) -> bytes | None:
     return b"".join(parts)
 
 
-def _answer(frame: dict[str, object], limit: int) -> dict[str, object]:
+def _answer(frame: dict[str, object], limit: int, sink: ProgressSink) -> dict[str, object]:
     if "ping" in frame:
         return {"ready": True}
     call = cast(ProcessCall, frame)
     log: FilteringBoundLogger = get_logger("seedcore.worker.process").bind(skill=call["skill"], task=call["task_id"])
     meter = _Meter()
-    answer = _run(call, limit, log, meter)
+    answer = _run(call, limit, log, meter, sink)
     return answer if meter.usage is None else {**answer, "usage": meter.usage}
 
 
@@ -80,7 +137,9 @@ class _Meter:
     usage: tuple[float, float] | None = None
 
 
-def _run(call: ProcessCall, limit: int, log: FilteringBoundLogger, meter: _Meter) -> dict[str, object]:
+def _run(
+    call: ProcessCall, limit: int, log: FilteringBoundLogger, meter: _Meter, sink: ProgressSink
+) -> dict[str, object]:
     context = SkillContext(
         call["task_id"],
         call["attempt"],
@@ -89,6 +148,7 @@ def _run(call: ProcessCall, limit: int, log: FilteringBoundLogger, meter: _Meter
         log.bind(attempt=call["attempt"]),
         agent_id=call["agent"],
         meter=meter,
+        sink=sink,
     )
     ending: str | AttemptFailure
     try:

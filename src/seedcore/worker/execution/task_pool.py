@@ -12,6 +12,7 @@ from contextvars import Context, copy_context
 
 from seedcore.skills.host_protocol import Call, Completion
 from seedcore.skills.skill_decorator import SkillSpec
+from seedcore.worker.execution.begun_journal import Slot
 from seedcore.worker.execution.fair_queue import FairQueue
 
 TURN_S = 0.01
@@ -31,6 +32,7 @@ class Job:
         limit_s: seconds that it may take from then on; set before it first waits.
         cancelled: its end was requested.
         late: its time limit has passed.
+        slot: where the journal notes it, as long as it runs.
         ended: it is over, was cancelled before it began, or was given up.
         usage: (tokens, money) that the skill reported.
     """
@@ -44,6 +46,7 @@ class Job:
         "ended",
         "late",
         "limit_s",
+        "slot",
         "spec",
         "task",
         "timer",
@@ -58,6 +61,7 @@ class Job:
         self.task: asyncio.Task[None] | None = None
         self.timer: asyncio.TimerHandle | None = None
         self.usage: tuple[float, float] | None = None
+        self.slot: Slot | None = None
 
 
 class TaskPool:

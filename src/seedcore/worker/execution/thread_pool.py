@@ -27,15 +27,23 @@ class ThreadPool:
         self._pool = ThreadPoolExecutor(size, thread_name_prefix="skill")
 
     async def run(
-        self, flag: CancelFlag, function: Callable[Params, Result], *arguments: Params.args, **named: Params.kwargs
+        self,
+        flag: CancelFlag,
+        ended: Callable[[], None],
+        function: Callable[Params, Result],
+        *arguments: Params.args,
+        **named: Params.kwargs,
     ) -> Result:
         """Call `function` in a thread. When this is cancelled it sets `flag` and does not wait for the function.
+
+        `ended` is called, in some thread, when the function has ended or never begins.
 
         `function` must not raise: a future cannot hold StopIteration, and its reader would wait until the time limit.
         """
         loop = asyncio.get_running_loop()
         context = copy_context()
         future = self._pool.submit(lambda: context.run(function, *arguments, **named))
+        future.add_done_callback(lambda _: ended())
         try:
             return await asyncio.wrap_future(future)
         except asyncio.CancelledError:
