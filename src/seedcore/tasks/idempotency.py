@@ -1,11 +1,10 @@
 """Idempotency keys: the same key again gives the first task, and a conflict (409) when the request differs.
 
 A key is unique within its queue. The insert of a keyed submission decides which submitter is first
-(`sql.submit.SUBMIT_KEYED`); this answers the others. `seedcore.enqueue` does the same in SQL.
+(`sql.submit`); this answers the others. `seedcore.enqueue` does the same in SQL.
 """
 
-from collections.abc import Mapping, Sequence
-from datetime import datetime
+from collections.abc import Sequence
 from uuid import UUID
 
 import asyncpg
@@ -29,34 +28,28 @@ def key_conflict(key: str | None, used_for: str, difference: str) -> ConflictErr
     )
 
 
-async def resolve_keys(
-    connection: asyncpg.Connection, tasks: Sequence[TaskSpec], stored: Mapping[UUID, datetime]
-) -> list[Submitted]:
-    """Answers for `tasks`, in order: the new task where it was stored, else the first task of its key.
+async def first_of_keys(connection: asyncpg.Connection, tasks: Sequence[TaskSpec]) -> dict[UUID, Submitted]:
+    """The first task of each one's key, by the id that the later one would have had.
 
     Args:
-        connection: inside the transaction that stored them.
-        tasks: a submission, keyed or not.
-        stored: when each task was created that this submission stored, by id.
+        connection: of the submission that found the keys used.
+        tasks: with keys.
 
     Raises:
         ConflictError: a key belongs to a task of another type or with other params.
     """
-    answers = {n: Submitted(task.id, stored[task.id]) for n, task in enumerate(tasks) if task.id in stored}
-    repeated = [n for n in range(len(tasks)) if n not in answers]
-    if not repeated:
-        return [answers[n] for n in range(len(tasks))]
     rows = await connection.fetch(
         FIRST_OF_KEYS,
-        [tasks[n].queue for n in repeated],
-        [tasks[n].idempotency_key for n in repeated],
-        [tasks[n].type for n in repeated],
-        [tasks[n].params for n in repeated],
+        [task.queue for task in tasks],
+        [task.idempotency_key for task in tasks],
+        [task.type for task in tasks],
+        [task.params for task in tasks],
     )
+    answers: dict[UUID, Submitted] = {}
     for row in rows:
-        n = repeated[row["n"] - 1]
+        task = tasks[row["n"] - 1]
         if not row["same"]:
-            used_for = f"in queue {tasks[n].queue!r} for a task of another type or with other params (task {row['id']})"
-            raise key_conflict(tasks[n].idempotency_key, used_for, "other params")
-        answers[n] = Submitted(row["id"], None)
-    return [answers[n] for n in range(len(tasks))]
+            used_for = f"in queue {task.queue!r} for a task of another type or with other params (task {row['id']})"
+            raise key_conflict(task.idempotency_key, used_for, "other params")
+        answers[task.id] = Submitted(row["id"], None)
+    return answers

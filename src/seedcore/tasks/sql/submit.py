@@ -1,12 +1,80 @@
-"""Submit tasks: plain, with the other options, and with idempotency keys."""
+"""Submit tasks: one, many that are due now, many with the other options; each without and with idempotency keys.
 
-_INPUT = """
-input as materialized (
-  select i.*, -i.priority as rank, run_after is null or run_after <= now() as due
-  from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::smallint[], $7::smallint[], $8::real[],
-              $9::bool[], $10::timestamptz[], $11::text[], $12::timestamptz[], $13::text[], $14::float8[])
-    as i(id, type, params, queue, domain, priority, max_attempts, timeout_s, slow, run_after, key, deadline, limit_key,
-         period_s))
+Parameters of those for many: the arrays of `OWN`, an array for each shared column, then a value for each shared column.
+A column that all tasks of a batch share comes as the value, with an empty array, which `unnest` makes nulls: an array
+costs more than all else that Python computes for a column.
+"""
+
+from collections.abc import Iterable
+
+OWN = {"id": "uuid", "params": "text", "key": "text"}
+"""What each task has for itself, and its type."""
+
+SHARED_NOW = {
+    "type": "text",
+    "queue": "text",
+    "domain": "text",
+    "priority": "smallint",
+    "max_attempts": "smallint",
+    "timeout_s": "real",
+    "slow": "bool",
+    "period_s": "float8",
+}
+"""What tasks mostly share; all there is when they are due now, without limit or deadline."""
+
+SHARED = SHARED_NOW | {"run_after": "timestamptz", "deadline": "timestamptz", "limit_key": "text"}
+
+
+def _input(shared: dict[str, str], more: Iterable[str] = ()) -> str:
+    """The tasks as rows."""
+    types = OWN | shared
+    arrays = ", ".join(f"${n}::{kind}[]" for n, kind in enumerate(types.values(), 1))
+    filled = (f"coalesce(i.{name}, ${n}::{shared[name]}) as {name}" for n, name in enumerate(shared, len(types) + 1))
+    columns = ", ".join([*(f"i.{name}" for name in OWN), *filled])
+    return f"""
+with columns as (select {columns} from unnest({arrays}) as i({", ".join(types)}))
+, input as materialized (select {", ".join(["*", *more])} from columns)
+"""
+
+
+# The keys of a submission that are new, and those that are free again: their period is over, or retention took their
+# task (its submitter has committed long since, or it would show). In the order of the keys, so that two submitters never
+# wait for each other in a circle.
+_TAKE_KEY = """
+  on conflict (queue, key) do update set task_id = excluded.task_id, created_at = now(), expires_at = excluded.expires_at
+  where i.expires_at <= now() or (i.created_at < now() - interval '1 hour' and seedcore.task_is_gone(i.task_id))
+  returning task_id
+"""
+
+_ALL_FRESH = ", fresh as not materialized (select * from input)"
+
+# Primary key idempotency (queue, key) decides who is first; repeats inside the batch too. When all keys were won, as
+# nearly always, no task is looked up among the winners.
+_WINNERS = f"""
+, won as (
+  insert into seedcore.idempotency as i (queue, key, task_id, expires_at)
+  select distinct on (queue, key) queue, key, id, now() + make_interval(secs => period_s)
+  from input where key is not null order by queue, key, id {_TAKE_KEY})
+, won_all as (select (select count(*) from won) = (select count(key) from input))
+, fresh as not materialized (
+  select * from input where (select * from won_all) or key is null or id in (select task_id from won))
+"""
+
+_NO_LOST = "null::uuid[] as lost"
+_LOST = """
+  (select array_agg(id) from input where not (select * from won_all) and key is not null
+   and id not in (select task_id from won)) as lost
+"""
+
+# No table is opened that gets no row.
+_STORE_NOW = """
+, stored as (
+  insert into seedcore.tasks (id, type, params, queue, slow, domain, priority, max_attempts, timeout_s, idempotency_key)
+  select id, type, params::jsonb, queue, slow, domain, priority, max_attempts, timeout_s, key from fresh)
+, now_ready as (insert into seedcore.ready (id, queue, slow, rank) select id, queue, slow, -priority from fresh)
+, logged as (insert into seedcore.events (event, task_ids) select 'submitted', array_agg(id) from fresh having count(*) > 0)
+select now() as created_at, (select count(seedcore.wake(d.queue, d.slow)) from (select distinct queue, slow from fresh) d),
+       seedcore.tell(),
 """
 
 _STORE = """
@@ -17,11 +85,11 @@ _STORE = """
   from fresh)
 , now_ready as (
   insert into seedcore.ready (id, queue, slow, rank)
-  select id, queue, slow, rank from fresh where due and limit_key is null)
+  select id, queue, slow, -priority from fresh where due and limit_key is null)
 , closing as (insert into seedcore.deadlines (id, at) select id, deadline from fresh where deadline is not null)
 , gated as (
   insert into seedcore.gated (id, key, queue, slow, rank)
-  select id, limit_key, queue, slow, rank from fresh where due and limit_key is not null returning id)
+  select id, limit_key, queue, slow, -priority from fresh where due and limit_key is not null returning id)
 , later as (
   insert into seedcore.deferred (id, run_at) select id, run_after from fresh where not due returning run_at)
 , logged as (insert into seedcore.events (event, task_ids) select 'submitted', array_agg(id) from fresh having count(*) > 0)
@@ -32,41 +100,39 @@ _STORE = """
   select count(pg_notify('seedcore_later', extract(epoch from c.at - now())::text)) from (
     select min(at) as at from (select run_at as at from later union all select now() from gated
                                union all select deadline from fresh where deadline is not null) m) c where c.at is not null)
-, notified as (select seedcore.tell())
-select f.id, now() as created_at from fresh f, woken, rouse, notified
+select now() as created_at, (select count(*) from woken, rouse), seedcore.tell(),
 """
 
-# Due now, without key, limit or deadline, as nearly all are: no table is opened that gets no row.
-SUBMIT_NOW = """
-with input as materialized (
-  select * from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::smallint[], $7::smallint[], $8::real[],
-                       $9::bool[]) as i(id, type, params, queue, domain, priority, max_attempts, timeout_s, slow))
-, stored as (
+_DUE = ["run_after is null or run_after <= now() as due"]
+
+SUBMIT_NOW = f"{_input(SHARED_NOW)} {_ALL_FRESH} {_STORE_NOW} {_NO_LOST}"
+SUBMIT_NOW_KEYED = f"{_input(SHARED_NOW)} {_WINNERS} {_STORE_NOW} {_LOST}"
+SUBMIT = f"{_input(SHARED, _DUE)} {_ALL_FRESH} {_STORE} {_NO_LOST}"
+SUBMIT_KEYED = f"{_input(SHARED, _DUE)} {_WINNERS} {_STORE} {_LOST}"
+
+# One that is due now, without limit or deadline, in as few steps as there are tables: to begin and to end a step costs
+# ten times what it does for one row.
+SUBMIT_ONE = """
+with stored as (
   insert into seedcore.tasks (id, type, params, queue, slow, domain, priority, max_attempts, timeout_s)
-  select id, type, params::jsonb, queue, slow, domain, priority, max_attempts, timeout_s from input)
-, now_ready as (insert into seedcore.ready (id, queue, slow, rank) select id, queue, slow, -priority from input)
-, logged as (insert into seedcore.events (event, task_ids) select 'submitted', array_agg(id) from input)
-select now() as created_at, (select count(seedcore.wake(d.queue, d.slow)) from (select distinct queue, slow from input) d),
-       seedcore.tell()
+  values ($1, $2, $3::text::jsonb, $4, $5, $6, $7, $8, $9))
+, now_ready as (insert into seedcore.ready (id, queue, slow, rank) values ($1, $4, $5, -$7::smallint))
+, logged as (insert into seedcore.events (event, task_ids) values ('submitted', array[$1::uuid]))
+select now() as created_at, seedcore.wake($4, $5), seedcore.tell()
 """
 
-# Without keys: plain inserts.
-SUBMIT = f"with {_INPUT}, fresh as (select * from input) {_STORE}"
-
-# With keys: primary key idempotency (queue, key) decides who is first; repeats inside the batch too. A key whose period
-# is over is free again, and one whose task retention took (its submitter has committed long since, or it would show).
-SUBMIT_KEYED = f"""
-with {_INPUT}
-, won as (
+# No row when its key was used.
+SUBMIT_ONE_KEYED = f"""
+with won as (
   insert into seedcore.idempotency as i (queue, key, task_id, expires_at)
-  select distinct on (queue, key) queue, key, id, now() + make_interval(secs => period_s)
-  from input where key is not null order by queue, key, id
-  on conflict (queue, key) do update set task_id = excluded.task_id, created_at = now(), expires_at = excluded.expires_at
-  where i.expires_at <= now() or (i.created_at < now() - interval '1 hour'
-        and not exists (select 1 from seedcore.tasks t where t.id = i.task_id))
-  returning task_id)
-, fresh as (select * from input where key is null or id in (select task_id from won))
-{_STORE}"""
+  values ($4, $10, $1, now() + make_interval(secs => $11::float8)) {_TAKE_KEY})
+, stored as (
+  insert into seedcore.tasks (id, type, params, queue, slow, domain, priority, max_attempts, timeout_s, idempotency_key)
+  select $1, $2, $3::text::jsonb, $4, $5, $6, $7, $8, $9, $10 from won)
+, now_ready as (insert into seedcore.ready (id, queue, slow, rank) select $1, $4, $5, -$7::smallint from won)
+, logged as (insert into seedcore.events (event, task_ids) select 'submitted', array[task_id] from won)
+select now() as created_at, seedcore.wake($4, $5), seedcore.tell() from won
+"""
 
 # Primary keys idempotency (queue, key) and tasks (id). A statement of its own: its snapshot is newer.
 FIRST_OF_KEYS = """

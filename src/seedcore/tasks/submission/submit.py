@@ -1,14 +1,15 @@
 """Store tasks: one statement for any number, all or none."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from operator import attrgetter
 
 import asyncpg
 
 from seedcore.errors import InvalidInputError
-from seedcore.tasks.idempotency import resolve_keys
+from seedcore.tasks.idempotency import first_of_keys
 from seedcore.tasks.model import Limit, Submitted, TaskSpec
+from seedcore.tasks.sql import submit as sql
 from seedcore.tasks.sql.limits import SET_LIMITS
-from seedcore.tasks.sql.submit import SUBMIT, SUBMIT_KEYED, SUBMIT_NOW
 
 
 async def submit(connection: asyncpg.Connection, tasks: Sequence[TaskSpec]) -> list[Submitted]:
@@ -20,22 +21,11 @@ async def submit(connection: asyncpg.Connection, tasks: Sequence[TaskSpec]) -> l
     """
     if not tasks:
         return []
-    keyed = any(task.idempotency_key is not None for task in tasks)
-    limits = {task.limit for task in tasks if task.limit is not None}
     try:
-        if all(map(_is_plain, tasks)):
-            row = await connection.fetchrow(SUBMIT_NOW, *_plain_columns(tasks))
-            return [Submitted(task.id, row["created_at"]) for task in tasks]
-        columns = (*_plain_columns(tasks), *_other_columns(tasks))
-        if not keyed and not limits:
-            # One statement is a transaction of its own.
-            created_at = (await connection.fetch(SUBMIT, *columns))[0]["created_at"]
-            return [Submitted(task.id, created_at) for task in tasks]
-        async with connection.transaction():
-            if limits:
-                await set_limits(connection, list(limits))
-            rows = await connection.fetch(SUBMIT_KEYED if keyed else SUBMIT, *columns)
-            return await resolve_keys(connection, tasks, {row["id"]: row["created_at"] for row in rows})
+        now = all(map(_is_due_now, tasks))
+        if now and len(tasks) == 1 and (answer := await _submit_one(connection, tasks[0])) is not None:
+            return [answer]
+        return await _submit_many(connection, tasks, now)
     except (asyncpg.UntranslatableCharacterError, asyncpg.InvalidTextRepresentationError, asyncpg.DataError) as error:
         message = f"cannot be stored as JSON: {error.args[0]}"
         raise InvalidInputError.for_field("params", message) from None
@@ -52,29 +42,68 @@ async def set_limits(connection: asyncpg.Connection, limits: Sequence[Limit]) ->
     )
 
 
-def _is_plain(task: TaskSpec) -> bool:
-    return task.idempotency_key is None and task.run_after is None and task.deadline is None and task.limit is None
+async def _submit_one(connection: asyncpg.Connection, task: TaskSpec) -> Submitted | None:
+    """Store a task that is due now; None when its key was used and, by now, is not: try again.
+
+    No transaction: nothing is written when the key was used.
+    """
+    values = (task.id, task.type, task.params, task.queue, task.slow, task.domain, task.priority, task.max_attempts)
+    if task.idempotency_key is None:
+        row = await connection.fetchrow(sql.SUBMIT_ONE, *values, task.timeout_s)
+    else:
+        keyed = (task.timeout_s, task.idempotency_key, task.idempotency_period_s)
+        row = await connection.fetchrow(sql.SUBMIT_ONE_KEYED, *values, *keyed)
+    if row is not None:
+        return Submitted(task.id, row["created_at"])
+    return (await first_of_keys(connection, [task])).get(task.id)
 
 
-def _plain_columns(tasks: Sequence[TaskSpec]) -> tuple[list[object], ...]:
-    return (
-        [t.id for t in tasks],
-        [t.type for t in tasks],
-        [t.params for t in tasks],
-        [t.queue for t in tasks],
-        [t.domain for t in tasks],
-        [t.priority for t in tasks],
-        [t.max_attempts for t in tasks],
-        [t.timeout_s for t in tasks],
-        [t.slow for t in tasks],
-    )
+async def _submit_many(connection: asyncpg.Connection, tasks: Sequence[TaskSpec], now: bool) -> list[Submitted]:
+    keyed = any(task.idempotency_key is not None for task in tasks)
+    limits = {task.limit for task in tasks if task.limit is not None}
+    if now:
+        statement, shared = (sql.SUBMIT_NOW_KEYED if keyed else sql.SUBMIT_NOW), sql.SHARED_NOW
+    else:
+        statement, shared = (sql.SUBMIT_KEYED if keyed else sql.SUBMIT), sql.SHARED
+    columns = _columns(tasks, shared, keyed)
+    if not keyed and not limits:
+        # One statement is a transaction of its own.
+        row = await connection.fetchrow(statement, *columns)
+        return [Submitted(task.id, row["created_at"]) for task in tasks]
+    async with connection.transaction():
+        if limits:
+            await set_limits(connection, list(limits))
+        row = await connection.fetchrow(statement, *columns)
+        created_at = row["created_at"]
+        if not row["lost"]:
+            return [Submitted(task.id, created_at) for task in tasks]
+        lost = set(row["lost"])
+        first = await first_of_keys(connection, [task for task in tasks if task.id in lost])
+        return [first[task.id] if task.id in lost else Submitted(task.id, created_at) for task in tasks]
 
 
-def _other_columns(tasks: Sequence[TaskSpec]) -> tuple[list[object], ...]:
-    return (
-        [t.run_after for t in tasks],
-        [t.idempotency_key for t in tasks],
-        [t.deadline for t in tasks],
-        [None if t.limit is None else t.limit.key for t in tasks],
-        [t.idempotency_period_s for t in tasks],
-    )
+def _is_due_now(task: TaskSpec) -> bool:
+    return task.run_after is None and task.deadline is None and task.limit is None
+
+
+def _limit_key(task: TaskSpec) -> str | None:
+    return None if task.limit is None else task.limit.key
+
+
+_READ = {name: attrgetter(name) for name in sql.SHARED.keys() - {"period_s", "limit_key"}} | {
+    "period_s": attrgetter("idempotency_period_s"),
+    "limit_key": _limit_key,
+}
+
+
+def _columns(tasks: Sequence[TaskSpec], shared: Iterable[str], keyed: bool) -> tuple[object, ...]:
+    """The parameters of the statements for many; see `sql.submit`."""
+    arrays: list[Sequence[object]] = []
+    values: list[object] = []
+    for name in shared:
+        column = list(map(_READ[name], tasks))
+        same = column.count(column[0]) == len(column)
+        arrays.append(() if same else column)
+        values.append(column[0] if same else None)
+    keys = [t.idempotency_key for t in tasks] if keyed else ()
+    return ([t.id for t in tasks], [t.params for t in tasks], keys, *arrays, *values)

@@ -12,6 +12,9 @@ begin
   if jsonb_typeof(given) <> 'object' then
     perform seedcore.refuse(format('%s must be a JSON object', what));
   end if;
+  if given - known = '{}' then
+    return;
+  end if;
   select string_agg(k, ', ') into unknown from jsonb_object_keys(given) k where k <> all(known);
   if unknown is not null then
     raise exception 'seedcore.enqueue: unknown %: %', what, unknown using errcode = 'invalid_parameter_value',
@@ -90,7 +93,9 @@ end $$;
 -- judge. A whole number of more than 64 bits is read as a double: one that none equals would be changed.
 create or replace function seedcore.unfit(value jsonb) returns text language plpgsql immutable set extra_float_digits = 1 as $$
 begin
-  if jsonb_path_exists(value, 'strict $.**{100} ? (@.type() == "object" || @.type() == "array")') then
+  -- Every level takes two characters.
+  if octet_length(value::text) > 200
+     and jsonb_path_exists(value, 'strict $.**{100} ? (@.type() == "object" || @.type() == "array")') then
     return 'nest deeper than 100 levels';
   end if;
   -- That settles it for nearly all: the text has no exponents.
