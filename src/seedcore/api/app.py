@@ -7,6 +7,7 @@ from fastapi import FastAPI
 from fastapi.responses import JSONResponse, RedirectResponse
 
 from seedcore.api import dead_letter_routes, event_log_routes, limit_routes, schedule_routes, task_events, task_routes
+from seedcore.api.direct_submit import direct_submit
 from seedcore.api.gateway import Gateway
 from seedcore.settings import Settings
 from seedcore.web.app_factory import create_app
@@ -23,7 +24,8 @@ def build_app(settings: Settings) -> FastAPI:
         yield
         await gateway.aclose()
 
-    app = create_app("gateway", settings, gateway.health, lifespan=lifespan)
+    direct = {"/api/v1/tasks": direct_submit(gateway)}
+    app = create_app("gateway", settings, gateway.health, lifespan=lifespan, direct=direct)
     app.state.gateway = gateway
     for routes in (task_routes, task_events, event_log_routes, dead_letter_routes, limit_routes, schedule_routes):
         app.include_router(routes.router)

@@ -8,8 +8,12 @@ from pydantic import AfterValidator
 from seedcore.tasks.submission.task_options import KEY
 
 
-def _decoded_key(value: str | None) -> str | None:
-    """The text that the client meant: the framework reads headers as latin-1, clients write UTF-8."""
+def decoded_key(value: str | None) -> str | None:
+    """The text that the client meant: the framework reads headers as latin-1, clients write UTF-8.
+
+    Raises:
+        ValueError: it cannot be a key.
+    """
     if value is None:
         return None
     try:
@@ -21,4 +25,4 @@ def _decoded_key(value: str | None) -> str | None:
     return text
 
 
-IdempotencyKey = Annotated[str | None, AfterValidator(_decoded_key), Header()]
+IdempotencyKey = Annotated[str | None, AfterValidator(decoded_key), Header()]

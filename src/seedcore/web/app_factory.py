@@ -8,6 +8,7 @@ from fastapi.responses import JSONResponse
 
 from seedcore import __version__
 from seedcore.settings import Settings
+from seedcore.web.direct_routes import DirectHandlers, DirectRoutes
 from seedcore.web.guard import RequestGuard
 from seedcore.web.health import HealthCheck, health_response
 from seedcore.web.methods import MethodsMiddleware
@@ -20,11 +21,17 @@ def create_app(
     health: HealthCheck,
     *,
     lifespan: Callable[[FastAPI], AbstractAsyncContextManager[None]] | None = None,
+    direct: DirectHandlers | None = None,
 ) -> FastAPI:
-    """An application named `service` with `GET /health`, problem documents, body limit, keys and deadline."""
+    """An application named `service` with `GET /health`, problem documents, body limit, keys and deadline.
+
+    `direct` answers plain requests of hot routes without the framework (`web.direct_routes`).
+    """
     app = FastAPI(title=f"SeedCore {service}", version=__version__, lifespan=lifespan)
     add_problem_handlers(app)
     app.add_middleware(MethodsMiddleware)
+    if direct:
+        app.add_middleware(DirectRoutes, handlers=direct)
     app.add_middleware(RequestGuard, settings=settings)
 
     @app.get("/health", tags=["health"])
