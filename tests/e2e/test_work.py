@@ -228,7 +228,7 @@ def test_the_bootstrap_changes_nothing_when_it_runs_again(system: System):
     assert {p.pid for p in system.find("ray::DispatcherActor") + system.find("ray::AgentHost")} == before
 
 
-@pytest.mark.parametrize("killed", ["agent host", "dispatcher", "Coordinator replica", "HAProxy", "PostgreSQL"])
+@pytest.mark.parametrize("killed", ["agent host", "worker", "Coordinator replica", "HAProxy", "PostgreSQL"])
 def test_the_demo_ends_well_although_every_process_of_a_kind_is_killed(system: System, killed: str):
     targets = system.find(*TARGETS[killed])
     running = demo(system)
