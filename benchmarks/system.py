@@ -1,6 +1,7 @@
 """A whole SeedCore of one's own, started by `seedcore run` on a free port and a data directory of its own."""
 
 import contextlib
+import json
 import os
 import random
 import shutil
@@ -10,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -18,6 +20,21 @@ import httpx
 import psutil
 
 READY = "SeedCore is ready"
+ROOT = Path(__file__).resolve().parents[1]
+DEMO_S = 900.0
+
+
+def matches(line: str, parts: Sequence[str]) -> bool:
+    """Whether a command line holds all of `parts`; a part may give alternatives, divided by `|`."""
+    return all(any(one in line for one in part.split("|")) for part in parts)
+
+
+def demo(url: str) -> dict[str, Any]:
+    """What `make demo` measures at `url`: 171 tasks that ask a model, submitted at once."""
+    command = [sys.executable, "-m", "examples.demo", "--json", "--base-url", url]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=DEMO_S, check=True)
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
 
 
 def free_port() -> int:
@@ -94,14 +111,14 @@ class System:
         return self.log.read_text(errors="replace") if self.log.exists() else ""
 
     def find(self, *parts: str) -> list[psutil.Process]:
-        """Its processes whose command line holds all of `parts`; PostgreSQL and its supervisor belong to it."""
+        """Its processes whose command line `matches` the parts; PostgreSQL and its supervisor belong to it."""
         found = []
         for process in self.processes():
             try:
                 line = " ".join(process.cmdline())
             except psutil.Error:
                 continue
-            if all(part in line for part in parts):
+            if matches(line, parts):
                 found.append(process)
         return found
 

@@ -1,4 +1,4 @@
-"""Stale writes as the dispatchers count them, read from their status.
+"""Stale writes as the workers' dispatchers count them, read from their status.
 
 No public path shows these counts, so they are read from the actors: in a process of its own, which joins the system's
 Ray as a driver. A dispatcher that is killed takes with it what it counted since the last look: a lower bound.
@@ -8,10 +8,11 @@ import asyncio
 import contextlib
 import json
 import sys
+import time
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-PERIOD_S = 0.5
+PERIOD_S, LOOK_S = 0.5, 3.0
 
 
 def total_stale(samples: Iterable[Mapping[str, Mapping[str, Any]]]) -> int | None:
@@ -91,17 +92,26 @@ def main() -> None:
     if not ensure_ray_initialized():
         raise SystemExit("there is no Ray here")
     namespace = get_ray_namespace()
-    names = [a["name"] for a in list_named_actors(all_namespaces=True) if a["namespace"] == namespace]
-    actors = {name: ray.get_actor(name, namespace=namespace) for name in names if "dispatcher" in name}
+    actors: dict[str, Any] = {}
     asked: dict[str, Any] = {}
+    looked = 0.0
     while not select.select([sys.stdin], [], [], PERIOD_S)[0]:
+        if time.monotonic() - looked > LOOK_S:
+            # Workers that are replaced come back under other names, or as other actors.
+            looked = time.monotonic()
+            found = {a["name"] for a in list_named_actors(all_namespaces=True) if a["namespace"] == namespace}
+            for name in found - actors.keys():
+                with contextlib.suppress(ValueError):
+                    actors |= {name: ray.get_actor(name, namespace=namespace)} if "dispatcher" in name else {}
         # One question at a time: a dispatcher that stands still would otherwise find them all when it goes on.
         asked |= {name: actor.status.remote() for name, actor in actors.items() if name not in asked}
-        ready, _ = ray.wait(list(asked.values()), num_returns=len(asked), timeout=PERIOD_S)
+        ready, _ = ray.wait(list(asked.values()), num_returns=len(asked), timeout=PERIOD_S) if asked else ([], [])
         sample = {}
         for name in [name for name, reference in asked.items() if reference in ready]:
-            with contextlib.suppress(ray.exceptions.RayError):
+            try:
                 sample[name] = ray.get(asked[name])
+            except ray.exceptions.RayError:
+                del actors[name]
             del asked[name]
         print(json.dumps({name: _numbers(status) for name, status in sample.items()}), flush=True)
 

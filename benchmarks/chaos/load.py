@@ -107,16 +107,18 @@ class Load:
         return not waits and not state["running"]
 
     async def list_all(self) -> dict[str, Shown]:
-        """Every task of the skill, page after page."""
+        """Every task of the skills, page after page."""
         found: dict[str, Shown] = {}
-        query = {"type": skills.NAME, "limit": "500"}
-        while True:
-            answer = await self._client.get("/api/v1/tasks", params=query, timeout=30)
-            page = answer.raise_for_status().json()
-            found |= {task["id"]: shown(task) for task in page["items"]}
-            if page["next_cursor"] is None:
-                return found
-            query["cursor"] = page["next_cursor"]
+        for name in skills.NAMES:
+            query: dict[str, str] = {"type": name, "limit": "500"}
+            while True:
+                answer = await self._client.get("/api/v1/tasks", params=query, timeout=30)
+                page = answer.raise_for_status().json()
+                found |= {task["id"]: shown(task) for task in page["items"]}
+                if page["next_cursor"] is None:
+                    break
+                query["cursor"] = page["next_cursor"]
+        return found
 
 
 _JSON = {"Content-Type": "application/json"}
@@ -124,7 +126,7 @@ _JSON = {"Content-Type": "application/json"}
 
 def _body(task: Task) -> dict[str, Any]:
     body: dict[str, Any] = {
-        "type": skills.NAME,
+        "type": skills.APART if task.apart else skills.NAME,
         "params": {"n": task.n, "sleep_ms": task.sleep_ms},
         "idempotency_key": task.key,
         "queue": task.queue,

@@ -13,13 +13,18 @@ KINDS: dict[str, tuple[str, ...]] = {
     # A backend that serves a client; the server's own background processes are none.
     BACKEND: ("postgres: ", "[local]"),
 }
-OFTEN = ("dispatcher", "agent host", "PostgreSQL", BACKEND)
+OFTEN = ("worker", "agent host", "PostgreSQL", BACKEND)
 """These hold or write leases: they stand in the bag twice."""
 
 MAX_RUNNING = 4
 """At once, of the tasks under one limit."""
 
 SHARE_ALL, SHARE_OVERLAP, SHARE_SHORT = 0.25, 0.2, 0.3
+SHARE_APART = 0.15
+"""Of the tasks, for the organ with a host of its own."""
+
+SHARE_SILENT, SILENT_S = 0.25, (16.0, 20.0)
+"""Of the stops of workers and hosts, such that the Organism ends what has been silent for 15 s."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +49,10 @@ class Fault:
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """A task to submit; `delay_s` is its `run_after`, counted from the submission, `limit` the key of a limit."""
+    """A task to submit; `delay_s` is its `run_after`, counted from the submission, `limit` the key of a limit.
+
+    `apart`: for the organ that has a host of its own.
+    """
 
     key: str
     n: int
@@ -53,6 +61,7 @@ class Task:
     delay_s: float = 0.0
     max_attempts: int = 100
     limit: str | None = None
+    apart: bool = False
 
 
 def faults(seed: int, mean_s: float, lease_s: float, only: Collection[str] = KINDS) -> Iterator[Fault]:
@@ -67,6 +76,8 @@ def faults(seed: int, mean_s: float, lease_s: float, only: Collection[str] = KIN
         # Most stops outlast the lease and the reaper's pause; the others end in time and must cost no lease.
         short = chance.random() < SHARE_SHORT
         stop_s = chance.uniform(0.3, lease_s * 0.6) if short else chance.uniform(lease_s + 2.5, lease_s + 6)
+        if kind in ("worker", "agent host") and chance.random() < SHARE_SILENT:
+            stop_s = chance.uniform(*SILENT_S)
         everyone = chance.random() < SHARE_ALL
         yield Fault(
             kind,
@@ -104,4 +115,5 @@ def _task(chance: random.Random, seed: int, n: int) -> Task:
         queue="graph" if chance.random() < 0.1 else "default",
         delay_s=round(chance.uniform(0.1, 4), 2) if chance.random() < 0.05 else 0.0,
         max_attempts=2 if sleeps and chance.random() < 0.1 else 100,
+        apart=chance.random() < SHARE_APART,
     )

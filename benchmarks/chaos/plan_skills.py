@@ -70,7 +70,7 @@ async def one(params: Start, context: SkillContext) -> One:
     return One(chaos_1=await _run(1, [str(params.chaos_n)], context))
 
 
-@skill(NAMES[1], timeout_s=TIMEOUT_S)
+@skill(NAMES[1], organ="apart", timeout_s=TIMEOUT_S)
 async def two(params: One, context: SkillContext) -> Two:
     """One branch."""
     return Two(chaos_2=await _run(2, params.chaos_1, context))
@@ -88,7 +88,7 @@ async def four(params: Both, context: SkillContext) -> Four:
     return Four(chaos_4=await _run(4, list(dict.fromkeys(params.chaos_2 + params.chaos_3)), context))
 
 
-@skill(NAMES[4], timeout_s=TIMEOUT_S)
+@skill(NAMES[4], organ="apart", timeout_s=TIMEOUT_S)
 async def five(params: Four, context: SkillContext) -> Five:
     """The last but one."""
     return Five(chaos_5=await _run(5, params.chaos_4, context))

@@ -34,7 +34,7 @@ from benchmarks.system import System
 
 ROOT = Path(__file__).parents[2]
 KINDS = (
-    "dispatcher",
+    "worker",
     "agent host",
     "PostgreSQL",
     "Cognitive replica",
@@ -101,6 +101,7 @@ def run_plans(count: int, waves: int, lease_s: float, console: Console) -> Outco
             # Every goal is planned: kills of the Cognitive service must not miss it.
             "SEEDCORE_RECIPE_AFTER": "0",
             "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])),
+            "SEEDCORE_ORGANS_PATH": str(skills.organs_file(Path(folder))),
             skills.JOURNAL: str(journal),
         }
         with System(start_s=180.0, **environment) as system:

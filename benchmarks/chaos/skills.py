@@ -9,6 +9,7 @@ import json
 import os
 import time
 from functools import cache
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -17,6 +18,16 @@ from pydantic import BaseModel, Field
 from seedcore.skills import SkillContext, skill
 
 NAME = "chaos.work"
+APART = "chaos.apart"
+"""The same work in an organ that has a host of its own: others' agents may live in workers."""
+
+NAMES = (NAME, APART)
+ORGANS = """
+organs:
+  utility: {agents: 8}
+  ml: {agents: 8}
+  apart: {agents: 2, num_cpus: 0.01}
+"""
 JOURNAL = "CHAOS_JOURNAL"
 """The environment variable that names the journal's file."""
 
@@ -42,6 +53,16 @@ class Done(BaseModel):
 @skill(NAME, organ="utility", timeout_s=TIMEOUT_S)
 async def work(params: Work, context: SkillContext) -> Done:
     """Sleep, and leave a line at the beginning and one at the end."""
+    return await _work(params, context)
+
+
+@skill(APART, organ="apart", timeout_s=TIMEOUT_S)
+async def work_apart(params: Work, context: SkillContext) -> Done:
+    """As `work`."""
+    return await _work(params, context)
+
+
+async def _work(params: Work, context: SkillContext) -> Done:
     run = uuid4().hex
     note("begin", run, task=context.task_id, token=context.lease_token, attempt=context.attempt)
     try:
@@ -51,6 +72,13 @@ async def work(params: Work, context: SkillContext) -> Done:
         raise
     note("end", run)
     return Done(run=run, token=context.lease_token, attempt=context.attempt)
+
+
+def organs_file(folder: Path) -> Path:
+    """Write the organs file of chaos."""
+    path = folder / "organs.yaml"
+    path.write_text(ORGANS)
+    return path
 
 
 def note(what: str, run: str, **facts: Any) -> None:

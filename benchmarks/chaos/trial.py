@@ -85,6 +85,7 @@ def run_seed(seed: int, options: Options, tell: Tell) -> Trial:
             "SEEDCORE_LEASE_S": str(options.lease_s),
             "SEEDCORE_SKILLS": skills.__name__,
             "PYTHONPATH": path,
+            "SEEDCORE_ORGANS_PATH": str(skills.organs_file(Path(folder))),
             skills.JOURNAL: str(journal),
         }
         with System(start_s=180.0, **environment) as system:

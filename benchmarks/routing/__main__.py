@@ -13,9 +13,13 @@ from rich.console import Console
 from rich.table import Table as Shown
 
 from benchmarks.routing import live, speed
-from benchmarks.routing.parts import PARTS, Bench, Table
+from benchmarks.routing.herding import herding
+from benchmarks.routing.parts import PARTS as ROUTERS
+from benchmarks.routing.parts import Bench, Table
 from benchmarks.routing.plots import plot
 from benchmarks.routing.targets import checks
+
+PARTS = {**ROUTERS, "herding": herding}
 
 
 def main() -> int:

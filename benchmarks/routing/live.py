@@ -33,9 +33,9 @@ PEER_S, DRAIN_S = 360.0, 120.0
 
 ORGANS = f"""
 organs:
-  utility: {{description: small skills, agents: 2, hosts: 1}}
-  ml: {{description: skills that ask ML, agents: 2, hosts: 1}}
-  bench: {{description: the fleet, agents: {AGENTS}, hosts: 1, limits: {{agent_concurrency: 1}}}}
+  utility: {{description: small skills, agents: 2}}
+  ml: {{description: skills that ask ML, agents: 2}}
+  bench: {{description: the fleet, agents: {AGENTS}, limits: {{agent_concurrency: 1}}}}
 """
 
 

@@ -1,12 +1,12 @@
 """The tables: every router at every load, and what stale views, failures, a slowdown and missing terms do to it."""
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, field
 from itertools import pairwise
 from statistics import median
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -20,6 +20,8 @@ ORACLE = "oracle"
 SLOW_AT = 0.6
 LEARNING, LONGER = (0.0, 1 / 16, 1 / 8, 1 / 4, 1 / 2, 1.0), 4
 """Parts of a run that is so many times longer, to see how learning goes on."""
+
+Given, Made = TypeVar("Given"), TypeVar("Made")
 
 
 @dataclass(slots=True)
@@ -75,6 +77,10 @@ class Bench:
 
     def close(self) -> None:
         self._pool.shutdown()
+
+    def map(self, work: Callable[[Given], Made], jobs: Iterable[Given]) -> Iterable[Made]:
+        """What `work` makes of each job, in order."""
+        return self._pool.map(work, jobs)
 
     def run(self, fleet: str, cases: Iterable[Case], longer: int = 1) -> list[list[dict[str, Any]]]:
         """For each case what each instance gave."""

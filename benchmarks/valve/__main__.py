@@ -1,4 +1,4 @@
-"""`python -m benchmarks.valve [--parts arl0 delay real speed live] [--references 100]`: the valve's tables.
+"""`python -m benchmarks.valve [--parts arl0 delay real speed reports live] [--references 100]`: the valve's tables.
 
 Needs the `bench` extra. `--parts thresholds` simulates the table of thresholds anew (`--references` streams a row).
 """
@@ -8,9 +8,9 @@ import argparse
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.valve import arl0, delay, live, real, speed, thresholds
+from benchmarks.valve import arl0, delay, live, real, reports, speed, thresholds
 
-PARTS = ("arl0", "delay", "real", "speed", "live", "thresholds")
+PARTS = ("arl0", "delay", "real", "speed", "reports", "live", "thresholds")
 
 
 def main() -> int:
@@ -33,6 +33,12 @@ def main() -> int:
         show(console, "Known changes", ("series", "seen", "false alarms"), real.table())
     if "speed" in given.parts:
         show(console, "Cost", ("what", "processor time", ""), speed.table())
+    if "reports" in given.parts:
+        heads = ("shift", "at once", "by reports", "later, p50", "later, worst", "an interval", "runs")
+        show(console, "Tasks to the alarm", heads, reports.delays(given.references, given.arl0))
+        heads = ("stream", "every task at once", *(f"reports of {n}" for n in reports.WORKERS))
+        title = f"Observations by false alarm, {given.arl0:,.0f} asked for"
+        show(console, title, heads, reports.false_alarms(given.references, given.arl0))
     if "live" in given.parts:
         show(console, "A stream of tasks on a running SeedCore", ("what", "seen", "promised"), live.table())
     if "thresholds" in given.parts:

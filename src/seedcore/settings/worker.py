@@ -109,6 +109,7 @@ class WorkerSettings(SettingsGroup):
         le=31_536_000,
         validation_alias=AliasChoices("SEEDCORE_SNAPSHOT_MAX_AGE_S"),
         description="Over this age of a worker's snapshot the policy's `stale_snapshot` holds (default: go on).",
+    )
     poison_after: int = Field(
         3,
         ge=1,

@@ -1,0 +1,1 @@
+"""Figures of the whole path of a task: `python -m benchmarks.pipeline`."""
