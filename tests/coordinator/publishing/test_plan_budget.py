@@ -17,13 +17,14 @@ from seedcore.schemas.snapshot import PlanShare
 
 @dataclass
 class Attempt:
-    """One sending of a report; `answer` is what the Coordinator said to it."""
+    """One sending of a report; `answer` is what the Coordinator said to it, some time after it `arrived`."""
 
     session: str
     number: int
     plans: int
     wanted: int
     sent_at: float
+    arrived: bool = False
     answer: PlanShare | None = None
 
 
@@ -42,17 +43,20 @@ class Coordinator:
     def __init__(self, clock) -> None:
         self.budget, self.sessions = PlanBudget(clock), ReportSessions(clock)
 
-    def hear(self, worker: str, attempt: Attempt) -> PlanShare:
-        holder = worker, attempt.session
+    def hear(self, worker: str, attempt: Attempt) -> None:
+        attempt.arrived = True
         if self.sessions.hear(worker, attempt.session, attempt.number):
-            self.budget.report(holder, attempt.plans, attempt.wanted)
-        return self.budget.answer(holder)
+            self.budget.report((worker, attempt.session), attempt.plans, attempt.wanted)
+
+    def answer(self, worker: str, attempt: Attempt) -> PlanShare:
+        attempt.answer = self.budget.answer((worker, attempt.session))
+        return attempt.answer
 
 
 class Workers(RuleBasedStateMachine):
     """1 to 4 workers that plan as often as they may, over a network that loses, repeats and delays."""
 
-    @initialize(limit=st.integers(1, 45), count=st.integers(1, 4))
+    @initialize(limit=st.integers(1, 45), count=st.sampled_from([2, 3, 4, 1]))
     def start(self, limit: int, count: int) -> None:
         self.now, self.limit = 1_000.0, limit
         self.coordinator = Coordinator(lambda: self.now)
@@ -89,7 +93,13 @@ class Workers(RuleBasedStateMachine):
     def arrive(self, n: int) -> None:
         worker = self._worker(n)
         if worker.attempt is not None:
-            worker.attempt.answer = self.coordinator.hear(worker.name, worker.attempt)
+            self.coordinator.hear(worker.name, worker.attempt)
+
+    @rule(n=st.integers(0, 3))
+    def answer(self, n: int) -> None:
+        worker = self._worker(n)
+        if worker.attempt is not None and worker.attempt.arrived:
+            self.coordinator.answer(worker.name, worker.attempt)
 
     @rule(n=st.integers(0, 3))
     def get_the_answer(self, n: int) -> None:
@@ -100,11 +110,18 @@ class Workers(RuleBasedStateMachine):
             self.old.append((worker.name, worker.attempt))
             worker.attempt = None
 
-    @rule(n=st.integers(0, 3))
-    def exchange(self, n: int) -> None:
+    @rule(n=st.integers(0, 3), complete=st.booleans())
+    def exchange(self, n: int, complete: bool) -> None:
         self.send(n, 20)
         self.arrive(n)
-        self.get_the_answer(n)
+        self.answer(n)
+        if complete:
+            self.get_the_answer(n)
+
+    @rule()
+    def all_exchange(self) -> None:
+        for n in range(len(self.workers)):
+            self.exchange(n, complete=True)
 
     @rule(n=st.integers(0, 3))
     def lose_and_send_again(self, n: int) -> None:
@@ -119,6 +136,7 @@ class Workers(RuleBasedStateMachine):
     def an_old_report_arrives_late(self, k: int) -> None:
         name, attempt = self.old[k % len(self.old)]
         self.coordinator.hear(name, attempt)
+        self.coordinator.answer(name, attempt)
 
     @rule(n=st.integers(0, 3))
     def restart(self, n: int) -> None:
@@ -146,6 +164,18 @@ Workers.TestCase.settings = hypothesis_settings(max_examples=150, stateful_step_
 TestWorkers = Workers.TestCase
 
 
+def test_an_old_share_counts_while_the_answer_to_the_next_report_is_under_way():
+    machine = Workers()
+    machine.start(limit=10, count=2)
+    machine.exchange(0, complete=True)
+    machine.send(0, 20)
+    machine.arrive(0)
+    machine.exchange(1, complete=True)
+    machine.plan(1, 50)
+    machine.plan(0, 50)
+    assert len(machine.started) == 10
+
+
 class Clock:
     now = 100.0
 
@@ -171,7 +201,8 @@ def test_workers_that_report_every_half_second_get_what_the_rule_allows(clock: C
                 started.append((clock.now, worker.name))
             worker.number += 1
             attempt = Attempt("s", worker.number, *allowance.begin_report(MAX_LENT), clock.now)
-            answer = coordinator.hear(worker.name, attempt)
+            coordinator.hear(worker.name, attempt)
+            answer = coordinator.answer(worker.name, attempt)
             allowance.answered(answer["spent"], answer["lent"], clock.now)
     times = [at for at, _ in started]
     assert max(bisect_right(times, at) - bisect_right(times, at - MINUTE_S) for at in times) <= limit
