@@ -173,11 +173,12 @@ class AgentRegistry:
             self._record_outcome(agent, task_type, seconds, ok, role)
 
     def _release(self, agent: ActiveAgent, task_type: str) -> None:
-        remaining = agent.in_hand[task_type] - 1
-        if remaining:
+        # A host that ends itself releases everything; what ends in its last moments is released again.
+        remaining = agent.in_hand.get(task_type, 0) - 1
+        if remaining > 0:
             agent.in_hand[task_type] = remaining
         else:
-            del agent.in_hand[task_type]
+            agent.in_hand.pop(task_type, None)
         self._changed.add(agent.id)
 
     def _record_outcome(self, agent: ActiveAgent, task_type: str, seconds: float, ok: bool, role: str | None) -> None:

@@ -215,3 +215,91 @@ async def test_a_loop_that_turns_is_not_called_blocked_and_a_stopped_clock_does_
     await asyncio.sleep(0.6)
     assert noticed == []
     watching.cancel()
+
+
+class Taken:
+    """Takes completions, as a dispatcher does."""
+
+    def __init__(self) -> None:
+        self.chunks: list[list[Completion]] = []
+        self.threads: set[int] = set()
+
+    def __call__(self, chunk: list[Completion]) -> None:
+        self.chunks.append(chunk)
+        self.threads.add(threading.get_ident())
+
+    @property
+    def done(self) -> dict[str, Completion]:
+        return {c.task_id: c for chunk in self.chunks for c in chunk}
+
+
+async def test_calls_given_without_a_stream_end_in_the_loop_that_gave_them_each_once(bridge: LoopBridge):
+    taken = [Taken() for _ in range(20)]
+    for b, take in enumerate(taken):
+        bridge.submit([call("echo", f"{b}-{n}") for n in range(40)], take)
+    bridge.submit([], taken[0])
+    await until(lambda: not bridge.open_streams)
+    for b, take in enumerate(taken):
+        assert sorted(c.task_id for chunk in take.chunks for c in chunk) == sorted(f"{b}-{n}" for n in range(40))
+        assert take.threads == {threading.get_ident()}
+
+
+async def test_what_ends_in_one_moment_comes_at_once_and_a_batch_that_has_ended_waits_for_nothing(bridge: LoopBridge):
+    take, slow = Taken(), Taken()
+    bridge.submit([call("echo", f"t-{n}") for n in range(40)], take)
+    await until(lambda: len(take.done) == 40)
+    assert len(take.chunks) <= 2
+    # With one call that goes on, the others are gathered.
+    bridge.submit([*[call("echo", f"t-{n}") for n in range(400)], *[call("wait", f"w-{n}") for n in range(60)]], slow)
+    await until(lambda: len(slow.done) == 400)
+    assert len(slow.chunks) <= 20
+    bridge.cancel_soon([f"w-{n}" for n in range(60)])
+    await until(lambda: not bridge.open_streams)
+    assert slow.done["w-7"].error_code == "cancelled"
+
+
+async def test_a_closed_bridge_returns_calls_that_were_given_without_a_stream(bridge: LoopBridge):
+    take, late = Taken(), Taken()
+    bridge.submit([call("echo"), call("wait", "t-2"), call("wait", "t-3")], take)
+    await until(lambda: "t-1" in take.done and bridge.executor.running == 2)
+    bridge.close("going", ["t-3"], "it was you")
+    bridge.submit([call("echo", "t-4")], late)
+    assert not late.chunks, "the caller goes on before it hears of it"
+    await until(lambda: not bridge.open_streams and bridge.executor.running == 0)
+    assert [take.done[f"t-{n}"].error_code for n in (1, 2, 3)] == [None, HANDED_BACK, "host_blocked"]
+    assert sum(map(len, take.chunks)) == 3, "each once, although the cancelled skills have ended since"
+    assert late.done["t-4"].error_code == HANDED_BACK
+
+
+async def test_closing_from_another_thread_reaches_the_calls_of_every_loop(bridge: LoopBridge):
+    other, mine, theirs = BackgroundLoop("other"), Taken(), Taken()
+    bridge.submit([call("wait")], mine)
+    other.loop.call_soon_threadsafe(bridge.submit, [call("wait", "t-2")], theirs)
+    streaming = other.start(run(bridge, call("wait", "t-3")))
+    await until(lambda: bridge.executor.running == 3)
+    await asyncio.to_thread(bridge.close, "going")
+    done = await asyncio.wrap_future(streaming)
+    await until(lambda: not bridge.open_streams)
+    assert {c.error_code for c in [mine.done["t-1"], theirs.done["t-2"], done["t-3"]]} == {HANDED_BACK}
+    assert theirs.threads == {other.thread.ident}
+
+
+async def test_a_taker_that_fails_costs_the_others_nothing(bridge: LoopBridge):
+    def broken(chunk: list[Completion]) -> None:
+        raise RuntimeError("cannot take it")
+
+    take = Taken()
+    bridge.submit([call("echo")], broken)
+    bridge.submit([call("echo", "t-2")], take)
+    await until(lambda: take.done and not bridge.open_streams)
+    assert take.done["t-2"].ok
+
+
+async def test_one_call_is_awaited_and_cancelled_with_its_caller(bridge: LoopBridge):
+    assert (await bridge.execute(call("echo"))).ok
+    waiting = asyncio.create_task(bridge.execute(call("wait", "t-2")))
+    await until(lambda: bridge.executor.running)
+    waiting.cancel()
+    await asyncio.gather(waiting, return_exceptions=True)
+    await until(lambda: bridge.executor.running == 0)
+    assert bridge.open_streams == 0

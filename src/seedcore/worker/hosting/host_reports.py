@@ -1,5 +1,6 @@
 """What a host reports to PostgreSQL: what its agents learn, the progress of long work, its status, and why it ends."""
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 from uuid import UUID
@@ -59,6 +60,7 @@ class HostReports:
         self._registries, self._capacity = registries, capacity
         self._progress = progress
         self._unwritten: list[ProgressReport] = []
+        self._saving = asyncio.Lock()
         self._begun = False
         self._written: Mapping[str, object] = {}
         self._written_at = float("-inf")
@@ -87,12 +89,18 @@ class HostReports:
 
     async def save_agents(self) -> int:
         """Write what agents have learned now; returns how many were written."""
-        return sum([await self._store.save(self._name, registry) for registry in self._registries()])
+        # What another call has taken but not written yet must not be missing when this one returns.
+        async with self._saving:
+            return sum([await self._store.save(self._name, registry) for registry in self._registries()])
 
     async def write_end(self, why: Mapping[str, object]) -> None:
         """Write the last of all: what agents have learned, and why the process ends itself."""
         await self.save_agents()
         await self._hosts.record_end(why)
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._database.aclose()
 
     async def _write_progress(self) -> None:
         if self._progress is not None:

@@ -5,6 +5,7 @@ import os
 import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from concurrent.futures import Future
 
 from seedcore import __version__
 from seedcore.errors import NotFoundError
@@ -91,12 +92,21 @@ class SkillHost:
         self._watchdog = Watchdog(
             skills.loop, skills.thread, settings.host_blocked_s, self.executors.jobs, self._end.blocked
         )
+        self._loops: list[Future[None]] = []
         self.set_organs(organs or {})
 
     def start(self) -> None:
         """Begin to watch the skills' loop and to report."""
-        self._background.start(self._watchdog.watch())
-        self._background.start(self._report())
+        self._loops = [self._background.start(self._watchdog.watch()), self._background.start(self._report())]
+
+    async def close(self) -> None:
+        """Watch and report no more, and end idle processes and connections; `drain` first."""
+        for loop in self._loops:
+            loop.cancel()
+        skills = self.bridge.background
+        skills.loop.call_soon_threadsafe(self.executors.close)
+        await asyncio.wrap_future(self._background.start(self._reports.close()))
+        await asyncio.wrap_future(skills.start(self._memories.aclose()))
 
     def set_organs(self, organs: Mapping[str, OrganTerms]) -> None:
         """These organs live here, under these terms; for calls that are given from now on. Callable from any thread.
