@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -12,94 +11,17 @@ import pytest
 from ray.exceptions import ActorDiedError
 
 from seedcore.errors import UnavailableError
-from seedcore.organism import organism_commands as commands_module
-from seedcore.organism.control import liveness as liveness_module
-from seedcore.organism.control import reconcile_loop as reconcile_loop_module
-from seedcore.organism.control import reconciler as reconciler_module
 from seedcore.organism.desired.repository import LeadLostError
 from seedcore.organism.service import OrganismService
 from seedcore.schemas.organism import ExecuteOnOrgan, FleetRequest
-from seedcore.settings import Settings, load_settings
+from seedcore.settings import Settings
 
 from .fake_hosts import Pool
+from .support import Start, echo, until
 
 pytestmark = pytest.mark.integration
 
 ACME = Path(__file__).parents[2] / "examples/acme_skills/src"
-ORGANS = """
-organs:
-  utility: {agents: 4, isolation: process, hosts: 2}
-  ml: {agents: 1, isolation: process}
-"""
-Start = Callable[..., Any]
-
-
-@pytest.fixture
-def organs_file(tmp_path: Path) -> Path:
-    path = tmp_path / "organs.yaml"
-    path.write_text(ORGANS)
-    return path
-
-
-@pytest.fixture
-def configured(pg_settings: Settings, organs_file: Path) -> Settings:
-    assert pg_settings.pg_dsn is not None
-    dsn = pg_settings.pg_dsn.get_secret_value()
-    return load_settings(
-        data_dir=pg_settings.data_dir, pg_dsn=dsn, organs_path=organs_file, dispatchers=0, graph_dispatchers=0
-    )
-
-
-@pytest.fixture
-def pool(configured: Settings) -> Pool:
-    return Pool(configured)
-
-
-@pytest.fixture
-async def start(configured: Settings, pool: Pool, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Start]:
-    """Start a replica; Ray is neither there nor needed."""
-    monkeypatch.setattr(reconcile_loop_module, "INTERVAL_S", 0.05)
-    monkeypatch.setattr(liveness_module, "PING_TIMEOUT_S", 0.05)
-    monkeypatch.setattr(reconciler_module, "SETTLE_S", 0.1)
-    monkeypatch.setattr(commands_module, "EFFECT_TIMEOUT_S", 3.0)
-    monkeypatch.setattr(OrganismService, "_record_ray_address", lambda _self: None)
-    started: list[OrganismService] = []
-
-    async def run(settings: Settings = configured) -> OrganismService:
-        service = OrganismService({}, settings, provisioner=lambda _settings: pool)
-        await service.start()
-        started.append(service)
-        return service
-
-    yield run
-    for service in started:
-        await service.stop()
-
-
-@pytest.fixture
-async def service(start: Start) -> OrganismService:
-    return await start()
-
-
-@pytest.fixture
-def http(service: OrganismService) -> httpx.AsyncClient:
-    return httpx.AsyncClient(transport=httpx.ASGITransport(service.build_app()), base_url="http://test")
-
-
-@pytest.fixture
-async def up(http: httpx.AsyncClient) -> httpx.AsyncClient:
-    assert (await http.post("/initialize")).status_code == 200
-    return http
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
-        while not condition():
-            await asyncio.sleep(0.01)
-
-
-def echo(value: Any = 1, **fields: Any) -> dict[str, Any]:
-    return {"organ_id": "utility", "task": {"type": "echo", "params": {"value": value}}, **fields}
 
 
 async def test_before_it_is_initialized_it_says_so(http: httpx.AsyncClient):

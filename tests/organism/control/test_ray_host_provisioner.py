@@ -22,6 +22,7 @@ PLAN = HostPlan(
     OrganSpec(num_cpus=1, resources={"tpu": 1}, limits={"agent_concurrency": 3}, roles={"reader": 2}),
 )
 
+WORKER = HostPlan("seedcore-dispatcher-4", "~default", OrganSpec(isolation="process"))
 CALL = Call("t-1", 0, 1, "echo", "{}", "a-0000", 1.0, "t-1")
 
 
@@ -32,6 +33,7 @@ class Actor:
         self.error: Exception | None = None
         self.delay_s = 0.0
         self.drained: list[Any] = []
+        self.answer: dict[str, Any] = {"running": 2, "node": "n-1", "organ": "a"}
         self.status = self.drain = self.execute = self
 
     async def remote(self, *given: Any) -> dict[str, Any]:
@@ -39,7 +41,43 @@ class Actor:
         await asyncio.sleep(self.delay_s)
         if self.error is not None:
             raise self.error
-        return {"running": 2, "node": "n-1", "organ": "a"}
+        return self.answer
+
+
+class Method:
+    """A method of a worker's handle, which notes its calls."""
+
+    def __init__(self, name: str, calls: list[tuple[Any, ...]]) -> None:
+        self.name, self.calls = name, calls
+        self.error: Exception | None = None
+        self.ends = asyncio.Event()
+        self.ends.set()
+
+    async def remote(self, *given: Any) -> None:
+        self.calls.append((self.name, *given))
+        await self.ends.wait()
+        if self.error is not None:
+            raise self.error
+
+
+class OldWorker(Actor):
+    """The handle of a dispatcher of the previous release: it has `status` and `stop`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.answer = {"running": True, "holding": 4, "name": WORKER.name, "last_claim_s": 0.1}
+        self.calls: list[tuple[Any, ...]] = []
+        self.stop = Method("stop", self.calls)
+        del self.drain, self.execute
+
+
+class Worker(OldWorker):
+    """The handle of a worker."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.answer = {"running": 3, "node": "n-2", "organ": "", "holding": 1}
+        self.begin_drain = Method("begin_drain", self.calls)
 
 
 class FakeRay:
@@ -52,8 +90,10 @@ class FakeRay:
         self.options: list[dict[str, Any]] = []
         self.arguments: list[tuple[Any, ...]] = []
         self.killed: list[Actor] = []
+        self.kinds: list[type] = []
 
-    def remote(self, _kind: type) -> "FakeRay.Class":
+    def remote(self, kind: type) -> "FakeRay.Class":
+        self.kinds.append(kind)
         return FakeRay.Class(self)
 
     def nodes(self) -> list[dict[str, Any]]:
@@ -95,7 +135,7 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> FakeRay:
 
 
 def pool() -> RayHostProvisioner:
-    return RayHostProvisioner(load_settings(namespace="here"), AgentHost)
+    return RayHostProvisioner(load_settings(namespace="here", drain_s=30), AgentHost, Worker)
 
 
 async def test_a_host_is_a_detached_named_actor_that_restarts_for_ever(fake: FakeRay):
@@ -236,3 +276,81 @@ async def test_a_call_on_a_host_that_does_not_exist_may_be_tried_again(fake: Fak
     with pytest.raises(UnavailableError, match="does not exist") as refused:
         await pool().execute("seedcore-host-never-0", CALL, timeout_s=1.0)
     assert refused.value.retry_after_s == 1
+
+
+async def test_a_worker_is_an_actor_of_its_own_class_with_its_queue(fake: FakeRay):
+    made = pool()
+    assert await made.ensure(WORKER)
+    await made.ensure(HostPlan("seedcore-graph-dispatcher-5", "~graph", WORKER.spec))
+    assert fake.kinds == [Worker, Worker]
+    assert fake.arguments == [(WORKER.name, "default"), ("seedcore-graph-dispatcher-5", "graph")]
+    options = fake.options[0]
+    wanted = {"lifetime": "detached", "max_restarts": -1, "max_concurrency": 1000, "num_cpus": 0, "memory": 1}
+    assert options.items() >= {"name": WORKER.name, "namespace": "here", "get_if_exists": True, **wanted}.items()
+    assert options["scheduling_strategy"].soft
+
+
+async def test_workers_go_to_different_nodes(fake: FakeRay):
+    made = pool()
+    for n in range(3):
+        await made.ensure(replace(WORKER, name=f"seedcore-dispatcher-{n}"))
+    assert len({options["scheduling_strategy"].node_id for options in fake.options}) == 3
+
+
+def there(fake: FakeRay, worker: OldWorker) -> OldWorker:
+    fake.actors["here", WORKER.name] = worker
+    return worker
+
+
+@pytest.mark.parametrize(("kind", "reply"), [(Worker, PingReply(3, "n-2")), (OldWorker, PingReply(4, None))])
+async def test_a_worker_of_either_release_tells_what_it_has_in_hand(
+    fake: FakeRay, kind: type[OldWorker], reply: PingReply
+):
+    there(fake, kind())
+    assert await pool().ping(WORKER.name) == reply
+
+
+async def test_a_worker_begins_to_drain_and_a_host_needs_nothing(fake: FakeRay):
+    worker, made = there(fake, Worker()), pool()
+    await made.ensure(PLAN)
+    for _ in range(2):
+        await made.begin_drain(WORKER.name)
+        await made.begin_drain(PLAN.name)
+    assert worker.calls == [("begin_drain",)] * 2
+    assert made.handle(PLAN.name).drained == []
+
+
+async def test_a_worker_that_says_nothing_holds_up_no_round(fake: FakeRay, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(module, "BEGIN_DRAIN_S", 0.01)
+    worker = Worker()
+    worker.begin_drain.ends.clear()
+    there(fake, worker)
+    with pytest.raises(TimeoutError):
+        await pool().begin_drain(WORKER.name)
+
+
+async def test_a_worker_of_the_previous_release_is_stopped_once_in_the_background(fake: FakeRay):
+    worker, made = there(fake, OldWorker()), pool()
+    worker.stop.ends.clear()
+    for _ in range(3):
+        await made.begin_drain(WORKER.name)
+        await asyncio.sleep(0)
+    assert worker.calls == [("stop", 30.0)]
+    worker.stop.error = ray.exceptions.ActorDiedError()
+    worker.stop.ends.set()
+    await asyncio.wait(made._stopping.values())
+    await made.retire(WORKER.name)
+    assert fake.killed == [worker]
+    assert made._stopping == {}
+
+
+@pytest.mark.parametrize("kind", [Worker, OldWorker])
+async def test_a_worker_releases_its_leases_before_it_is_killed(fake: FakeRay, kind: type[OldWorker]):
+    worker = there(fake, kind())
+    await pool().retire(WORKER.name)
+    assert (worker.calls, fake.killed) == ([("stop", module.RETIRE_S)], [worker])
+
+
+async def test_a_worker_needs_a_class(fake: FakeRay):
+    with pytest.raises(TypeError, match="no class for workers"):
+        await RayHostProvisioner(load_settings(namespace="here"), AgentHost).ensure(WORKER)

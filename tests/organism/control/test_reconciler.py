@@ -1,11 +1,14 @@
 """Reconciling: what is wanted is made, what died comes back, what goes is drained first."""
 
+import asyncio
+
 import pytest
 
 from seedcore.fleet.organ_spec import OrganSpec
 from seedcore.organism.control import liveness as liveness_module
 from seedcore.organism.control import reconciler as module
-from seedcore.organism.control.host import Host, host_name, organ_of_host
+from seedcore.organism.control.host import DEFAULT_POOL, GRAPH_POOL, UNPLANNED, Host, host_name, organ_of_host
+from seedcore.organism.control.host_provisioner import PingReply
 from seedcore.organism.control.liveness import RESTART_S, SILENT_S, START_S, SUSPECT_S
 from seedcore.organism.control.reconciler import SETTLE_S, Reconciler
 from seedcore.organism.desired.desired_state import Organ
@@ -81,6 +84,23 @@ def organ(name: str = "a", least: int = 1, most: int | None = None, **fields: ob
 
 ONE, TWO = organ(), organ(least=2)
 A1, A2, A3 = (host_name("a", n) for n in (1, 2, 3))
+
+
+def test_a_workers_name_tells_its_pool():
+    assert [host_name(pool, 7) for pool in (DEFAULT_POOL, GRAPH_POOL)] == [
+        "seedcore-dispatcher-7",
+        "seedcore-graph-dispatcher-7",
+    ]
+    for pool in (DEFAULT_POOL, GRAPH_POOL):
+        assert organ_of_host(host_name(pool, 7)) == pool
+    others = ("seedcore-reaper", "seedcore-dispatcher", "seedcore-dispatcher-x", "seedcore-slow-dispatcher-1")
+    assert [organ_of_host(name) for name in others] == [None] * 4
+
+
+def test_agents_live_on_a_worker_only_when_this_release_planned_it():
+    planned, old = Host("w", DEFAULT_POOL, "1", alive=True), Host("w", DEFAULT_POOL, UNPLANNED, alive=True)
+    assert (planned.keeps_agents, old.keeps_agents, old.takes_tasks) == (True, False, True)
+    assert Host("h", "a", UNPLANNED, alive=True).keeps_agents, "a host is always one that runs skills"
 
 
 def test_a_name_tells_the_organ():
@@ -331,3 +351,73 @@ async def test_nothing_moves_while_nodes_are_not_known(fleet: Fleet, pool: FakeH
     monkeypatch.setattr(pool, "nodes", nodes)
     await fleet.rounds(wanted, 100)
     assert len(pool.made) == 2
+
+
+async def test_workers_that_drain_are_told_in_every_round_and_a_failure_is_tried_again(
+    fleet: Fleet, pool: FakeHosts, monkeypatch: pytest.MonkeyPatch
+):
+    pools = {DEFAULT_POOL: Organ(DEFAULT_POOL, organ(least=2)["a"].spec)}
+    await fleet.rounds(pools, 2)
+    fleet.reconciler.plan({})
+    one, two = sorted(fleet.reconciler.hosts)
+    begin, failed = pool.begin_drain, [one]
+
+    async def begin_drain(name: str) -> None:
+        if name in failed:
+            failed.remove(name)
+            raise ConnectionError("it restarts")
+        await begin(name)
+
+    monkeypatch.setattr(pool, "begin_drain", begin_drain)
+    await fleet.reconciler.begin_drains()
+    await fleet.reconciler.begin_drains()
+    assert sorted(pool.begun) == [one, two, two]
+
+
+async def test_a_round_does_not_wait_for_hosts_that_start_and_their_first_reply_is_told(
+    fleet: Fleet, pool: FakeHosts, monkeypatch: pytest.MonkeyPatch
+):
+    told, started = asyncio.Event(), asyncio.Event()
+    fleet.reconciler.on_late_reply = told.set
+    monkeypatch.setattr(liveness_module, "PING_TIMEOUT_S", 60.0)
+    ping = pool.ping
+
+    async def slow(name: str) -> PingReply:
+        if name == A2:
+            await started.wait()
+        return await ping(name)
+
+    monkeypatch.setattr(pool, "ping", slow)
+    async with asyncio.timeout(10):
+        await fleet.rounds(TWO, 3)
+        assert fleet.living() == [A1]
+        assert not told.is_set()
+        started.set()
+        await told.wait()
+        await fleet.round(TWO)
+    assert fleet.living() == [A1, A2]
+
+
+async def test_a_first_ping_that_fails_waits_for_the_next_round(fleet: Fleet, pool: FakeHosts, monkeypatch):
+    """Else a host that fails at once again and again would keep the loop busy."""
+    told: list[int] = []
+    fleet.reconciler.on_late_reply = lambda: told.append(1)
+    monkeypatch.setattr(liveness_module, "FIRST_PING_S", 0.0)
+    pool.dead.add(A1)
+    await fleet.rounds(ONE, 2)
+    await asyncio.sleep(0.05)
+    assert told == []
+
+
+async def test_how_many_nodes_live_is_remembered_while_nobody_can_say(fleet: Fleet, pool: FakeHosts, monkeypatch):
+    pools = {DEFAULT_POOL: Organ(DEFAULT_POOL, organ()["a"].spec)}
+    assert fleet.reconciler.node_count is None
+    pool.there = ["node-1", "node-2"]
+    await fleet.round(pools)
+
+    async def nodes(_organs: object) -> dict[str, list[str]]:
+        raise ConnectionError("the GCS is away")
+
+    monkeypatch.setattr(pool, "nodes", nodes)
+    await fleet.round(pools)
+    assert fleet.reconciler.node_count == 2

@@ -2,6 +2,7 @@
 
 import time
 
+from seedcore.fleet.host_limits import HostLimits
 from seedcore.fleet.organ_spec import OrganSpec
 from seedcore.organism.agents.roster import Roster
 from seedcore.organism.routing.table_builder import OrganMembers, SkillDeclarations, build_routing_table, living_agents
@@ -53,3 +54,21 @@ def test_a_hundred_thousand_agents_are_no_burden():
     table = build_routing_table(1, own, {"a": [f"h-{n}" for n in range(10)]}, {}, SKILLS)
     assert time.process_time() - began < 3
     assert len(table["organs"]["a"]["host"]) == 100_000
+
+
+def test_organs_that_live_in_workers_have_their_limits_and_roles_in_the_table():
+    spec = OrganSpec(agents=2, limits=HostLimits(agent_concurrency=3), roles={"reader": 2})
+    table = build_routing_table(
+        1,
+        members(a=2, b=1, c=1),
+        {"a": ["w-1", "w-0"], "b": ["h"], "c": []},
+        {},
+        SKILLS,
+        shared={"a": spec, "c": OrganSpec()},
+        workers=["w-1", "w-0"],
+    )
+    a, b, c = (table["organs"][name] for name in "abc")
+    assert (a["hosts"], a["limits"], a["roles"]) == (["w-0", "w-1"], {"agent_concurrency": 3}, {"reader": 2})
+    assert not {"limits", "roles"} & b.keys(), "a host has these from its organ"
+    assert (c["agents"], c["limits"], c["roles"]) == ([], {}, {})
+    assert table["workers"] == ["w-0", "w-1"]
