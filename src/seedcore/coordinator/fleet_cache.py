@@ -6,7 +6,7 @@ from itertools import islice
 from typing import Protocol
 
 from seedcore.decision.fleet_table import Fleet
-from seedcore.decision.routing_table import RoutingTableAnswer
+from seedcore.decision.routing_table import RoutingTable, RoutingTableAnswer
 from seedcore.errors import SeedCoreError, UnavailableError
 from seedcore.fleet.learned_rates import MAX_AGENTS, rates_of
 from seedcore.stores.postgres import DATABASE_ERRORS, Database
@@ -23,11 +23,19 @@ class RoutingTableSource(Protocol):
 
 
 class FleetCache:
-    """The fleet, its routing table at most FLEET_TTL_S old; an older one serves while the Organism restarts."""
+    """The fleet, its routing table at most FLEET_TTL_S old; an older one serves while the Organism restarts.
 
-    def __init__(self, organism: RoutingTableSource, database: Database) -> None:
+    Attributes:
+        table: the routing table; None: there is none yet.
+        merged_types: types whose rates were merged with what agents had learned earlier, until someone takes them.
+    """
+
+    def __init__(self, organism: RoutingTableSource, database: Database, changed: asyncio.Event | None = None) -> None:
         self.organism = organism
         self.fleet = Fleet()
+        self.table: RoutingTable | None = None
+        self.merged_types: set[str] = set()
+        self._changed = changed or asyncio.Event()
         self._database = database
         self._read_at = float("-inf")
         self._lock = asyncio.Lock()
@@ -54,7 +62,11 @@ class FleetCache:
 
     async def _refresh(self) -> None:
         try:
-            self.fleet.update(await self.organism.fleet(self.fleet.epoch or None))
+            answer = await self.organism.fleet(self.fleet.epoch or None)
+            self.fleet.update(answer)
+            if "unchanged" not in answer:
+                self.table = answer
+                self._changed.set()
         except SeedCoreError as error:
             if self.fleet.epoch == 0:
                 raise UnavailableError(f"No routing table yet: {error.detail}", retry_after_s=1) from error
@@ -68,7 +80,9 @@ class FleetCache:
         try:
             while self.fleet.new_agents:
                 agents = list(islice(self.fleet.new_agents, MAX_AGENTS))
-                self.fleet.merge_earlier(agents, await rates_of(self._database, agents))
+                learned = await rates_of(self._database, agents)
+                self.fleet.merge_earlier(agents, learned)
+                self.merged_types.update(*learned.values())
         except DATABASE_ERRORS as error:
             # The agents stay new: the next refresh tries again.
             self._log.warning("learned rates not read", reason=f"{type(error).__name__}: {error}")

@@ -24,8 +24,11 @@ MAX_SCOPES = 10_000
 class LedgerWriter:
     """Sums by scope until they are written; keeps `routing.v` at the value of the flywheel."""
 
-    def __init__(self, database: Database, routing: RoutingState, settings: Settings) -> None:
+    def __init__(
+        self, database: Database, routing: RoutingState, settings: Settings, changed: asyncio.Event | None = None
+    ) -> None:
         self._database, self._routing, self._settings = database, routing, settings
+        self._changed = changed or asyncio.Event()
         self._sums: dict[str, Sums] = {}
         self._written_at = self._expired_at = time.monotonic()
         self._writing: asyncio.Task[None] | None = None
@@ -58,7 +61,10 @@ class LedgerWriter:
                     pending = {}
                     self.counts["entries"] += len(entries)
                 changes = await flywheel.last(connection, 1)
-                self._routing.v = changes[0]["v"] if changes else self._settings.energy_v
+                v = changes[0]["v"] if changes else self._settings.energy_v
+                if v != self._routing.v:
+                    self._routing.v = v
+                    self._changed.set()
                 if time.monotonic() - self._expired_at > EXPIRE_S:
                     self._expired_at = time.monotonic()
                     await ledger_repository.delete_expired(connection, self._settings.retention_finished_d * 86_400)

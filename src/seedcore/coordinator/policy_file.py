@@ -1,23 +1,47 @@
 """Loads the policy for the Coordinator: `decision.policy`, and the task that the action `submit` submits."""
 
+from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from collections.abc import Collection
+from importlib.resources import files
 from pathlib import Path
+from typing import NamedTuple
 
 from pydantic import ValidationError
 
-from seedcore.decision import policy
-from seedcore.decision.policy import Policy
+from seedcore.decision.policy import MAX_BYTES, Policy, parse_policy
 from seedcore.errors import InvalidInputError, wrong_fields
+from seedcore.schemas.snapshot import PolicyJson
 from seedcore.tasks.submission.task_request import TaskIn
 
 
+class PolicyFile(NamedTuple):
+    """A loaded policy, and its file as workers get it, who compile it themselves."""
+
+    policy: Policy
+    published: PolicyJson
+
+
 def load_policy(path: Path | None, actions: Collection[str] = ()) -> Policy:
+    """The policy in a file, or the package's own; see `read_policy`."""
+    return read_policy(path, actions).policy
+
+
+def read_policy(path: Path | None, actions: Collection[str] = ()) -> PolicyFile:
     """The policy in a file, or the package's own; `actions` are the known actions of a triage.
 
     Raises:
         InvalidInputError: the file cannot be read, a field is wrong, or a rule does not compile; the text says which.
     """
-    return with_valid_tasks(policy.load_policy(path, actions))
+    source = "default" if path is None else str(path)
+    try:
+        with (files("seedcore.decision").joinpath("default_policy.yaml") if path is None else path).open("rb") as file:
+            text = file.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise InvalidInputError(f"The policy {path} cannot be read: {error.strerror}.") from error
+    loaded = with_valid_tasks(parse_policy(text, source, actions))
+    # YAML is UTF-8, or UTF-16 with a mark at its beginning.
+    encoding = "utf-16" if text[:2] in (BOM_UTF16_LE, BOM_UTF16_BE) else "utf-8-sig"
+    return PolicyFile(loaded, {"source": source, "text": text.decode(encoding), "version": loaded.version})
 
 
 def with_valid_tasks(loaded: Policy) -> Policy:

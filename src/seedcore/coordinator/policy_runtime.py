@@ -1,8 +1,6 @@
-"""Keeps what the Coordinator rules with: the policy in force, the live monitors and holds, and recent plans."""
+"""Keeps what the Coordinator rules with: the policy in force, the live monitors and holds, and the budget of plans."""
 
 import asyncio
-import time
-from collections import deque
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TypedDict
@@ -10,17 +8,17 @@ from typing import TypedDict
 from seedcore.coordinator.monitors.maintenance import MonitorMaintenance
 from seedcore.coordinator.monitors.stream_holds import StreamHolds
 from seedcore.coordinator.monitors.stream_monitors import MAX_STREAMS, StreamMonitors
-from seedcore.coordinator.policy_file import load_policy
+from seedcore.coordinator.policy_file import PolicyFile, read_policy
+from seedcore.coordinator.publishing.plan_budget import PlanBudget
 from seedcore.decision.policy import Policy
 from seedcore.decision.rulings import PolicyContext
 from seedcore.decision.triage_policy import TriagePolicy
 from seedcore.errors import InvalidInputError, UnavailableError
 from seedcore.schemas.coordinator import StreamRows
+from seedcore.schemas.snapshot import PolicyJson
 from seedcore.settings import Settings
 from seedcore.stores.postgres import DATABASE_ERRORS, Database
 from seedcore.telemetry.logs import get_logger
-
-MINUTE_S = 60.0
 
 
 class PolicyHealth(TypedDict):
@@ -32,28 +30,40 @@ class PolicyHealth(TypedDict):
 
 
 class PolicyRuntime:
-    """The policy and what it is applied with. Without a policy nothing is decided: tasks wait, and health says why."""
+    """The policy and what it is applied with. Without a policy nothing is decided: tasks wait, and health says why.
 
-    def __init__(self, settings: Settings, database: Database, actions: Collection[str] = ()) -> None:
+    `changed` is set whenever something changes that workers should know at once.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        database: Database,
+        actions: Collection[str] = (),
+        changed: asyncio.Event | None = None,
+    ) -> None:
         self._actions = actions
+        self._changed = changed or asyncio.Event()
         self._path: Path | None = settings.policy_path
         self._log = get_logger("seedcore.coordinator")
         self.streams = StreamMonitors(settings.drift_threshold)
-        self.holds = StreamHolds(database)
-        self.maintenance = MonitorMaintenance(self.streams, database, settings.arl0, settings.recipe_least, self.holds)
+        self.holds = StreamHolds(database, self._changed)
+        self.maintenance = MonitorMaintenance(
+            self.streams, database, settings.arl0, settings.recipe_least, self.holds, self._changed
+        )
+        self.budget = PlanBudget()
         self._arl0 = settings.arl0
-        self._policy: Policy | None = None
+        self._file: PolicyFile | None = None
         self._load_error: str | None = None
         self._reloads = 0
         self.unplanned = 0
         """Tasks that were to be planned and ran as they are, because no plan was available."""
-        self._plans: deque[tuple[float, int]] = deque(maxlen=10_000)
         self._running: asyncio.Task[None] | None = None
 
     def start(self) -> None:
         """Load the policy, and start the maintenance of the monitors."""
         try:
-            self._policy = load_policy(self._path, self._actions)
+            self._file = read_policy(self._path, self._actions)
         except InvalidInputError as error:
             self._load_error = error.detail
             self._log.error("policy not loaded, deciding nothing", reason=error.detail)
@@ -80,7 +90,7 @@ class PolicyRuntime:
         return PolicyContext(
             policy=self._in_force(),
             monitors=self.streams,
-            plans_per_minute=self._plans_per_minute(),
+            plans_per_minute=self.budget.spent(),
             recipe_types=self.maintenance.recipe_types,
             holds=self.holds,
         )
@@ -99,21 +109,37 @@ class PolicyRuntime:
         """The version of the policy in force."""
         return self._in_force().version
 
+    @property
+    def published(self) -> PolicyJson | None:
+        """The policy in force as workers get it; None: there is none."""
+        return None if self._file is None else self._file.published
+
+    @property
+    def loaded(self) -> bool:
+        """Whether the stored monitors, holds and recipes have been read."""
+        return self.maintenance.loaded
+
     def _in_force(self) -> Policy:
-        if self._policy is None:
+        if self._file is None:
             raise UnavailableError(f"There is no policy: {self._load_error}", retry_after_s=5)
-        return self._policy
+        return self._file.policy
 
     def record_report(self, streams: Sequence[StreamRows], unplanned: int = 0) -> None:
-        """Process a dispatcher's report: rows for the monitors, and the number of tasks without a plan."""
+        """Process a worker's report: rows for the monitors, and the number of tasks without a plan."""
         self.streams.observe(streams)
         self.unplanned += unplanned
 
     def record_decisions(self, counts: Mapping[tuple[str | None, str], int]) -> None:
         """Count the tasks that go to be planned, by route and rule."""
-        plans = sum(count for (route, _), count in counts.items() if route == "plan")
-        if plans:
-            self._plans.append((time.monotonic(), plans))
+        self.budget.count(sum(count for (route, _), count in counts.items() if route == "plan"))
+
+    def record_failures(self, failures: Mapping[str, int]) -> None:
+        """Count rules that workers could not evaluate; those of another policy than the one in force do not count."""
+        if self._file is not None:
+            known, counted = {rule.name for rule in self._file.policy.rules}, self._file.policy.failures
+            for rule, count in failures.items():
+                if rule in known:
+                    counted[rule] = counted.get(rule, 0) + count
 
     def reload(self) -> dict[str, object]:
         """Read the policy file again.
@@ -121,12 +147,13 @@ class PolicyRuntime:
         Raises:
             InvalidInputError: the file is wrong; the previous policy stays in force.
         """
-        before = None if self._policy is None else self._policy.version
-        self._policy = load_policy(self._path, self._actions)
-        self._load_error = None
+        before = None if self._file is None else self._file.policy.version
+        self._file = read_policy(self._path, self._actions)
+        loaded, self._load_error = self._file.policy, None
         self._reloads += 1
-        self._log.info("policy loaded", version=self._policy.version, before=before, rules=len(self._policy.rules))
-        return {**self.policy(), "changed": before != self._policy.version}
+        self._changed.set()
+        self._log.info("policy loaded", version=loaded.version, before=before, rules=len(loaded.rules))
+        return {**self.policy(), "changed": before != loaded.version}
 
     def policy(self) -> dict[str, object]:
         """The policy in force, as JSON."""
@@ -149,9 +176,9 @@ class PolicyRuntime:
 
     def health(self) -> PolicyHealth:
         """Ready when there is a policy; valves that cannot be saved are reported, and keep serving."""
-        policy: dict[str, object] = {"ready": self._policy is not None}
-        if self._policy is not None:
-            policy["version"] = self._policy.version
+        policy: dict[str, object] = {"ready": self._file is not None}
+        if self._file is not None:
+            policy["version"] = self._file.policy.version
         if self._load_error is not None:
             policy["reason"] = self._load_error
         states = [stream.state for stream in self.streams.all()]
@@ -160,9 +187,3 @@ class PolicyRuntime:
             "valves": {"streams": len(states), "open": states.count("open"), "failing": self.maintenance.failing},
             "plans": {"unplanned": self.unplanned},
         }
-
-    def _plans_per_minute(self) -> int:
-        since = time.monotonic() - MINUTE_S
-        while self._plans and self._plans[0][0] < since:
-            self._plans.popleft()
-        return sum(count for _, count in self._plans)

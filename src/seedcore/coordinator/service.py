@@ -1,9 +1,11 @@
 """The Coordinator's Serve deployment."""
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Annotated
 from uuid import UUID
 
+import orjson
 from fastapi import Body, FastAPI, Request
 from ray import serve
 
@@ -11,6 +13,10 @@ from seedcore.coordinator.batch_decider import BatchDecider
 from seedcore.coordinator.fleet_cache import FleetCache
 from seedcore.coordinator.ledger_writer import LedgerWriter
 from seedcore.coordinator.policy_runtime import PolicyRuntime
+from seedcore.coordinator.publishing.published_snapshot import PublishedSnapshot
+from seedcore.coordinator.publishing.publisher import Publisher
+from seedcore.coordinator.publishing.report_learner import ReportLearner
+from seedcore.coordinator.publishing.snapshot_keeper import SnapshotKeeper
 from seedcore.coordinator.triage.actions import TriageAction, TriageTools, load_actions
 from seedcore.coordinator.triage.repository import TriageRepository, parse_cursor
 from seedcore.coordinator.triage.run_triage import TriageRunner
@@ -26,6 +32,7 @@ from seedcore.schemas.coordinator import (
     ExecuteRequest,
     task_batch,
 )
+from seedcore.schemas.snapshot import WorkerReport
 from seedcore.schemas.triage import TriageQuery, TriageRequest
 from seedcore.service_clients.cognitive_client import CognitiveClient
 from seedcore.service_clients.ml_client import MLClient
@@ -53,7 +60,8 @@ class CoordinatorService(ServiceBase):
         settings = self.settings
         self._database = Database(settings, name="seedcore-coordinator")
         self._organism = OrganismClient(settings, timeout_s=5)
-        self._fleet = FleetCache(self._organism, self._database)
+        changed = asyncio.Event()
+        self._fleet = FleetCache(self._organism, self._database, changed)
         self._routing = RoutingState(
             settings.energy_v,
             settings.scout_share,
@@ -61,15 +69,23 @@ class CoordinatorService(ServiceBase):
             money=settings.energy_money,
             bytes_per_s=settings.data_bytes_per_s,
         )
-        self._ledger = LedgerWriter(self._database, self._routing, settings)
+        self._ledger = LedgerWriter(self._database, self._routing, settings, changed)
         actions = load_actions(settings)
-        self._policy = PolicyRuntime(settings, self._database, actions)
+        self._policy = PolicyRuntime(settings, self._database, actions, changed)
         self._policy.start()
-        self._decider = BatchDecider(self._fleet, self._routing, self._policy, self._ledger)
+        self._publish(changed)
+        self._decider = BatchDecider(self._fleet, self._routing, self._policy, self._learner)
         self._feed = EventFeed(self._database)
         self._submission = Submission(settings, SkillRegistry.load(settings))
         self._ml, self._cognitive = MLClient(settings, timeout_s=15), CognitiveClient(settings, timeout_s=10)
         self._triage = self._make_triage(actions)
+
+    def _publish(self, changed: asyncio.Event) -> None:
+        snapshot = PublishedSnapshot(self._fleet.fleet)
+        self._learner = ReportLearner(self._fleet.fleet, self._policy, self._ledger, snapshot, changed)
+        keeper = SnapshotKeeper(self._database, snapshot)
+        self._publisher = Publisher(self._fleet, self._routing, self._policy, self._learner, snapshot, keeper, changed)
+        self._publisher.start()
 
     def _make_triage(self, actions: Mapping[str, TriageAction]) -> TriageRunner:
         policy, webhooks = self._policy, Webhooks(self.settings.webhook_urls)
@@ -82,6 +98,7 @@ class CoordinatorService(ServiceBase):
         await self._triage.aclose()
         await self._ml.aclose()
         await self._cognitive.aclose()
+        await self._publisher.aclose()
         await self._fleet.aclose()
         await self._policy.aclose()
         await self._ledger.aclose()
@@ -94,6 +111,7 @@ class CoordinatorService(ServiceBase):
         return [
             Operation("POST", "/decide", self.decide, DecideRequest, summary="Show a decision without acting"),
             Operation("POST", "/decide-columns", self.decide_columns, DecideColumns, summary="A dispatcher's question"),
+            Operation("POST", "/exchange", self.exchange, WorkerReport, summary="A worker's report, and what changed"),
             Operation("POST", "/route-and-execute", self.route_and_execute, ExecuteRequest, summary="Run and wait"),
             Operation(
                 "POST", "/anomaly-triage", self.anomaly_triage, TriageRequest, summary="Detect, reason, decide, act"
@@ -155,6 +173,13 @@ class CoordinatorService(ServiceBase):
         """Learn from the dispatcher's report, then decide for its batch."""
         return DecisionColumns.of(await self._decider.answer(request))
 
+    async def exchange(self, request: WorkerReport) -> bytes:
+        """Hear a worker's report, once; answer with what changed in the snapshot that it decides with.
+
+        Waits for a change that matters at once for as long as the report says.
+        """
+        return orjson.dumps(await self._publisher.exchange(request))
+
     async def route_and_execute(self, request: ExecuteRequest) -> bytes:
         """Submit a task, wait for its end, and answer with the ended task, whatever its end.
 
@@ -181,15 +206,16 @@ class CoordinatorService(ServiceBase):
         """Counts since this replica started."""
         return {
             "batches": self._decider.batches,
-            "decisions": dict(self._decider.decisions),
+            "decisions": dict(self._learner.decisions),
             "router": self._routing.router,
             "energy_v": self._routing.v,
             "unplanned": self._policy.unplanned,
-            "dropped_reports": self._decider.dropped_reports,
+            "dropped_reports": self._learner.dropped_reports,
             "data_places_over_limit": self._routing.places_over_limit,
             "ledger": self._ledger.counts,
             "fleet_epoch": self._fleet.fleet.epoch,
             "triage": self._triage.counts,
+            "publishing": self._publisher.report(),
         }
 
     async def health(self) -> Mapping[str, object]:
@@ -207,7 +233,8 @@ class CoordinatorService(ServiceBase):
             "ready": bool(database["ready"] and organism["ready"] and policy["policy"]["ready"]),
             "postgres": database,
             "organism": organism,
-            "reports": {"dropped": self._decider.dropped_reports},
+            "reports": {"dropped": self._learner.dropped_reports},
+            "publishing": self._publisher.health(),
             **policy,
         }
 

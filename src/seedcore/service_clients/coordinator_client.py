@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any, cast
 
 from seedcore.schemas.coordinator import DecisionColumnsJson, QuestionReport, TaskColumnsJson
+from seedcore.schemas.snapshot import SnapshotUpdate, WorkerReportJson
 from seedcore.service_clients.service_client import ServiceClient
 
 
@@ -16,6 +17,17 @@ class CoordinatorClient(ServiceClient):
         """One decision for each task, with the report of the dispatcher `asker`."""
         question: dict[str, object] = {"asker": asker, "tasks": tasks, **report}
         return cast("DecisionColumnsJson", await self.call("POST", "/decide-columns", question))
+
+    async def exchange(self, report: WorkerReportJson) -> SnapshotUpdate:
+        """Report what a worker did; what changed in the snapshot that it decides with.
+
+        The report waits for a change for half of the client's timeout at most, whatever its `wait_s`.
+
+        Raises:
+            SeedCoreError: the Coordinator does not answer, or has nothing to publish; the report is to be sent again.
+        """
+        given: dict[str, object] = {**report, "wait_s": min(report["wait_s"], self.timeout_s / 2)}
+        return cast("SnapshotUpdate", await self.call("POST", "/exchange", given))
 
     async def route_and_execute(self, task: Mapping[str, object]) -> dict[str, Any]:
         """Submit a task and wait for its end; the task as `GET /api/v1/tasks/{id}` shows it."""

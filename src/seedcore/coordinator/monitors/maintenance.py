@@ -38,8 +38,10 @@ class MonitorMaintenance:
         arl0: float,
         min_success: float = 0.7,
         holds: StreamHolds | None = None,
+        changed: asyncio.Event | None = None,
     ) -> None:
         self._holds = holds or StreamHolds(database)
+        self._changed = changed or asyncio.Event()
         self._streams, self._database, self._arl0, self._min_success = streams, database, arl0, min_success
         self._log = get_logger("seedcore.coordinator")
         self._saved_at = time.monotonic()
@@ -105,6 +107,7 @@ class MonitorMaintenance:
     ) -> None:
         monitor.set_valve(await asyncio.to_thread(Valve.calibrate, rows, monitor_arl0(self._arl0)))
         stream.update_status(self._streams.threshold)
+        self._changed.set()
 
     def _goes_well(self, stream: MonitoredStream) -> bool:
         """Whether the changed work goes well: a recipe is in force (failures withdraw it), or its outcomes succeed."""
@@ -117,6 +120,12 @@ class MonitorMaintenance:
             self._recipes = await in_force(self._database)
             self.recipe_types = frozenset(goal for goal, several in self._recipes.items() if several)
             self._recipes_at = time.monotonic()
+            self._changed.set()
+
+    @property
+    def loaded(self) -> bool:
+        """Whether the stored monitors, the holds and the recipes have been read."""
+        return self._streams.restored and self._recipes_at > float("-inf")
 
     async def save(self) -> None:
         """Write the streams that changed since the last time."""
@@ -154,5 +163,6 @@ class MonitorMaintenance:
             monitor.set_valve(valve)
             report[name] = {"reference": valve.calibration.reference} | calibration_report(valve)
         stream.update_status(self._streams.threshold)
+        self._changed.set()
         await self.save()
         return report

@@ -1,10 +1,12 @@
 """Holds streams: new tasks of a held stream wait for a person until the hold ends or is released."""
 
+import asyncio
 import time
 from dataclasses import dataclass
 from uuid import UUID
 
 from seedcore.errors import NotFoundError
+from seedcore.schemas.snapshot import HoldJson
 from seedcore.stores.postgres import Database
 
 MAX_HOLDS = 1_000
@@ -28,12 +30,14 @@ _RELEASE = "delete from seedcore.holds where stream = $1 and until > now() retur
 
 @dataclass(frozen=True, slots=True)
 class StreamHold:
-    """A held stream; `ends` is on the monotonic clock, `wait_s` how long its tasks wait (None: as the setting says)."""
+    """A held stream; `ends` is on the monotonic clock, `until_s` UTC in seconds since 1970, `wait_s` how long its tasks
+    wait (None: as the setting says)."""
 
     stream: str
     since: str
     until: str
     ends: float
+    until_s: float
     reason: str
     wait_s: float | None
     triage: str | None
@@ -47,8 +51,9 @@ class StreamHold:
 class StreamHolds:
     """The holds in the database, read again every round of the maintenance and after each change made here."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, changed: asyncio.Event | None = None) -> None:
         self._database = database
+        self._changed = changed or asyncio.Event()
         self._known: dict[str, StreamHold] = {}
         self.loaded = False
         """Before the first load nothing may be decided: tasks of a held stream would run."""
@@ -66,6 +71,15 @@ class StreamHolds:
         now = time.monotonic()
         return [hold.report() for hold in self._known.values() if hold.ends > now]
 
+    def published(self) -> dict[str, HoldJson]:
+        """Every hold as workers get it, by stream."""
+        now = time.monotonic()
+        return {
+            hold.stream: {"until": hold.until_s, "reason": hold.reason, "wait_s": hold.wait_s}
+            for hold in self._known.values()
+            if hold.ends > now
+        }
+
     async def load(self) -> None:
         """Read the holds."""
         async with self._database.connection() as connection:
@@ -77,6 +91,7 @@ class StreamHolds:
                 row["since"].isoformat(),
                 row["until"].isoformat(),
                 now + row["left_s"],
+                row["until"].timestamp(),
                 row["reason"],
                 row["wait_s"],
                 None if row["triage"] is None else str(row["triage"]),
@@ -92,6 +107,7 @@ class StreamHolds:
         async with self._database.connection() as connection:
             await connection.execute(_PUT, stream, hold_s, reason, wait_s, triage)
         await self.load()
+        self._changed.set()
         return self._known[stream]
 
     async def release(self, stream: str) -> dict[str, object]:
@@ -103,6 +119,7 @@ class StreamHolds:
         async with self._database.connection() as connection:
             released = await connection.fetchval(_RELEASE, stream)
         await self.load()
+        self._changed.set()
         if released is None:
             held = ", ".join(sorted(self._known)) or "none"
             raise NotFoundError(f"The stream {stream!r} is not held; held: {held}.")
