@@ -3,9 +3,9 @@
 import asyncio
 import json
 import threading
-from collections.abc import AsyncIterator, Callable, Collection, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 from pydantic import BaseModel
@@ -17,7 +17,9 @@ from seedcore.skills import SkillContext, SkillRegistry, skill
 from seedcore.skills.host_protocol import HANDED_BACK, Call, Completion
 from seedcore.skills.skill_decorator import MARK
 from seedcore.stores.postgres import Database
-from seedcore.tasks import leases
+from seedcore.tasks import leases, sessions
+from seedcore.tasks.model import TaskSpec
+from seedcore.tasks.submission.submit import submit
 from seedcore.worker.hosting.organ_terms import OrganTerms
 from seedcore.worker.hosting.self_end import EXIT_REPLACED
 from seedcore.worker.hosting.skill_host import SkillHost
@@ -98,12 +100,12 @@ class Ends:
 class Progress:
     """What skills have told of their progress."""
 
-    def __init__(self) -> None:
-        self.reports: list[tuple[UUID, int, str]] = []
+    def __init__(self, reports: list[tuple[UUID, int, str]]) -> None:
+        self.reports, self.written = reports, False
 
-    def take(self) -> list[tuple[UUID, int, str]]:
-        taken, self.reports = self.reports, []
-        return taken
+    async def run(self, write: Callable[[Any], Awaitable[None]]) -> None:
+        await write(self.reports)
+        self.written = True
 
 
 def call(name: str, task: str, agent: str = "quick-0001", token: int = 7) -> Call:
@@ -292,23 +294,18 @@ async def test_a_drained_host_lets_calls_end_returns_the_others_and_lives_on(pg_
     assert ends.codes == []
 
 
-async def test_progress_is_written_and_a_report_that_is_refused_holds_up_no_other(
-    pg_settings: Settings, monkeypatch: pytest.MonkeyPatch
+async def test_what_skills_tell_of_their_progress_becomes_events_of_their_tasks(
+    pg_settings: Settings, database: Database
 ):
-    written: list[tuple[UUID, int, str]] = []
-    task = UUID(int=7)
-
-    async def progress(connection: Any, reports: list[tuple[UUID, int, str]]) -> None:
-        await original(connection, reports)
-        written.extend(reports)
-
-    original = leases.progress
-    monkeypatch.setattr(leases, "progress", progress)
-    source = Progress()
-    source.reports = [(task, 1, "not storable: \0")]
-    host = made(pg_settings, progress=source)
+    session = uuid4()
+    async with database.connection() as connection:
+        (submitted,) = await submit(connection, [TaskSpec("echo", "{}")])
+        await sessions.open_session(connection, session, "test", "default", 60)
+        (lease,) = await leases.claim(connection, "default", session, 1)
+    progress = Progress([(lease.id, lease.token, '{"done": 1}'), (lease.id, lease.token + 1, '{"done": 2}')])
+    host = made(pg_settings, progress=progress)
+    host.executors._more.clear()  # what is passed on to executors is theirs
     host.start()
-    await until(lambda: not source.reports)
-    source.reports = [(task, 2, '{"done": 1}')]
-    await until(lambda: written)
-    assert written == [(task, 2, '{"done": 1}')]
+    await until(lambda: progress.written)
+    statement = "select task_id, data::text from seedcore.events where event = 'progress'"
+    assert await rows(database, statement) == [(submitted.id, '{"done": 1}')], "a lost lease writes nothing"

@@ -21,7 +21,7 @@ from seedcore.telemetry.logs import get_logger
 from seedcore.utils.background_loop import BackgroundLoop
 from seedcore.worker.execution.loop_bridge import LoopBridge, TakeCompletions
 from seedcore.worker.execution.watchdog import Watchdog
-from seedcore.worker.hosting.host_reports import HostReports, ProgressSource
+from seedcore.worker.hosting.host_reports import HostReports, ProgressReports
 from seedcore.worker.hosting.organ_executors import OrganExecutors
 from seedcore.worker.hosting.organ_terms import OrganTerms
 from seedcore.worker.hosting.self_end import SHUTDOWN_S, CallJournal, OnEnd, SelfEnd
@@ -70,11 +70,11 @@ class SkillHost:
         on_end: OnEnd | None = None,
         exit: Callable[[int], object] = os._exit,  # noqa: A002 - it is what ends the process
         journal: CallJournal | None = None,
-        progress: ProgressSource | None = None,
+        progress: ProgressReports | None = None,
     ) -> None:
         self._log = get_logger("seedcore.worker.host", host=name, **({"organ": organ} if organ else {}))
         self.name, self.organ = name, organ
-        self._organ_of_agent = organ_of_agent
+        self._organ_of_agent, self._progress = organ_of_agent, progress
         # A pool belongs to one loop: this one serves skills that use their agent's memory.
         self._memories = Database(settings, size=1, name="seedcore-memory")
         more = {"journal": journal, "progress": progress}
@@ -85,9 +85,7 @@ class SkillHost:
         self._warm_ups = OrganWarmUps(registry, clients, skills.start)
         self._background = BackgroundLoop("report")
         database = Database(settings, size=1, name="seedcore-host")
-        self._reports = HostReports(
-            database, name, organ, lambda: self.executors.registries, settings.host_agents, progress
-        )
+        self._reports = HostReports(database, name, organ, lambda: self.executors.registries, settings.host_agents)
         self._end = SelfEnd(self.bridge, self._reports, self._log, on_end, exit, journal)
         self._watchdog = Watchdog(
             skills.loop, skills.thread, settings.host_blocked_s, self.executors.jobs, self._end.blocked
@@ -97,7 +95,10 @@ class SkillHost:
 
     def start(self) -> None:
         """Begin to watch the skills' loop and to report."""
-        self._loops = [self._background.start(self._watchdog.watch()), self._background.start(self._report())]
+        loops = [self._watchdog.watch(), self._report()]
+        if self._progress is not None:
+            loops.append(self._progress.run(self._reports.write_progress))
+        self._loops = [self._background.start(loop) for loop in loops]
 
     async def close(self) -> None:
         """Watch and report no more, and end idle processes and connections; `drain` first."""
