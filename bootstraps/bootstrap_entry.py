@@ -1,11 +1,11 @@
 """Starts SeedCore on a running Ray: `python -m bootstraps.bootstrap_entry`.
 
-Migrates the database, initializes the organism, starts dispatchers and reaper (BOOTSTRAP_MODE says which of the
-two), and ends with a canary task that goes through the queue. Exit status 0 only then, 1 when something does not
-start in time, 2 on a bad setting. Repeating it changes nothing.
+Migrates the database, initializes the organism, sets the number of workers and starts the reaper (BOOTSTRAP_MODE says
+which of the two), and ends with a canary task that goes through the queue. Exit status 0 only then, 1 when something
+does not start in time, 2 on a bad setting. Repeating it changes nothing.
 
 It never starts a Ray, and waits for one that is starting. The organism is reached over HTTP while there is none;
-dispatchers need it.
+reaper and workers need it.
 """
 
 import asyncio
@@ -47,7 +47,7 @@ def main() -> int:
 
 
 async def bootstrap(settings: Settings) -> None:
-    """Do what BOOTSTRAP_MODE says: the organism first, and the dispatchers that send it work only then.
+    """Do what BOOTSTRAP_MODE says: the organism first, and then the workers that claim tasks for it.
 
     Raises:
         SeedCoreError: what did not start, and why.

@@ -87,6 +87,8 @@ def test_the_package_works_as_its_readme_says(tmp_path: Path, require_service: C
     assert answer["results"] == [json.loads(line) for line in readme_blocks()[2].splitlines()]
 
 
-def test_its_organs_file_keeps_seedcores_own_organs():
+def test_its_organs_file_adds_to_seedcores_own_organs():
     theirs = yaml.safe_load((PACKAGE / "organs.yaml").read_text())["organs"]
-    assert set(load_organs(load_settings())) < set(theirs)
+    own = load_organs(load_settings())
+    assert load_organs(load_settings(organs_path=PACKAGE / "organs.yaml")).keys() == own.keys() | theirs.keys()
+    assert not own.keys() & theirs.keys()

@@ -1,4 +1,4 @@
-"""The Organism on a Ray of three nodes: hosts are killed, stopped and lose their node. Prints a line of JSON.
+"""The Organism on a Ray of three nodes: hosts and workers are killed, stopped and lose their node. Prints JSON.
 
     python cluster_run.py TEMP_DIR
 
@@ -26,8 +26,10 @@ from seedcore.organism.service import OrganismService
 from seedcore.schemas.organism import ExecuteOnOrgan
 from seedcore.settings import get_settings
 from seedcore.worker.actors.agent_host import AgentHost
+from seedcore.worker.actors.ray_actors import DispatcherActor
 
 DEADLINE_S = 90.0
+NAMESPACE = get_settings().namespace
 # What is shipped waits twice as long for a silent host.
 liveness.SILENT_S = 8.0
 
@@ -50,7 +52,7 @@ async def _holds(condition: Callable[[], Awaitable[bool]]) -> bool:
 
 
 def service(version: str) -> OrganismService:
-    hosts = partial(RayHostProvisioner, host_actor=AgentHost)
+    hosts = partial(RayHostProvisioner, host_actor=AgentHost, worker_actor=DispatcherActor)
     return OrganismService({"version": version}, provisioner=hosts)
 
 
@@ -65,7 +67,7 @@ class Run:
     async def works(self) -> bool:
         """Whether every agent that the table names does a task."""
         try:
-            count = sum(len(own["agents"]) for own in self.service._loop.view.routing_table()["organs"].values())
+            count = len(self.service._loop.view.routing_table()["organs"]["utility"]["agents"])
             await asyncio.gather(*[self.service.execute_on_organ(echo(n)) for n in range(count)])
         except SeedCoreError:
             return False
@@ -77,9 +79,19 @@ class Run:
 
     async def where(self) -> dict[str, tuple[str, int]]:
         """Node and process of every host in the table."""
-        names = [host.name for host in self.service._loop.view.hosts.values() if host.takes_tasks]
-        calls = [ray.get_actor(name, namespace=get_settings().namespace).__ray_call__.remote(_where) for name in names]
-        return dict(zip(names, await asyncio.gather(*calls), strict=True))
+        names = [host.name for host in self.service._loop.view.hosts_of("utility") if host.takes_tasks]
+        return await _where_are(names)
+
+    async def workers(self) -> dict[str, tuple[str, int]]:
+        """Node and process of every worker that claims."""
+        names = [host.name for host in self.service._loop.view.hosts_of("~default") if host.takes_tasks]
+        return await _where_are(names)
+
+    async def claiming(self) -> bool:
+        """Whether as many workers as there are to be have claimed."""
+        names = list(await self.workers())
+        answers = await asyncio.gather(*[ray.get_actor(n, namespace=NAMESPACE).status.remote() for n in names])
+        return len(names) == 3 and all(answer["last_claim_s"] is not None for answer in answers)
 
     async def replica(self, version: str) -> None:
         """The service's replica goes, another comes."""
@@ -100,6 +112,13 @@ class Run:
         told["works"] = await self.works()
         homes = await self.where()
         told["nodes"] = len({node for node, _ in homes.values()})
+
+        told["workers_up_s"] = await timed(self.claiming)
+        workers = await self.workers()
+        told["worker_nodes"] = len({node for node, _ in workers.values()})
+        name, (_, pid) = sorted(workers.items())[0]
+        os.kill(pid, signal.SIGKILL)
+        told["worker_back_s"] = await timed(self.back(name, pid))
 
         name, (_, pid) = sorted(homes.items())[0]
         os.kill(pid, signal.SIGKILL)
@@ -129,13 +148,29 @@ class Run:
         began = time.monotonic()
         while set(await self.where()) & made or not await self.whole():
             assert time.monotonic() - began < DEADLINE_S
-            least = min(least, sum(host.takes_tasks for host in self.service._loop.view.hosts.values()))
+            least = min(least, sum(host.takes_tasks for host in self.service._loop.view.hosts_of("utility")))
             assert await self.works()
         told["rolled"] = (least, len(await self.where()))
 
+        told["workers_rolled_s"] = await timed(self.rolled(set(workers)))
         status = await self.service.shutdown()
-        told["after_shutdown"] = [status.stopped, len(list(await self.service._hosts.names()))]
+        left = list(await self.service._hosts.names())
+        told["after_shutdown"] = [status.stopped, sorted(left) == sorted(await self.workers()), len(left)]
         await self.service.stop()
+
+    def back(self, name: str, pid: int) -> Callable[[], Awaitable[bool]]:
+        async def condition() -> bool:
+            workers = await self.workers()
+            return name in workers and workers[name][1] != pid and await self.claiming()
+
+        return condition
+
+    def rolled(self, before: set[str]) -> Callable[[], Awaitable[bool]]:
+        async def condition() -> bool:
+            left = before & {host.name for host in self.service._loop.view.hosts_of("~default")}
+            return not left and await self.claiming()
+
+        return condition
 
     def moved(self, name: str, pid: int) -> Callable[[], Awaitable[bool]]:
         async def condition() -> bool:
@@ -161,6 +196,11 @@ class Run:
         return condition
 
 
+async def _where_are(names: list[str]) -> dict[str, tuple[str, int]]:
+    calls = [ray.get_actor(name, namespace=NAMESPACE).__ray_call__.remote(_where) for name in names]
+    return dict(zip(names, await asyncio.gather(*calls), strict=True))
+
+
 def echo(value: int) -> ExecuteOnOrgan:
     task = {"type": "echo", "params": {"value": value}}
     return ExecuteOnOrgan.model_validate({"organ_id": "utility", "task": task, "organ_timeout_s": 2})
@@ -176,7 +216,7 @@ def main(temp_dir: str) -> None:
     try:
         for _ in range(2):
             cluster.add_node(**small)
-        ray.init(address=cluster.address, namespace=get_settings().namespace, log_to_driver=False)
+        ray.init(address=cluster.address, namespace=NAMESPACE, log_to_driver=False)
         run = Run(cluster)
         try:
             asyncio.run(run.all())

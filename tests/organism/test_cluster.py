@@ -1,4 +1,4 @@
-"""The Organism on several nodes: it spreads, it heals, it rolls, and it stops."""
+"""The Organism on several nodes: it spreads hosts and workers, it heals them, it rolls them, and it stops hosts."""
 
 import json
 import os
@@ -26,6 +26,8 @@ def test_hosts_spread_over_nodes_survive_kills_and_a_lost_node_and_are_replaced_
         "SEEDCORE_PG_DSN": pg_dsn,
         "SEEDCORE_ORGANS_PATH": str(organs),
         "SEEDCORE_DATA_DIR": str(tmp_path / "data"),
+        "SEEDCORE_DISPATCHERS": "3",
+        "SEEDCORE_GRAPH_DISPATCHERS": "0",
         "PYTHONPATH": str(RUN.parents[2]),
     }
     # Short, because Ray puts UNIX sockets below it and their paths are limited to 107 bytes. The cluster leaves its
@@ -44,7 +46,7 @@ def test_hosts_spread_over_nodes_survive_kills_and_a_lost_node_and_are_replaced_
         start_new_session=True,
     )
     try:
-        out, err = process.communicate(timeout=170)
+        out, err = process.communicate(timeout=240)
     except subprocess.TimeoutExpired:
         # SIGTERM lets the cluster's own exit hooks end what they started.
         os.killpg(process.pid, signal.SIGTERM)
@@ -64,4 +66,6 @@ def test_hosts_spread_over_nodes_survive_kills_and_a_lost_node_and_are_replaced_
     assert told["same_hosts"], "Ray moves hosts to another node; nobody makes new ones"
     assert told["nodes_after"] == 2
     assert told["rolled"] == [3, 3]
-    assert told["after_shutdown"] == [True, 0]
+    assert told["worker_nodes"] == 3
+    assert told["worker_back_s"] < 15
+    assert told["after_shutdown"] == [True, True, 3], "workers go on"
