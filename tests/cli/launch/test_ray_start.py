@@ -7,7 +7,7 @@ import pytest
 
 from seedcore.cli.launch import free_ports
 from seedcore.cli.launch.ray_processes import fatal_error
-from seedcore.cli.launch.ray_start import AGENT_PORTS, agent_ports, bounds, name_agent_ports
+from seedcore.cli.launch.ray_start import AGENT_PORTS, agent_ports, bounds, leave_out_unused, name_agent_ports, pauses
 from seedcore.settings import load_settings
 
 
@@ -21,6 +21,47 @@ def test_each_part_of_ray_may_take_a_fifth_of_the_start() -> None:
 def test_a_bound_that_the_user_has_set_holds() -> None:
     mine = {"RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "7"}
     assert bounds(load_settings(), mine)["RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S"] == "7"
+
+
+def test_idle_loops_pause_longer_unless_the_user_or_the_dashboard_wants_otherwise() -> None:
+    mine = {"RAY_SERVE_METRICS_EXPORT_INTERVAL_MS": "100"}
+    chosen = pauses(load_settings(), mine)
+    assert chosen["RAY_SERVE_METRICS_EXPORT_INTERVAL_MS"] == "100"
+    assert chosen["RAY_event_stats"] == "0"
+    assert chosen["REPORTER_UPDATE_INTERVAL_MS"] == "15000"
+    assert "REPORTER_UPDATE_INTERVAL_MS" not in pauses(load_settings(ray_dashboard=True), {})
+
+
+def test_every_pause_is_one_that_ray_reads() -> None:
+    import ray
+
+    package = Path(ray.__file__).parent
+    core = (package / "core/src/ray/raylet/raylet").read_bytes()
+    sources = "".join(
+        (package / name).read_text()
+        for name in (
+            "serve/_private/constants.py",
+            "_private/log_monitor.py",
+            "dashboard/modules/reporter/reporter_consts.py",
+        )
+    )
+    for name in pauses(load_settings(), {}):
+        assert name in sources or name.removeprefix("RAY_").encode() in core, name
+
+
+def test_without_the_dashboard_its_server_and_the_autoscaler_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Against the Ray that is installed: these are names of its insides."""
+    import ray
+    from ray._private import node, parameter, services
+
+    monkeypatch.setattr(services, "start_api_server", services.start_api_server)
+    monkeypatch.setattr(parameter, "RayParams", parameter.RayParams)
+    leave_out_unused(ray)
+    assert parameter.RayParams().no_monitor is True
+    assert services.start_api_server(False, False, port=1) == ("", None)
+    begins = Path(node.__file__).read_text()
+    assert "ray._private.services.start_api_server(" in begins
+    assert "if not self._ray_params.no_monitor:" in begins
 
 
 @pytest.mark.integration

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from seedcore.cli.launch.free_ports import free_block
-from seedcore.cli.launch.ray_start import bounds
+from seedcore.cli.launch.ray_start import bounds, pauses
 from seedcore.errors import SettingsError
 from seedcore.settings import Settings
 from seedcore.utils.exposure import make_private, ray_token_path
@@ -109,6 +109,7 @@ def serve_environment(settings: Settings, inherited: Mapping[str, str], root: Pa
         "PYTHONUNBUFFERED": "1",
         **import_path(inherited),
         **bounds(settings, inherited),
+        **pauses(settings, inherited),
     }
     if settings.http_mode == "haproxy":
         environment |= haproxy_environment(settings, root)

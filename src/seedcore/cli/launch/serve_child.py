@@ -1,7 +1,8 @@
 """Runs `serve run` under the launcher: `python -m seedcore.cli.launch.serve_child run FILE`.
 
-Four things that Serve's command line has no option for: Ray without its dashboard and with known ports for its agents,
-dispatchers that release what they hold before Serve ends, and an end when the launcher ends.
+What Serve's command line has no option for: Ray without its dashboard, without processes that nobody asks and with
+known ports for its agents, dispatchers that release what they hold before Serve ends, and an end when the launcher
+ends.
 """
 
 import contextlib
@@ -13,7 +14,7 @@ import time
 from collections.abc import Callable
 
 from seedcore.cli.launch.child_processes import kill_all
-from seedcore.cli.launch.ray_start import agent_ports, name_agent_ports
+from seedcore.cli.launch.ray_start import agent_ports, leave_out_unused, name_agent_ports
 from seedcore.cli.launch.shutdown import own_processes
 from seedcore.settings import Settings, get_settings
 from seedcore.telemetry.logs import configure_logs, get_logger
@@ -34,6 +35,8 @@ def main() -> None:
 
     ray.init = functools.partial(ray.init, include_dashboard=settings.ray_dashboard)
     name_agent_ports(ray, agent_ports(settings))
+    if not settings.ray_dashboard:
+        leave_out_unused(ray)
     serve.shutdown = _before(functools.partial(stop_dispatchers, settings), serve.shutdown)
     cli()
 
