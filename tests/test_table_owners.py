@@ -16,12 +16,12 @@ RELATIONS_OF = {
         idempotency leases limits paused plan_ends plans ready recipes schedules sessions settings skills task_state
         tasks tasks_default ticks usage""",
     "fleet": """agent_change agent_memory agents energy_ledger energy_weights hosts quarantined_skills skill_deaths
-        snapshot_generation snapshots valves""",
+        valves""",
     "organism": "evolutions host_plans organism organs",
     "coordinator": "holds triages",
     "state": "organ_samples samples",
     "memory": "flashbulbs",
-    "stores": "leaders schema_version",
+    "stores": "leaders schema_version snapshot_generation snapshots",
 }
 OWNER = {relation: room for room, relations in RELATIONS_OF.items() for relation in relations.split()}
 

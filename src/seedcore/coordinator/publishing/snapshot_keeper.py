@@ -4,8 +4,8 @@ import asyncio
 import time
 
 from seedcore.coordinator.publishing.published_snapshot import PublishedSnapshot
-from seedcore.fleet import snapshot_repository
 from seedcore.schemas.snapshot import SNAPSHOT_FORMAT
+from seedcore.stores import snapshots
 from seedcore.stores.postgres import DATABASE_ERRORS, Database
 from seedcore.telemetry.logs import get_logger
 
@@ -37,7 +37,7 @@ class SnapshotKeeper:
         while True:
             try:
                 async with self._database.connection() as connection:
-                    self.generation = await snapshot_repository.next_generation(connection)
+                    self.generation = await snapshots.next_generation(connection)
             except DATABASE_ERRORS as error:
                 self._log.warning("no generation yet, trying again", reason=f"{type(error).__name__}: {error}")
                 await asyncio.sleep(RETRY_S)
@@ -66,7 +66,7 @@ class SnapshotKeeper:
         version, body = self._snapshot.version, self._snapshot.stored(self.generation)
         try:
             async with self._database.connection() as connection:
-                kept = await snapshot_repository.save(connection, self.generation, version, SNAPSHOT_FORMAT, body)
+                kept = await snapshots.save(connection, self.generation, version, SNAPSHOT_FORMAT, body)
         except DATABASE_ERRORS as error:
             self.counts["failed_saves"] += 1
             self._log.warning("snapshot not saved", reason=f"{type(error).__name__}: {error}")

@@ -9,12 +9,12 @@ import orjson
 import ray
 from ray.exceptions import RayError, RayTaskError
 
-from seedcore.fleet import snapshot_repository
 from seedcore.schemas.snapshot import SnapshotUpdate, StoredSnapshotJson, WorkerReportJson
 from seedcore.service_clients.cognitive_client import CognitiveClient
 from seedcore.service_clients.coordinator_client import CoordinatorClient
 from seedcore.settings import Settings
 from seedcore.skills.host_protocol import HANDED_BACK, Call, Completion, completions_of, to_columns
+from seedcore.stores import snapshots
 from seedcore.stores.postgres import Database
 from seedcore.utils.ray_address import parse_address
 from seedcore.utils.ray_probe import ProbeStatus, probe
@@ -40,7 +40,7 @@ class CoordinatorPlane:
     async def stored(self) -> tuple[StoredSnapshotJson, float] | None:
         """See `coordinator_link.ControlPlane`."""
         async with self._database.connection() as connection:
-            found = await snapshot_repository.load(connection)
+            found = await snapshots.load(connection)
         return None if found is None else (cast(StoredSnapshotJson, orjson.loads(found.body)), found.age_s)
 
 

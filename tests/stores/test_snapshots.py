@@ -2,8 +2,8 @@
 
 import pytest
 
-from seedcore.fleet import snapshot_repository as repository
 from seedcore.settings import Settings
+from seedcore.stores import snapshots as repository
 from seedcore.stores.postgres import Database
 
 pytestmark = pytest.mark.integration
