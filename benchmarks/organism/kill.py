@@ -59,7 +59,8 @@ def run(hosts: list[int], kills: int, stops: int) -> list[Result]:
     with System() as system:
         for count in hosts:
             spec = system.get("/organism/organs/utility")["spec"]
-            spec["hosts"] = {"min": count, "max": count}
+            # Only an organ that reserves something has hosts of its own; others' agents may live in workers.
+            spec |= {"hosts": {"min": count, "max": count}, "num_cpus": 0.01}
             httpx.put(f"{system.url}/organism/organs/utility", json=spec, timeout=30).raise_for_status()
             for name, times in (("SIGKILL", kills), ("SIGSTOP", stops)):
                 struck = [_strike(system, count, signal.Signals[name]) for _ in range(times)]

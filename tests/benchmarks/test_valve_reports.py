@@ -36,5 +36,4 @@ def test_an_alarm_by_reports_comes_later_by_an_interval_at_most_when_the_shift_i
 
 
 def test_an_unchanged_stream_seldom_alarms():
-    pool, stream = reports._streams()["text"]
-    assert reports._alarms(pool, stream, 100, 2, 10_000, 1_000, 0) <= 2
+    assert reports._alarms("text", 100, 2, 10_000, 1_000, 0) <= 2
