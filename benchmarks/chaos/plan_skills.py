@@ -1,7 +1,7 @@
 """Six skills that only a plan brings together: 1, then 2 and 3 side by side, then 4, which needs both, 5 and 6.
 
-Each hands on which runs it took from, so the plan's result names the very runs whose results were recorded, and writes
-what it does into the journal.
+Two of them are of the organ that has a host of its own. Each hands on which runs it took from, so the plan's result
+names the very runs whose results were recorded, and writes what it does into the journal.
 """
 
 import asyncio

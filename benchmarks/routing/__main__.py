@@ -34,7 +34,7 @@ def main() -> int:
     tables = _measure(given)
     if given.json:
         tables = _keep(given.json, tables)
-    console = Console()
+    console = Console(width=130)
     for table in tables:
         show(console, table)
     wanted = checks(tables)

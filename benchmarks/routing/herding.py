@@ -235,7 +235,7 @@ def herding(bench: Bench) -> list[Table]:
         cases = [replace(row, load=load, scale_s=scale) for row in ROWS.values() for load in LOADS]
         alone = list(dict.fromkeys(_alone(case) for case in cases))
         found = dict(zip([*cases, *alone], _run_all(bench, [*cases, *alone]), strict=True))
-        tables += _tables(f"tasks of {scale:g} s", scale, found)
+        tables += _tables(f"herding, tasks of {scale:g} s", scale, found)
     return tables
 
 
@@ -246,9 +246,9 @@ def _alone(herd: Herd) -> Herd:
 
 def _tables(name: str, scale: float, found: dict[Herd, list[Flock]]) -> list[Table]:
     columns = [f"{load:g}, {which}" for load in LOADS for which in ("p50", "worst")]
-    ratio = Table(f"herding, {name}, mean response to one decider's", columns, unit="")
-    uneven = Table(f"herding, {name}, largest to mean backlog of agents", columns, unit="")
-    crossed = Table(f"herding, {name}, share for another worker's agents", [f"{load:g}" for load in LOADS], unit="")
+    ratio = Table(f"{name}: mean response to one decider's", columns, unit="")
+    uneven = Table(f"{name}: largest to mean backlog of agents", columns, unit="")
+    crossed = Table(f"{name}: share for agents of another worker", [f"{load:g}" for load in LOADS], unit="")
     for row, herd in ROWS.items():
         cells = [replace(herd, load=load, scale_s=scale) for load in LOADS]
         pairs = [(found[cell], found[_alone(cell)]) for cell in cells]

@@ -6,7 +6,9 @@ claimed since. Rows are the product's: `sample_streams`, observed by a `StreamMo
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from datetime import UTC, datetime
+from functools import cache, partial
 from statistics import median
 from uuid import UUID
 
@@ -134,24 +136,25 @@ def _rows(tasks: Pool) -> Rows:
 def false_alarms(references: int, arl0: float, observations: int = 10_000) -> list[list[str]]:
     """A row for each stream and rate: observations by alarm, watched at once and in reports of 1, 2 and 4 workers."""
     rows = []
-    for name, (pool, stream) in _streams().items():
-        for rate in RATES:
-            cells = [f"{name}, {rate:,}/s"]
-            for workers in (0, *WORKERS):
-                alarms = np.array(
-                    [_alarms(pool, stream, rate, workers, arl0, observations, k) for k in range(references)]
-                )
-                total = int(alarms.sum())
-                error = float(alarms.std() / np.sqrt(references) / max(alarms.mean(), 1e-9))
-                more = "" if total else "more than "
-                cells.append(f"{more}{references * observations / max(total, 1):,.0f} ± {100 * error:.0f} %")
-            rows.append(cells)
+    with ProcessPoolExecutor() as processes:
+        for name in _streams():
+            for rate in RATES:
+                cells = [f"{name}, {rate:,}/s"]
+                for workers in (0, *WORKERS):
+                    count = partial(_alarms, name, rate, workers, arl0, observations)
+                    alarms = np.array(list(processes.map(count, range(references))))
+                    total = int(alarms.sum())
+                    error = float(alarms.std() / np.sqrt(references) / max(alarms.mean(), 1e-9))
+                    more = "" if total else "more than "
+                    cells.append(f"{more}{references * observations / max(total, 1):,.0f} ± {100 * error:.0f} %")
+                rows.append(cells)
     return rows
 
 
-def _alarms(pool: Pool, stream: Stream, rate: float, workers: int, arl0: float, observations: int, seed: int) -> int:
+def _alarms(name: str, rate: float, workers: int, arl0: float, observations: int, seed: int) -> int:
     """Alarms in so many observations of an unchanged stream, its reference gathered in the same way; 0: at once."""
     rng = np.random.default_rng([seed, int(rate), workers])
+    pool, stream = _streams()[name]
     rows = _observed(pool, stream, rate, workers, REFERENCE + observations, rng)
     monitor = StreamMonitor(TASK_COLUMNS)
     monitor.set_valve(Valve.calibrate(rows[:REFERENCE], arl0=arl0, seed=seed, rehearsal=False))
@@ -178,6 +181,7 @@ def _observed(pool: Pool, stream: Stream, rate: float, workers: int, count: int,
     return np.concatenate(rows)[:count]
 
 
+@cache
 def _streams() -> dict[str, tuple[Pool, Stream]]:
     """Streams by name: texts that are independent, and a number that follows the one before."""
     grid = np.arange(-500, 501)

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from benchmarks.routing.herding import Herd, simulate_herd
 from benchmarks.routing.instance import Instance, capacity, failing, heterogeneous, identical
 from benchmarks.routing.parts import LOADS, Table
 from benchmarks.routing.simulate import Case, simulate
@@ -54,3 +55,36 @@ def test_targets_are_held_against_the_tables():
     rows["energy"] = [3.0] * len(LOADS)
     missed = [what for what, *_, met in checks([Table("heterogeneous agents, mean", [], rows)]) if not met]
     assert len(missed) == 9
+
+
+def test_workers_that_hear_of_one_another_at_once_are_as_good_as_one_decider():
+    fleet = heterogeneous(0)
+    alone = simulate_herd(fleet, Herd(0.6, known=True, tasks=1500))
+    often = simulate_herd(fleet, Herd(0.6, known=True, every_s=0.002, tasks=1500))
+    assert often.mean_s == pytest.approx(alone.mean_s, rel=0.1)
+    assert simulate_herd(fleet, Herd(0.6, known=True, tasks=1500)) == alone
+
+
+def test_older_views_and_shorter_tasks_make_workers_herd_more():
+    fleet = heterogeneous(0)
+    means = [
+        simulate_herd(fleet, Herd(0.6, known=True, every_s=every, scale_s=0.1, tasks=1500)).mean_s
+        for every in (0.0, 0.1, 0.5)
+    ]
+    assert means == sorted(means)
+    assert means[2] > 1.3 * means[0]
+
+
+def test_a_dear_hop_keeps_tasks_at_the_workers_that_claimed_them():
+    fleet = identical(0)
+    cheap, dear = (simulate_herd(fleet, Herd(0.3, known=True, hop_s=hop, tasks=800)).crossed for hop in (0.0, 5.0))
+    assert cheap == 0.0
+    assert dear < 0.2
+    assert simulate_herd(fleet, Herd(0.3, known=True, hop_s=0.01, workers=2, tasks=800)).crossed < 0.5
+
+
+def test_one_worker_is_the_queue_of_the_textbook():
+    """M/M/1, with reports that nobody else reads: mean response 1 / (μ - λ)."""
+    fleet = Instance(np.ones((1, 1)), np.ones(1), np.zeros(1), 1.0)
+    cases = [Herd(0.5, workers=1, every_s=0.5, tasks=4000, seed=seed) for seed in range(6)]
+    assert np.mean([simulate_herd(fleet, case).mean_s for case in cases]) == pytest.approx(2.0, rel=0.12)
