@@ -68,7 +68,7 @@ async def list_tasks(query: Annotated[TaskQuery, Query()], gateway: GatewayDep) 
 @router.get("/tasks/{task_id}", tags=["tasks"], response_model=JSON_OBJECT)
 async def get_task(task_id: UUID, gateway: GatewayDep) -> Response:
     """One task."""
-    async with gateway.database.connection() as connection:
+    async with gateway.feed.lookups.connection() as connection:
         return json_answer(task_json(await queries.get(connection, task_id)))
 
 

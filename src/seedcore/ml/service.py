@@ -20,6 +20,7 @@ from seedcore.schemas import ml as schemas
 from seedcore.schemas.anomaly import DetectBatchRequest, DetectBatchResponse, DetectRequest, DetectResponse
 from seedcore.schemas.drift import DriftRequest, DriftResponse
 from seedcore.settings import Settings
+from seedcore.utils.imports.lean_imports import without
 from seedcore.utils.warming import Warming
 from seedcore.web.service_base import Operation, ServiceBase
 
@@ -77,6 +78,10 @@ class MLService(ServiceBase):
 
     def _warm_up(self) -> None:
         """Train and use a tiny model in memory, so that no request waits for XGBoost's import."""
+        # Training and prediction here are XGBoost's own: without the classes for scikit-learn its import takes 0.2 s of
+        # processor time instead of 1.0, and 17 MB instead of 75.
+        with without("sklearn"):
+            import xgboost  # noqa: F401
         rows: list[list[object]] = [[float(i), "high" if i > 9 else "low"] for i in range(20)]
         request = schemas.TrainRequest(name="warm-up", columns=["x", "label"], rows=rows, label_column="label")
         manifest, trained = train_request(request, self.settings, threading.Event())

@@ -6,10 +6,13 @@ import sys
 from collections.abc import Mapping
 from typing import TextIO
 
-import structlog
-from structlog.typing import EventDict, FilteringBoundLogger, Processor
-
 from seedcore.settings import Settings
+from seedcore.utils.imports.lean_imports import without
+
+# Its tracebacks would be drawn by rich; here they are texts before a renderer sees them.
+with without("rich"):
+    import structlog
+    from structlog.typing import EventDict, FilteringBoundLogger, Processor
 
 # Each of these takes time linear in the text: what a skill raises may be long, and made to be slow.
 _TOKEN = re.compile(r"[^\s\"'?#]++")

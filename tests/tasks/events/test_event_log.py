@@ -11,7 +11,8 @@ import pytest
 from seedcore.errors import InvalidInputError
 from seedcore.stores.postgres import Database
 from seedcore.tasks import leases
-from seedcore.tasks.events.event_log import START, LogEntry, Position, read_log
+from seedcore.tasks.events import event_log
+from seedcore.tasks.events.event_log import NEAR, START, LogEntry, Position, read_log
 from tests.tasks.engine_support import claim, done, submitted, task
 
 pytestmark = pytest.mark.integration
@@ -62,6 +63,33 @@ async def test_a_transaction_that_commits_late_is_not_missed(database: Database,
     entries, position = await read_on(connection, position)
     assert set(told(entries)) == {("submitted", slow), ("submitted", more)}
     assert (await read_on(connection, position))[0] == []
+
+
+async def test_few_transactions_and_many_are_read_alike(connection, session, monkeypatch: pytest.MonkeyPatch):
+    _, position = await read_on(connection, None)
+    ids = await submitted(connection, *(task(n) for n in range(3)))
+    await leases.finish(connection, [done(lease) for lease in await claim(connection, session)])
+    near, _ = await read_on(connection, position)
+    monkeypatch.setattr(event_log, "NEAR", -1)
+    far, _ = await read_on(connection, position)
+    assert [(e.event, e.at, e.task_ids, e.data) for e in near] == [(e.event, e.at, e.task_ids, e.data) for e in far]
+    assert Counter(told(near)) == Counter((event, i) for event in ("submitted", "completed") for i in ids)
+
+
+async def test_a_reader_of_what_is_near_leaves_more_to_another(connection):
+    _, position = await read_on(connection, None)
+    ids = [(await submitted(connection, task(n)))[0] for n in range(3)]
+    entries, settled = await read_log(connection, position, 500, near=True)
+    assert told(entries) == [("submitted", i) for i in ids]
+    assert settled.is_settled
+    for _ in range(NEAR + 1):
+        await connection.execute("select pg_current_xact_id()")
+    entries, behind = await read_log(connection, position, 500, near=True)
+    assert entries == []
+    assert not behind.is_settled
+    entries, settled = await read_log(connection, behind, 500)
+    assert told(entries) == [("submitted", i) for i in ids]
+    assert settled.is_settled
 
 
 async def test_what_was_rolled_back_never_happened(database: Database, connection):

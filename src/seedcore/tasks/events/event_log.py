@@ -14,9 +14,12 @@ from uuid import UUID
 import asyncpg
 
 from seedcore.stores.resume_point import Snapshot, not_a_position, position_ahead
-from seedcore.tasks.sql.events import CURRENT_SNAPSHOT, LOG
+from seedcore.tasks.sql.events import CURRENT_SNAPSHOT, LOG, LOG_NEAR
 
 MAX_TICK_DIGITS = 100
+
+NEAR = 64
+"""Of so many transactions the events are looked up one by one, in the order of milliseconds at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +35,16 @@ class Position:
 
     def __str__(self) -> str:
         return f"{self.seen}~{self.upto}~{self.tick}"
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether what it has begun to read has been read to its end."""
+        return self.seen == self.upto
+
+    @property
+    def is_near(self) -> bool:
+        """Whether few transactions lie between its snapshots."""
+        return len(self.seen.running) + self.upto.xmax - self.seen.xmax <= NEAR
 
     @classmethod
     def parse(cls, text: str) -> "Position":
@@ -73,19 +86,23 @@ async def check_reached(connection: asyncpg.Connection, position: Position) -> N
 
 
 async def read_log(
-    connection: asyncpg.Connection, after: Position | None, limit: int
+    connection: asyncpg.Connection, after: Position | None, limit: int, *, near: bool = False
 ) -> tuple[list[LogEntry], Position]:
-    """Up to `limit` entries after a position (None: none yet, from now on), and the position to go on from."""
+    """Up to `limit` entries after a position (None: none yet, from now on), and the position to go on from.
+
+    With `near`, for a settled position and a connection whose plans are made once (ENGINE_SESSION): none where more
+    than a few transactions have come since; the position then is not settled, and another connection reads on from it.
+    """
     if after is None:
         now = await _current(connection)
         return [], Position(now, now, 0)
-    entries = [] if after.seen == after.upto else await _page(connection, after, limit)
+    entries = [] if after.is_settled else await _page(connection, after, limit)
     if len(entries) == limit:
         return entries, entries[-1].position
     # That difference is read to its end: the next one begins at its newer snapshot.
     now = await _current(connection)
     following = Position(after.upto, now, 0)
-    if now == after.upto:
+    if now == after.upto or (near and not following.is_near):
         return entries, following
     more = await _page(connection, following, limit - len(entries))
     entries += more
@@ -98,7 +115,11 @@ async def _current(connection: asyncpg.Connection) -> Snapshot:
 
 async def _page(connection: asyncpg.Connection, after: Position, limit: int) -> list[LogEntry]:
     running = [str(number) for number in after.seen.running]
-    rows = await connection.fetch(LOG, str(after.seen.xmax), running, str(after.upto), after.tick, limit)
+    if after.is_near:
+        new = map(str, range(after.seen.xmax, after.upto.xmax))
+        rows = await connection.fetch(LOG_NEAR, [*running, *new], str(after.upto), after.tick, limit)
+    else:
+        rows = await connection.fetch(LOG, str(after.seen.xmax), running, str(after.upto), after.tick, limit)
     return [
         LogEntry(
             Position(after.seen, after.upto, row["tick"]),

@@ -1,0 +1,1 @@
+"""What shortens the start of a process."""

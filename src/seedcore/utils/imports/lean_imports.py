@@ -1,0 +1,23 @@
+"""Imports a package without the optional ones that it would load with it: every process of a start pays for them."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import cast
+
+
+@contextmanager
+def without(*packages: str) -> Iterator[None]:
+    """What is imported inside finds these packages missing; those that are loaded already it finds, as everybody does.
+
+    Only for packages that the imported one treats as optional, and while nobody else needs them in another thread.
+    """
+    hidden = [name for name in packages if name not in sys.modules]
+    # Python's own way to say that there is no such module.
+    modules = cast(dict[str, object], sys.modules)
+    modules.update(dict.fromkeys(hidden))
+    try:
+        yield
+    finally:
+        for name in hidden:
+            modules.pop(name, None)

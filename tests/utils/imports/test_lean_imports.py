@@ -1,0 +1,41 @@
+"""Optional packages are left out of an import, and can be imported afterwards."""
+
+import subprocess
+import sys
+
+import pytest
+
+from seedcore.utils.imports.lean_imports import without
+
+
+def test_a_package_is_missing_inside_and_there_afterwards(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delitem(sys.modules, "wave", raising=False)
+    with without("wave"), pytest.raises(ImportError):
+        import wave
+    import wave
+
+    assert wave.__name__ == "wave"
+
+
+def test_what_is_loaded_already_stays(monkeypatch: pytest.MonkeyPatch):
+    import wave
+
+    with without("wave"):
+        import wave as inside
+    assert inside is wave
+    assert sys.modules["wave"] is wave
+
+
+@pytest.mark.parametrize(
+    ("module", "package"),
+    [
+        ("seedcore.telemetry.logs", "rich"),
+        ("entrypoints.gateway_entrypoint", "rich"),
+        ("entrypoints.state_entrypoint", "rich"),
+        ("entrypoints.energy_entrypoint", "rich"),
+        ("seedcore.worker.actors.ray_actors", "sklearn"),
+    ],
+)
+def test_a_process_does_not_load_what_it_does_not_need(module: str, package: str):
+    code = f"import sys, {module}; sys.exit({package!r} in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
