@@ -134,11 +134,12 @@ class SnapshotPublisher:
         self.check()
 
     async def _run(self) -> None:
-        await self._keeper.take_generation()
         while True:
-            await wait_for_event(self._changed, TICK_S)
-            self._changed.clear()
             try:
+                if self._keeper.generation == 0:
+                    await self._keeper.take_generation()
+                await wait_for_event(self._changed, TICK_S)
+                self._changed.clear()
                 self.check()
                 self._keeper.save_if_due()
                 await self._take_back()
