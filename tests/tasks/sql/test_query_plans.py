@@ -9,7 +9,7 @@ import asyncpg
 import pytest
 
 from seedcore.tasks.model import new_id
-from seedcore.tasks.sql import claim, commands, events, finish, leases, reap, sessions
+from seedcore.tasks.sql import claim, commands, events, finish, leases, reap, sessions, submit
 
 pytestmark = pytest.mark.integration
 
@@ -190,3 +190,14 @@ async def test_a_claim_reads_on_in_order_and_sorts_no_backlog(connection: asyncp
     page = plan[plan.index("CTE taken") : plan.index("CTE leased")]
     assert "Index Scan using ready_order" in page, page
     assert not re.search("Bitmap|Sort", page), page
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters"), [("SUBMIT_ONE_KEYED", 11), ("SUBMIT_KEYED", 25), ("SUBMIT_NOW_NEW_KEYS", 23)]
+)
+async def test_a_submission_with_keys_reads_no_table(connection: asyncpg.Connection, name: str, parameters: int):
+    """A new key opened the partitions of every day: half of what one submission took."""
+    await connection.execute(f"prepare submission as {getattr(submit, name)}")
+    nulls = ", ".join(["null"] * parameters)
+    text = await connection.fetchval(f"explain (format json) execute submission ({nulls})")
+    assert list(scans(json.loads(text)[0]["Plan"])) == []

@@ -1,11 +1,9 @@
 """Submit tasks: one, many that are due now, many with the other options; each without and with idempotency keys.
 
-Parameters of those for many: the arrays of `OWN`, an array for each shared column, then a value for each shared column.
+Parameters of those for many: the arrays of `OWN`, an array for each shared column, a value for each shared column.
 A column that all tasks of a batch share comes as the value, with an empty array, which `unnest` makes nulls: an array
 costs more than all else that Python computes for a column.
 """
-
-from collections.abc import Iterable
 
 OWN = {"id": "uuid", "params": "text", "key": "text"}
 """What each task has for itself, and its type."""
@@ -25,15 +23,19 @@ SHARED_NOW = {
 SHARED = SHARED_NOW | {"run_after": "timestamptz", "deadline": "timestamptz", "limit_key": "text"}
 
 
-def _input(shared: dict[str, str], more: Iterable[str] = ()) -> str:
-    """The tasks as rows."""
+def _parameters(shared: dict[str, str]) -> int:
+    return len(OWN) + 2 * len(shared)
+
+
+def _input(shared: dict[str, str], more: str = " from columns") -> str:
+    """The tasks as rows; `more` goes on behind the list of columns."""
     types = OWN | shared
     arrays = ", ".join(f"${n}::{kind}[]" for n, kind in enumerate(types.values(), 1))
     filled = (f"coalesce(i.{name}, ${n}::{shared[name]}) as {name}" for n, name in enumerate(shared, len(types) + 1))
     columns = ", ".join([*(f"i.{name}" for name in OWN), *filled])
     return f"""
 with columns as (select {columns} from unnest({arrays}) as i({", ".join(types)}))
-, input as materialized (select {", ".join(["*", *more])} from columns)
+, input as materialized (select *{more})
 """
 
 
@@ -58,6 +60,20 @@ _WINNERS = f"""
 , won_all as (select (select count(*) from won) = (select count(key) from input))
 , fresh as not materialized (
   select * from input where (select * from won_all) or key is null or id in (select task_id from won))
+"""
+
+# The same for keys that nobody is expected to have used: the insert that looks for no conflict before it writes fails with
+# the first one that was. A batch that is sent again, or overlaps one that was sent, shows at its ends: nothing is stored.
+_UNUSED_ENDS = "where " + " and ".join(
+    f"not (select seedcore.key_is_used(${n}::text, ${n + 1}::text))"
+    for n in (_parameters(SHARED_NOW) + 1, _parameters(SHARED_NOW) + 3)
+)
+_ALL_WIN = """
+, won as (
+  insert into seedcore.idempotency (queue, key, task_id, expires_at)
+  select queue, key, id, now() + make_interval(secs => period_s)
+  from input where key is not null order by queue, key, id returning 1)
+, fresh as not materialized (select * from input where (select count(*) from won) > 0)
 """
 
 _NO_LOST = "null::uuid[] as lost"
@@ -103,10 +119,13 @@ _STORE = """
 select now() as created_at, (select count(*) from woken, rouse), seedcore.tell(),
 """
 
-_DUE = ["run_after is null or run_after <= now() as due"]
+_DUE = ", run_after is null or run_after <= now() as due from columns"
 
 SUBMIT_NOW = f"{_input(SHARED_NOW)} {_ALL_FRESH} {_STORE_NOW} {_NO_LOST}"
-SUBMIT_NOW_KEYED = f"{_input(SHARED_NOW)} {_WINNERS} {_STORE_NOW} {_LOST}"
+SUBMIT_NOW_NEW_KEYS = f"""
+{_input(SHARED_NOW, f" from columns {_UNUSED_ENDS}")} {_ALL_WIN} {_STORE_NOW} {_NO_LOST} from (select from input limit 1) i
+"""
+"""Further parameters: queue and key of the first task, and of the last. No row when one of them was used."""
 SUBMIT = f"{_input(SHARED, _DUE)} {_ALL_FRESH} {_STORE} {_NO_LOST}"
 SUBMIT_KEYED = f"{_input(SHARED, _DUE)} {_WINNERS} {_STORE} {_LOST}"
 

@@ -11,6 +11,10 @@ from seedcore.tasks.model import Limit, Submitted, TaskSpec
 from seedcore.tasks.sql import submit as sql
 from seedcore.tasks.sql.limits import SET_LIMITS
 
+NEW_KEYS_FROM = 100
+"""From so many tasks on, keys are taken to be new: when one was used, what was written until then was in vain, and
+PostgreSQL logs an error."""
+
 
 async def submit(connection: asyncpg.Connection, tasks: Sequence[TaskSpec]) -> list[Submitted]:
     """Store `tasks`, in order; a known idempotency key gives the first task instead of a second one.
@@ -25,6 +29,8 @@ async def submit(connection: asyncpg.Connection, tasks: Sequence[TaskSpec]) -> l
         now = all(map(_is_due_now, tasks))
         if now and len(tasks) == 1 and (answer := await _submit_one(connection, tasks[0])) is not None:
             return [answer]
+        if now and len(tasks) >= NEW_KEYS_FROM and (answers := await _submit_new_keys(connection, tasks)) is not None:
+            return answers
         return await _submit_many(connection, tasks, now)
     except (asyncpg.UntranslatableCharacterError, asyncpg.InvalidTextRepresentationError, asyncpg.DataError) as error:
         message = f"cannot be stored as JSON: {error.args[0]}"
@@ -58,22 +64,32 @@ async def _submit_one(connection: asyncpg.Connection, task: TaskSpec) -> Submitt
     return (await first_of_keys(connection, [task])).get(task.id)
 
 
+async def _submit_new_keys(connection: asyncpg.Connection, tasks: Sequence[TaskSpec]) -> list[Submitted] | None:
+    """Store tasks whose keys are all new; None when one was used, and when this cannot tell: nothing is stored."""
+    first, last = tasks[0], tasks[-1]
+    if first.idempotency_key is None or last.idempotency_key is None or connection.is_in_transaction():
+        return None
+    ends = (first.queue, first.idempotency_key, last.queue, last.idempotency_key)
+    try:
+        row = await connection.fetchrow(sql.SUBMIT_NOW_NEW_KEYS, *_columns(tasks, sql.SHARED_NOW, keyed=True), *ends)
+    except asyncpg.UniqueViolationError:
+        return None
+    return None if row is None else [Submitted(task.id, row["created_at"]) for task in tasks]
+
+
 async def _submit_many(connection: asyncpg.Connection, tasks: Sequence[TaskSpec], now: bool) -> list[Submitted]:
     keyed = any(task.idempotency_key is not None for task in tasks)
     limits = {task.limit for task in tasks if task.limit is not None}
-    if now:
-        statement, shared = (sql.SUBMIT_NOW_KEYED if keyed else sql.SUBMIT_NOW), sql.SHARED_NOW
-    else:
-        statement, shared = (sql.SUBMIT_KEYED if keyed else sql.SUBMIT), sql.SHARED
-    columns = _columns(tasks, shared, keyed)
     if not keyed and not limits:
         # One statement is a transaction of its own.
-        row = await connection.fetchrow(statement, *columns)
+        statement, shared = (sql.SUBMIT_NOW, sql.SHARED_NOW) if now else (sql.SUBMIT, sql.SHARED)
+        row = await connection.fetchrow(statement, *_columns(tasks, shared, keyed=False))
         return [Submitted(task.id, row["created_at"]) for task in tasks]
     async with connection.transaction():
         if limits:
             await set_limits(connection, list(limits))
-        row = await connection.fetchrow(statement, *columns)
+        statement = sql.SUBMIT_KEYED if keyed else sql.SUBMIT
+        row = await connection.fetchrow(statement, *_columns(tasks, sql.SHARED, keyed))
         created_at = row["created_at"]
         if not row["lost"]:
             return [Submitted(task.id, created_at) for task in tasks]

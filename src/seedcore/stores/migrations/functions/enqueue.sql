@@ -1,10 +1,17 @@
 -- Submits a task from SQL.
 
 -- Whether a task is stored no longer. A function, so that a submission does not open the partitions of all days only in
--- case a key was used.
-create or replace function seedcore.task_is_gone(task uuid) returns boolean language plpgsql as $$
+-- case a key was used; and so that it looks into an index, though its plan was made when the table was empty.
+create or replace function seedcore.task_is_gone(task uuid) returns boolean language plpgsql set enable_seqscan = off as $$
 begin
   return not exists (select 1 from seedcore.tasks t where t.id = task);
+end $$;
+
+-- Whether somebody has used a key, even if it is free again. A function for its plan's sake, too.
+create or replace function seedcore.key_is_used(the_queue text, the_key text) returns boolean language plpgsql
+set enable_seqscan = off as $$
+begin
+  return exists (select 1 from seedcore.idempotency i where i.queue = the_queue and i.key = the_key);
 end $$;
 
 -- Submit from SQL, inside the caller's own transaction.

@@ -21,3 +21,4 @@ def downgrade() -> None:
         add check (max_attempts between 1 and 100), add check (timeout_s > 0)""")
     op.execute("alter table seedcore.events add check ((task_id is null) <> (task_ids is null))")
     op.execute("drop function seedcore.task_is_gone(uuid)")
+    op.execute("drop function seedcore.key_is_used(text, text)")

@@ -8,7 +8,13 @@ alter table seedcore.tasks
   drop constraint tasks_timeout_s_check;
 alter table seedcore.events drop constraint events_check;
 
-create or replace function seedcore.task_is_gone(task uuid) returns boolean language plpgsql as $$
+create function seedcore.task_is_gone(task uuid) returns boolean language plpgsql set enable_seqscan = off as $$
 begin
   return not exists (select 1 from seedcore.tasks t where t.id = task);
+end $$;
+
+create function seedcore.key_is_used(the_queue text, the_key text) returns boolean language plpgsql
+set enable_seqscan = off as $$
+begin
+  return exists (select 1 from seedcore.idempotency i where i.queue = the_queue and i.key = the_key);
 end $$;
