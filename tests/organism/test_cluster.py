@@ -46,7 +46,7 @@ def test_hosts_spread_over_nodes_survive_kills_and_a_lost_node_and_are_replaced_
         start_new_session=True,
     )
     try:
-        out, err = process.communicate(timeout=240)
+        out, err = process.communicate(timeout=170)
     except subprocess.TimeoutExpired:
         # SIGTERM lets the cluster's own exit hooks end what they started.
         os.killpg(process.pid, signal.SIGTERM)

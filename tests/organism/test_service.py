@@ -17,7 +17,7 @@ from seedcore.schemas.organism import ExecuteOnOrgan, FleetRequest
 from seedcore.settings import Settings
 
 from .fake_hosts import Pool
-from .support import Start, echo, until
+from .support import ORGANS, Start, echo, until
 
 pytestmark = pytest.mark.integration
 
@@ -203,11 +203,14 @@ async def test_a_leader_that_lost_the_lead_writes_nothing(up: httpx.AsyncClient,
 async def test_a_fresh_replica_removes_what_a_changed_file_does_not_want(
     up: httpx.AsyncClient, service: OrganismService, start: Start, pool: Pool, organs_file: Path
 ):
+    organs_file.write_text(ORGANS + "  spare: {agents: 1, isolation: process}\n")
+    await up.post("/initialize")
+    assert len(pool.of("spare")) == 1
     await service.stop()
-    organs_file.write_text("organs: {utility: {agents: 1, isolation: process}}")
+    organs_file.write_text("organs: {utility: {agents: 1, isolation: process}, ml: {agents: 1, isolation: process}}")
     await (await start()).initialize()
-    await until(lambda: len(pool.hosts) == 1)
-    assert pool.of("ml") == [], "the package's organ of that name has no hosts of its own"
+    await until(lambda: len(pool.hosts) == 2)
+    assert pool.of("spare") == []
 
 
 async def test_an_organ_is_read_changed_and_read_again(up: httpx.AsyncClient, pool: Pool):

@@ -46,7 +46,7 @@ class OrganismCommands:
         view = self._loop.view
         self._loop.wake()
         if not await self._loop.wait_until(lambda: view.complete, change, EFFECT_TIMEOUT_S):
-            reasons = "; ".join(view.shortfalls().values()) or "no pass of the control loop has finished"
+            reasons = "; ".join(view.organ_shortfalls().values()) or "no pass of the control loop has finished"
             raise UnavailableError(f"Not every organ is up yet: {reasons}.", retry_after_s=2)
 
     async def shutdown(self) -> None:

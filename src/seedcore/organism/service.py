@@ -105,9 +105,10 @@ class OrganismService(ServiceBase):
 
     async def stop(self) -> None:
         """Let another replica lead; the hosts live on, unless the whole Ray ends with `serve run`."""
-        await asyncio.to_thread(self._release_leases)
         self._control_loop.cancel()
         await asyncio.gather(self._control_loop, return_exceptions=True)
+        # Only now: the loop would replace workers that have stopped.
+        await asyncio.to_thread(self._release_leases)
         with contextlib.suppress(*DATABASE_ERRORS):
             await self._loop.resign()
         await self._database.aclose()

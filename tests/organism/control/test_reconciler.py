@@ -421,3 +421,24 @@ async def test_how_many_nodes_live_is_remembered_while_nobody_can_say(fleet: Fle
     monkeypatch.setattr(pool, "nodes", nodes)
     await fleet.round(pools)
     assert fleet.reconciler.node_count == 2
+
+
+async def test_a_host_that_takes_long_to_hand_back_holds_up_no_round(
+    fleet: Fleet, pool: FakeHosts, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(module, "RETIRE_WAIT_S", 0.01)
+    await fleet.rounds({**ONE, **organ("b")}, 2)
+    b, handed_back = host_name("b", 2), asyncio.Event()
+
+    async def retire(name: str) -> None:
+        await handed_back.wait()
+        await pool.remove(name)
+
+    monkeypatch.setattr(pool, "retire", retire)
+    async with asyncio.timeout(10):
+        await fleet.rounds(ONE, 10)
+        assert fleet.host(b).drain_reason is not None
+        handed_back.set()
+        while b in fleet.reconciler.hosts:
+            await fleet.round(ONE)
+    assert pool.removed == [b]

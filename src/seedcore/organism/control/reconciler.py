@@ -20,6 +20,9 @@ from seedcore.telemetry.logs import get_logger
 SETTLE_S = 3.0
 """A draining host is removed no sooner: by then every worker has a routing table without it."""
 
+RETIRE_WAIT_S = 1.0
+"""A pass waits so long for hosts that are being removed."""
+
 
 @dataclass(slots=True)
 class Reconciler:
@@ -49,6 +52,7 @@ class Reconciler:
     _nodes: dict[str, list[str]] = field(default_factory=dict)
     _rebalancer: Rebalancer = field(default_factory=Rebalancer)
     _moving: set[str] = field(default_factory=set)
+    _retiring: dict[str, asyncio.Task[bool]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._liveness = LivenessChecker(self.provisioner, self.fingerprint, lambda: self.on_late_reply())
@@ -123,20 +127,32 @@ class Reconciler:
         return host
 
     async def remove_drained(self) -> list[Host]:
-        """Remove the draining hosts that have no tasks in hand, or whose time is up; returns them."""
-        drained = [host for host in self.hosts.values() if host.drain_reason is not None and self._drained(host)]
-        retire = self.provisioner.retire
-        removed = await asyncio.gather(*[self._liveness.remove(host, retire) for host in drained])
-        gone = [host for host, is_gone in zip(drained, removed, strict=True) if is_gone]
+        """Remove the draining hosts that have no tasks in hand, or whose time is up; returns those that are gone.
+
+        One that still hands back its tasks is waited for RETIRE_WAIT_S, and then by the next pass: a leader that spends
+        long in one loses its lead.
+        """
+        for host in self.hosts.values():
+            if host.drain_reason is not None and host.name not in self._retiring and self._drained(host):
+                retire = self._liveness.remove(host, self.provisioner.retire)
+                self._retiring[host.name] = asyncio.create_task(retire, name=f"retire {host.name}")
+        if self._retiring:
+            await asyncio.wait(self._retiring.values(), timeout=RETIRE_WAIT_S)
+        ended = {name: task for name, task in self._retiring.items() if task.done()}
+        self._retiring = {name: task for name, task in self._retiring.items() if name not in ended}
+        gone = [self.hosts.pop(name) for name, task in ended.items() if not task.cancelled() and task.result()]
         for host in gone:
-            del self.hosts[host.name]
             self._moving.discard(host.name)
             self._liveness.forget(host.name)
         return gone
 
     async def begin_drains(self) -> None:
         """Tell workers that drain to claim no more, in every pass: one may have been restarted since."""
-        draining = [host for host in self.hosts.values() if host.drain_reason is not None and host.alive]
+        draining = [
+            host
+            for host in self.hosts.values()
+            if host.drain_reason is not None and host.alive and host.name not in self._retiring
+        ]
         await asyncio.gather(*[self._begin_drain(host.name) for host in draining])
 
     async def list_nodes(self, organs: Mapping[str, Organ]) -> None:
@@ -158,8 +174,11 @@ class Reconciler:
         return self._liveness.running(name)
 
     def stop(self) -> None:
-        """Stop pinging."""
+        """Stop pinging, and leave what is being removed to the next leader."""
         self._liveness.stop()
+        for task in self._retiring.values():
+            task.cancel()
+        self._retiring = {}
 
     def _scale(self, organ: Organ, own: Sequence[Host], elapsed_s: float) -> int:
         """The number of hosts that the organ is to have at its measured load."""
