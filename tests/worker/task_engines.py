@@ -8,9 +8,10 @@ from uuid import UUID
 
 from seedcore.settings import Settings
 from seedcore.stores.postgres import ENGINE_SESSION, Database
-from seedcore.tasks import commands, queries, reaping
+from seedcore.tasks import commands, queries, reaping, sessions
 from seedcore.tasks.model import TaskSpec
 from seedcore.tasks.queries import TaskRecord
+from seedcore.tasks.recovery.lost_leases import LastSession
 from seedcore.tasks.submission.submit import submit
 from seedcore.worker.lease_store import PostgresLeaseStore
 from seedcore.worker.ports import LeaseStore
@@ -38,6 +39,8 @@ class TaskEngine(Protocol):
     async def reap(self) -> int: ...
 
     async def age_leases(self) -> None: ...
+
+    async def take_over(self, session: UUID, actor: str, last: LastSession) -> None: ...
 
     def lease_store(self, settings: Settings) -> "AbstractStore": ...
 
@@ -90,6 +93,10 @@ class PostgresEngine:
         async with self.database.connection() as connection:
             await connection.execute("update seedcore.leases set leased_at = now() - interval '1 minute'")
 
+    async def take_over(self, session: UUID, actor: str, last: LastSession) -> None:
+        async with self.database.connection() as connection:
+            await sessions.open_session(connection, session, "test", "default", 60.0, actor, last)
+
     @asynccontextmanager
     async def lease_store(self, settings: Settings) -> AsyncIterator[tuple[LeaseStore, Reaper | None]]:
         database = Database(settings, session=ENGINE_SESSION, name="dispatcher")
@@ -134,6 +141,9 @@ class MemoryEngine:
         for task in self.store.tasks.values():
             if task.leased_at is not None:
                 task.leased_at -= timedelta(minutes=1)
+
+    async def take_over(self, session: UUID, actor: str, last: LastSession) -> None:
+        await self.store.open_session(session, "test", "default", 60.0, actor, last)
 
     @asynccontextmanager
     async def lease_store(self, settings: Settings) -> AsyncIterator[tuple[LeaseStore, Reaper | None]]:

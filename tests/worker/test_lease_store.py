@@ -13,6 +13,8 @@ import pytest
 from seedcore.stores.sqlstates import is_row_error
 from seedcore.tasks.claim_cursor import ClaimCursor
 from seedcore.tasks.model import Lease, Outcome, PlanTerms, Retry, Status, StepSpec, TaskSpec, new_id
+from seedcore.tasks.reaping import MAX_UNCOUNTED
+from seedcore.tasks.recovery.lost_leases import LastSession
 from seedcore.worker.ports import HeartbeatReport, LeaseEvents, LeaseStore
 from tests.worker.conftest import World
 
@@ -194,6 +196,48 @@ async def test_a_closed_session_and_one_whose_actor_was_restarted_lose_what_they
     await store.close_session(closed.session)
     await Claimant(world, store).open(actor="a")
     assert await world.engine.reap() == 2
+
+
+async def test_a_restarted_worker_takes_back_what_its_last_process_had_in_hand(world: World, store: LeaseStore):
+    """What had not begun goes on at once, what had begun as the skill says, or not at all without attempts left."""
+    ids = [*await world.submit(1, 2, max_attempts=2), *await world.submit(3, max_attempts=1)]
+    before = await Claimant(world, store).open(actor="a")
+    unbegun, begun, last_try = await before.claim(3)
+    other = await Claimant(world, store).open(actor="b")
+    (foreign_id,) = await world.submit(4)
+    await other.claim_one()
+    asked: list[tuple[str, int]] = []
+
+    def pause_s(task_type: str, attempt: int) -> float:
+        asked.append((task_type, attempt))
+        return 3600.0
+
+    after = Claimant(world, store)
+    last = LastSession(before.session, {key(begun), key(last_try), (foreign_id, 1)}, pause_s)
+    await world.engine.take_over(after.session, "a", last)
+    again = await after.claim_one()
+    assert (again.id, again.attempt) == (unbegun.id, 1)
+    assert await after.claim(5) == []
+    assert ("echo", 1) in asked
+    records = [await world.task(task_id) for task_id in (*ids, foreign_id)]
+    found = [(r.status, r.attempts, (r.error or {}).get("code")) for r in records]
+    assert found == [("running", 1, None), ("queued", 1, None), ("failed", 1, "lease_expired"), ("running", 1, None)]
+    assert await world.engine.reap() == 0, "nothing is left to the reaper"
+    assert await store.finish([completed(unbegun), completed(begun)]) == set()
+
+
+async def test_a_task_that_never_begins_while_its_workers_die_uses_attempts_in_the_end(world: World, store: LeaseStore):
+    (task_id,) = await world.submit(1, max_attempts=2)
+    session = (await Claimant(world, store).open(actor="a")).session
+    for n in range(MAX_UNCOUNTED + 2):
+        claimant = Claimant(world, store)
+        claimant.session = session
+        assert (await claimant.claim_one()).attempt == max(1, n + 1 - MAX_UNCOUNTED)
+        session = uuid4()
+        await world.engine.take_over(session, "a", LastSession(claimant.session, set(), lambda _type, _attempt: 0.0))
+        await world.engine.reap()
+    record = await world.task(task_id)
+    assert (record.status, record.attempts, len(record.errors)) == ("failed", 2, MAX_UNCOUNTED + 2)
 
 
 async def test_a_heartbeat_says_what_the_session_holds_and_writes_what_started(world: World, claimant: Claimant):

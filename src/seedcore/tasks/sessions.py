@@ -6,12 +6,19 @@ from uuid import UUID
 import asyncpg
 
 from seedcore.stores.postgres import SCHEMA_VERSION
+from seedcore.tasks.recovery.lost_leases import LastSession, TakenBack, take_back
 from seedcore.tasks.sql.sessions import CLOSE_SESSION, HEARTBEAT, OPEN_SESSION
 
 
 async def open_session(
-    connection: asyncpg.Connection, session: UUID, name: str, queue: str, lease_s: float, actor: str | None = None
-) -> None:
+    connection: asyncpg.Connection,
+    session: UUID,
+    name: str,
+    queue: str,
+    lease_s: float,
+    actor: str | None = None,
+    last: LastSession | None = None,
+) -> TakenBack:
     """Register a dispatcher; its leases live as long as its heartbeat.
 
     Args:
@@ -21,8 +28,20 @@ async def open_session(
         queue: the queue that it claims from.
         lease_s: seconds that the session lives without a heartbeat.
         actor: stays the same when the dispatcher is restarted: an earlier session of it ends now.
+        last: what the dispatcher's last process has left; its leases are taken back by that before any reaper sees
+            them. None: nothing is known, and the reaper judges them.
+
+    Returns:
+        What was taken back.
     """
-    await connection.execute(OPEN_SESSION, session, name, queue, lease_s, actor or str(session), SCHEMA_VERSION)
+    given = session, name, queue, lease_s, actor or str(session), SCHEMA_VERSION
+    if last is None:
+        await connection.execute(OPEN_SESSION, *given)
+        return TakenBack()
+    async with connection.transaction():
+        taken = await take_back(connection, last)
+        await connection.execute(OPEN_SESSION, *given)
+    return taken
 
 
 @dataclass(frozen=True, slots=True)

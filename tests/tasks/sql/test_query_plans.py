@@ -73,6 +73,11 @@ STATEMENTS |= {
     ),
     "STARTED": ("uuid[], bigint[]", [f"array['{new_id()}']::uuid[]", "'{1}'"]),
     "PROGRESS": ("uuid[], bigint[], text[]", [f"array['{new_id()}']::uuid[]", "'{1}'", "'{null}'"]),
+    "OF_SESSION": ("uuid, int", [f"'{new_id()}'", "1000"]),
+    "TAKE_BACK": (
+        "uuid[], bigint[], bool[], float8[], int",
+        [f"array['{new_id()}']::uuid[]", "'{1}'", "'{f}'", "'{1}'", "5"],
+    ),
 }
 TEXTS: dict[str, str] = {
     name: text

@@ -18,6 +18,9 @@ import asyncpg
 from seedcore.tasks.claim_cursor import ClaimCursor
 from seedcore.tasks.model import EarlierPlan, Lease, Outcome, PlanTerms, Retry, Status, StepSpec, TaskSpec, lane_name
 from seedcore.tasks.queries import TaskRecord
+from seedcore.tasks.reaping import MAX_UNCOUNTED
+from seedcore.tasks.recovery.lost_leases import LastSession
+from seedcore.tasks.retry import jittered_s
 from seedcore.tasks.sessions import Heartbeat
 from seedcore.worker.heartbeat import SETTLED_S
 from seedcore.worker.ports import HeartbeatReport, LeaseEvents, LeaseKey
@@ -41,6 +44,7 @@ class Task:
     seq: int = 0
     lane_slow: bool = False
     attempts: int = 0
+    uncounted: int = 0
     approved: bool = False
     token: int = 0
     owner: UUID | None = None
@@ -157,7 +161,11 @@ class InMemoryLeaseStore:
 
     # What a dispatcher does: see `ports.LeaseStore`.
 
-    async def open_session(self, session: UUID, name: str, queue: str, lease_s: float, actor: str) -> None:
+    async def open_session(
+        self, session: UUID, name: str, queue: str, lease_s: float, actor: str, last: LastSession | None = None
+    ) -> None:
+        if last is not None:
+            self._take_back(last)
         for other in self.sessions.values():
             if other.actor == actor:
                 other.expires_at = float("-inf")
@@ -305,6 +313,20 @@ class InMemoryLeaseStore:
         return bool(self._listeners)
 
     # Moves between places.
+
+    def _take_back(self, last: LastSession) -> None:
+        for task in self._leased_by(last.session):
+            if (task.new.id, task.token) not in last.begun and task.uncounted < MAX_UNCOUNTED:
+                task.uncounted += 1
+                self._note_failure(task, "lease_expired", "")
+                task.attempts -= 1
+                self._enter(task)
+            elif task.attempts >= task.new.max_attempts:
+                self._end(task, Status.FAILED, error=("lease_expired", "the worker was lost on the last attempt"))
+            else:
+                self._note_failure(task, "lease_expired", "")
+                pause_s = jittered_s(last.pause_s(task.new.type, task.attempts))
+                self._enter(task, now() + timedelta(seconds=pause_s))
 
     def _enter(self, task: Task, run_at: datetime | None = None) -> None:
         if run_at is not None and run_at > now():

@@ -17,6 +17,26 @@ select exists (select 1 from led) as leads,
 
 REAP_SESSIONS = "delete from seedcore.sessions where expires_at <= now() returning id, beat_at"
 
+# How often the task of a lease `l` has used no attempt, because it had not begun when it was lost; index events_task.
+_UNCOUNTED = """(select count(*) from seedcore.events e
+              where e.task_id = l.id and e.event = 'retried' and e.data->'counted' = 'false')"""
+
+# What is written of lost leases `seen`: the ends of those without attempts left, and that the others run again.
+_ENDS = f""", ended as (
+  insert into seedcore.events (event, task_ids)
+  select 'failed', array_agg(id) from seen where dead having count(*) > 0 returning tick)
+, died as (
+  insert into seedcore.dead (id, tick, token, attempts, began, started_at, error_code, error_message, errors)
+  select id, tick, token, attempts, true, leased_at, '{FailureCode.LEASE_EXPIRED}', 'the worker was lost on the last attempt',
+         seedcore.errors_of(id, attempts, '{FailureCode.LEASE_EXPIRED}', 'the worker was lost on the last attempt')
+  from seen, ended where dead)
+, logged as (
+  insert into seedcore.events (task_id, event, data)
+  select id, 'retried', jsonb_build_object('attempt', attempts, 'code', '{FailureCode.LEASE_EXPIRED}', 'token', token, 'leased_at', leased_at)
+         || case when unbegun then '{{"counted": false}}' else '{{}}' end::jsonb
+  from seen where not dead)
+"""
+
 # Leases whose dispatcher has gone; index leases_owner. In pages of $1. $3 are sessions that have ended, $4 the time of
 # each one's last heartbeat. A dispatcher writes `started` for every task that has begun: before it begins one that it has
 # held for a second, and for the others with its next heartbeat. So a task that was leased two seconds before the last
@@ -32,8 +52,7 @@ with lost as (
 , judged as (
   select l.*, coalesce(s.beat_at > l.leased_at + interval '2 seconds', false)
          and not exists (select 1 from seedcore.events e where e.task_id = l.id and e.tick > l.token and e.event = 'started')
-         and (select count(*) from seedcore.events e
-              where e.task_id = l.id and e.event = 'retried' and e.data->'counted' = 'false') < $5 as unbegun
+         and {_UNCOUNTED} < $5 as unbegun
   from lost l left join unnest($3::uuid[], $4::timestamptz[]) s(id, beat_at) on s.id = l.owner)
 , seen as (
   select l.*, not unbegun and attempts >= t.max_attempts as dead,
@@ -42,20 +61,38 @@ with lost as (
 , again as (
   insert into seedcore.deferred (id, run_at, attempts)
   select id, now() + make_interval(secs => $2 * random()), attempts - unbegun::int from seen where not dead)
-, ended as (
-  insert into seedcore.events (event, task_ids)
-  select 'failed', array_agg(id) from seen where dead having count(*) > 0 returning tick)
-, died as (
-  insert into seedcore.dead (id, tick, token, attempts, began, started_at, error_code, error_message, errors)
-  select id, tick, token, attempts, true, leased_at, '{FailureCode.LEASE_EXPIRED}', 'the worker was lost on the last attempt',
-         seedcore.errors_of(id, attempts, '{FailureCode.LEASE_EXPIRED}', 'the worker was lost on the last attempt')
-  from seen, ended where dead)
-, logged as (
-  insert into seedcore.events (task_id, event, data)
-  select id, 'retried', jsonb_build_object('attempt', attempts, 'code', '{FailureCode.LEASE_EXPIRED}', 'token', token, 'leased_at', leased_at)
-         || case when unbegun then '{{"counted": false}}' else '{{}}' end::jsonb
-  from seen where not dead)
-select id, dead, unbegun, follow_up, seedcore.tell() from seen
+{_ENDS}select id, dead, unbegun, follow_up, seedcore.tell() from seen
+"""
+
+# The leases of a session, index leases_owner, a page of $2; what the reaper has in hand is its own.
+OF_SESSION = """
+select l.id, l.token, l.attempts, t.type from seedcore.leases l
+cross join lateral (select type from seedcore.tasks where id = l.id offset 0) t
+where l.owner = $1 limit $2 for update of l skip locked
+"""
+
+# Leases of a process that has ended, each with whether it had begun, and else the pause before its next attempt. One that
+# had not begun is ready at once and uses no attempt, as often as $5 says. Primary key leases (id); the token fences.
+TAKE_BACK = f"""
+with lost as (
+  delete from seedcore.leases l using unnest($1::uuid[], $2::bigint[], $3::bool[], $4::float8[]) a(id, token, begun, pause_s)
+  where l.id between a.id and a.id and l.token = a.token
+  returning l.id, l.token, l.attempts, l.leased_at, a.begun, a.pause_s)
+, judged as (select l.*, not begun and {_UNCOUNTED} < $5 as unbegun from lost l)
+, seen as (
+  select l.*, not unbegun and attempts >= t.max_attempts as dead,
+         t.parent_id is not null or t.limit_key is not null as follow_up, t.queue, t.slow, t.priority
+  from judged l cross join lateral (select * from seedcore.tasks where id = l.id offset 0) t)
+, back as (
+  insert into seedcore.ready (id, queue, slow, rank, attempts)
+  select id, queue, slow, -priority, attempts - 1 from seen where unbegun returning queue, slow)
+, woken as (select count(seedcore.wake(d.queue, d.slow)) from (select distinct queue, slow from back) d)
+, again as (
+  insert into seedcore.deferred (id, run_at, attempts)
+  select id, now() + make_interval(secs => pause_s), attempts from seen where not dead and not unbegun)
+, roused as (select count(pg_notify('seedcore_later', d.least::text))
+             from (select min(pause_s) as least from seen where not dead and not unbegun) d where d.least is not null)
+{_ENDS}select id, dead, unbegun, follow_up, seedcore.tell() from seen, woken, roused
 """
 
 # Index held_expires.

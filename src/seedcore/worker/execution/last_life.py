@@ -10,7 +10,10 @@ from uuid import UUID
 
 from seedcore.fleet.quarantine_repository import QuarantinedSkill, record_deaths
 from seedcore.settings import Settings
+from seedcore.skills.registry import SkillRegistry
+from seedcore.skills.skill_decorator import RetryPolicy
 from seedcore.stores.postgres import Database
+from seedcore.tasks.recovery.lost_leases import LastSession
 from seedcore.telemetry.logs import get_logger
 from seedcore.worker.execution.begun_journal import (
     BODY,
@@ -27,6 +30,7 @@ from seedcore.worker.execution.begun_journal import (
     RUNNING,
     boot_id,
 )
+from seedcore.worker.skill_catalog import longest_pause_s
 
 
 class BegunCall(NamedTuple):
@@ -64,6 +68,18 @@ def last_life(path: Path) -> LastLife | None:
     whole = range(HEADER_BYTES, len(content) - RECORD_BYTES + 1, RECORD_BYTES)
     found = [_call(content[at : at + RECORD_BYTES]) for at in whole if content[at]]
     return LastLife(None if session == NO_SESSION else session, [call for call in found if call is not None])
+
+
+def last_session(life: LastLife | None, registry: SkillRegistry, settings: Settings) -> LastSession | None:
+    """What `tasks.sessions.open_session` judges the leases of the last process by; None when nothing is known of it."""
+    if life is None or life.session is None:
+        return None
+
+    def pause_s(skill: str, attempt: int) -> float:
+        spec = registry.get(skill)
+        return longest_pause_s(RetryPolicy() if spec is None else spec.retry, attempt, settings)
+
+    return LastSession(life.session, {(call.task_id, call.token) for call in life.begun}, pause_s)
 
 
 def read(path: Path) -> list[BegunCall]:

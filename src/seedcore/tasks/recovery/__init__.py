@@ -1,0 +1,1 @@
+"""Takes back what ended processes had in hand."""
