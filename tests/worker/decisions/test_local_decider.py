@@ -11,8 +11,9 @@ import pytest
 
 from seedcore.errors import SeedCoreError, UnavailableError
 from seedcore.settings import load_settings
-from seedcore.skills.host_protocol import Completion
+from seedcore.skills.host_protocol import Call, Completion
 from seedcore.tasks.model import Lease
+from seedcore.worker.decisions.foreign_work import ForeignWork
 from seedcore.worker.decisions.local_decider import MAX_WANTED, LocalDecider
 from seedcore.worker.decisions.report_collector import ReportCollector
 from seedcore.worker.decisions.route_decision import RouteDecision
@@ -155,15 +156,28 @@ def test_the_longer_the_way_the_more_an_agent_elsewhere_costs(tmp_path: Path):
 
 
 def test_own_assignments_count_at_once_and_others_by_their_reports(tmp_path: Path):
-    backlog = {"w-1": [("a-0", "echo", 40)], "w-0": [("a-1", "echo", 10_000)]}
+    backlog = {"w-1": [("a-0", "echo", 500), ("a-1", "echo", 40)], "w-0": [("a-1", "echo", 10_000)]}
     worker = Worker(tmp_path, backlog=backlog)
-    # What it waits for itself it knows better than the Coordinator: `w-0`'s part of the backlog is not taken.
+    # What it waits for itself, and what its own agent has in hand, it knows better than any report.
     team = worker.state.fleet.team("utility")
     assert team is not None
-    assert worker.state.fleet.load(team).tasks.tolist() == [40.0, 0.0]
+    assert worker.state.fleet.load(team).tasks.tolist() == [0.0, 40.0]
     worker.decide(*[lease() for _ in range(30)])
     worker.decider.decide([lease()])
     assert worker.state.fleet.load(team).tasks.sum() == 70.0
+
+
+def test_calls_of_other_workers_count_at_the_agent_that_runs_them_here(tmp_path: Path):
+    worker, foreign = Worker(tmp_path), ForeignWork()
+    worker.decider = LocalDecider(load_settings(data_dir=tmp_path), worker.state, worker.reports, lambda: 0.0, foreign)
+    calls = [Call(str(n), n, 1, "echo", "{}", "a-0", None, str(n)) for n in range(3)]
+    foreign.begin(calls)
+    assert {d.agent for d in worker.decider.decide([lease()])} == {"a-1"}
+    foreign.end(calls)
+    worker.decider.decide([lease()])
+    team = worker.state.fleet.team("utility")
+    assert team is not None
+    assert worker.state.fleet.load(team).tasks.sum() == 0
 
 
 def test_while_the_coordinator_is_silent_decisions_say_how_old_the_snapshot_is(tmp_path: Path):

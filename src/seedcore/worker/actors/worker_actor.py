@@ -20,6 +20,7 @@ from seedcore.utils.warming import Warming
 from seedcore.worker.actors.ray_actors import configure_worker_logs
 from seedcore.worker.actors.ray_adapters import CognitivePlans, CoordinatorPlane, RayCluster, RayHosts
 from seedcore.worker.decisions.coordinator_link import CoordinatorLink
+from seedcore.worker.decisions.foreign_work import ForeignWork
 from seedcore.worker.decisions.local_decider import LocalDecider
 from seedcore.worker.decisions.report_collector import ReportCollector
 from seedcore.worker.decisions.snapshot_state import SnapshotState
@@ -57,7 +58,8 @@ class WorkerActor:
         self._reports = ReportCollector()
         self._state = SnapshotState(name, settings.energy_v, on_routing=self._adopt_terms)
         self._remote = RayHosts(settings)
-        decider = LocalDecider(settings, self._state, self._reports, lambda: self._remote.hop_s)
+        self._foreign = ForeignWork()
+        decider = LocalDecider(settings, self._state, self._reports, lambda: self._remote.hop_s, self._foreign)
         self._plane, self._plans = CoordinatorPlane(settings, database), CognitivePlans(settings)
         self._host = SkillHost(
             name,
@@ -90,12 +92,22 @@ class WorkerActor:
 
     async def run(self, calls: Columns) -> AsyncIterator[Columns]:
         """Run another worker's calls side by side; yields completions as they happen."""
-        async for chunk in self._host.run(calls_of(calls)):
-            yield to_columns(chunk)
+        left = {call.task_id: call for call in calls_of(calls)}
+        self._foreign.begin(left.values())
+        try:
+            async for chunk in self._host.run(list(left.values())):
+                self._foreign.end([left.pop(done.task_id) for done in chunk if done.task_id in left])
+                yield to_columns(chunk)
+        finally:
+            self._foreign.end(left.values())
 
     async def execute(self, call: Call) -> Completion:
         """Run one call of another worker."""
-        return await self._host.execute(call)
+        self._foreign.begin([call])
+        try:
+            return await self._host.execute(call)
+        finally:
+            self._foreign.end([call])
 
     async def cancel(self, task_ids: list[str]) -> int:
         """Cancel running calls; returns how many were running."""

@@ -11,6 +11,7 @@ from seedcore.decision.policy import Policy
 from seedcore.settings import Settings
 from seedcore.tasks.model import Lease
 from seedcore.worker.decisions.data_locality import data_of
+from seedcore.worker.decisions.foreign_work import ForeignWork
 from seedcore.worker.decisions.report_collector import ReportCollector
 from seedcore.worker.decisions.route_decision import RouteDecision
 from seedcore.worker.decisions.snapshot_state import SnapshotState
@@ -29,12 +30,19 @@ class LocalDecider:
         state: what it decides with.
         reports: counts what was decided, and knows what waits at which agent.
         hop_s: the measured seconds that a call to another worker takes beyond the skill's own.
+        foreign: the calls of others that run in this process; None: there are none.
     """
 
     def __init__(
-        self, settings: Settings, state: SnapshotState, reports: ReportCollector, hop_s: Callable[[], float]
+        self,
+        settings: Settings,
+        state: SnapshotState,
+        reports: ReportCollector,
+        hop_s: Callable[[], float],
+        foreign: ForeignWork | None = None,
     ) -> None:
         self._state, self._reports, self._hop_s = state, reports, hop_s
+        self._foreign = ForeignWork() if foreign is None else foreign
         self._max_age_s = settings.snapshot_max_age_s
         self._routing = RoutingState(
             state.v,
@@ -63,7 +71,8 @@ class LocalDecider:
             return [too_old] * len(tasks)
         for (agent, kind), (count, seconds, good) in self._reports.take_unlearned().items():
             state.fleet.learn(agent, kind, count, seconds, good)
-        state.fleet.report(state.name, [(agent, kind, n) for (agent, kind), n in self._reports.outstanding.items()])
+        waiting = [(agent, kind, n) for (agent, kind), n in self._reports.outstanding.items()]
+        state.fleet.report(state.name, waiting + self._foreign.waiting())
         self._routing.v, self._routing.hop_s = state.v, self._hop_s()
         decisions, policy = self._decide(tasks)
         self._count_failures(policy.failures)

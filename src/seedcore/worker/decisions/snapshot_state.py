@@ -174,7 +174,8 @@ class SnapshotState:
         self.v = parts.get("v", self.v)
         for worker, waiting in parts.get("backlog", {}).items():
             if worker != self.name:
-                fleet.report(worker, waiting)
+                # What runs here is counted here, and is never as old as a report.
+                fleet.report(worker, [item for item in waiting if fleet.host_of(item[0]) != self.name])
 
     def _compile(self, parts: SnapshotParts) -> None:
         given = parts["policy"]
