@@ -14,9 +14,9 @@ from seedcore.coordinator.fleet_cache import FleetCache
 from seedcore.coordinator.ledger_writer import LedgerWriter
 from seedcore.coordinator.policy_runtime import PolicyRuntime
 from seedcore.coordinator.publishing.published_snapshot import PublishedSnapshot
-from seedcore.coordinator.publishing.publisher import Publisher
 from seedcore.coordinator.publishing.report_learner import ReportLearner
 from seedcore.coordinator.publishing.snapshot_keeper import SnapshotKeeper
+from seedcore.coordinator.publishing.snapshot_publisher import SnapshotPublisher
 from seedcore.coordinator.triage.actions import TriageAction, TriageTools, load_actions
 from seedcore.coordinator.triage.repository import TriageRepository, parse_cursor
 from seedcore.coordinator.triage.run_triage import TriageRunner
@@ -84,7 +84,9 @@ class CoordinatorService(ServiceBase):
         snapshot = PublishedSnapshot(self._fleet.fleet)
         self._learner = ReportLearner(self._fleet.fleet, self._policy, self._ledger, snapshot, changed)
         keeper = SnapshotKeeper(self._database, snapshot)
-        self._publisher = Publisher(self._fleet, self._routing, self._policy, self._learner, snapshot, keeper, changed)
+        self._publisher = SnapshotPublisher(
+            self._fleet, self._routing, self._policy, self._learner, snapshot, keeper, changed
+        )
         self._publisher.start()
 
     def _make_triage(self, actions: Mapping[str, TriageAction]) -> TriageRunner:

@@ -11,7 +11,7 @@ import orjson
 import pytest
 
 from seedcore.changepoint.features import TASK_COLUMNS
-from seedcore.coordinator.publishing import publisher, snapshot_keeper
+from seedcore.coordinator.publishing import snapshot_keeper, snapshot_publisher
 from seedcore.coordinator.service import CoordinatorService
 from seedcore.errors import UnavailableError
 from seedcore.fleet import flywheel, snapshot_repository
@@ -161,7 +161,7 @@ Change = Callable[[CoordinatorService], Awaitable[None]]
 @pytest.fixture
 def only_urgent(monkeypatch: pytest.MonkeyPatch) -> None:
     """No tick of the publisher notices anything."""
-    monkeypatch.setattr(publisher, "TICK_S", 60.0)
+    monkeypatch.setattr(snapshot_publisher, "TICK_S", 60.0)
 
 
 @pytest.mark.parametrize(
@@ -345,7 +345,7 @@ async def test_of_two_coordinators_the_later_one_counts(service: CoordinatorServ
 async def test_a_superseded_coordinator_takes_over_again_when_workers_still_come_to_it(
     service: CoordinatorService, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(publisher, "TAKE_BACK_S", 0.0)
+    monkeypatch.setattr(snapshot_publisher, "TAKE_BACK_S", 0.0)
     worker = Reporter(service)
     first = await worker.exchange()
     async with service._database.connection() as connection:

@@ -28,7 +28,7 @@ TAKE_BACK_S = 30.0
 _HEALTH = {"generation", "version", "superseded", "workers", "failed_saves"}
 
 
-class Publisher:
+class SnapshotPublisher:
     """Answers reports with what changed; `changed` is set by whoever changes something that matters at once."""
 
     def __init__(
