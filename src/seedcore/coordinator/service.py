@@ -14,9 +14,9 @@ from seedcore.coordinator.fleet_cache import FleetCache
 from seedcore.coordinator.ledger_writer import LedgerWriter
 from seedcore.coordinator.policy_runtime import PolicyRuntime
 from seedcore.coordinator.publishing.published_snapshot import PublishedSnapshot
-from seedcore.coordinator.publishing.publisher import SnapshotPublisher
 from seedcore.coordinator.publishing.report_learner import ReportLearner
 from seedcore.coordinator.publishing.snapshot_keeper import SnapshotKeeper
+from seedcore.coordinator.publishing.snapshot_publisher import SnapshotPublisher
 from seedcore.coordinator.triage.actions import TriageAction, TriageTools, load_actions
 from seedcore.coordinator.triage.repository import TriageRepository, parse_cursor
 from seedcore.coordinator.triage.run_triage import TriageRunner
