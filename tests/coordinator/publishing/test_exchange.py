@@ -15,10 +15,10 @@ from seedcore.coordinator.publishing import snapshot_keeper, snapshot_publisher
 from seedcore.coordinator.service import CoordinatorService
 from seedcore.errors import UnavailableError
 from seedcore.fleet import flywheel
-from seedcore.stores import snapshots
 from seedcore.fleet.flywheel import FlywheelTurn
 from seedcore.schemas.snapshot import SnapshotUpdate, WorkerReport
 from seedcore.settings import Settings, load_settings
+from seedcore.stores import snapshots
 from tests.coordinator.support import TABLE, FakeOrganism, question
 
 pytestmark = pytest.mark.integration

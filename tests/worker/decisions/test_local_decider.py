@@ -1,5 +1,6 @@
 """What a dispatcher relies on of decisions; the scripted twin and the real decider behave alike."""
 
+import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from seedcore.settings import load_settings
 from seedcore.skills.host_protocol import Call, Completion
 from seedcore.tasks.model import Lease
 from seedcore.worker.decisions.foreign_work import ForeignWork
-from seedcore.worker.decisions.local_decider import MAX_WANTED, LocalDecider
+from seedcore.worker.decisions.local_decider import LocalDecider
 from seedcore.worker.decisions.report_collector import ReportCollector
 from seedcore.worker.decisions.route_decision import RouteDecision
 from seedcore.worker.decisions.snapshot_state import SnapshotState
@@ -25,7 +26,7 @@ from tests.worker.twins.decider import ScriptedDecider
 
 LIMITED = """
 rules:
-  - {name: few, when: "budget.plans_per_minute < 3", route: plan}
+  - {name: few, when: "task.type == 'echo' && budget.plans_per_minute < 3", route: plan}
 """
 
 
@@ -203,19 +204,31 @@ def test_with_a_snapshot_that_is_too_old_the_policy_says_what_becomes_of_tasks(
 
 def test_no_more_is_planned_than_the_share_that_was_lent(tmp_path: Path):
     worker = Worker(tmp_path, policy=LIMITED)
-    tasks = [lease() for _ in range(5)]
+    tasks, allowance = [lease() for _ in range(5)], worker.reports.allowance
     assert [d.rule for d in worker.decider.decide(tasks)] == ["plan_share"] * 5
-    assert worker.decider.take_plans_wanted() == MAX_WANTED
-    worker.state.share = {"spent": 0, "lent": 2}
+    assert worker.reports.plans_wanted == 5
+    allowance.answered(0, 2, time.monotonic())
     assert [d.rule for d in worker.decider.decide(tasks)] == ["few", "few", "plan_share", "plan_share", "plan_share"]
-    worker.state.share = {"spent": 1, "lent": 20}
-    assert [d.rule for d in worker.decider.decide(tasks)] == ["known_skill"] * 5
+    assert worker.reports.take("w-0", "s", (1, 1), 0.0)["plans"] == 2
+    allowance.answered(2, 20, time.monotonic())
+    assert [d.rule for d in worker.decider.decide(tasks)] == ["few", *["known_skill"] * 4]
+    worker.reports.heard(1)
+    worker.reports.take("w-0", "s", (1, 1), 0.0)
+    allowance.answered(0, 20, time.monotonic() - 60)
+    assert [d.rule for d in worker.decider.decide(tasks)] == ["plan_share"] * 5
+
+
+def test_goals_need_no_share_and_count(tmp_path: Path):
+    worker = Worker(tmp_path, policy=LIMITED)
+    decisions = worker.decider.decide([lease(type="goal"), lease(type="goal")])
+    assert [(d.route, d.rule) for d in decisions] == [("plan", "goal")] * 2
+    assert worker.reports.allowance.spent == 2
 
 
 def test_what_was_decided_is_reported_by_route_and_rule(tmp_path: Path):
     worker = Worker(tmp_path)
     worker.decide(lease(), lease(), lease(type="unknown"), lease(priority=9))
-    report = worker.reports.take("w-0", "s", (1, 1), 0.0, 0)
+    report = worker.reports.take("w-0", "s", (1, 1), 0.0)
     assert report["decided"] == {"fast:known_skill": 2, "reject:unknown_skill": 1, "hold:loud": 1}
 
 
@@ -223,4 +236,4 @@ def test_rules_that_fail_are_reported_and_hold_their_task(tmp_path: Path):
     worker = Worker(tmp_path, policy='rules:\n  - {name: broken, when: "task.size / 0 > 1", route: plan}')
     (decision,) = worker.decider.decide([lease()])
     assert decision.route == "hold"
-    assert worker.reports.take("w-0", "s", (1, 1), 0.0, 0)["rule_failures"] == {"broken": 1}
+    assert worker.reports.take("w-0", "s", (1, 1), 0.0)["rule_failures"] == {"broken": 1}
