@@ -101,6 +101,10 @@ class Fleet:
         """The organ whose agents have `skill`."""
         return self._organ_of_skill.get(skill)
 
+    def organ_of_agent(self, agent: str) -> str | None:
+        """The organ of an agent; None for one that is not in the table."""
+        return self._organ_of_agent.get(agent)
+
     def host_of(self, agent: str) -> str | None:
         """The host that an agent lives on; None for an agent that is not in the table."""
         team = self._teams.get(self._organ_of_agent.get(agent, ""))
