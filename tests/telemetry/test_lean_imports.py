@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from seedcore.utils.imports.lean_imports import without
+from seedcore.telemetry.lean_imports import without
 
 
 def test_a_package_is_missing_inside_and_there_afterwards(monkeypatch: pytest.MonkeyPatch):
