@@ -197,7 +197,7 @@ class CoordinatorService(ServiceBase):
                 f"Task {submitted.id} has not ended within {wait_s:g} s; follow GET /api/v1/tasks/{submitted.id}.",
                 id=str(submitted.id),
             )
-        async with self._database.connection() as connection:
+        async with self._feed.lookups.connection() as connection:
             return task_json(await queries.get(connection, submitted.id))
 
     async def recipes(self) -> Json:

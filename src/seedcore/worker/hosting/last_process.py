@@ -20,7 +20,7 @@ class TakenOver(NamedTuple):
         return [] if self.life is None else self.life.begun
 
     def status(self) -> dict[str, object]:
-        """`{begun_journal: {begun_before, unnoted} or null}`: calls of the earlier process, and calls without a note."""
+        """`{begun_journal: {begun_before, unnoted} or null}`: calls of the process before, and those without a note."""
         if self.journal is None:
             return {"begun_journal": None}
         return {"begun_journal": {"begun_before": len(self.begun), "unnoted": self.journal.unnoted}}
