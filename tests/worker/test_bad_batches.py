@@ -215,7 +215,7 @@ async def test_figures_that_cannot_be_are_bounded_and_seen_and_block_no_report(w
             for task_id in await world.submit(*range(len(ODD))):
                 await world.until(task_id, "completed", timeout_s=10)
         assert dispatcher.status()["bounded_reports"] == 2 * len(ODD)
-    report = parse(WorkerReport, world.reports.take("w", "s", (0, 0), 0.0, 0))
+    report = parse(WorkerReport, world.reports.take("w", "s", (0, 0), 0.0))
     assert sum(outcome["count"] for outcome in report.outcomes) == 2 * len(ODD)
 
 

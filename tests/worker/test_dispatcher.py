@@ -356,7 +356,7 @@ async def test_the_coordinator_is_told_what_waits_and_how_it_went(world: World):
         await world.until(quick, "completed")
         (third,) = await world.submit("third")
         await world.until(third, "completed")
-        report = world.reports.take("w", "s", (0, 0), 0.0, 0)
+        report = world.reports.take("w", "s", (0, 0), 0.0)
         assert report["outstanding"] == [{"agent": "a-1", "type": "echo", "count": 1}]
         assert [(o["agent"], o["count"], o["successes"]) for o in report["outcomes"]] == [("a-1", 2, 2)]
         assert [(s["type"], s["seen"], len(s["outcomes"])) for s in report["streams"]] == [("echo", 3, 2)]

@@ -354,7 +354,7 @@ async def test_a_listener_hears_of_new_tasks_of_its_lane_and_of_cancelled_ones(w
         listening.set()
 
     assert not await claimant.store.wait_in_lane("default", waits=True)
-    events = LeaseEvents(heard.append, heard.append, lambda _: None, on_listening)
+    events = LeaseEvents(lambda lane, _number: heard.append(lane), heard.append, lambda _: None, on_listening)
     task = asyncio.create_task(claimant.store.listen(events))
     try:
         async with asyncio.timeout(20):

@@ -14,9 +14,9 @@ from seedcore.coordinator.fleet_cache import FleetCache
 from seedcore.coordinator.ledger_writer import LedgerWriter
 from seedcore.coordinator.policy_runtime import PolicyRuntime
 from seedcore.coordinator.publishing.published_snapshot import PublishedSnapshot
-from seedcore.coordinator.publishing.publisher import SnapshotPublisher
 from seedcore.coordinator.publishing.report_learner import ReportLearner
 from seedcore.coordinator.publishing.snapshot_keeper import SnapshotKeeper
+from seedcore.coordinator.publishing.snapshot_publisher import SnapshotPublisher
 from seedcore.coordinator.triage.actions import TriageAction, TriageTools, load_actions
 from seedcore.coordinator.triage.repository import TriageRepository, parse_cursor
 from seedcore.coordinator.triage.run_triage import TriageRunner
@@ -197,7 +197,7 @@ class CoordinatorService(ServiceBase):
                 f"Task {submitted.id} has not ended within {wait_s:g} s; follow GET /api/v1/tasks/{submitted.id}.",
                 id=str(submitted.id),
             )
-        async with self._database.connection() as connection:
+        async with self._feed.lookups.connection() as connection:
             return task_json(await queries.get(connection, submitted.id))
 
     async def recipes(self) -> Json:

@@ -101,6 +101,15 @@ class Fleet:
         """The organ whose agents have `skill`."""
         return self._organ_of_skill.get(skill)
 
+    def organ_of_agent(self, agent: str) -> str | None:
+        """The organ of an agent; None for one that is not in the table."""
+        return self._organ_of_agent.get(agent)
+
+    def host_of(self, agent: str) -> str | None:
+        """The host that an agent lives on; None for an agent that is not in the table."""
+        team = self._teams.get(self._organ_of_agent.get(agent, ""))
+        return None if team is None else team.hosts[team.host[team.place[agent]]]
+
     def timeout_of(self, skill: str) -> float | None:
         """Seconds that `skill` declares for itself."""
         return self._timeouts.get(skill)

@@ -20,7 +20,7 @@ from seedcore.schemas import ml as schemas
 from seedcore.schemas.anomaly import DetectBatchRequest, DetectBatchResponse, DetectRequest, DetectResponse
 from seedcore.schemas.drift import DriftRequest, DriftResponse
 from seedcore.settings import Settings
-from seedcore.utils.imports.lean_imports import without
+from seedcore.telemetry.lean_imports import without
 from seedcore.utils.warming import Warming
 from seedcore.web.service_base import Operation, ServiceBase
 

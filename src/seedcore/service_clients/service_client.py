@@ -9,8 +9,8 @@ from pydantic import BaseModel
 
 from seedcore import errors
 from seedcore.settings import Settings, get_settings
+from seedcore.telemetry.lean_imports import without
 from seedcore.telemetry.logs import get_logger
-from seedcore.utils.imports.lean_imports import without
 
 # Its command line, which it loads where it can: a tenth of a second in every process.
 with without("click", "pygments", "rich"):

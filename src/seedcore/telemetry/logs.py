@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import TextIO
 
 from seedcore.settings import Settings
-from seedcore.utils.imports.lean_imports import without
+from seedcore.telemetry.lean_imports import without
 
 # Its tracebacks would be drawn by rich; here they are texts before a renderer sees them.
 with without("rich"):

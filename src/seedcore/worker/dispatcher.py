@@ -13,6 +13,7 @@ from uuid import UUID, uuid4
 
 from seedcore.settings import Settings
 from seedcore.stores.postgres import DATABASE_ERRORS
+from seedcore.tasks.recovery.lost_leases import LastSession
 from seedcore.telemetry.logs import get_logger
 from seedcore.utils.background_loop import stay_cancelled
 from seedcore.utils.waiting import wait_for_event
@@ -30,6 +31,8 @@ from seedcore.worker.reaper import Reaper
 ENDED_CHECK_S = 0.05
 """While it stops, it looks this often whether what runs has ended."""
 
+SETTLE_NOTES_S = 0.25
+
 NOT_READY_S = 0.05
 """A worker that has nothing to decide with yet looks this often whether it has."""
 
@@ -43,6 +46,7 @@ class Dispatcher:
         queue: the queue that it claims from.
         ports: the lease store, who decides and plans, and the hosts.
         reaper: stands in while no reaper leads; None: this dispatcher never does.
+        last: the session that an earlier process of this name has left; None: nothing is known of one.
         actor: stays the same over restarts of one dispatcher, and differs from that of another cluster's dispatcher.
     """
 
@@ -54,7 +58,9 @@ class Dispatcher:
         ports: WorkerPorts,
         reaper: Reaper | None = None,
         actor: str | None = None,
+        last: LastSession | None = None,
     ) -> None:
+        self._last, self._begun, self._noted = last, ports.begun, set[int]()
         self._actor = actor or str(uuid4())
         self.settings, self.name, self.queue = settings, name, queue
         self._leases, self._reaper = ports.leases, reaper
@@ -147,15 +153,27 @@ class Dispatcher:
     async def _run_session(self) -> None:
         """One session; ends with SessionLostError, or cancelled after `stop` has released everything."""
         session, lease_s = uuid4(), self.settings.lease_s
-        await self._until_done(lambda: self._leases.open_session(session, self.name, self.queue, lease_s, self._actor))
-        self._session = session
+        given = session, self.name, self.queue, lease_s, self._actor, self._last
+        await self._until_done(lambda: self._leases.open_session(*given))
+        self._session, self._last = session, None
+        if self._begun is not None:
+            self._begun.note_session(session)
         self._counts["sessions"] += 1
         async with asyncio.TaskGroup() as group:
-            for step in (self._turn, self._heartbeat.announce, lambda: self._heartbeat.beat(session), self._listen):
+            steps = (self._turn, self._heartbeat.announce, lambda: self._heartbeat.beat(session), self._listen)
+            for step in (*steps, self._settle_notes):
                 group.create_task(self._repeat(step))
             if self._reaper is not None:
                 group.create_task(self._reaper.run(standby=True))
             group.create_task(self._guard.run())
+
+    async def _settle_notes(self) -> None:
+        """Forget the notes of leases that are gone, whatever way; a note that stays longer does no harm."""
+        if self._begun is not None and self._noted:
+            gone = self._noted - self._in_flight.tokens()
+            self._begun.settle(gone)
+            self._noted -= gone
+        await asyncio.sleep(SETTLE_NOTES_S)
 
     async def _repeat(self, step: Callable[[], Awaitable[None]]) -> None:
         while True:
@@ -178,6 +196,9 @@ class Dispatcher:
         self._session = None
         await self._batches.abandon()
         self._in_flight.clear()
+        if self._begun is not None:
+            self._begun.settle(self._noted)
+            self._noted = set()
 
     async def _turn(self) -> None:
         """Write what ended, claim what is next, and rest when there is neither."""
@@ -215,6 +236,10 @@ class Dispatcher:
             self._counts["claims"] += 1
             self._heartbeat.claimed = True
             self._in_flight.add(batch, slow=slow, sent_at=sent_at)
+            if self._begun is not None:
+                tokens = [lease.token for lease in batch]
+                self._begun.hold(tokens)
+                self._noted.update(tokens)
             self._batches.start(batch)
         await self._lanes.settle(lane, wanted, len(batch))
 

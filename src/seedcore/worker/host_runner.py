@@ -30,7 +30,7 @@ class HostRunner:
         log: FilteringBoundLogger,
     ) -> None:
         self._hosts, self._local, self._leases, self._in_flight = ports.hosts, ports.local, ports.leases, in_flight
-        self._endings, self._jobs, self._log = endings, jobs, log
+        self._endings, self._jobs, self._log, self._begun = endings, jobs, log, ports.begun
         self.counts = {"ran_here": 0, "ran_elsewhere": 0}
 
     def start(self, host: str, calls: Sequence[tuple[Call, HeldLease]]) -> None:
@@ -64,13 +64,18 @@ class HostRunner:
 
     async def _run(self, host: str, calls: Sequence[tuple[Call, HeldLease]]) -> None:
         left = {call.task_id: held for call, held in calls}
+        begun = self._begun
         try:
             await self._announce(held_for_long(left.values()))
+            if begun is not None:
+                begun.send(call for call, _ in calls)
             async for chunk in self._hosts.run(host, [call for call, _ in calls]):
                 self._take(chunk, left)
             if left:
                 raise HostLostError("it answered for some of the calls only")
         except HostUnavailableError as error:
+            if begun is not None:
+                begun.unsend(held.lease.token for held in left.values())
             self._log.warning("host unavailable, releasing leases", host=host, tasks=len(left), reason=str(error))
             await self._endings.release_later([held.lease for held in self._in_hand(left.values())])
         except Exception as error:  # noqa: BLE001 - HostLostError, or what could not be foreseen: the calls had begun
@@ -101,6 +106,8 @@ class HostRunner:
             if completion.error_code == HANDED_BACK:
                 released.append(held.lease)
                 reason = completion.error_message
+                if self._begun is not None:
+                    self._begun.unsend([held.lease.token])
             else:
                 self._endings.record(held, completion)
         if released:

@@ -150,6 +150,12 @@ class InFlight:
             or any((r.id, r.token) == key for r in self.retries)
         )
 
+    def tokens(self) -> set[int]:
+        """Tokens of every lease in hand, and of those whose write waits or is on its way."""
+        keys = [*self.released, *self.moved, *self.writing]
+        found = {held.lease.token for held in self.held.values()} | {token for _, token in keys}
+        return found | {outcome.token for outcome in self.outcomes} | {retry.token for retry in self.retries}
+
     def clear(self) -> None:
         """The session was lost, and every lease with it."""
         self.held.clear()

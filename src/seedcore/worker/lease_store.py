@@ -12,6 +12,7 @@ from seedcore.tasks.claim_cursor import ClaimCursor
 from seedcore.tasks.events.notifications import NotificationHandler, NotificationListener
 from seedcore.tasks.model import EarlierPlan, Lease, Outcome, PlanTerms, Retry, StepSpec
 from seedcore.tasks.plans import repository
+from seedcore.tasks.recovery.lost_leases import LastSession
 from seedcore.tasks.sessions import Heartbeat
 from seedcore.worker.ports import HeartbeatReport, LeaseEvents, LeaseKey
 from seedcore.worker.reaper import LATER_CHANNEL
@@ -26,10 +27,12 @@ class PostgresLeaseStore:
         self._database = database
         self._listener: NotificationListener | None = None
 
-    async def open_session(self, session: UUID, name: str, queue: str, lease_s: float, actor: str) -> None:
+    async def open_session(
+        self, session: UUID, name: str, queue: str, lease_s: float, actor: str, last: LastSession | None = None
+    ) -> None:
         """Register a dispatcher."""
         async with self._database.connection() as connection:
-            await sessions.open_session(connection, session, name, queue, lease_s, actor)
+            await sessions.open_session(connection, session, name, queue, lease_s, actor, last)
 
     async def heartbeat(self, session: UUID, lease_s: float, report: Callable[[], HeartbeatReport]) -> Heartbeat:
         """Write what has started, then keep the session's leases."""

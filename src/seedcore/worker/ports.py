@@ -4,7 +4,7 @@ The real implementations are `lease_store.PostgresLeaseStore` and `actors.ray_ad
 each in memory, which passes the same tests.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import NamedTuple, NotRequired, Protocol, TypedDict
 from uuid import UUID
@@ -14,6 +14,7 @@ from pydantic import JsonValue
 from seedcore.skills.host_protocol import Call, Completion
 from seedcore.tasks.claim_cursor import ClaimCursor
 from seedcore.tasks.model import EarlierPlan, Lease, Outcome, PlanTerms, Retry, StepSpec
+from seedcore.tasks.recovery.lost_leases import LastSession
 from seedcore.tasks.sessions import Heartbeat
 from seedcore.worker.decisions.report_collector import ReportCollector
 from seedcore.worker.decisions.route_decision import RouteDecision
@@ -113,6 +114,25 @@ class LocalHost(Protocol):
         """Cancel running calls."""
 
 
+class BegunNotes(Protocol):
+    """Notes which calls have begun, in a file that outlives the process: `execution.begun_journal.BegunJournal`."""
+
+    def note_session(self, session: UUID) -> None:
+        """The notes speak of this session's leases."""
+
+    def hold(self, tokens: Iterable[int]) -> None:
+        """These leases were claimed: a call of one has begun until that is settled."""
+
+    def settle(self, tokens: Set[int]) -> None:
+        """These leases are gone: their ends are written, or they are lost."""
+
+    def send(self, calls: Iterable[Call]) -> None:
+        """These calls go to another process, and have begun as far as this one knows."""
+
+    def unsend(self, tokens: Iterable[int]) -> None:
+        """The calls of these leases did not begin there."""
+
+
 class Cluster(Protocol):
     """The cluster that hosts and the Coordinator live on."""
 
@@ -154,8 +174,13 @@ class LeaseStore(Protocol):
     its items holds raises an error of which `stores.sqlstates.is_row_error` is true, and changes nothing.
     """
 
-    async def open_session(self, session: UUID, name: str, queue: str, lease_s: float, actor: str) -> None:
-        """Register a dispatcher for `lease_s` seconds; an earlier session of the same `actor` ends now."""
+    async def open_session(
+        self, session: UUID, name: str, queue: str, lease_s: float, actor: str, last: LastSession | None = None
+    ) -> None:
+        """Register a dispatcher for `lease_s` seconds; an earlier session of the same `actor` ends now.
+
+        Its leases are taken back by `last`, which its process has left; None: nothing is known, the reaper judges them.
+        """
 
     async def heartbeat(self, session: UUID, lease_s: float, report: Callable[[], HeartbeatReport]) -> Heartbeat:
         """Keep the session's leases for `lease_s` more seconds, after the `started` events of the report.
@@ -217,6 +242,7 @@ class WorkerPorts:
         local: runs the calls of agents that live in this process; None: no agent does.
         cluster: None: there is none to look after.
         reports: what is reported to the Coordinator.
+        begun: notes which calls have begun, for the process that comes next; None: it cannot be noted.
         peers: names of the dispatchers of this queue, in an order that all know; empty when they are not known.
     """
 
@@ -227,4 +253,5 @@ class WorkerPorts:
     local: LocalHost | None = None
     cluster: Cluster | None = None
     reports: ReportCollector = field(default_factory=ReportCollector)
+    begun: BegunNotes | None = None
     peers: Callable[[], Sequence[str]] = tuple

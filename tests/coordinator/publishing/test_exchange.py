@@ -11,13 +11,14 @@ import orjson
 import pytest
 
 from seedcore.changepoint.features import TASK_COLUMNS
-from seedcore.coordinator.publishing import publisher, snapshot_keeper
+from seedcore.coordinator.publishing import snapshot_keeper, snapshot_publisher
 from seedcore.coordinator.service import CoordinatorService
 from seedcore.errors import UnavailableError
-from seedcore.fleet import flywheel, snapshot_repository
+from seedcore.fleet import flywheel
 from seedcore.fleet.flywheel import FlywheelTurn
 from seedcore.schemas.snapshot import SnapshotUpdate, WorkerReport
 from seedcore.settings import Settings, load_settings
+from seedcore.stores import snapshots
 from tests.coordinator.support import TABLE, FakeOrganism, question
 
 pytestmark = pytest.mark.integration
@@ -161,7 +162,7 @@ Change = Callable[[CoordinatorService], Awaitable[None]]
 @pytest.fixture
 def only_urgent(monkeypatch: pytest.MonkeyPatch) -> None:
     """No tick of the publisher notices anything."""
-    monkeypatch.setattr(publisher, "TICK_S", 60.0)
+    monkeypatch.setattr(snapshot_publisher, "TICK_S", 60.0)
 
 
 @pytest.mark.parametrize(
@@ -280,12 +281,12 @@ async def test_what_agents_had_learned_earlier_reaches_workers_as_whole_types(se
     assert update["parts"]["rates"]["echo"]["agents"]["a-0"][1] == [10.0, 50.0, 9.0]
 
 
-async def saved(service: CoordinatorService) -> snapshot_repository.StoredSnapshot | None:
+async def saved(service: CoordinatorService) -> snapshots.StoredSnapshot | None:
     async with service._database.connection() as connection:
-        return await snapshot_repository.load(connection)
+        return await snapshots.load(connection)
 
 
-async def until_saved(service: CoordinatorService, version: int) -> snapshot_repository.StoredSnapshot:
+async def until_saved(service: CoordinatorService, version: int) -> snapshots.StoredSnapshot:
     async with asyncio.timeout(20):
         while (found := await saved(service)) is None or found.version < version:
             await asyncio.sleep(0.02)
@@ -345,12 +346,12 @@ async def test_of_two_coordinators_the_later_one_counts(service: CoordinatorServ
 async def test_a_superseded_coordinator_takes_over_again_when_workers_still_come_to_it(
     service: CoordinatorService, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(publisher, "TAKE_BACK_S", 0.0)
+    monkeypatch.setattr(snapshot_publisher, "TAKE_BACK_S", 0.0)
     worker = Reporter(service)
     first = await worker.exchange()
     async with service._database.connection() as connection:
-        later = await snapshot_repository.next_generation(connection)
-        await snapshot_repository.save(connection, later, 1, 1, b"of one that failed soon")
+        later = await snapshots.next_generation(connection)
+        await snapshots.save(connection, later, 1, 1, b"of one that failed soon")
     await put_hold(service)
     async with asyncio.timeout(20):
         while (update := await worker.exchange())["generation"] <= later:

@@ -1,5 +1,6 @@
 """What a dispatcher relies on of decisions; the scripted twin and the real decider behave alike."""
 
+import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,9 +12,10 @@ import pytest
 
 from seedcore.errors import SeedCoreError, UnavailableError
 from seedcore.settings import load_settings
-from seedcore.skills.host_protocol import Completion
+from seedcore.skills.host_protocol import Call, Completion
 from seedcore.tasks.model import Lease
-from seedcore.worker.decisions.local_decider import MAX_WANTED, LocalDecider
+from seedcore.worker.decisions.foreign_work import ForeignWork
+from seedcore.worker.decisions.local_decider import LocalDecider
 from seedcore.worker.decisions.report_collector import ReportCollector
 from seedcore.worker.decisions.route_decision import RouteDecision
 from seedcore.worker.decisions.snapshot_state import SnapshotState
@@ -24,7 +26,7 @@ from tests.worker.twins.decider import ScriptedDecider
 
 LIMITED = """
 rules:
-  - {name: few, when: "budget.plans_per_minute < 3", route: plan}
+  - {name: few, when: "task.type == 'echo' && budget.plans_per_minute < 3", route: plan}
 """
 
 
@@ -155,15 +157,28 @@ def test_the_longer_the_way_the_more_an_agent_elsewhere_costs(tmp_path: Path):
 
 
 def test_own_assignments_count_at_once_and_others_by_their_reports(tmp_path: Path):
-    backlog = {"w-1": [("a-0", "echo", 40)], "w-0": [("a-1", "echo", 10_000)]}
+    backlog = {"w-1": [("a-0", "echo", 500), ("a-1", "echo", 40)], "w-0": [("a-1", "echo", 10_000)]}
     worker = Worker(tmp_path, backlog=backlog)
-    # What it waits for itself it knows better than the Coordinator: `w-0`'s part of the backlog is not taken.
+    # What it waits for itself, and what its own agent has in hand, it knows better than any report.
     team = worker.state.fleet.team("utility")
     assert team is not None
-    assert worker.state.fleet.load(team).tasks.tolist() == [40.0, 0.0]
+    assert worker.state.fleet.load(team).tasks.tolist() == [0.0, 40.0]
     worker.decide(*[lease() for _ in range(30)])
     worker.decider.decide([lease()])
     assert worker.state.fleet.load(team).tasks.sum() == 70.0
+
+
+def test_calls_of_other_workers_count_at_the_agent_that_runs_them_here(tmp_path: Path):
+    worker, foreign = Worker(tmp_path), ForeignWork()
+    worker.decider = LocalDecider(load_settings(data_dir=tmp_path), worker.state, worker.reports, lambda: 0.0, foreign)
+    calls = [Call(str(n), n, 1, "echo", "{}", "a-0", None, str(n)) for n in range(3)]
+    foreign.begin(calls)
+    assert {d.agent for d in worker.decider.decide([lease()])} == {"a-1"}
+    foreign.end(calls)
+    worker.decider.decide([lease()])
+    team = worker.state.fleet.team("utility")
+    assert team is not None
+    assert worker.state.fleet.load(team).tasks.sum() == 0
 
 
 def test_while_the_coordinator_is_silent_decisions_say_how_old_the_snapshot_is(tmp_path: Path):
@@ -189,19 +204,31 @@ def test_with_a_snapshot_that_is_too_old_the_policy_says_what_becomes_of_tasks(
 
 def test_no_more_is_planned_than_the_share_that_was_lent(tmp_path: Path):
     worker = Worker(tmp_path, policy=LIMITED)
-    tasks = [lease() for _ in range(5)]
+    tasks, allowance = [lease() for _ in range(5)], worker.reports.allowance
     assert [d.rule for d in worker.decider.decide(tasks)] == ["plan_share"] * 5
-    assert worker.decider.take_plans_wanted() == MAX_WANTED
-    worker.state.share = {"spent": 0, "lent": 2}
+    assert worker.reports.plans_wanted == 5
+    allowance.answered(0, 2, time.monotonic())
     assert [d.rule for d in worker.decider.decide(tasks)] == ["few", "few", "plan_share", "plan_share", "plan_share"]
-    worker.state.share = {"spent": 1, "lent": 20}
-    assert [d.rule for d in worker.decider.decide(tasks)] == ["known_skill"] * 5
+    assert worker.reports.take("w-0", "s", (1, 1), 0.0)["plans"] == 2
+    allowance.answered(2, 20, time.monotonic())
+    assert [d.rule for d in worker.decider.decide(tasks)] == ["few", *["known_skill"] * 4]
+    worker.reports.heard(1)
+    worker.reports.take("w-0", "s", (1, 1), 0.0)
+    allowance.answered(0, 20, time.monotonic() - 60)
+    assert [d.rule for d in worker.decider.decide(tasks)] == ["plan_share"] * 5
+
+
+def test_goals_need_no_share_and_count(tmp_path: Path):
+    worker = Worker(tmp_path, policy=LIMITED)
+    decisions = worker.decider.decide([lease(type="goal"), lease(type="goal")])
+    assert [(d.route, d.rule) for d in decisions] == [("plan", "goal")] * 2
+    assert worker.reports.allowance.spent == 2
 
 
 def test_what_was_decided_is_reported_by_route_and_rule(tmp_path: Path):
     worker = Worker(tmp_path)
     worker.decide(lease(), lease(), lease(type="unknown"), lease(priority=9))
-    report = worker.reports.take("w-0", "s", (1, 1), 0.0, 0)
+    report = worker.reports.take("w-0", "s", (1, 1), 0.0)
     assert report["decided"] == {"fast:known_skill": 2, "reject:unknown_skill": 1, "hold:loud": 1}
 
 
@@ -209,4 +236,4 @@ def test_rules_that_fail_are_reported_and_hold_their_task(tmp_path: Path):
     worker = Worker(tmp_path, policy='rules:\n  - {name: broken, when: "task.size / 0 > 1", route: plan}')
     (decision,) = worker.decider.decide([lease()])
     assert decision.route == "hold"
-    assert worker.reports.take("w-0", "s", (1, 1), 0.0, 0)["rule_failures"] == {"broken": 1}
+    assert worker.reports.take("w-0", "s", (1, 1), 0.0)["rule_failures"] == {"broken": 1}

@@ -22,7 +22,7 @@ def completion(**changed: object) -> Completion:
 
 
 def taken(reports: ReportCollector) -> WorkerReport:
-    return parse(WorkerReport, reports.take("worker", "session", (3, 4), 0.5, 2))
+    return parse(WorkerReport, reports.take("worker", "session", (3, 4), 0.5))
 
 
 def test_a_report_has_all_that_happened_since_the_last_one_and_what_waits_now():
@@ -38,6 +38,7 @@ def test_a_report_has_all_that_happened_since_the_last_one_and_what_waits_now():
     reports.count_decision(None, "no_agent")
     reports.count_rule_failure("broken", 2)
     reports.count_unplanned()
+    reports.plans_wanted = 2
     report = taken(reports)
     assert (report.asker, report.session, report.number) == ("worker", "session", 1)
     assert (report.generation, report.version, report.wait_s, report.plans_wanted) == (3, 4, 0.5, 2)
@@ -60,7 +61,6 @@ def test_a_report_is_sent_again_under_its_number_until_it_is_heard():
     reports.record_completion(completion())
     again = taken(reports)
     assert (again.number, again.outcomes) == (first.number, first.outcomes)
-    assert reports.plans_unheard == 0
     reports.heard(first.number)
     second = taken(reports)
     assert (second.number, second.outcomes[0]["count"]) == (first.number + 1, 1)
@@ -103,14 +103,16 @@ def test_outcomes_count_here_at_once_and_once():
     assert reports.take_unlearned() == {}
 
 
-def test_plans_are_unheard_until_the_coordinator_has_heard_of_them():
+def test_plans_are_reported_once_and_repeated_with_their_report():
     reports = ReportCollector()
     reports.count_decision("plan", "r")
-    number = taken(reports).number
+    first = taken(reports)
     reports.count_decision("plan", "r", 2)
-    assert reports.plans_unheard == 3
-    reports.heard(number)
-    assert reports.plans_unheard == 2
+    again = taken(reports)
+    assert (first.plans, again.plans) == (1, 1)
+    assert reports.allowance.spent == 3
+    reports.heard(first.number)
+    assert taken(reports).plans == 2
 
 
 def test_a_decision_that_does_not_say_what_it_expected_counts_for_no_energy():

@@ -30,6 +30,8 @@ from seedcore.utils.exposure import check_exposure
 from seedcore.utils.ray_record import forget_ray_address, record_ray_address
 
 TICK_S = 0.1
+STEADY_TICK_S = 0.5
+"""Once everything runs: a signal ends the pause at once, and each look at the processes takes processor time."""
 HOUSEKEEPING_S = 2.0
 REPORT_S = 3.0
 LOG_CHECK_S = 3.0
@@ -130,7 +132,7 @@ class Launcher:
         serve, watch = self._bring_up(config, applications)
         announce(self._settings, self._url, applications, time.monotonic() - began)
         while True:
-            self._tick()
+            self._tick(STEADY_TICK_S)
             self._check_children(serve)
             if lost := watch.lost():
                 raise StartFailedError(
@@ -256,9 +258,9 @@ class Launcher:
             if status is not None and (status != 0 or child is serve):
                 raise StartFailedError(f"{child.name} has ended with exit status {status}.\n{_end_of(child)}")
 
-    def _tick(self) -> None:
+    def _tick(self, pause_s: float = TICK_S) -> None:
         """Pause; from time to time, collect ended processes and trim logs."""
-        if self._stop.wait(TICK_S) or (self._make is not None and self._make.wants_to_stop()):
+        if self._stop.wait(pause_s) or (self._make is not None and self._make.wants_to_stop()):
             raise StopRequested
         if time.monotonic() - self._cleaned_at > HOUSEKEEPING_S:
             self._cleaned_at = time.monotonic()

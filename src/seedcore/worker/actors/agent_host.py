@@ -12,6 +12,8 @@ from seedcore.skills.registry import SkillRegistry
 from seedcore.telemetry.logs import configure_logs
 from seedcore.utils import gc_tuning
 from seedcore.utils.ray_utils import refuse_embedded_on_many_nodes
+from seedcore.worker.execution.progress_buffer import ProgressBuffer
+from seedcore.worker.hosting.last_process import take_over
 from seedcore.worker.hosting.organ_terms import OrganTerms
 from seedcore.worker.hosting.skill_host import SkillHost
 
@@ -36,6 +38,8 @@ class AgentHost:
         settings = get_settings()
         configure_logs(settings)
         refuse_embedded_on_many_nodes(settings)
+        self._before = take_over(settings, name)
+        self._progress = ProgressBuffer()
         terms = OrganTerms(HostLimits.model_validate(limits or {}), roles or {})
         self._host = SkillHost(
             name,
@@ -46,6 +50,9 @@ class AgentHost:
             organs={organ: terms},
             organ=organ,
             organ_of_agent=lambda _agent: organ,
+            journal=self._before.journal,
+            progress=self._progress,
+            died=self._before.begun,
         )
         self._host.start()
         gc_tuning.settle()
@@ -73,7 +80,8 @@ class AgentHost:
 
     async def status(self) -> dict[str, object]:
         """Which host this is, and what it does: `SkillHost.status`, and `node`, which is Ray's."""
-        return {"node": ray.get_runtime_context().get_node_id(), **self._host.status()}
+        node = ray.get_runtime_context().get_node_id()
+        return {"node": node, **self._host.status(), **self._before.status(), **self._progress.status()}
 
     async def drain(self, grace_s: float) -> dict[str, object]:
         """Take no more calls, wait `grace_s` seconds for those that run, return the others, and save.
@@ -81,4 +89,6 @@ class AgentHost:
         Nothing of it counts as an attempt. The host does not end by itself.
         """
         returned = await self._host.drain(grace_s)
+        if self._before.journal is not None:
+            self._before.journal.close()
         return {"handed_back": returned, **await self.status()}

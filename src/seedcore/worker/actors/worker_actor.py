@@ -17,18 +17,26 @@ from seedcore.utils import gc_tuning
 from seedcore.utils.background_loop import BackgroundLoop
 from seedcore.utils.ray_utils import refuse_embedded_on_many_nodes
 from seedcore.utils.warming import Warming
+from seedcore.worker.actors.loop_pulse import LoopPulse
 from seedcore.worker.actors.ray_actors import configure_worker_logs
 from seedcore.worker.actors.ray_adapters import CognitivePlans, CoordinatorPlane, RayCluster, RayHosts
 from seedcore.worker.decisions.coordinator_link import CoordinatorLink
+from seedcore.worker.decisions.foreign_work import ForeignWork
 from seedcore.worker.decisions.local_decider import LocalDecider
 from seedcore.worker.decisions.report_collector import ReportCollector
 from seedcore.worker.decisions.snapshot_state import SnapshotState
 from seedcore.worker.dispatcher import Dispatcher
+from seedcore.worker.execution.last_life import last_session
+from seedcore.worker.execution.progress_buffer import ProgressBuffer
+from seedcore.worker.hosting.last_process import take_over
 from seedcore.worker.hosting.organ_terms import OrganTerms
 from seedcore.worker.hosting.skill_host import SkillHost
 from seedcore.worker.lease_store import PostgresLeaseStore
 from seedcore.worker.ports import WorkerPorts
 from seedcore.worker.reaper import Reaper
+
+CLAIMS_SILENT_S = 10.0
+"""A worker whose claim loop is silent for longer answers no ping: the Organism replaces it."""
 
 END_GRACE_S = 2.0
 """A worker that ends itself waits so long for tasks that are about to end."""
@@ -57,15 +65,22 @@ class WorkerActor:
         self._reports = ReportCollector()
         self._state = SnapshotState(name, settings.energy_v, on_routing=self._adopt_terms)
         self._remote = RayHosts(settings)
-        decider = LocalDecider(settings, self._state, self._reports, lambda: self._remote.hop_s)
+        self._foreign = ForeignWork()
+        decider = LocalDecider(settings, self._state, self._reports, lambda: self._remote.hop_s, self._foreign)
+        self._before, self._progress = take_over(settings, name), ProgressBuffer()
+        registry = SkillRegistry.load(settings)
         self._plane, self._plans = CoordinatorPlane(settings, database), CognitivePlans(settings)
         self._host = SkillHost(
             name,
             settings,
-            SkillRegistry.load(settings),
+            registry,
             SkillServiceClients(settings),
             lambda skill: self._state.fleet.organ_of(skill) or "",
+            organ_of_agent=lambda agent: self._state.fleet.organ_of_agent(agent) or "",
             on_end=self._on_end,
+            journal=self._before.journal,
+            progress=self._progress,
+            died=self._before.begun,
         )
         self._host.start()
         ports = WorkerPorts(
@@ -76,13 +91,15 @@ class WorkerActor:
             self._host,
             RayCluster(context.gcs_address, self._node),
             self._reports,
+            self._before.journal,
             self._peers,
         )
-        reaper = Reaper(settings, database, name)
-        self._dispatcher = Dispatcher(settings, name, queue, ports, reaper, context.get_actor_id())
+        reaper, last = Reaper(settings, database, name), last_session(self._before.life, registry, settings)
+        self._dispatcher = Dispatcher(settings, name, queue, ports, reaper, context.get_actor_id(), last)
         log = self._dispatcher.log
         self._link = CoordinatorLink(self._plane, self._state, self._reports, decider, log)
         gc_tuning.settle()
+        self._claims = LoopPulse(self._background.loop)
         self._linking = self._background.start(self._link.run())
         self._run = self._background.start(self._dispatcher.run())
         self._warming = Warming({"cognitive": self._plans.cognitive.reach})
@@ -90,12 +107,22 @@ class WorkerActor:
 
     async def run(self, calls: Columns) -> AsyncIterator[Columns]:
         """Run another worker's calls side by side; yields completions as they happen."""
-        async for chunk in self._host.run(calls_of(calls)):
-            yield to_columns(chunk)
+        left = {call.task_id: call for call in calls_of(calls)}
+        self._foreign.begin(left.values())
+        try:
+            async for chunk in self._host.run(list(left.values())):
+                self._foreign.end([left.pop(done.task_id) for done in chunk if done.task_id in left])
+                yield to_columns(chunk)
+        finally:
+            self._foreign.end(left.values())
 
     async def execute(self, call: Call) -> Completion:
         """Run one call of another worker."""
-        return await self._host.execute(call)
+        self._foreign.begin([call])
+        try:
+            return await self._host.execute(call)
+        finally:
+            self._foreign.end([call])
 
     async def cancel(self, task_ids: list[str]) -> int:
         """Cancel running calls; returns how many were running."""
@@ -115,6 +142,8 @@ class WorkerActor:
         `cold`: not reached yet. `hop_s`: what a call to another process takes beyond the skill, measured on `hops`.
         """
         state, age = self._state, self._state.age_s
+        if (silent_s := self._claims.silent_s()) > CLAIMS_SILENT_S:
+            raise RuntimeError(f"the claim loop has given no answer for {silent_s:.0f} s")
         host, held = self._host.status(), self._dispatcher.status()
         facts: dict[str, object] = {
             **host,
@@ -130,6 +159,8 @@ class WorkerActor:
             "reports": dict(self._reports.counts),
             "hop_s": round(self._remote.hop_s, 6),
             "hops": self._remote.hops,
+            **self._before.status(),
+            **self._progress.status(),
             "http_fallbacks": {
                 "coordinator": self._plane.coordinator.counts.fallbacks,
                 "cognitive": self._plans.cognitive.counts.fallbacks,
@@ -162,10 +193,11 @@ class WorkerActor:
         return {"handed_back": returned, **await self.status()}
 
     async def stop(self, grace_s: float) -> None:
-        """Claim no more; finish within `grace_s` seconds or release."""
-        await asyncio.wait_for(
-            asyncio.wrap_future(self._background.start(self._dispatcher.stop(grace_s))), grace_s + 15
-        )
+        """Claim no more; finish within `grace_s` seconds or release. It still answers for its status."""
+        stopped = asyncio.wrap_future(self._background.start(self._dispatcher.stop(grace_s)))
+        await asyncio.wait_for(stopped, grace_s + 15)
+        if self._before.journal is not None:
+            self._before.journal.close()
 
     async def _on_end(self, _why: Mapping[str, str]) -> None:
         """The process is about to end by itself: write how calls ended, and release what has not begun."""

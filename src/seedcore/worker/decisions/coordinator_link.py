@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import time
 from typing import Protocol
 from uuid import uuid4
 
@@ -77,9 +78,8 @@ class CoordinatorLink:
         state, reports = self._state, self._reports
         # The first answer is wanted at once.
         wait_s = 0.0 if state.source != "coordinator" else BUSY_WAIT_S if reports.busy else IDLE_WAIT_S
-        report = reports.take(
-            state.name, self._session, (state.generation, state.version), wait_s, self._decider.take_plans_wanted()
-        )
+        report = reports.take(state.name, self._session, (state.generation, state.version), wait_s)
+        sent_at = time.monotonic()
         try:
             update = await self._plane.exchange(report)
         except SeedCoreError as error:
@@ -87,12 +87,16 @@ class CoordinatorLink:
         except Exception as error:  # noqa: BLE001 - whatever it is, the worker goes on with what it knows
             await self._failed(error)
         else:
-            self._adopt(update)
+            self._adopt(update, report["number"], sent_at)
 
-    def _adopt(self, update: SnapshotUpdate) -> None:
+    def _adopt(self, update: SnapshotUpdate, number: int, sent_at: float) -> None:
         self._reports.heard(update["heard"])
+        # What rates that come whole replace must have been learned here before: then it is learned again, once.
+        self._decider.learn_own()
         if not self._state.apply(update, self._reports.unheard()):
             self._log.warning("answer of another Coordinator ignored", generation=update["generation"])
+        elif update["heard"] >= number:
+            self._reports.allowance.answered(update["plans"]["spent"], update["plans"]["lent"], sent_at)
         if self.failing is not None:
             self._log.info("a Coordinator answers again", failures=self.failures)
         self.failing, self._pause_s = None, FIRST_PAUSE_S

@@ -1,5 +1,6 @@
 """Decides where the lease is: the one pure decision function on this worker's snapshot."""
 
+import time
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from typing import Literal
@@ -11,14 +12,12 @@ from seedcore.decision.policy import Policy
 from seedcore.settings import Settings
 from seedcore.tasks.model import Lease
 from seedcore.worker.decisions.data_locality import data_of
+from seedcore.worker.decisions.foreign_work import ForeignWork
 from seedcore.worker.decisions.report_collector import ReportCollector
 from seedcore.worker.decisions.route_decision import RouteDecision
 from seedcore.worker.decisions.snapshot_state import SnapshotState
 
 _NO_SHARE = "waits for its share of the budget of plans, which the Coordinator lends"
-
-MAX_WANTED = 20
-"""Plans that a worker asks for in advance, at most."""
 
 
 class LocalDecider:
@@ -29,12 +28,19 @@ class LocalDecider:
         state: what it decides with.
         reports: counts what was decided, and knows what waits at which agent.
         hop_s: the measured seconds that a call to another worker takes beyond the skill's own.
+        foreign: the calls of others that run in this process; None: there are none.
     """
 
     def __init__(
-        self, settings: Settings, state: SnapshotState, reports: ReportCollector, hop_s: Callable[[], float]
+        self,
+        settings: Settings,
+        state: SnapshotState,
+        reports: ReportCollector,
+        hop_s: Callable[[], float],
+        foreign: ForeignWork | None = None,
     ) -> None:
         self._state, self._reports, self._hop_s = state, reports, hop_s
+        self._foreign = ForeignWork() if foreign is None else foreign
         self._max_age_s = settings.snapshot_max_age_s
         self._routing = RoutingState(
             state.v,
@@ -45,7 +51,6 @@ class LocalDecider:
             here=state.name,
         )
         self._failures: dict[str, int] = {}
-        self._plans_wanted = 0
 
     @property
     def ready(self) -> bool:
@@ -61,9 +66,9 @@ class LocalDecider:
         state, too_old = self._state, self._too_old()
         if too_old is not None:
             return [too_old] * len(tasks)
-        for (agent, kind), (count, seconds, good) in self._reports.take_unlearned().items():
-            state.fleet.learn(agent, kind, count, seconds, good)
-        state.fleet.report(state.name, [(agent, kind, n) for (agent, kind), n in self._reports.outstanding.items()])
+        self.learn_own()
+        waiting = [(agent, kind, n) for (agent, kind), n in self._reports.outstanding.items()]
+        state.fleet.report(state.name, waiting + self._foreign.waiting())
         self._routing.v, self._routing.hop_s = state.v, self._hop_s()
         decisions, policy = self._decide(tasks)
         self._count_failures(policy.failures)
@@ -75,9 +80,14 @@ class LocalDecider:
                 self._reports.count_decision(route, rule, count)
         return decisions
 
+    def learn_own(self) -> None:
+        """Let this worker's own new outcomes count here."""
+        for (agent, kind), (count, seconds, good) in self._reports.take_unlearned().items():
+            self._state.fleet.learn(agent, kind, count, seconds, good)
+
     def _decide(self, tasks: Sequence[Lease]) -> tuple[list[RouteDecision], Policy]:
         state = self._state
-        context = state.context(state.share["spent"] + self._reports.plans_unheard)
+        context = state.context(self._reports.allowance.spent)
         decided = decide(_columns(tasks), state.fleet, self._routing, context)
         return _decisions(decided, state.stale_s), context.policy
 
@@ -96,28 +106,19 @@ class LocalDecider:
         found = list(decisions)
         left = [n for n in range(len(found)) if planned(n)]
         while left:
-            if not self._may_plan():
+            if not self._reports.allowance.left(time.monotonic()):
+                self._reports.plans_wanted += len(left)
                 for n in left:
                     found[n] = found[n]._replace(route=None, rule="plan_share", reason=_NO_SHARE)
                 break
             first, *rest = left
             self._reports.count_decision("plan", found[first].rule)
+            self._reports.plans_wanted += 1
             again, _ = self._decide([tasks[n] for n in rest]) if rest else ([], None)
             for n, decision in zip(rest, again, strict=True):
                 found[n] = decision
             left = [n for n in rest if planned(n)]
         return found
-
-    def _may_plan(self) -> bool:
-        """Whether one more plan is in this worker's share; where it is not, the next report asks for more."""
-        allowed = self._reports.plans_unheard < self._state.share["lent"]
-        self._plans_wanted = 1 if allowed else MAX_WANTED
-        return allowed
-
-    def take_plans_wanted(self) -> int:
-        """How many plans it wants to make soon, as far as tasks since the last call say."""
-        wanted, self._plans_wanted = self._plans_wanted, 0
-        return wanted
 
     def _too_old(self) -> RouteDecision | None:
         """What becomes of tasks while the snapshot is older than it may be, unless the policy says to go on."""

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from seedcore.pricing.outcome_sums import Sums
+from seedcore.pricing.plan_allowance import PlanAllowance
 from seedcore.schemas.coordinator import EnergyReport, StreamRows
 from seedcore.schemas.snapshot import WorkerReportJson
 from seedcore.skills.host_protocol import Completion
@@ -31,7 +32,7 @@ class ReportBody:
         dropped: outcomes that had no room, and reports that the Coordinator refused.
         decided: decisions by `route:rule`.
         rule_failures: policy rules that could not be evaluated.
-        plans: tasks that went to be planned.
+        plans, plans_wanted: plans that were started, and how many more are wanted; filled when the report is taken.
         streams: rows for the valves; filled when the report is taken.
     """
 
@@ -43,12 +44,13 @@ class ReportBody:
     decided: Counter[str] = field(default_factory=Counter)
     rule_failures: Counter[str] = field(default_factory=Counter)
     plans: int = 0
+    plans_wanted: int = 0
     streams: list[StreamRows] = field(default_factory=list)
 
     @property
     def empty(self) -> bool:
         """Whether there is nothing to report."""
-        return not (self.outcomes or self.decided or self.streams or self.unplanned or self.dropped or self.plans)
+        return not (self.outcomes or self.decided or self.streams or self.unplanned or self.dropped)
 
 
 class ReportCollector:
@@ -57,6 +59,9 @@ class ReportCollector:
     def __init__(self) -> None:
         self.outstanding: dict[AgentType, int] = {}
         """Tasks that were sent to agents and have not come back."""
+        self.allowance = PlanAllowance()
+        self.plans_wanted = 0
+        """How many plans tasks since the last report would have started, with a larger share of their budget."""
         self.counts = {"reports": 0, "refused_reports": 0, "dropped_outcomes": 0}
         self._unlearned: dict[AgentType, tuple[int, float, int]] = {}
         self._samples = StreamSamples()
@@ -120,7 +125,7 @@ class ReportCollector:
         """Tasks were decided about."""
         self._next.decided[f"{route or 'wait'}:{rule}"] += tasks
         if route == "plan":
-            self._next.plans += tasks
+            self.allowance.started(tasks)
 
     def count_rule_failure(self, rule: str, times: int) -> None:
         """A rule of the policy could not be evaluated."""
@@ -130,18 +135,11 @@ class ReportCollector:
         """A task runs as it is because no plan was available."""
         self._next.unplanned += 1
 
-    @property
-    def plans_unheard(self) -> int:
-        """Tasks that went to be planned and that no heard report has counted."""
-        return self._next.plans + (0 if self._sent is None else self._sent[1].plans)
-
     def unheard(self) -> list[ReportBody]:
         """What no heard report holds yet, the older part first."""
         return [self._next] if self._sent is None else [self._sent[1], self._next]
 
-    def take(
-        self, asker: str, session: str, knows: tuple[int, int], wait_s: float, plans_wanted: int
-    ) -> WorkerReportJson:
+    def take(self, asker: str, session: str, knows: tuple[int, int], wait_s: float) -> WorkerReportJson:
         """The report to send now: the one that was not heard, or what was collected since.
 
         Args:
@@ -149,12 +147,13 @@ class ReportCollector:
             session: of this start of the worker.
             knows: generation and version of its snapshot.
             wait_s: longest time that the answer may wait for a change.
-            plans_wanted: how many tasks it may want to plan soon.
         """
         if self._sent is None:
             self._number += 1
             body, self._next = self._next, ReportBody()
             body.streams = self._samples.take()
+            body.plans, body.plans_wanted = self.allowance.begin_report(self.plans_wanted)
+            self.plans_wanted = 0
             self._sent = self._number, body
         number, body = self._sent
         return {
@@ -177,7 +176,7 @@ class ReportCollector:
             "decided": dict(body.decided),
             "rule_failures": dict(body.rule_failures),
             "plans": body.plans,
-            "plans_wanted": plans_wanted,
+            "plans_wanted": body.plans_wanted,
         }
 
     @property

@@ -1,7 +1,7 @@
 """The snapshot that a worker decides with: what the Coordinator publishes, kept up to date by its answers."""
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 
 from seedcore.decision.fleet_table import Fleet
@@ -14,7 +14,6 @@ from seedcore.pricing.learned_json import Learned
 from seedcore.schemas.snapshot import (
     SNAPSHOT_FORMAT,
     HoldJson,
-    PlanShare,
     SnapshotParts,
     SnapshotUpdate,
     StoredSnapshotJson,
@@ -67,7 +66,6 @@ class SnapshotState:
         name: the worker's own: what it waits for itself is not taken from the Coordinator.
         v: seconds² that one unit of cost weighs.
         generation, version: of the snapshot; 0: there is none.
-        share: the worker's share of the budget of plans.
         source: `coordinator`, or `database` when no Coordinator has answered since the start; None: there is none.
         on_routing: called with each new routing table; None: nothing else follows it.
         counts: updates by kind, and those that were ignored.
@@ -81,7 +79,6 @@ class SnapshotState:
     recipe_types: frozenset[str] = frozenset()
     generation: int = 0
     version: int = 0
-    share: PlanShare = field(default_factory=lambda: PlanShare(spent=0, lent=0))
     source: str | None = None
     on_routing: Callable[[RoutingTable], None] | None = None
     counts: dict[str, int] = field(
@@ -124,7 +121,8 @@ class SnapshotState:
 
         Args:
             update: of this release's format, of no earlier generation, and whole or for the version that is known.
-            unheard: what this worker learned and no Coordinator has heard: it counts on top of a whole snapshot.
+            unheard: what this worker reported or will report, and the Coordinator had not heard: it counts on top of
+                rates that come whole.
         """
         known = (self.generation, self.version)
         other = (update["generation"], update["version"])
@@ -132,13 +130,13 @@ class SnapshotState:
         if update["format"] != SNAPSHOT_FORMAT or other[0] < known[0] or not fits:
             self.counts["ignored_updates"] += 1
             return False
-        self._adopt(update["parts"], whole=update["whole"])
-        if update["whole"]:
-            self._learn_again(unheard)
+        parts = update["parts"]
+        self._adopt(parts, whole=update["whole"])
+        types = None if update["whole"] else parts.get("rates", {}).keys()
+        self._learn_again(unheard, types)
         for learned in update["learned"]:
             self._learn(learned)
         self.generation, self.version = other
-        self.share = update["plans"]
         self._confirmed_at, self.source = time.monotonic(), "coordinator"
         self.counts["whole_updates" if update["whole"] else "changes"] += 1
         return True
@@ -174,7 +172,8 @@ class SnapshotState:
         self.v = parts.get("v", self.v)
         for worker, waiting in parts.get("backlog", {}).items():
             if worker != self.name:
-                fleet.report(worker, waiting)
+                # What runs here is counted here, and is never as old as a report.
+                fleet.report(worker, [item for item in waiting if fleet.host_of(item[0]) != self.name])
 
     def _compile(self, parts: SnapshotParts) -> None:
         given = parts["policy"]
@@ -197,9 +196,12 @@ class SnapshotState:
         if paid := learned.get("paid", 0):
             self.fleet.money_rates.add(agent, task_type, paid, learned.get("money", 0.0))
 
-    def _learn_again(self, unheard: Iterable[ReportBody]) -> None:
+    def _learn_again(self, unheard: Iterable[ReportBody], types: Collection[str] | None) -> None:
+        """Add this worker's own outcomes to the rates of `types` (None: of all) that came whole."""
         for body in unheard:
             for (agent, task_type), (count, seconds, good) in body.outcomes.items():
-                self.fleet.learn(agent, task_type, count, seconds, good)
+                if types is None or task_type in types:
+                    self.fleet.learn(agent, task_type, count, seconds, good)
             for (agent, task_type), (paid, money) in body.spent.items():
-                self.fleet.money_rates.add(agent, task_type, paid, money)
+                if types is None or task_type in types:
+                    self.fleet.money_rates.add(agent, task_type, paid, money)

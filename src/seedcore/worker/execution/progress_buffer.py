@@ -86,6 +86,11 @@ class ProgressBuffer:
                 self.dropped += 1
         self._wake()
 
+    def status(self) -> dict[str, object]:
+        """`{progress: {failures, dropped}}` once something went wrong."""
+        wrong = {"failures": self.failures, "dropped": self.dropped}
+        return {"progress": wrong} if any(wrong.values()) else {}
+
     def hold_end(self, done: Callable[[Completion], None], completion: Completion) -> bool:
         """Call `done` once the attempt's progress is written, in this loop; False when there is nothing to wait for.
 

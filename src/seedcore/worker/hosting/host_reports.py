@@ -8,8 +8,10 @@ from uuid import UUID
 from seedcore.fleet.agent_registry import AgentRegistry
 from seedcore.fleet.agent_repository import AgentRepository
 from seedcore.fleet.host_repository import HostRepository
+from seedcore.settings import Settings
 from seedcore.stores.postgres import Database
 from seedcore.tasks import leases
+from seedcore.worker.execution.last_life import BegunCall, report_last_life
 
 STATUS_EVERY_S = 5.0
 """The host's row is written at least this often, and whenever its content changes."""
@@ -33,7 +35,8 @@ class HostReports:
         name: the host's.
         organ: of the host's row; "" for a worker, whose agents are of many organs.
         registries: the agents of each organ that has had work.
-        capacity: agents to keep in memory, over all organs.
+        settings: how many agents to keep in memory over all organs, and when a skill is quarantined.
+        died: what was running when an earlier process of this name ended.
     """
 
     def __init__(
@@ -42,12 +45,14 @@ class HostReports:
         name: str,
         organ: str,
         registries: Callable[[], Sequence[AgentRegistry]],
-        capacity: int,
+        settings: Settings,
+        died: Sequence[BegunCall] = (),
     ) -> None:
         self._database, self._name = database, name
         self._store = AgentRepository(database)
         self._hosts = HostRepository(database, name, organ)
-        self._registries, self._capacity = registries, capacity
+        self._registries, self._capacity = registries, settings.host_agents
+        self._settings, self._died = settings, died
         self._saving = asyncio.Lock()
         self._begun = False
         self._written: Mapping[str, object] = {}
@@ -66,6 +71,7 @@ class HostReports:
         """
         if not self._begun:
             await self._hosts.begin()
+            await report_last_life(self._database, self._settings, self._name, self._died)
             self._begun = True
         await self.save_agents()
         self._let_sleep()

@@ -19,6 +19,7 @@ from seedcore.skills.registry import SkillRegistry
 from seedcore.stores.postgres import Database
 from seedcore.telemetry.logs import get_logger
 from seedcore.utils.background_loop import BackgroundLoop
+from seedcore.worker.execution.last_life import BegunCall
 from seedcore.worker.execution.loop_bridge import LoopBridge, TakeCompletions
 from seedcore.worker.execution.watchdog import Watchdog
 from seedcore.worker.hosting.host_reports import HostReports, ProgressReports
@@ -54,6 +55,7 @@ class SkillHost:
             claim no more, then hand back all leases. It has SHUTDOWN_S seconds.
         exit: ends the process.
         journal, progress: passed on to every `SkillExecutor` where they are given.
+        died: what was running when an earlier process of this name ended; it is reported until that is written.
     """
 
     def __init__(
@@ -71,6 +73,7 @@ class SkillHost:
         exit: Callable[[int], object] = os._exit,  # noqa: A002 - it is what ends the process
         journal: CallJournal | None = None,
         progress: ProgressReports | None = None,
+        died: Sequence[BegunCall] = (),
     ) -> None:
         self._log = get_logger("seedcore.worker.host", host=name, **({"organ": organ} if organ else {}))
         self.name, self.organ = name, organ
@@ -85,7 +88,7 @@ class SkillHost:
         self._warm_ups = OrganWarmUps(registry, clients, skills.start)
         self._background = BackgroundLoop("report")
         database = Database(settings, size=1, name="seedcore-host")
-        self._reports = HostReports(database, name, organ, lambda: self.executors.registries, settings.host_agents)
+        self._reports = HostReports(database, name, organ, lambda: self.executors.registries, settings, died)
         self._end = SelfEnd(self.bridge, self._reports, self._log, on_end, exit, journal)
         self._watchdog = Watchdog(
             skills.loop, skills.thread, settings.host_blocked_s, self.executors.jobs, self._end.blocked

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from seedcore.utils.imports.lean_imports import without
+from seedcore.telemetry.lean_imports import empty, without
 
 
 def test_a_package_is_missing_inside_and_there_afterwards(monkeypatch: pytest.MonkeyPatch):
@@ -15,6 +15,17 @@ def test_a_package_is_missing_inside_and_there_afterwards(monkeypatch: pytest.Mo
     import wave
 
     assert wave.__name__ == "wave"
+
+
+def test_a_module_is_empty_inside_and_itself_afterwards(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delitem(sys.modules, "wave", raising=False)
+    with empty("wave"):
+        import wave
+
+        assert not hasattr(wave, "open")
+    import wave
+
+    assert hasattr(wave, "open")
 
 
 def test_what_is_loaded_already_stays(monkeypatch: pytest.MonkeyPatch):

@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import ModuleType
 from typing import cast
 
 
@@ -21,3 +22,18 @@ def without(*packages: str) -> Iterator[None]:
     finally:
         for name in hidden:
             modules.pop(name, None)
+
+
+@contextmanager
+def empty(*modules: str) -> Iterator[None]:
+    """What is imported inside finds these modules empty, unless they are loaded already.
+
+    Only for modules that a package loads and that nothing here uses, such as its command line.
+    """
+    replaced = [name for name in modules if name not in sys.modules]
+    sys.modules.update({name: ModuleType(name) for name in replaced})
+    try:
+        yield
+    finally:
+        for name in replaced:
+            sys.modules.pop(name, None)
