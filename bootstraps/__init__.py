@@ -1,1 +1,1 @@
-"""Bringing a SeedCore up: organs, dispatchers, and the proof that a task goes through."""
+"""Bringing a SeedCore up: organs, workers, and the proof that a task goes through."""

@@ -32,7 +32,7 @@ fi
 k rollout status deployment/seedcore-api --timeout="${seconds}s"
 k wait job/seedcore-bootstrap --for=condition=Complete --timeout="${seconds}s"
 
-# Dispatchers of the old cluster live as long as it does.
+# SeedCore's workers in the old cluster live as long as it does.
 deadline=$((SECONDS + seconds))
 while [ "$(k get raycluster -l ray.io/originated-from-cr-name=seedcore-svc -o name | wc -l)" -gt 1 ]; do
     [ "$SECONDS" -lt "$deadline" ] || fail "the old cluster is still there; later: ./deploy/migrate-after.sh $namespace"

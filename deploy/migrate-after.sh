@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The end of an upgrade: takes away what only the release before needed. Refused while its dispatchers live.
+# The end of an upgrade: takes away what only the release before needed. Refused while its workers live.
 #   ./deploy/migrate-after.sh [NAMESPACE]
 set -euo pipefail
 cd "$(dirname "$0")"

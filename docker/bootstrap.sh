@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Runs the bootstrap (BOOTSTRAP_MODE), which changes nothing where all is up: again BOOTSTRAP_RETRY_S seconds (default 5)
 # after a failure, at once when /organism/health says that an organism that was up no longer is (a new head has no organs
-# and no dispatchers), and BOOTSTRAP_EVERY_S seconds (default 120) after a success in any case.
+# and no workers of SeedCore), and BOOTSTRAP_EVERY_S seconds (default 120) after a success in any case.
 # EXIT_AFTER_BOOTSTRAP=true runs it once and ends with its exit status.
 set -euo pipefail
 

@@ -125,7 +125,7 @@ until_up() {
     done
 }
 
-# The bootstrap is healthy once organs and dispatchers are up and a task went through.
+# The bootstrap is healthy once organs and SeedCore's workers are up and a task went through.
 wait_until_up() {
     until_up up -d --wait --wait-timeout 300 --no-recreate --no-deps bootstrap seedcore-api
 }
@@ -160,7 +160,7 @@ down() {
 restart() {
     local workers
     workers=$(workers_now)
-    # Workers belong to the head that they joined; the bootstrap makes organs and dispatchers on the new one.
+    # Ray workers belong to the head that they joined; the bootstrap has organs and SeedCore's workers made on the new one.
     compose stop bootstrap ray-worker
     compose up -d --no-deps --force-recreate ray-head
     until_up up -d --no-deps --no-recreate --wait --wait-timeout 300 ray-head

@@ -1,1 +1,1 @@
-"""The Coordinator: decides for every task, monitors streams, and triages anomalies."""
+"""The Coordinator: publishes what workers decide with, learns from reports, monitors streams, and triages anomalies."""

@@ -17,7 +17,7 @@ class BatchDecider:
         self.batches = 0
 
     async def answer(self, question: DecideColumns) -> BatchDecision:
-        """Learn from a dispatcher's report, then decide for its batch.
+        """Learn from the dispatcher's report, then decide for its batch.
 
         Raises:
             UnavailableError: there is no routing table or no policy yet, or the database does not answer.

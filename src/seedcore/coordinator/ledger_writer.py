@@ -1,4 +1,4 @@
-"""Writes the energy ledger: what dispatchers report is summed by scope and written in batches."""
+"""Writes the energy ledger: what workers report is summed by scope and written in batches."""
 
 import asyncio
 import contextlib
@@ -35,7 +35,7 @@ class LedgerWriter:
         self.counts = {"entries": 0, "lost_outcomes": 0, "failed_writes": 0}
 
     def record(self, reports: Iterable[EnergyReport], fleet: Fleet) -> None:
-        """Add what a dispatcher reports; starts a write when one is due."""
+        """Add what a worker reports; starts a write when one is due."""
         for report in reports:
             scope = f"{fleet.organ_of(report['type']) or '-'}/{report['type']}"
             sums = self._sums.get(scope)

@@ -51,7 +51,7 @@ Json = dict[str, object]
 
 
 class CoordinatorService(ServiceBase):
-    """Decides for batches of tasks; submits single tasks and waits for them."""
+    """Publishes what workers decide with, and hears what they did; submits single tasks and waits for them."""
 
     name = "coordinator"
 
@@ -112,7 +112,7 @@ class CoordinatorService(ServiceBase):
         """The Coordinator's operations."""
         return [
             Operation("POST", "/decide", self.decide, DecideRequest, summary="Show a decision without acting"),
-            Operation("POST", "/decide-columns", self.decide_columns, DecideColumns, summary="A dispatcher's question"),
+            Operation("POST", "/decide-columns", self.decide_columns, DecideColumns, summary="Of the previous release"),
             Operation("POST", "/exchange", self.exchange, WorkerReport, summary="A worker's report, and what changed"),
             Operation("POST", "/route-and-execute", self.route_and_execute, ExecuteRequest, summary="Run and wait"),
             Operation(
@@ -172,7 +172,7 @@ class CoordinatorService(ServiceBase):
         return Decisions.of(await self._decider.preview(task_batch(request.tasks)))
 
     async def decide_columns(self, request: DecideColumns) -> DecisionColumns:
-        """Learn from the dispatcher's report, then decide for its batch."""
+        """Learn from the report of a dispatcher of the previous release, then decide for its batch."""
         return DecisionColumns.of(await self._decider.answer(request))
 
     async def exchange(self, request: WorkerReport) -> bytes:

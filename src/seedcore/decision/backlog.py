@@ -1,8 +1,9 @@
-"""The backlog at the agents: what each dispatcher last reported, and what was decided for it since.
+"""The backlog at the agents: what each worker last reported, and what was assigned since.
 
-Dispatchers report all that they wait for, not changes: the next report repairs a lost one. A decision for a dispatcher
-counts until its next report, which includes it, except for the questions that this report lists as undecided: their
-answers had not arrived yet. So a batch does not see an idle agent where the previous batch has just been sent.
+A report has all that a worker waits for, not changes: the next one repairs a lost one. A worker reports its own before
+each decision. The Coordinator also decides for dispatchers of the previous release: such a decision counts until the
+dispatcher's next report, which includes it, except for the questions that this report lists as undecided, whose answers
+had not arrived yet. So a batch does not see an idle agent where the previous batch has just been sent.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -16,7 +17,7 @@ from seedcore.pricing.agent_routers import Load
 from seedcore.pricing.potential import Floats, Places
 
 REPORT_TTL_S = 10.0
-"""A dispatcher that has sent no question for this long no longer waits for anything."""
+"""A worker that has not been heard of for this long no longer waits for anything."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +84,7 @@ class Team:
 
 @dataclass(slots=True)
 class _Report:
-    """A dispatcher's report; `rows` caches rows and counts by type, for each organ and the team that they belong to."""
+    """A worker's report; `rows` caches rows and counts by type, for each organ and the team that they belong to."""
 
     at: float
     outstanding: Sequence[tuple[str, str, int]]
@@ -111,7 +112,7 @@ SecondsOf = Callable[[Team, str], Floats]
 
 
 class Backlog:
-    """Reports and assignments by dispatcher."""
+    """Reports by worker, and assignments by dispatcher of the previous release."""
 
     def __init__(self) -> None:
         self._reports: dict[str, _Report] = {}
@@ -120,7 +121,7 @@ class Backlog:
     def report(
         self, dispatcher: str, outstanding: Iterable[tuple[str, str, int]], undecided: Iterable[int], now: float
     ) -> None:
-        """Record what a dispatcher waits for now: (agent, type, count), without the questions in `undecided`."""
+        """Record what a worker waits for now: (agent, type, count), without the questions in `undecided`."""
         self._reports[dispatcher] = _Report(now, list(outstanding))
         known = self._assigned.get(dispatcher)
         if known:

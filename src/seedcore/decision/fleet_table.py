@@ -85,11 +85,11 @@ class Fleet:
     def report(
         self, dispatcher: str, outstanding: Iterable[tuple[str, str, int]], undecided: Iterable[int] = ()
     ) -> None:
-        """Record what a dispatcher waits for now: (agent, type, count), without its questions in `undecided`."""
+        """Record what a worker waits for now: (agent, type, count), without its questions in `undecided`."""
         self._backlog.report(dispatcher, outstanding, undecided, time.monotonic())
 
     def assign(self, dispatcher: str, question: int, assignments: Assignments) -> None:
-        """Record what the answer to a dispatcher's question assigns to agents."""
+        """Record what the answer to a question of a dispatcher of the previous release assigns to agents."""
         self._backlog.assign(dispatcher, question, assignments)
 
     @property

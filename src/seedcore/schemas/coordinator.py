@@ -1,7 +1,7 @@
 """What goes over the wire to and from the Coordinator.
 
-A dispatcher's question is checked by pydantic at the Coordinator alone: the dispatcher builds it from the TypedDicts
-here, which cost nothing.
+A report is checked by pydantic at the Coordinator alone: the worker builds it from the TypedDicts here, which cost
+nothing.
 """
 
 from collections.abc import Sequence
@@ -88,7 +88,7 @@ class TaskColumns(BaseModel):
 
 
 class TaskColumnsJson(TypedDict):
-    """`TaskColumns` as a dispatcher sends it."""
+    """`TaskColumns` as a dispatcher of the previous release sends it."""
 
     type: list[str]
     domain: list[str | None]
@@ -101,7 +101,7 @@ class TaskColumnsJson(TypedDict):
 
 
 class AgentCount(TypedDict):
-    """Tasks of one type that a dispatcher waits for at one agent."""
+    """Tasks of one type that a worker waits for at one agent."""
 
     agent: str
     type: str
@@ -182,7 +182,7 @@ class Question(Report):
 
 
 class QuestionReport(TypedDict):
-    """`Question` as a dispatcher sends it, without `asker`."""
+    """`Question` as it is sent, without `asker`."""
 
     question: int
     undecided: Sequence[int]
@@ -196,7 +196,7 @@ class QuestionReport(TypedDict):
 
 
 class DecideColumns(Question):
-    """A dispatcher's question for a batch of leased tasks, with its report."""
+    """The question of a dispatcher of the previous release about a batch of leased tasks, with its report."""
 
     tasks: TaskColumns
 
@@ -254,7 +254,7 @@ class DecisionColumns(BaseModel):
 
 
 class VerdictJson(TypedDict):
-    """`decision.batch.Verdict` as a dispatcher receives it."""
+    """`decision.batch.Verdict` as a dispatcher of the previous release receives it."""
 
     route: str | None
     rule: str
@@ -268,7 +268,7 @@ class VerdictJson(TypedDict):
 
 
 class DecisionColumnsJson(TypedDict):
-    """`DecisionColumns` as a dispatcher receives it; a Coordinator of the previous release leaves some out."""
+    """`DecisionColumns` as a dispatcher of the previous release receives it; some may be left out."""
 
     verdicts: list[VerdictJson]
     verdict: list[int]

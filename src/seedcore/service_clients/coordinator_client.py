@@ -14,7 +14,7 @@ class CoordinatorClient(ServiceClient):
     app, prefix = "coordinator", "/pipeline"
 
     async def decide_columns(self, asker: str, tasks: TaskColumnsJson, report: QuestionReport) -> DecisionColumnsJson:
-        """One decision for each task, with the report of the dispatcher `asker`."""
+        """One decision for each task, with the report of the dispatcher `asker`: as the previous release calls it."""
         question: dict[str, object] = {"asker": asker, "tasks": tasks, **report}
         return cast("DecisionColumnsJson", await self.call("POST", "/decide-columns", question))
 

@@ -1,4 +1,4 @@
-"""The messages between a dispatcher and an agent host: calls and completions, in batches.
+"""The messages between a dispatcher and the host that runs skills: calls and completions, in batches.
 
 A batch is sent as columns (`to_columns`): serializing one object a task costs more than running a small task.
 """

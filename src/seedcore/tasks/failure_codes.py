@@ -100,8 +100,8 @@ NOTES: Mapping[FailureCode, FailureNote] = {
     ),
     FailureCode.DECISION_REFUSED: FailureNote(
         _RETRIED,
-        "The Coordinator could not decide about the task: a stored field is out of bounds.",
-        "The message names the field. Submit the task again within the bounds.",
+        "The worker could not decide about the task: what is stored of it cannot be used.",
+        "The message says why. Submit the task again; the other tasks of its batch ran.",
     ),
     FailureCode.FAILED: FailureNote(
         _RETRIED, "The host reported a failure and gave no code.", "Look at the host's log for that task id."
@@ -118,12 +118,12 @@ NOTES: Mapping[FailureCode, FailureNote] = {
     ),
     FailureCode.HOST_LOST: FailureNote(
         _RETRIED,
-        "The agent host ended while the task ran.",
+        "The worker or agent host that ran the task ended.",
         "Look for what killed it: memory (OOMKilled), a skill that ends its process, a node that was lost.",
     ),
     FailureCode.HOST_SILENT: FailureNote(
         _RETRIED,
-        "The agent host did not answer within the task's time limit.",
+        "The worker or agent host that ran the task did not answer within its time limit.",
         "Look at the host's node and log: an overloaded node, or a skill that blocks the process.",
     ),
     FailureCode.INPUT_MISSING: FailureNote(

@@ -1,4 +1,4 @@
-"""When a dispatcher looks for tasks in the lanes of its queue, and how many it asks for."""
+"""When a dispatcher looks for tasks in the lanes of its queue, and how many it claims."""
 
 import time
 

@@ -1,1 +1,1 @@
-"""Asking the Coordinator what to do with leased tasks, and reporting to it how they went."""
+"""Deciding about leased tasks with what the Coordinator publishes, and reporting to it how they went."""

@@ -110,7 +110,7 @@ class SkillExecutor:
                 left -= len(chunk)
                 yield chunk
         finally:
-            # The reader has gone: its dispatcher died or lost the leases.
+            # The reader has gone: its worker died or lost the leases.
             self.withdraw(jobs)
 
     def cancel(self, task_ids: Sequence[str]) -> int:
