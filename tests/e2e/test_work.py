@@ -249,6 +249,32 @@ def dsn(system: System) -> str:
     return resolve_dsn(load_settings(data_dir=system.data_dir))
 
 
+def test_a_skill_that_ends_its_processes_runs_alone_until_a_person_releases_it(system: System):
+    """What it takes with it runs again, other workers go on, and afterwards it disturbs nobody."""
+    deadly = {"type": "people.deadly", "params": {"die": True}, "max_attempts": 6}
+    task_id = post(system, "/api/v1/tasks", deadly).json()["id"]
+    deadline = time.monotonic() + 120
+    while "people.deadly" not in (health := system.get("/organism/health"))["quarantined"]:
+        assert time.monotonic() < deadline, (health, system.get(f"/api/v1/tasks/{task_id}"))
+        echo = post(system, "/pipeline/route-and-execute", {"type": "echo", "params": {"value": 1}}).json()
+        assert (echo["status"], echo["result"]) == ("completed", {"value": 1}), echo
+    (entry,) = system.get("/organism/quarantine")["items"]
+    assert (entry["skill"], entry["deaths"] >= 3) == ("people.deadly", True)
+    assert until_ended(system, task_id, 120)["status"] == "failed"
+    workers = {p.pid for p in system.find("ray::WorkerActor")}
+    alone = post(system, "/api/v1/tasks", {"type": "people.deadly", "params": {"die": False}}).json()["id"]
+    ended = until_ended(system, alone, 120)
+    assert ended["status"] == "completed", ended
+    assert ended["decision"]["agent"].startswith("~alone-people-deadly")
+    assert {p.pid for p in system.find("ray::WorkerActor")} == workers, "it has a host of its own"
+    released = httpx.post(f"{system.url}/organism/quarantine/people.deadly/release", timeout=60)
+    assert released.status_code == 200, released.text
+    while not (
+        again := until_ended(system, post(system, "/api/v1/tasks", deadly | {"params": {"die": False}}).json()["id"])
+    )["decision"]["agent"].startswith("utility"):
+        assert time.monotonic() < deadline + 60, again
+
+
 def test_a_triage_asks_every_service_and_reasoning_knows_the_valve(system: System):
     task_id = post(system, "/api/v1/tasks", {"type": "echo", "params": {"value": 1}}).json()["id"]
     until_ended(system, task_id)

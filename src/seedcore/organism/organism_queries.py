@@ -83,6 +83,7 @@ class OrganismQueries:
                 queue: f"{pool.alive}/{pool.desired}"
                 for queue, pool in (("default", workers.default), ("graph", workers.graph))
             },
+            "old_snapshots": self._loop.old_snapshots(),
             "quarantined": [item.skill for item in status.quarantined],
             "short": view.shortfalls() if observed else {},
             "missing_organs": status.missing_organs if observed else [],

@@ -13,10 +13,11 @@ from seedcore.skills.host_protocol import Call, Completion
 
 @dataclass(frozen=True, slots=True)
 class PingReply:
-    """A host's answer to a ping: tasks in hand, and the node that it runs on."""
+    """A host's answer to a ping: tasks in hand, the node that it runs on, and of a worker how old its snapshot is."""
 
     running: int
     node: str | None = None
+    snapshot_age_s: float | None = None
 
 
 class HostProvisioner(Protocol):

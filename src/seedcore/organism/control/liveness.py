@@ -27,6 +27,9 @@ Longer than SEEDCORE_HOST_BLOCKED_S, after which a host ends itself and can say 
 RESTART_S = 30.0
 """The same for a host that has replied and whose pings fail since: Ray may be restarting it."""
 
+OLD_SNAPSHOT_S = 5.0
+"""With a Coordinator a worker's snapshot is confirmed every second: an older one is shown in health."""
+
 START_S = 120.0
 """The same for a host that was created and has not replied yet: it may wait for resources, or for a slow machine."""
 
@@ -41,6 +44,7 @@ class HostHealth:
         starting: it was created here, and has not replied since.
         replied: the present process of the host has replied.
         running: tasks in hand, from its last reply.
+        snapshot_age_s: how old a worker's snapshot was at its last reply.
         draining_since: when it began to drain; None: it does not.
         ping: the ping that has not been answered yet.
     """
@@ -50,6 +54,7 @@ class HostHealth:
     starting: bool = False
     replied: bool = False
     running: int = 0
+    snapshot_age_s: float | None = None
     draining_since: float | None = None
     ping: asyncio.Task[PingReply] | None = None
 
@@ -77,6 +82,11 @@ class LivenessChecker:
         """Tasks in hand as a host last reported; None when it has not replied since it was created."""
         health = self._health.get(name)
         return health.running if health is not None and health.replied else None
+
+    def old_snapshots(self) -> dict[str, float]:
+        """Workers that decided with a snapshot older than OLD_SNAPSHOT_S at their last reply, and its age."""
+        ages = {name: health.snapshot_age_s for name, health in self._health.items()}
+        return {name: round(age, 1) for name, age in ages.items() if age is not None and age > OLD_SNAPSHOT_S}
 
     async def check(self, hosts: Collection[Host], organs: Mapping[str, Organ]) -> None:
         """Create the hosts that are missing, ping all of them, and judge each by its reply or its silence."""
@@ -162,6 +172,7 @@ class LivenessChecker:
         health = self.health(host.name)
         health.silent_since, health.max_silence_s = time.monotonic(), SILENT_S
         health.starting, health.replied, health.running = False, True, reply.running
+        health.snapshot_age_s = reply.snapshot_age_s
         host.alive, host.reason, host.node = True, None, reply.node
 
     def _ping_failed(self, host: Host, reason: str) -> None:

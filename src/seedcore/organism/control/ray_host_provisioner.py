@@ -50,6 +50,7 @@ class ReportedStatus(TypedDict):
     node: NotRequired[str]
     running: int
     holding: NotRequired[int]
+    snapshot_age_s: NotRequired[float | None]
 
 
 class HostHandle(Protocol):
@@ -110,7 +111,8 @@ class RayHostProvisioner:
         node, running = status.get("node"), status["running"]
         if node is not None:
             self._nodes[name] = organ_of_host(name) or "", node
-        return PingReply(status.get("holding", 0) if isinstance(running, bool) else running, node)
+        in_hand = status.get("holding", 0) if isinstance(running, bool) else running
+        return PingReply(in_hand, node, status.get("snapshot_age_s"))
 
     async def remove(self, name: str) -> None:
         """End a host for good, also one that an earlier process created; one that does not exist is fine."""

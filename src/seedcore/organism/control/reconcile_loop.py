@@ -78,6 +78,10 @@ class ReconcileLoop:
         """Tasks in hand on a host; None where only another replica knows."""
         return self._reconciler.running(host) if self.leads else None
 
+    def old_snapshots(self) -> dict[str, float]:
+        """Workers that decide with an old snapshot, and its age in seconds; empty where another replica knows."""
+        return self._reconciler.old_snapshots() if self.leads else {}
+
     def wake(self) -> None:
         """Begin the next pass now."""
         self._wake.set()

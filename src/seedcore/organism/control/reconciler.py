@@ -169,6 +169,10 @@ class Reconciler:
         """The names of all hosts and workers that exist or are planned."""
         return {*self.hosts, *await self.provisioner.names()}
 
+    def old_snapshots(self) -> dict[str, float]:
+        """Workers that decide with an old snapshot, and its age in seconds."""
+        return self._liveness.old_snapshots()
+
     def running(self, name: str) -> int | None:
         """Tasks in hand as a host last reported; None when it has not replied since it was created."""
         return self._liveness.running(name)

@@ -1,6 +1,6 @@
 """Store tasks: one statement for any number, all or none."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from operator import attrgetter
 
 import asyncpg
@@ -106,7 +106,9 @@ def _limit_key(task: TaskSpec) -> str | None:
     return None if task.limit is None else task.limit.key
 
 
-_READ = {name: attrgetter(name) for name in sql.SHARED.keys() - {"period_s", "limit_key"}} | {
+_READ: dict[str, Callable[[TaskSpec], object]] = {
+    name: attrgetter(name) for name in sql.SHARED.keys() - {"period_s", "limit_key"}
+} | {
     "period_s": attrgetter("idempotency_period_s"),
     "limit_key": _limit_key,
 }

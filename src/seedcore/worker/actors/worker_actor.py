@@ -20,6 +20,7 @@ from seedcore.utils.warming import Warming
 from seedcore.worker.actors.loop_pulse import LoopPulse
 from seedcore.worker.actors.ray_actors import configure_worker_logs
 from seedcore.worker.actors.ray_adapters import CognitivePlans, CoordinatorPlane, RayCluster, RayHosts
+from seedcore.worker.actors.worker_metrics import export_snapshot_age
 from seedcore.worker.decisions.coordinator_link import CoordinatorLink
 from seedcore.worker.decisions.foreign_work import ForeignWork
 from seedcore.worker.decisions.local_decider import LocalDecider
@@ -102,6 +103,7 @@ class WorkerActor:
         self._claims = LoopPulse(self._background.loop)
         self._linking = self._background.start(self._link.run())
         self._run = self._background.start(self._dispatcher.run())
+        self._background.start(export_snapshot_age(name, lambda: self._state.age_s))
         self._warming = Warming({"cognitive": self._plans.cognitive.reach})
         self._background.start(self._warming.run())
 
