@@ -71,7 +71,7 @@ class StreamMonitors:
     _streams: dict[str, MonitoredStream] = field(default_factory=dict)
 
     def observe(self, reported: Iterable[StreamRows]) -> None:
-        """Process the rows of a worker's report."""
+        """Process the rows of a dispatcher's report."""
         for rows in reported:
             seen = rows.get("seen", 0)
             if not self.restored:
@@ -112,6 +112,6 @@ class StreamMonitors:
 
 
 def _array(rows: Sequence[Sequence[float]], columns: int) -> npt.NDArray[np.float32]:
-    # A worker of another release may send other features, which are not comparable.
+    # A dispatcher of another release may send other features, which are not comparable.
     matching = [row for row in rows if len(row) == columns]
     return np.array(matching, dtype=np.float32).reshape(len(matching), columns)
