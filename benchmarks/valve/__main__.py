@@ -36,7 +36,8 @@ def main() -> int:
     if "reports" in given.parts:
         heads = ("shift", "at once", "by reports", "later, p50", "later, worst", "an interval", "runs")
         show(console, "Tasks to the alarm", heads, reports.delays(given.references, given.arl0))
-        heads = ("stream", "every task at once", *(f"reports of {n}" for n in reports.WORKERS))
+        come = (f"{n}, as they come" for n in reports.AS_THEY_COME)
+        heads = ("stream", "every task at once", *(f"reports of {n}" for n in reports.WORKERS), *come)
         title = f"Observations by false alarm, {given.arl0:,.0f} asked for"
         show(console, title, heads, reports.false_alarms(given.references, given.arl0))
     if "live" in given.parts:

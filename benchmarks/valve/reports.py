@@ -1,12 +1,14 @@
-"""What reports cost the valve: rows come from each worker every half second, at most 50 of a stream, as they come.
+"""What reports cost the valve: rows come from each worker every half second, at most `SAMPLE` of a stream.
 
 How many tasks later an alarm comes than if every task were watched at once, and whether the false-alarm budget holds
 whoever sends. Tasks arrive at random and are claimed by any worker; each worker reports at times of its own what it
-claimed since. Rows are the product's: `sample_streams`, observed by a `StreamMonitor`.
+claimed since. Rows go the product's way: `StreamSamples` of each worker, and the Coordinator's `StreamMonitors`, which
+merge them by their places in the stream; without places, they are watched as they come.
 """
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cache, partial
 from statistics import median
@@ -18,13 +20,20 @@ import orjson
 from benchmarks.valve.real import AFTER, BEFORE, messages
 from seedcore.changepoint import Valve
 from seedcore.changepoint.features import TASK_COLUMNS
+from seedcore.coordinator.monitors.row_feeder import FEED_S
 from seedcore.coordinator.monitors.stream_monitor import REFERENCE, StreamMonitor
+from seedcore.coordinator.monitors.stream_monitors import MonitoredStream, StreamMonitors
+from seedcore.schemas.coordinator import StreamRows
 from seedcore.tasks.model import Lease
-from seedcore.worker.decisions.stream_samples import SAMPLE, sample_streams
+from seedcore.worker.decisions.stream_samples import SAMPLE, StreamSamples
 
 TYPE = "log.read"
+STREAMS = ("text", "number, AR(1) 0.5")
 EVERY_S = 0.5
 WORKERS = (1, 2, 4)
+AS_THEY_COME = (2, 4)
+"""Workers whose rows are also watched without places."""
+
 RATES = (100, 5_000)
 WARM = 200
 POOL = 4_000
@@ -61,17 +70,20 @@ def _told(seen: list[tuple[int, int]], rate: float) -> list[str]:
     ]
 
 
-def _delay(before: Pool, after: Pool, rate: float, workers: int, arl0: float, seed: int) -> tuple[int, int] | None:
+def _delay(
+    before: Pool, after: Pool, rate: float, workers: int, arl0: float, seed: int, places: bool = True
+) -> tuple[int, int] | None:
     """Tasks from the shift to the alarm, watched at once and by reports; None: an alarm came before, or none came."""
     rng = np.random.default_rng([seed, int(rate), workers])
     reference = _rows([before[n] for n in rng.integers(len(before), size=REFERENCE)])
     valve = Valve.calibrate(reference, arl0=arl0, seed=seed, rehearsal=False)
-    shift = int(rate * EVERY_S * rng.uniform(1, 2))
+    shift = int(rate * EVERY_S * rng.uniform(2, 3))
     come = [before[n] for n in rng.integers(len(before), size=shift)]
     come += [after[n] for n in rng.integers(len(after), size=max(600, int(6 * EVERY_S * rate)))]
     warm = _rows([before[n] for n in rng.integers(len(before), size=WARM)])
     at_once = _at_once(_monitor(valve, warm), come, shift)
-    reported = _by_reports(_monitor(valve, warm), come, shift, rate, workers, rng)
+    watched = Watched(_monitor(valve, warm), places)
+    reported = _by_reports(watched, come, shift, rate, workers, rng)
     return None if at_once is None or reported is None else (at_once, reported)
 
 
@@ -95,21 +107,21 @@ def _at_once(monitor: StreamMonitor, come: Pool, shift: int) -> int | None:
 
 
 def _by_reports(
-    monitor: StreamMonitor, come: Pool, shift: int, rate: float, workers: int, rng: np.random.Generator
+    watched: "Watched", come: Pool, shift: int, rate: float, workers: int, rng: np.random.Generator
 ) -> int | None:
     times = np.cumsum(rng.exponential(1 / rate, len(come)))
-    for at, claimed in reports(times, workers, rng):
-        monitor.observe(_report([come[n] for n in claimed]))
-        if monitor.alarms:
-            count = int(times.searchsorted(at)) - shift
+    for at, worker, claimed in reports(times, workers, rng):
+        watched.report(at, worker, [replace(come[n], seq=n) for n in claimed])
+        if watched.monitor.alarms:
+            count = int(times.searchsorted(watched.alarmed_s)) - shift
             return count if count > 0 else None
     return None
 
 
-def reports(times: np.ndarray, workers: int, rng: np.random.Generator) -> Iterator[tuple[float, list[int]]]:
-    """When a report is made, and which tasks, by index, its worker claimed since its last one; in order of time."""
+def reports(times: np.ndarray, workers: int, rng: np.random.Generator) -> Iterator[tuple[float, int, list[int]]]:
+    """When a report is made, by which worker, and which tasks, by index, it claimed since its last one; by time."""
     claims = rng.integers(workers, size=len(times))
-    made: list[tuple[float, list[int]]] = []
+    made: list[tuple[float, int, list[int]]] = []
     for worker in range(workers):
         own = np.flatnonzero(claims == worker)
         phase = rng.uniform(0, EVERY_S)
@@ -118,67 +130,114 @@ def reports(times: np.ndarray, workers: int, rng: np.random.Generator) -> Iterat
         for part in np.split(own, cuts):
             if len(part):
                 sent = phase + EVERY_S * (np.floor((times[part[0]] - phase) / EVERY_S) + 1)
-                made.append((float(sent), part.tolist()))
+                made.append((float(sent), worker, part.tolist()))
     yield from sorted(made)
 
 
-def _report(tasks: Pool) -> Rows:
-    """The rows that a report has of tasks of one stream."""
-    (found,) = sample_streams(tasks, {})
-    return np.array(found["tasks"], dtype=np.float32)
+@dataclass
+class Watched:
+    """A monitor behind the product's way of rows: samples of each worker, merged; `alarmed_s`: of the first alarm."""
+
+    monitor: StreamMonitor
+    places: bool = True
+    alarmed_s: float = 0.0
+    _now: float = 0.0
+    _streams: StreamMonitors = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._streams = StreamMonitors(clock=lambda: self._now)
+        self._streams.restore([MonitoredStream(TYPE, self.monitor)])
+
+    def report(self, at: float, worker: int, tasks: Pool) -> None:
+        """A worker reports what it claimed; until then the Coordinator looks at what waits every FEED_S."""
+        while self._now + FEED_S < at:
+            self._now += FEED_S
+            self._streams.feed()
+            self._note_alarm()
+        self._now = at
+        found = _report(tasks)
+        if not self.places:
+            del found["order"]
+        self._streams.observe([found], f"worker-{worker}")
+        self._note_alarm()
+
+    def _note_alarm(self) -> None:
+        if self.monitor.alarms and not self.alarmed_s:
+            self.alarmed_s = self._now
+
+
+def _report(tasks: Pool) -> StreamRows:
+    """What a report has of tasks of one stream."""
+    samples = StreamSamples()
+    for task in tasks:
+        task.reported_to_valves = False
+        samples.add_task(task)
+    (found,) = samples.take()
+    return found
 
 
 def _rows(tasks: Pool) -> Rows:
     """The rows of every task."""
-    return np.concatenate([_report(tasks[start : start + SAMPLE]) for start in range(0, len(tasks), SAMPLE)])
+    parts = [_report(tasks[start : start + SAMPLE])["tasks"] for start in range(0, len(tasks), SAMPLE)]
+    return np.concatenate([np.array(part, dtype=np.float32) for part in parts])
 
 
-def false_alarms(references: int, arl0: float, observations: int = 10_000) -> list[list[str]]:
-    """A row for each stream and rate: observations by alarm, watched at once and in reports of 1, 2 and 4 workers."""
+def false_alarms(
+    references: int,
+    arl0: float,
+    observations: int = 10_000,
+    names: Sequence[str] = STREAMS,
+    rates: Sequence[float] = RATES,
+) -> list[list[str]]:
+    """A row for each stream and rate: observations by alarm, watched at once, by reports, and as they come."""
     rows = []
+    ways = [(0, True), *((workers, True) for workers in WORKERS), *((workers, False) for workers in AS_THEY_COME)]
     with ProcessPoolExecutor() as processes:
-        for name in _streams():
-            for rate in RATES:
+        for name in names:
+            for rate in rates:
                 cells = [f"{name}, {rate:,}/s"]
-                for workers in (0, *WORKERS):
-                    count = partial(_alarms, name, rate, workers, arl0, observations)
-                    alarms = np.array(list(processes.map(count, range(references))))
+                for workers, places in ways:
+                    count = partial(_alarms, name, rate, workers, arl0, observations, places=places)
+                    alarms, observed = np.array(list(processes.map(count, range(references)))).T
                     total = int(alarms.sum())
                     error = float(alarms.std() / np.sqrt(references) / max(alarms.mean(), 1e-9))
                     more = "" if total else "more than "
-                    cells.append(f"{more}{references * observations / max(total, 1):,.0f} ± {100 * error:.0f} %")
+                    cells.append(f"{more}{observed.sum() / max(total, 1):,.0f} ± {100 * error:.0f} %")
                 rows.append(cells)
     return rows
 
 
-def _alarms(name: str, rate: float, workers: int, arl0: float, observations: int, seed: int) -> int:
-    """Alarms in so many observations of an unchanged stream, its reference gathered in the same way; 0: at once."""
+def _alarms(
+    name: str, rate: float, workers: int, arl0: float, observations: int, seed: int, places: bool = True
+) -> tuple[int, int]:
+    """Alarms in about so many observations of an unchanged stream, its reference gathered in the same way; 0: at once.
+
+    Also how many observations it were.
+    """
     rng = np.random.default_rng([seed, int(rate), workers])
     pool, stream = _streams()[name]
-    rows = _observed(pool, stream, rate, workers, REFERENCE + observations, rng)
-    monitor = StreamMonitor(TASK_COLUMNS)
-    monitor.set_valve(Valve.calibrate(rows[:REFERENCE], arl0=arl0, seed=seed, rehearsal=False))
-    for start in range(REFERENCE, len(rows), SAMPLE):
-        monitor.observe(rows[start : start + SAMPLE])
-    return monitor.alarms
-
-
-def _observed(pool: Pool, stream: Stream, rate: float, workers: int, count: int, rng: np.random.Generator) -> Rows:
-    """The first `count` rows that the valve gets to see."""
-    if workers == 0:
-        return _rows([pool[n] for n in stream(rng, count)])
-    # Of more than 50 tasks a report has 50 rows; two seconds more than enough.
-    per_second = min(rate, workers * SAMPLE / EVERY_S)
-    tasks = stream(rng, int(rate * (count / per_second + 2)))
+    # Of more than SAMPLE tasks a report has at least half as many rows; two seconds more than enough.
+    per_second = rate if workers == 0 else min(rate, workers * SAMPLE / 2 / EVERY_S)
+    tasks = stream(rng, int(rate * ((REFERENCE + observations) / per_second + 2)))
     times = np.cumsum(rng.exponential(1 / rate, len(tasks)))
-    rows: list[Rows] = []
-    seen = 0
-    for _, claimed in reports(times, workers, rng):
-        rows.append(_report([pool[tasks[n]] for n in claimed]))
-        seen += len(rows[-1])
-        if seen >= count:
+    watched = Watched(StreamMonitor(TASK_COLUMNS), places)
+    monitor, learned = watched.monitor, 0
+    for at, worker, claimed in _at_times(times, SAMPLE) if workers == 0 else reports(times, workers, rng):
+        watched.report(at, worker, [replace(pool[tasks[n]], seq=n) for n in claimed])
+        if monitor.due:
+            reference = monitor.reference()[-REFERENCE:]
+            monitor.set_valve(Valve.calibrate(reference, arl0=arl0, seed=seed, rehearsal=False))
+            learned = monitor.observed
+        if monitor.valve is not None and monitor.observed >= learned + observations:
             break
-    return np.concatenate(rows)[:count]
+    return monitor.alarms, monitor.observed - learned
+
+
+def _at_times(times: np.ndarray, size: int) -> Iterator[tuple[float, int, list[int]]]:
+    """Every task, by one worker, in reports of equal size."""
+    for start in range(0, len(times), size):
+        part = list(range(start, min(start + size, len(times))))
+        yield float(times[part[-1]]), 0, part
 
 
 @cache
@@ -194,9 +253,10 @@ def _streams() -> dict[str, tuple[Pool, Stream]]:
             found[n] = round(100 * value)
         return np.clip(found, -500, 500) + 500
 
+    independent, dependent = STREAMS
     return {
-        "text": (_texts(BEFORE, 1), lambda rng, count: rng.integers(POOL, size=count)),
-        "number, AR(1) 0.5": ([_lease({"level": 10 + n / 100}) for n in grid.tolist()], follows),
+        independent: (_texts(BEFORE, 1), lambda rng, count: rng.integers(POOL, size=count)),
+        dependent: ([_lease({"level": 10 + n / 100}) for n in grid.tolist()], follows),
     }
 
 

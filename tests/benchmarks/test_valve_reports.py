@@ -12,19 +12,17 @@ def test_every_task_is_reported_once_within_an_interval_of_its_claim(workers: in
     rng = np.random.default_rng(0)
     times = np.cumsum(rng.exponential(1 / 200, 1_000))
     made = list(reports.reports(times, workers, rng))
-    assert sorted(n for _, claimed in made for n in claimed) == list(range(1_000))
-    assert [at for at, _ in made] == sorted(at for at, _ in made)
-    for at, claimed in made:
+    assert sorted(n for _, _, claimed in made for n in claimed) == list(range(1_000))
+    assert [at for at, _, _ in made] == sorted(at for at, _, _ in made)
+    for at, _, claimed in made:
         assert all(0 <= at - times[n] <= reports.EVERY_S + 1e-9 for n in claimed)
         assert claimed == sorted(claimed)
 
 
 def test_of_many_tasks_a_report_has_a_sample():
-    observed = reports._observed(*reports._streams()["text"], 5_000, 2, 150, np.random.default_rng(0))
-    assert len(observed) == 150
     pool, _ = reports._streams()["text"]
-    assert len(reports._report(pool[:2_500])) == SAMPLE
-    assert len(reports._rows(pool[:120])) == 120
+    assert SAMPLE // 2 <= len(reports._report(pool[:2_500])["tasks"]) <= SAMPLE
+    assert len(reports._rows(pool[:620])) == 620
 
 
 def test_an_alarm_by_reports_comes_later_by_an_interval_at_most_when_the_shift_is_plain():
@@ -36,4 +34,6 @@ def test_an_alarm_by_reports_comes_later_by_an_interval_at_most_when_the_shift_i
 
 
 def test_an_unchanged_stream_seldom_alarms():
-    assert reports._alarms("text", 100, 2, 10_000, 1_000, 0) <= 2
+    alarms, observed = reports._alarms("text", 100, 2, 10_000, 1_000, 0)
+    assert alarms <= 2
+    assert 1_000 <= observed < 1_000 + 4 * SAMPLE

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TypedDict
 
 from seedcore.coordinator.monitors.maintenance import MonitorMaintenance
+from seedcore.coordinator.monitors.row_feeder import RowFeeder
 from seedcore.coordinator.monitors.stream_holds import StreamHolds
 from seedcore.coordinator.monitors.stream_monitors import MAX_STREAMS, StreamMonitors
 from seedcore.coordinator.policy_file import PolicyFile, read_policy
@@ -58,7 +59,8 @@ class PolicyRuntime:
         self._reloads = 0
         self.unplanned = 0
         """Tasks that were to be planned and ran as they are, because no plan was available."""
-        self._running: asyncio.Task[None] | None = None
+        self._feeder = RowFeeder(self.streams, self._changed)
+        self._running: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
         """Load the policy, and start the maintenance of the monitors."""
@@ -67,13 +69,17 @@ class PolicyRuntime:
         except InvalidInputError as error:
             self._load_error = error.detail
             self._log.error("policy not loaded, deciding nothing", reason=error.detail)
-        self._running = asyncio.create_task(self.maintenance.run(), name="valves")
+        self._running = [
+            asyncio.create_task(self.maintenance.run(), name="valves"),
+            asyncio.create_task(self._feeder.run(), name="feed monitors"),
+        ]
 
     async def aclose(self) -> None:
         """Stop the maintenance, and save the monitors."""
-        if self._running is not None:
-            self._running.cancel()
-            await asyncio.gather(self._running, return_exceptions=True)
+        for task in self._running:
+            task.cancel()
+        await asyncio.gather(*self._running, return_exceptions=True)
+        self.streams.feed_all()
         try:
             await self.maintenance.save()
         except DATABASE_ERRORS as error:
@@ -124,9 +130,10 @@ class PolicyRuntime:
             raise UnavailableError(f"There is no policy: {self._load_error}", retry_after_s=5)
         return self._file.policy
 
-    def record_report(self, streams: Sequence[StreamRows], unplanned: int = 0) -> None:
+    def record_report(self, streams: Sequence[StreamRows], unplanned: int, reporter: str) -> None:
         """Process a worker's report: rows for the monitors, and the number of tasks without a plan."""
-        self.streams.observe(streams)
+        self.streams.observe(streams, reporter)
+        self._feeder.want()
         self.unplanned += unplanned
 
     def record_decisions(self, counts: Mapping[tuple[str | None, str], int]) -> None:

@@ -1,6 +1,7 @@
 """What a worker reports to the valves: a few rows a stream, however many tasks there are."""
 
 import json
+import time
 from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
@@ -36,13 +37,14 @@ def taken(tasks: list[Lease]) -> list[StreamRows]:
 
 @pytest.mark.parametrize("count", [1, SAMPLE, SAMPLE + 1, 5 * SAMPLE, 12_345])
 def test_of_many_tasks_a_few_evenly_spread_ones_are_reported(count: int):
-    tasks = [lease(params=json.dumps({"value": n})) for n in range(count)]
+    tasks = [lease(params=json.dumps({"value": n}), seq=7 + 3 * n) for n in range(count)]
     (stream,) = taken(tasks)
     assert stream["seen"] == count
     assert min(count, SAMPLE // 2) <= len(stream["tasks"]) <= SAMPLE
     step = next(2**n for n in range(20) if len(range(0, count, 2**n)) <= SAMPLE)
     expected = [tasks[n] for n in range(0, count, step)]
     assert stream["tasks"] == [task_features("echo", json.loads(t.params), size=len(t.params)) for t in expected]
+    assert stream["order"] == [task.seq for task in expected]
 
 
 def test_streams_are_by_domain_and_type():
@@ -114,4 +116,7 @@ def test_the_first_outcomes_of_a_stream_are_reported_once():
     (stream,) = samples.take()
     assert (stream["domain"], stream["type"], stream["seen"]) == ("sales", "echo", 0)
     assert [row[1] for row in stream["outcomes"]] == [0.0] + [1.0] * (OUTCOMES - 1)
+    assert stream["outcome_order"] == sorted(stream["outcome_order"])
+    assert len(stream["outcome_order"]) == OUTCOMES
+    assert all(0 <= time.time() - at / 1e3 < 60 for at in stream["outcome_order"])
     assert samples.take() == []

@@ -1,13 +1,14 @@
 """Monitors all live streams: each (domain, type) has one monitor for its work and one for its outcomes."""
 
 import math
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-import numpy.typing as npt
 
 from seedcore.changepoint.features import OUTCOME_COLUMNS, SUCCESS, TASK_COLUMNS
+from seedcore.coordinator.monitors.row_merge import MEMBER_S, SILENT_S, RowMerge
 from seedcore.coordinator.monitors.stream_monitor import CALM, State, StreamMonitor
 from seedcore.decision.stream_status import LEARNING, UNWATCHED, StreamKey, StreamStatus, stream_name
 from seedcore.schemas.coordinator import StreamRows
@@ -18,13 +19,23 @@ MAX_STREAMS = 256
 
 @dataclass(slots=True)
 class MonitoredStream:
-    """A stream's two monitors, and its status for decisions."""
+    """A stream's two monitors, and its status for decisions.
+
+    Attributes:
+        seen: its tasks.
+        merges: rows for each monitor that wait for other workers.
+        reporters: when each worker last reported rows with their places.
+    """
 
     name: str
     work: StreamMonitor = field(default_factory=lambda: StreamMonitor(TASK_COLUMNS))
     outcome: StreamMonitor = field(default_factory=lambda: StreamMonitor(OUTCOME_COLUMNS))
     seen: int = 0
     status: StreamStatus = LEARNING
+    merges: dict[str, RowMerge] = field(
+        default_factory=lambda: {"work": RowMerge(TASK_COLUMNS), "outcome": RowMerge(OUTCOME_COLUMNS)}
+    )
+    reporters: dict[str, float] = field(default_factory=dict)
 
     @property
     def monitors(self) -> dict[str, StreamMonitor]:
@@ -36,6 +47,40 @@ class MonitoredStream:
         """Open when one monitor is; learning while the work has no valve."""
         states = [monitor.state for monitor in self.monitors.values()]
         return "open" if "open" in states else self.work.state
+
+    @property
+    def waiting(self) -> int:
+        """Rows that no monitor has seen yet."""
+        return sum(map(len, self.merges.values()))
+
+    def add(self, rows: StreamRows) -> None:
+        """Let rows wait for `feed`; a monitor sees those without places in the stream at once."""
+        self._add("work", rows.get("tasks", ()), rows.get("order"))
+        self._add("outcome", rows.get("outcomes", ()), rows.get("outcome_order"))
+
+    def tell(self, reporter: str) -> None:
+        """A worker has reported all that it had claimed of this stream."""
+        for merge in self.merges.values():
+            merge.tell(reporter)
+
+    def feed(self, workers: Collection[str]) -> bool:
+        """Give the monitors the rows that none of `workers` can report something before; whether there were any."""
+        fed = False
+        for name, monitor in self.monitors.items():
+            rows = self.merges[name].take(workers)
+            monitor.observe(rows)
+            fed = fed or len(rows) > 0
+        return fed
+
+    def _add(self, name: str, rows: Sequence[Sequence[float]], places: Sequence[int] | None) -> None:
+        monitor = self.monitors[name]
+        # A dispatcher of another release may send other features, which are not comparable.
+        known = [n for n, row in enumerate(rows) if len(row) == monitor.columns]
+        found = np.array([rows[n] for n in known], dtype=np.float32).reshape(len(known), monitor.columns)
+        if places is None or len(places) != len(rows):
+            monitor.observe(found)
+        else:
+            self.merges[name].add([places[n] for n in known], found)
 
     def succeeds(self, min_share: float) -> bool:
         """Whether at least `min_share` of the last CALM outcomes succeeded."""
@@ -56,22 +101,31 @@ class MonitoredStream:
     def report(self) -> dict[str, object]:
         """The stream as JSON."""
         head = {"stream": self.name, "state": self.state, "evidence": self.status.evidence, "tasks": self.seen}
-        sampled = self.work.observed < self.seen
-        return head | {"sampled": sampled} | {name: monitor.report() for name, monitor in self.monitors.items()}
+        head |= {"sampled": self.work.observed + len(self.merges["work"]) < self.seen, "waiting": self.waiting}
+        return head | {name: monitor.report() for name, monitor in self.monitors.items()}
 
 
 @dataclass(slots=True)
 class StreamMonitors:
-    """All streams by name. Rows are ignored until the stored streams are restored, which would replace new ones."""
+    """All streams by name. Rows are ignored until the stored streams are restored, which would replace new ones.
+
+    Rows of several workers are merged by their places in the stream; call `feed` a few times a second while some wait.
+    """
 
     threshold: float = 0.5
     restored: bool = False
     missed: int = 0
     unwatched: int = 0
+    clock: Callable[[], float] = time.monotonic
     _streams: dict[str, MonitoredStream] = field(default_factory=dict)
+    _waiting: dict[str, MonitoredStream] = field(default_factory=dict)
+    _heard: dict[str, float] = field(default_factory=dict)
 
-    def observe(self, reported: Iterable[StreamRows]) -> None:
-        """Process the rows of a dispatcher's report."""
+    def observe(self, reported: Iterable[StreamRows], reporter: str = "") -> None:
+        """Process the rows of a worker's report, and that it has no others."""
+        now = self.clock()
+        _note(self._heard, reporter, now)
+        concerned = []
         for rows in reported:
             seen = rows.get("seen", 0)
             if not self.restored:
@@ -80,9 +134,44 @@ class StreamMonitors:
                 self.unwatched += seen
             else:
                 stream.seen += seen
-                stream.work.observe(_array(rows.get("tasks", ()), TASK_COLUMNS))
-                stream.outcome.observe(_array(rows.get("outcomes", ()), OUTCOME_COLUMNS))
-                stream.update_status(self.threshold)
+                if "order" in rows:
+                    _note(stream.reporters, reporter, now)
+                stream.add(rows)
+                concerned.append(stream)
+                if stream.waiting:
+                    self._waiting[stream.name] = stream
+        for stream in self._waiting.values():
+            stream.tell(reporter)
+        # The others' turn comes with their own reports, or a moment later.
+        self._feed(concerned, now)
+
+    @property
+    def waiting(self) -> bool:
+        """Whether rows wait for reports of other workers."""
+        return bool(self._waiting)
+
+    def feed(self) -> bool:
+        """Give the monitors what need not wait any longer; whether there was something."""
+        return self._feed(list(self._waiting.values()), self.clock())
+
+    def feed_all(self) -> None:
+        """Give the monitors all that waits."""
+        self._heard.clear()
+        self.feed()
+
+    def _feed(self, streams: Iterable[MonitoredStream], now: float) -> bool:
+        fed = False
+        for stream in streams:
+            workers = [
+                worker
+                for worker, at in stream.reporters.items()
+                if now - at < MEMBER_S and now - self._heard.get(worker, float("-inf")) < SILENT_S
+            ]
+            fed = stream.feed(workers) or fed
+            stream.update_status(self.threshold)
+            if not stream.waiting:
+                self._waiting.pop(stream.name, None)
+        return fed
 
     def status(self, key: StreamKey) -> StreamStatus:
         """The status of a stream."""
@@ -111,7 +200,9 @@ class StreamMonitors:
         return stream
 
 
-def _array(rows: Sequence[Sequence[float]], columns: int) -> npt.NDArray[np.float32]:
-    # A dispatcher of another release may send other features, which are not comparable.
-    matching = [row for row in rows if len(row) == columns]
-    return np.array(matching, dtype=np.float32).reshape(len(matching), columns)
+def _note(times: dict[str, float], worker: str, now: float) -> None:
+    """Note when a worker reported; a new one takes the place of those that have gone."""
+    if worker not in times:
+        for gone in [name for name, at in times.items() if now - at >= MEMBER_S]:
+            del times[gone]
+    times[worker] = now

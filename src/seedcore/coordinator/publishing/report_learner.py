@@ -50,7 +50,7 @@ class ReportLearner:
         self._snapshot.add_learned(reporter, _increments(report))
         self.dropped_reports += report.dropped
         self._ledger.record(report.energy, self._fleet)
-        self._policy.record_report(report.streams, report.unplanned)
+        self._policy.record_report(report.streams, report.unplanned, reporter)
         outstanding = [(item["agent"], item["type"], item["count"]) for item in report.outstanding]
         self._fleet.report(report.asker, outstanding, undecided)
         self._snapshot.parts.set_backlog(report.asker, outstanding)

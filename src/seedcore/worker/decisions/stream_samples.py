@@ -1,5 +1,6 @@
 """Samples a worker's tasks for the Coordinator's valves: features of a few tasks of each stream, never payloads."""
 
+import time
 from dataclasses import dataclass, field
 
 import orjson
@@ -29,20 +30,23 @@ Stream = tuple[str | None, str]
 
 @dataclass(slots=True)
 class StreamSample:
-    """Rows of one stream: every `step`-th of `seen` tasks, and the first few outcomes."""
+    """Rows of one stream: every `step`-th of `seen` tasks, the first few outcomes, and the place of each in order."""
 
     seen: int = 0
     step: int = 1
     tasks: list[list[float]] = field(default_factory=list)
+    order: list[int] = field(default_factory=list)
     outcomes: list[list[float]] = field(default_factory=list)
+    outcome_order: list[int] = field(default_factory=list)
 
     def add_task(self, task: Lease) -> None:
         """A task of the stream was claimed."""
         if self.seen % self.step == 0:
             if len(self.tasks) >= SAMPLE:
-                self.tasks, self.step = self.tasks[::2], 2 * self.step
+                self.tasks, self.order, self.step = self.tasks[::2], self.order[::2], 2 * self.step
             if self.seen % self.step == 0:
                 self.tasks.append(features_of(task))
+                self.order.append(task.seq)
         self.seen += 1
 
     def add_outcome(self, completion: Completion) -> None:
@@ -50,6 +54,7 @@ class StreamSample:
         if len(self.outcomes) < OUTCOMES:
             error = None if completion.ok else completion.error_code or "failed"
             self.outcomes.append(outcome_features(completion.seconds, completion.ok, error))
+            self.outcome_order.append(int(1e3 * time.time()))
 
 
 class StreamSamples:
@@ -76,7 +81,15 @@ class StreamSamples:
         """The rows by stream, in the shape of `schemas.coordinator.StreamRows`; the samples begin again."""
         taken, self._streams = self._streams, {}
         return [
-            {"domain": domain, "type": type_, "seen": of.seen, "tasks": of.tasks, "outcomes": of.outcomes}
+            {
+                "domain": domain,
+                "type": type_,
+                "seen": of.seen,
+                "tasks": of.tasks,
+                "order": of.order,
+                "outcomes": of.outcomes,
+                "outcome_order": of.outcome_order,
+            }
             for (domain, type_), of in taken.items()
         ]
 
