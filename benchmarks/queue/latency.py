@@ -23,9 +23,10 @@ from seedcore.stores.postgres import ENGINE_SESSION, Database
 from seedcore.tasks.model import Lease, TaskSpec
 from seedcore.tasks.submission.submit import submit
 from seedcore.utils import gc_tuning
+from seedcore.worker.decisions.route_decision import RouteDecision
 from seedcore.worker.dispatcher import Dispatcher
 from seedcore.worker.lease_store import PostgresLeaseStore
-from seedcore.worker.ports import Feedback, PlanJson, PlanRequest, RouteDecision, WorkerPorts
+from seedcore.worker.ports import PlanJson, PlanRequest, WorkerPorts
 from seedcore.worker.reaper import Reaper
 
 Send = Callable[[Sequence[int]], Awaitable[None]]
@@ -41,7 +42,9 @@ class InProcess:
     def __init__(self, started: dict[int, float]) -> None:
         self._started = started
 
-    async def decide(self, tasks: Sequence[Lease], feedback: Feedback) -> list[RouteDecision]:
+    ready = True
+
+    def decide(self, tasks: Sequence[Lease]) -> list[RouteDecision]:
         """One decision for each task."""
         return [FAST] * len(tasks)
 

@@ -26,7 +26,7 @@ from seedcore.organism.service import OrganismService
 from seedcore.schemas.organism import ExecuteOnOrgan
 from seedcore.settings import get_settings
 from seedcore.worker.actors.agent_host import AgentHost
-from seedcore.worker.actors.ray_actors import DispatcherActor
+from seedcore.worker.actors.worker_actor import WorkerActor
 
 DEADLINE_S = 90.0
 NAMESPACE = get_settings().namespace
@@ -52,7 +52,7 @@ async def _holds(condition: Callable[[], Awaitable[bool]]) -> bool:
 
 
 def service(version: str) -> OrganismService:
-    hosts = partial(RayHostProvisioner, host_actor=AgentHost, worker_actor=DispatcherActor)
+    hosts = partial(RayHostProvisioner, host_actor=AgentHost, worker_actor=WorkerActor)
     return OrganismService({"version": version}, provisioner=hosts)
 
 

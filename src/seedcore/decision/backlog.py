@@ -127,6 +127,11 @@ class Backlog:
         if known:
             self._assigned[dispatcher] = {question: known[question] for question in undecided if question in known}
 
+    def renew(self, now: float) -> None:
+        """What was reported still holds: only changes are published."""
+        for report in self._reports.values():
+            report.at = max(report.at, now)
+
     def assign(self, dispatcher: str, question: int, assignments: Assignments) -> None:
         """Record what the answer to this question assigns to agents."""
         self._assigned.setdefault(dispatcher, {})[question] = assignments

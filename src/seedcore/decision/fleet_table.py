@@ -88,6 +88,10 @@ class Fleet:
         """Record what a worker waits for now: (agent, type, count), without its questions in `undecided`."""
         self._backlog.report(dispatcher, outstanding, undecided, time.monotonic())
 
+    def renew_reports(self) -> None:
+        """What dispatchers reported last still holds."""
+        self._backlog.renew(time.monotonic())
+
     def assign(self, dispatcher: str, question: int, assignments: Assignments) -> None:
         """Record what the answer to a question of a dispatcher of the previous release assigns to agents."""
         self._backlog.assign(dispatcher, question, assignments)

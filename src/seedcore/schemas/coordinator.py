@@ -88,19 +88,6 @@ class TaskColumns(BaseModel):
         )
 
 
-class TaskColumnsJson(TypedDict):
-    """`TaskColumns` as a dispatcher of the previous release sends it."""
-
-    type: list[str]
-    domain: list[str | None]
-    priority: list[int]
-    attempt: list[int]
-    size: list[int]
-    approved: list[bool]
-    direct: list[bool]
-    data: NotRequired[list[tuple[str, float] | None]]
-
-
 class AgentCount(TypedDict):
     """Tasks of one type that a worker waits for at one agent."""
 
@@ -189,20 +176,6 @@ class Question(Report):
     undecided: list[int] = Field(default_factory=list, max_length=10_000)
 
 
-class QuestionReport(TypedDict):
-    """`Question` as it is sent, without `asker`."""
-
-    question: int
-    undecided: Sequence[int]
-    unplanned: int
-    dropped: int
-    outstanding: list[AgentCount]
-    outcomes: list[AgentOutcome]
-    spent: list[AgentSpent]
-    energy: list[EnergyReport]
-    streams: list[StreamRows]
-
-
 class DecideColumns(Question):
     """The question of a dispatcher of the previous release about a batch of leased tasks, with its report."""
 
@@ -259,31 +232,6 @@ class DecisionColumns(BaseModel):
     def of(cls, decided: BatchDecision) -> Self:
         """The decisions of a batch."""
         return cls(**{name: getattr(decided, name) for name in cls.model_fields})
-
-
-class VerdictJson(TypedDict):
-    """`decision.batch.Verdict` as a dispatcher of the previous release receives it."""
-
-    route: str | None
-    rule: str
-    reason: str
-    agent: str | None
-    host: str | None
-    evidence: float | None
-    expected_s: float
-    timeout_s: float | None
-    hold_s: float | None
-
-
-class DecisionColumnsJson(TypedDict):
-    """`DecisionColumns` as a dispatcher of the previous release receives it; some may be left out."""
-
-    verdicts: list[VerdictJson]
-    verdict: list[int]
-    delta_energy: list[float | None]
-    expected_failure: NotRequired[list[float | None]]
-    v: NotRequired[float]
-    fleet_epoch: int
 
 
 class CalibrateRequest(BaseModel):

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from typing import Any, cast
 
-from seedcore.schemas.coordinator import DecisionColumnsJson, QuestionReport, TaskColumnsJson
 from seedcore.schemas.snapshot import SnapshotUpdate, WorkerReportJson
 from seedcore.service_clients.service_client import ServiceClient
 
@@ -12,11 +11,6 @@ class CoordinatorClient(ServiceClient):
     """Calls the Coordinator's operations."""
 
     app, prefix = "coordinator", "/pipeline"
-
-    async def decide_columns(self, asker: str, tasks: TaskColumnsJson, report: QuestionReport) -> DecisionColumnsJson:
-        """One decision for each task, with the report of the dispatcher `asker`: as the previous release calls it."""
-        question: dict[str, object] = {"asker": asker, "tasks": tasks, **report}
-        return cast("DecisionColumnsJson", await self.call("POST", "/decide-columns", question))
 
     async def exchange(self, report: WorkerReportJson) -> SnapshotUpdate:
         """Report what a worker did; what changed in the snapshot that it decides with.

@@ -202,6 +202,27 @@ def test_with_a_snapshot_that_is_too_old_the_policy_says_what_becomes_of_tasks(
     assert (decisions[0].rule == "stale_snapshot") == (what != "go_on")
 
 
+def test_a_task_that_a_person_approved_is_not_held_for_an_old_snapshot(tmp_path: Path):
+    worker = Worker(tmp_path, policy="stale_snapshot: hold")
+    worker.state._confirmed_at -= 61.0  # type: ignore[operator]
+    decisions = worker.decider.decide([lease(), lease(approved=True), lease()])
+    assert [d.route for d in decisions] == ["hold", "fast", "hold"]
+
+
+def test_what_others_wait_for_counts_as_long_as_the_coordinator_answers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    worker = Worker(tmp_path, backlog={"w-1": [("a-1", "echo", 3)]})
+    team = worker.state.fleet.team("utility")
+    assert team is not None
+    began = time.monotonic()
+    for later, answers, tasks in ((9.0, True, 3), (18.0, True, 3), (29.0, False, 0)):
+        monkeypatch.setattr(time, "monotonic", lambda later=later: began + later)
+        if answers:
+            worker.state.apply(update(2, {}, whole=False), [])
+        assert worker.state.fleet.load(team).tasks.sum() == tasks
+
+
 def test_no_more_is_planned_than_the_share_that_was_lent(tmp_path: Path):
     worker = Worker(tmp_path, policy=LIMITED)
     tasks, allowance = [lease() for _ in range(5)], worker.reports.allowance

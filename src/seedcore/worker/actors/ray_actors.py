@@ -1,4 +1,4 @@
-"""The reaper as a detached Ray actor, and the names of workers."""
+"""The reaper as a detached Ray actor, and the logs of workers."""
 
 import asyncio
 import contextlib
@@ -15,11 +15,6 @@ from seedcore.worker.reaper import LATER_CHANNEL, Reaper
 
 REAPER = "seedcore-reaper"
 RELISTEN_S = 0.5
-
-
-def dispatcher_name(queue: str, number: int) -> str:
-    """The actor's name: `seedcore-dispatcher-0`, `seedcore-graph-dispatcher-0`."""
-    return f"seedcore-dispatcher-{number}" if queue == "default" else f"seedcore-{queue}-dispatcher-{number}"
 
 
 def configure_worker_logs(settings: Settings) -> None:

@@ -67,7 +67,9 @@ class WorkerActor:
         self._state = SnapshotState(name, settings.energy_v, on_routing=self._adopt_terms)
         self._remote = RayHosts(settings)
         self._foreign = ForeignWork()
-        decider = LocalDecider(settings, self._state, self._reports, lambda: self._remote.hop_s, self._foreign)
+        self._decider = decider = LocalDecider(
+            settings, self._state, self._reports, lambda: self._remote.hop_s, self._foreign
+        )
         self._before, self._progress = take_over(settings, name), ProgressBuffer()
         registry = SkillRegistry.load(settings)
         self._plane, self._plans = CoordinatorPlane(settings, database), CognitivePlans(settings)
@@ -161,6 +163,7 @@ class WorkerActor:
             "reports": dict(self._reports.counts),
             "hop_s": round(self._remote.hop_s, 6),
             "hops": self._remote.hops,
+            "data_places_over_limit": self._decider.places_over_limit,
             **self._before.status(),
             **self._progress.status(),
             "http_fallbacks": {

@@ -53,6 +53,11 @@ class LocalDecider:
         self._failures: dict[str, int] = {}
 
     @property
+    def places_over_limit(self) -> int:
+        """Tasks whose data's location did not count, because a batch had too many locations."""
+        return self._routing.places_over_limit
+
+    @property
     def ready(self) -> bool:
         """Whether there are a routing table and a policy."""
         return self._state.ready
@@ -63,9 +68,16 @@ class LocalDecider:
         Raises:
             UnavailableError: there is no snapshot or no policy yet.
         """
-        state, too_old = self._state, self._too_old()
+        too_old = self._too_old()
         if too_old is not None:
-            return [too_old] * len(tasks)
+            # A task that a person has approved is not held again.
+            approved = [task for task in tasks if task.approved and too_old.route == "hold"]
+            going_on = {id(t): d for t, d in zip(approved, self._decide_all(approved), strict=True)} if approved else {}
+            return [going_on.get(id(task), too_old) for task in tasks]
+        return self._decide_all(tasks)
+
+    def _decide_all(self, tasks: Sequence[Lease]) -> list[RouteDecision]:
+        state = self._state
         self.learn_own()
         waiting = [(agent, kind, n) for (agent, kind), n in self._reports.outstanding.items()]
         state.fleet.report(state.name, waiting + self._foreign.waiting())

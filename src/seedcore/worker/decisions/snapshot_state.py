@@ -131,6 +131,7 @@ class SnapshotState:
             self.counts["ignored_updates"] += 1
             return False
         parts = update["parts"]
+        self.fleet.renew_reports()
         self._adopt(parts, whole=update["whole"])
         types = None if update["whole"] else parts.get("rates", {}).keys()
         self._learn_again(unheard, types)

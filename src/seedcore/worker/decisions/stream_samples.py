@@ -20,7 +20,7 @@ MAX_READ = 65_536
 """Longer params, in characters, are not read: of them only the length counts."""
 
 MAX_STREAMS = 200
-"""Streams in one report; tasks of others are seen with a later one."""
+"""Streams in one report; tasks of others are counted as missed."""
 
 MAX_NAME = 200
 """Characters of a domain or a type; the Coordinator refuses reports with longer ones, which SQL clients can write."""
@@ -67,10 +67,9 @@ class StreamSamples:
 
     def add_task(self, task: Lease) -> None:
         """A task was claimed; one that the valves have seen counts no more."""
-        if not task.reported_to_valves:
+        if not task.reported_to_valves and (stream := self._stream((task.domain, task.type))) is not None:
             task.reported_to_valves = True
-            if (stream := self._stream((task.domain, task.type))) is not None:
-                stream.add_task(task)
+            stream.add_task(task)
 
     def add_outcome(self, domain: str | None, completion: Completion) -> None:
         """A task ended."""
