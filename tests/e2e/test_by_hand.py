@@ -180,7 +180,7 @@ def test_started_at_the_same_moment_the_organism_comes_first_and_a_task_is_run(
     desk: Desk, serving: subprocess.Popen[bytes]
 ) -> None:
     events = [json.loads(line)["event"] for line in desk.output("bootstrap").splitlines() if line.startswith("{")]
-    assert events.index("organism initialized") < events.index("dispatchers work") < events.index("canary completed")
+    assert events.index("organism initialized") < events.index("workers work") < events.index("canary completed")
     assert "Traceback" not in desk.output("bootstrap")
     assert ended(desk, submit(desk, "echo", {"value": 7}))["result"] == {"value": 7}
 

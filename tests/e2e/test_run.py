@@ -187,5 +187,5 @@ def cold(system: System) -> list[object]:
     log = (system.data_dir / "logs" / "bootstrap.log").read_text().splitlines()
     warmth = [json.loads(line) for line in log if '"bootstraps.warmth"' in line]
     assert len(warmth) == 1, log
-    assert {"seedcore-dispatcher-0", "seedcore-host-ml-1"} <= set(warmth[0]["actors"])
+    assert {"seedcore-dispatcher-1", "seedcore-dispatcher-2"} <= set(warmth[0]["actors"])
     return [warmth[0].get("cold"), system.get("/ml/health").get("cold")]
