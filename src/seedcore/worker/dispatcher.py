@@ -148,7 +148,7 @@ class Dispatcher:
             await self._jobs.wait()
             if all(held.begun is None for held in self._in_flight.held.values()):
                 return
-            await wait_for_event(self._in_flight.changed, ENDED_CHECK_S)
+            await asyncio.sleep(ENDED_CHECK_S)
 
     async def _run_session(self) -> None:
         """One session; ends with SessionLostError, or cancelled after `stop` has released everything."""
