@@ -20,14 +20,14 @@ def table(tasks: int = 20_000) -> list[list[str]]:
     with System(SEEDCORE_CLAIM_BATCH="50") as system:
         stream = _Stream(system)
         stream.learn()
-        before = stream.valve()
+        before = stream.settled()
         began = time.monotonic()
         ids = stream.send(BEFORE, tasks)
         took = time.monotonic() - began
-        after = stream.valve()
+        after = stream.settled()
         routes = Counter(stream.rule(task_id) for task_id in ids[:: max(1, len(ids) // 200)])
         stream.send(AFTER, 200)
-        shifted = stream.valve()
+        shifted = stream.settled()
     alarms = {name: after[name]["alarms"] - before[name]["alarms"] for name in ("work", "outcome")}
     watched = {name: after[name]["observed"] - before[name]["observed"] for name in ("work", "outcome")}
     opened = shifted["work"]["opened_at"] if after["work"]["state"] == "closed" else None
@@ -56,6 +56,7 @@ class _Stream:
             body = {"tasks": [{"type": TYPE, "params": {"text": text}} for text in texts]}
             answer = httpx.post(f"{self._system.url}/api/v1/tasks/batch", json=body, timeout=60).raise_for_status()
             ids += answer.json()["ids"]
+            self._sent += len(texts)
             self._until_ended(ids[-1:])
         self._until_ended(ids[-BATCH:])
         return ids
@@ -65,6 +66,11 @@ class _Stream:
         streams = self._system.get("/pipeline/valve")["streams"]
         found: dict[str, Any] = next(s for s in streams if s["stream"] == TYPE)
         return found
+
+    def settled(self) -> dict[str, Any]:
+        """What the Coordinator knows once every task has been reported and no row waits."""
+        self._until(lambda: self.valve()["tasks"] >= self._sent and self.valve()["waiting"] == 0)
+        return self.valve()
 
     def learn(self) -> None:
         """Send until both valves are calibrated: of outcomes they are told a few a question."""

@@ -23,7 +23,7 @@ from seedcore.changepoint.features import TASK_COLUMNS
 from seedcore.coordinator.monitors.row_feeder import FEED_S
 from seedcore.coordinator.monitors.stream_monitor import REFERENCE, StreamMonitor
 from seedcore.coordinator.monitors.stream_monitors import MonitoredStream, StreamMonitors
-from seedcore.schemas.coordinator import StreamRows
+from seedcore.schemas.stream_rows import StreamRows
 from seedcore.tasks.model import Lease
 from seedcore.worker.decisions.stream_samples import SAMPLE, StreamSamples
 

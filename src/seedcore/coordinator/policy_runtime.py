@@ -15,8 +15,8 @@ from seedcore.decision.policy import Policy
 from seedcore.decision.rulings import PolicyContext
 from seedcore.decision.triage_policy import TriagePolicy
 from seedcore.errors import InvalidInputError, UnavailableError
-from seedcore.schemas.coordinator import StreamRows
 from seedcore.schemas.snapshot import PolicyJson
+from seedcore.schemas.stream_rows import StreamRows
 from seedcore.settings import Settings
 from seedcore.stores.postgres import DATABASE_ERRORS, Database
 from seedcore.telemetry.logs import get_logger

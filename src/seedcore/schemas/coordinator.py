@@ -12,12 +12,11 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from typing_extensions import TypedDict
 
 from seedcore.decision.batch import BatchDecision, TaskBatch, Verdict
+from seedcore.schemas.stream_rows import StreamRows
 from seedcore.tasks.submission import task_options
 
 MAX_TASKS = 10_000
 
-Row = Annotated[list[Annotated[float, Field(allow_inf_nan=False)]], Field(min_length=1, max_length=256)]
-Places = Annotated[list[Annotated[int, Field(ge=0, lt=2**63)]], Field(max_length=1_000)]
 Count = Annotated[int, Field(ge=0)]
 PositiveCount = Annotated[int, Field(ge=1)]
 FinitePositive = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -131,23 +130,6 @@ class EnergyReport(TypedDict):
     realised_delta: Annotated[float, Field(allow_inf_nan=False, description="seconds²")]
     realised_squares: Annotated[FinitePositive, Field(description="of single outcomes, seconds⁴")]
     squared_error: Annotated[FinitePositive, Field(description="of single decisions, seconds⁴")]
-
-
-class StreamRows(TypedDict):
-    """Features of a stream's tasks and outcomes, as `changepoint.features` makes them, of a sample of `seen` tasks.
-
-    `order` has for each row of `tasks` its place in the stream, by which rows of several workers are merged: the
-    database's order of submission; `outcome_order` has when each of `outcomes` was known, in milliseconds since 1970.
-    Rows without places, as dispatchers of the previous release send them, are watched as they come.
-    """
-
-    domain: NotRequired[Annotated[str, Field(max_length=200)] | None]
-    type: Annotated[str, Field(min_length=1, max_length=200)]
-    seen: NotRequired[Count]
-    tasks: NotRequired[Annotated[list[Row], Field(max_length=1_000)]]
-    order: NotRequired[Places]
-    outcomes: NotRequired[Annotated[list[Row], Field(max_length=1_000)]]
-    outcome_order: NotRequired[Places]
 
 
 class Report(BaseModel):

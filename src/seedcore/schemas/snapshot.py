@@ -12,7 +12,8 @@ from typing_extensions import TypedDict
 
 from seedcore.decision.routing_table import RoutingTable
 from seedcore.pricing.learned_json import Learned, TypeMoneyJson, TypeRatesJson
-from seedcore.schemas.coordinator import AgentCount, AgentOutcome, AgentSpent, EnergyReport, Report, StreamRows
+from seedcore.schemas.coordinator import AgentCount, AgentOutcome, AgentSpent, EnergyReport, Report
+from seedcore.schemas.stream_rows import StreamRows
 
 SNAPSHOT_FORMAT = 1
 """Changes when a snapshot of another release cannot be read: such a one is ignored, and a whole one is requested."""

@@ -11,7 +11,7 @@ from seedcore.changepoint.features import OUTCOME_COLUMNS, TASK_COLUMNS
 from seedcore.coordinator.monitors.row_feeder import RowFeeder
 from seedcore.coordinator.monitors.row_merge import MAX_WAITING, MEMBER_S, SILENT_S, RowMerge
 from seedcore.coordinator.monitors.stream_monitors import StreamMonitors
-from seedcore.schemas.coordinator import StreamRows
+from seedcore.schemas.stream_rows import StreamRows
 
 
 class Coordinator:

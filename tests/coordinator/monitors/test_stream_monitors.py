@@ -13,7 +13,7 @@ from seedcore.coordinator.monitors.stream_monitor import CALM, RECENT, REFERENCE
 from seedcore.coordinator.monitors.stream_monitors import MAX_STREAMS, StreamMonitors
 from seedcore.coordinator.valve import Valve
 from seedcore.errors import ConflictError, NotFoundError
-from seedcore.schemas.coordinator import StreamRows
+from seedcore.schemas.stream_rows import StreamRows
 from seedcore.stores.postgres import Database
 from seedcore.tasks.plans.recipes import in_force
 

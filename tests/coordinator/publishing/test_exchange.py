@@ -116,6 +116,24 @@ async def test_without_news_an_answer_comes_when_the_time_is_over(service: Coord
     assert update["parts"] == {}
 
 
+async def test_rows_of_two_workers_are_watched_in_the_order_of_the_stream(service: CoordinatorService):
+    first, second = Reporter(service), Reporter(service, "w2")
+
+    def streams(*places: int) -> list[dict[str, Any]]:
+        tasks = [[float(place)] * TASK_COLUMNS for place in places]
+        return [{"type": "told", "seen": len(places), "tasks": tasks, "order": list(places)}]
+
+    await first.exchange(streams=streams(1))
+    await second.exchange(streams=streams(3))
+    await first.exchange(streams=streams(2, 4))
+    stream = service._policy.streams.get("told")
+    assert stream is not None
+    assert stream.work.recent[:, 0].tolist() == [1, 2, 3]
+    async with asyncio.timeout(LONG_S):
+        while stream.work.observed < 4:
+            await asyncio.sleep(0.02)
+
+
 async def put_hold(service: CoordinatorService) -> None:
     await service._policy.holds.put("echo", 60, "held by hand", None, None)
 

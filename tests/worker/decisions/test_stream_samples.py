@@ -9,7 +9,7 @@ from uuid import uuid4
 import pytest
 
 from seedcore.changepoint.features import TASK_COLUMNS, task_features
-from seedcore.schemas.coordinator import StreamRows
+from seedcore.schemas.stream_rows import StreamRows
 from seedcore.skills.host_protocol import Completion
 from seedcore.tasks.model import Lease
 from seedcore.worker.decisions.stream_samples import MAX_READ, MAX_STREAMS, OUTCOMES, SAMPLE, StreamSamples

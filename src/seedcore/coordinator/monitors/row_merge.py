@@ -28,6 +28,7 @@ class RowMerge:
 
     Workers claim in the order of places, so a worker that reports has told all up to the last place that waits then:
     what it claims later comes behind. A row is fed once every worker that reports the stream has told all up to it.
+    Where it does not (a backlog of different priorities, a clock that is wrong), rows are fed late or as they come.
     """
 
     def __init__(self, columns: int) -> None:

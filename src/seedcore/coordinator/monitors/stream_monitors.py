@@ -11,7 +11,7 @@ from seedcore.changepoint.features import OUTCOME_COLUMNS, SUCCESS, TASK_COLUMNS
 from seedcore.coordinator.monitors.row_merge import MEMBER_S, SILENT_S, RowMerge
 from seedcore.coordinator.monitors.stream_monitor import CALM, State, StreamMonitor
 from seedcore.decision.stream_status import LEARNING, UNWATCHED, StreamKey, StreamStatus, stream_name
-from seedcore.schemas.coordinator import StreamRows
+from seedcore.schemas.stream_rows import StreamRows
 
 MAX_STREAMS = 256
 """Streams that are monitored; tasks of further ones are only counted."""

@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 
 from seedcore.pricing.outcome_sums import Sums
 from seedcore.pricing.plan_allowance import PlanAllowance
-from seedcore.schemas.coordinator import EnergyReport, StreamRows
+from seedcore.schemas.coordinator import EnergyReport
 from seedcore.schemas.snapshot import WorkerReportJson
+from seedcore.schemas.stream_rows import StreamRows
 from seedcore.skills.host_protocol import Completion
 from seedcore.tasks.model import Lease
 from seedcore.worker.decisions.route_decision import RouteDecision

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import orjson
 
 from seedcore.changepoint.features import outcome_features, task_features
-from seedcore.schemas.coordinator import StreamRows
+from seedcore.schemas.stream_rows import StreamRows
 from seedcore.skills.host_protocol import Completion
 from seedcore.tasks.model import Lease
 
