@@ -134,6 +134,7 @@ class Dispatcher:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(grace_s):
                 await self._until_ended()
+        self._batches.hosts.abandon()
         for held in list(self._in_flight.held.values()):
             self._in_flight.release(held.lease)
         await self._writer.flush()

@@ -115,7 +115,7 @@ class HostRunner:
             self._jobs.start(self._endings.release_later(released))
 
     def abandon(self) -> None:
-        """The session was lost: stop what runs in this process."""
+        """The leases are lost, or about to be released: stop what runs in this process."""
         if self._local is not None:
             held = self._in_flight.held.values()
             name = self._local.name
