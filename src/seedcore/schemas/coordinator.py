@@ -6,7 +6,7 @@ nothing.
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Annotated, NotRequired, Self
+from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from typing_extensions import TypedDict
