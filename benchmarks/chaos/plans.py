@@ -97,6 +97,8 @@ def run_plans(count: int, waves: int, lease_s: float, console: Console) -> Outco
         journal.touch()
         environment = {
             "SEEDCORE_LEASE_S": str(lease_s),
+            # Who is struck from outside is no poison: quarantined skills would run one task at a time.
+            "SEEDCORE_POISON_AFTER": "1000",
             "SEEDCORE_SKILLS": plan_skills.__name__,
             # Every goal is planned: kills of the Cognitive service must not miss it.
             "SEEDCORE_RECIPE_AFTER": "0",

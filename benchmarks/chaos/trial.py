@@ -83,6 +83,8 @@ def run_seed(seed: int, options: Options, tell: Tell) -> Trial:
         path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
         environment = {
             "SEEDCORE_LEASE_S": str(options.lease_s),
+            # Who is struck from outside is no poison: quarantined skills would run one task at a time.
+            "SEEDCORE_POISON_AFTER": "1000",
             "SEEDCORE_SKILLS": skills.__name__,
             "PYTHONPATH": path,
             "SEEDCORE_ORGANS_PATH": str(skills.organs_file(Path(folder))),
