@@ -88,10 +88,10 @@ class Run:
         return await _where_are(names)
 
     async def claiming(self) -> bool:
-        """Whether as many workers as there are to be have claimed."""
+        """Whether as many workers as there are to be would claim, if a Coordinator told them what to decide with."""
         names = list(await self.workers())
         answers = await asyncio.gather(*[ray.get_actor(n, namespace=NAMESPACE).status.remote() for n in names])
-        return len(names) == 3 and all(answer["last_claim_s"] is not None for answer in answers)
+        return len(names) == 3 and all(answer["session"] is not None for answer in answers)
 
     async def replica(self, version: str) -> None:
         """The service's replica goes, another comes."""
