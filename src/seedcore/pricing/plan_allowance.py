@@ -13,7 +13,7 @@ from dataclasses import dataclass
 USABLE_S = 8.0
 """Seconds after the report was sent in which its share may be used; the Coordinator expects it to be used for 10 s."""
 
-MAX_LENT = 20
+MAX_LENT = 100
 """Plans that one worker is lent at most."""
 
 

@@ -80,7 +80,7 @@ class Workers(RuleBasedStateMachine):
             worker.allowance.started(1)
             self.started.append(self.now)
 
-    @rule(n=st.integers(0, 3), wanted=st.sampled_from([0, 1, 5, 20, 40]))
+    @rule(n=st.integers(0, 3), wanted=st.sampled_from([0, 1, 5, 20, MAX_LENT, 2 * MAX_LENT]))
     def send(self, n: int, wanted: int) -> None:
         worker = self._worker(n)
         if worker.attempt is not None:

@@ -11,6 +11,7 @@ from uuid import uuid4
 import pytest
 
 from seedcore.errors import SeedCoreError, UnavailableError
+from seedcore.pricing.plan_allowance import MAX_LENT
 from seedcore.settings import load_settings
 from seedcore.skills.host_protocol import Call, Completion
 from seedcore.tasks.model import Lease
@@ -237,6 +238,18 @@ def test_no_more_is_planned_than_the_share_that_was_lent(tmp_path: Path):
     worker.reports.take("w-0", "s", (1, 1), 0.0)
     allowance.answered(0, 20, time.monotonic() - 60)
     assert [d.rule for d in worker.decider.decide(tasks)] == ["plan_share"] * 5
+
+
+def test_no_more_tasks_wait_for_a_share_than_it_can_be(tmp_path: Path):
+    worker = Worker(tmp_path, policy=LIMITED.replace("< 3", "< 600"))
+    rules = Counter(d.rule for d in worker.decider.decide([lease() for _ in range(500)]))
+    assert rules == {"plan_share": MAX_LENT, "known_skill": 500 - MAX_LENT}
+    assert worker.reports.plans_wanted == MAX_LENT
+    assert {d.rule for d in worker.decider.decide([lease() for _ in range(10)])} == {"known_skill"}
+    worker.reports.take("w-0", "s", (1, 1), 0.0)
+    worker.reports.allowance.answered(0, 5, time.monotonic())
+    rules = Counter(d.rule for d in worker.decider.decide([lease() for _ in range(300)]))
+    assert rules == {"few": 5, "plan_share": MAX_LENT - 5, "known_skill": 300 - MAX_LENT}
 
 
 def test_goals_need_no_share_and_count(tmp_path: Path):

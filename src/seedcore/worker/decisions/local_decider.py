@@ -9,6 +9,7 @@ from seedcore.decision.agent_selection import RoutingState
 from seedcore.decision.batch import BatchDecision, TaskBatch
 from seedcore.decision.decide import decide
 from seedcore.decision.policy import Policy
+from seedcore.pricing.plan_allowance import MAX_LENT
 from seedcore.settings import Settings
 from seedcore.tasks.model import Lease
 from seedcore.worker.decisions.data_locality import data_of
@@ -16,6 +17,9 @@ from seedcore.worker.decisions.foreign_work import ForeignWork
 from seedcore.worker.decisions.report_collector import ReportCollector
 from seedcore.worker.decisions.route_decision import RouteDecision
 from seedcore.worker.decisions.snapshot_state import SnapshotState
+
+USED_UP = 2**31
+"""Plans a minute that no rule allows."""
 
 _NO_SHARE = "waits for its share of the budget of plans, which the Coordinator lends"
 
@@ -97,9 +101,10 @@ class LocalDecider:
         for (agent, kind), (count, seconds, good) in self._reports.take_unlearned().items():
             self._state.fleet.learn(agent, kind, count, seconds, good)
 
-    def _decide(self, tasks: Sequence[Lease]) -> tuple[list[RouteDecision], Policy]:
+    def _decide(self, tasks: Sequence[Lease], spent: int | None = None) -> tuple[list[RouteDecision], Policy]:
+        """Decisions, with so many plans of the last minute (None: as far as this worker knows), and the policy."""
         state = self._state
-        context = state.context(self._reports.allowance.spent)
+        context = state.context(self._reports.allowance.spent if spent is None else spent)
         decided = decide(_columns(tasks), state.fleet, self._routing, context)
         return _decisions(decided, state.stale_s), context.policy
 
@@ -108,28 +113,33 @@ class LocalDecider:
     ) -> list[RouteDecision]:
         """Let rules that read the budget plan no more than this worker was lent.
 
-        Each plan changes the fact that they read: what is left after it is decided again, and waits once the share is
-        used.
+        Each plan changes the fact that they read, so what is left after it is decided again. Once the share is used, as
+        many tasks wait for the next one as that can be. For the others the budget counts as used up: a stream of
+        thousands must not wait for plans that it will not get.
         """
 
         def planned(n: int) -> bool:
             return found[n].route == "plan" and found[n].rule in limited
 
-        found = list(decisions)
-        left = [n for n in range(len(found)) if planned(n)]
-        while left:
-            if not self._reports.allowance.left(time.monotonic()):
-                self._reports.plans_wanted += len(left)
-                for n in left:
-                    found[n] = found[n]._replace(route=None, rule="plan_share", reason=_NO_SHARE)
-                break
-            first, *rest = left
-            self._reports.count_decision("plan", found[first].rule)
-            self._reports.plans_wanted += 1
-            again, _ = self._decide([tasks[n] for n in rest]) if rest else ([], None)
-            for n, decision in zip(rest, again, strict=True):
+        def decide_again(places: Sequence[int], spent: int | None = None) -> None:
+            again, _ = self._decide([tasks[n] for n in places], spent) if places else ([], None)
+            for n, decision in zip(places, again, strict=True):
                 found[n] = decision
+
+        found, reports = list(decisions), self._reports
+        left = [n for n in range(len(found)) if planned(n)]
+        while left and reports.allowance.left(time.monotonic()):
+            first, *rest = left
+            reports.count_decision("plan", found[first].rule)
+            reports.plans_wanted += 1
+            decide_again(rest)
             left = [n for n in rest if planned(n)]
+        room = max(0, MAX_LENT - reports.plans_wanted)
+        reports.plans_wanted += len(left[:room])
+        decide_again(left[room:], USED_UP)
+        for n in left:
+            if planned(n):
+                found[n] = found[n]._replace(route=None, rule="plan_share", reason=_NO_SHARE)
         return found
 
     def _too_old(self) -> RouteDecision | None:
