@@ -87,7 +87,7 @@ async def record_deaths(
     window_s: float = WINDOW_S,
     release_s: float,
 ) -> list[QuarantinedSkill]:
-    """Note what was running when a process ended, and quarantine what ran too often; told twice, it counts once.
+    """Note what was running when a process ended, and quarantine what ran too often; reported twice, it counts once.
 
     A skill that ends its process although it is quarantined stays so for another `release_s`.
 

@@ -81,7 +81,7 @@ class ProgressSink(Protocol):
     """Where the progress of attempts goes; callable from any thread."""
 
     def report(self, task_id: str, token: int, progress: SkillProgress) -> None:
-        """Take the newest progress of an attempt; what an earlier call said and nobody has read is forgotten."""
+        """Take the newest progress of an attempt; what an earlier call said and that was not read is forgotten."""
 
 
 class CancelFlag:

@@ -11,7 +11,7 @@ from typing import cast
 def without(*packages: str) -> Iterator[None]:
     """What is imported inside finds these packages missing; those that are loaded already it finds, as everybody does.
 
-    Only for packages that the imported one treats as optional, and while nobody else needs them in another thread.
+    Only for packages that the imported one treats as optional, and while no other thread needs them.
     """
     hidden = [name for name in packages if name not in sys.modules]
     # Python's own way to say that there is no such module.

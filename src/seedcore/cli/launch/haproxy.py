@@ -26,7 +26,7 @@ _STATUSES: dict[int, errors.SeedCoreError] = {
 }
 _NO_APPLICATION = errors.UnavailableError("No application answers yet; retry.", retry_after_s=1)
 # Serve then awaits the service itself, instead of a task of it beside one that waits for the client to leave. What is
-# over within milliseconds needs nobody who cancels it; streams see for themselves when the client leaves.
+# over within milliseconds needs no cancellation; streams see for themselves when the client leaves.
 _SHORT = "    http-request set-header x-request-disconnect-disabled ?1 if METH_POST { path /api/v1/tasks }\n"
 _CLOSED = errors.NotFoundError("/-/routes is not served here; /docs lists the paths of an application.")
 

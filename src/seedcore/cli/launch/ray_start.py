@@ -1,7 +1,7 @@
 """Lets Ray and Serve start on a busy machine, and rest on an idle one.
 
 Time limits that suit it, ports that are known in advance, loops that do not turn faster than anyone looks, and no
-process that nobody asks.
+process that is never used.
 """
 
 import functools
@@ -48,7 +48,7 @@ def pauses(settings: Settings, inherited: Mapping[str, str]) -> dict[str, str]:
     wanted: dict[str, float] = {
         # Each replica and each handle hands its counts over ten times a second; they are read every 10 s.
         "RAY_SERVE_METRICS_EXPORT_INTERVAL_MS": 5_000,
-        # Every process tells the GCS once a second what it has run: only the state API asks for that.
+        # Every process reports to the GCS once a second what it has run: only the state API asks for that.
         "RAY_task_events_report_interval_ms": 5_000,
         # Nobody reads Ray's counts of its own handlers, which it logs every minute.
         "RAY_event_stats": 0,

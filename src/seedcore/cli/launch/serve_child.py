@@ -1,6 +1,6 @@
 """Runs `serve run` under the launcher: `python -m seedcore.cli.launch.serve_child run FILE`.
 
-What Serve's command line has no option for: Ray without its dashboard, without processes that nobody asks and with
+What Serve's command line has no option for: Ray without its dashboard, without processes that are never used, and with
 known ports for its agents, dispatchers that release what they hold before Serve ends, and an end when the launcher
 ends.
 """

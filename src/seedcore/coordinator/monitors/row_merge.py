@@ -26,8 +26,8 @@ _NOTHING = -1
 class RowMerge:
     """Rows that wait until nothing can come any more that belongs before them.
 
-    Workers claim in the order of places, so a worker that reports has told all up to the last place that waits then:
-    what it claims later comes behind. A row is fed once every worker that reports the stream has told all up to it.
+    Workers claim in the order of places, so a report holds all up to the last place that waits then: what its worker
+    claims later comes behind. A row is fed once every worker that reports the stream has reported all up to it.
     Where it does not (a backlog of different priorities, a clock that is wrong), rows are fed late or as they come.
     """
 
@@ -35,7 +35,7 @@ class RowMerge:
         self._columns = columns
         self._parts: list[tuple[npt.NDArray[np.int64], Rows]] = []
         self._first, self._last = 0, _NOTHING
-        self._told: dict[str, int] = {}
+        self._reported_up_to: dict[str, int] = {}
         self._count = 0
 
     def __len__(self) -> int:
@@ -48,14 +48,14 @@ class RowMerge:
             self._parts.append((added, rows))
             self._update(int(added.min()), int(added.max()), len(added))
 
-    def tell(self, worker: str) -> None:
+    def note_report(self, worker: str) -> None:
         """A worker has reported; what it had claimed was added before."""
         if self._count:
-            self._told[worker] = self._last
+            self._reported_up_to[worker] = self._last
 
     def take(self, workers: Collection[str]) -> Rows:
         """The rows, in order, that none of `workers` can report something before; without workers all of them."""
-        until = min((self._told.get(worker, _NOTHING) for worker in workers), default=self._last)
+        until = min((self._reported_up_to.get(worker, _NOTHING) for worker in workers), default=self._last)
         if not self._count or (until < self._first and self._count <= MAX_WAITING):
             return np.zeros((0, self._columns), dtype=np.float32)
         places, rows = (np.concatenate(part) for part in zip(*self._parts, strict=True))
@@ -72,9 +72,11 @@ class RowMerge:
         if len(places):
             self._parts.append((places, rows))
             self._update(int(places[0]), int(places[-1]), len(places))
-            self._told = {worker: self._told[worker] for worker in workers if worker in self._told}
+            self._reported_up_to = {
+                worker: self._reported_up_to[worker] for worker in workers if worker in self._reported_up_to
+            }
         else:
-            self._told = {}
+            self._reported_up_to = {}
 
     def _update(self, first: int, last: int, count: int) -> None:
         self._first = min(self._first, first) if self._count else first

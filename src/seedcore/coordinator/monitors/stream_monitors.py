@@ -58,10 +58,10 @@ class MonitoredStream:
         self._add("work", rows.get("tasks", ()), rows.get("order"))
         self._add("outcome", rows.get("outcomes", ()), rows.get("outcome_order"))
 
-    def tell(self, reporter: str) -> None:
+    def note_report(self, reporter: str) -> None:
         """A worker has reported all that it had claimed of this stream."""
         for merge in self.merges.values():
-            merge.tell(reporter)
+            merge.note_report(reporter)
 
     def feed(self, workers: Collection[str]) -> bool:
         """Give the monitors the rows that none of `workers` can report something before; whether there were any."""
@@ -141,7 +141,7 @@ class StreamMonitors:
                 if stream.waiting:
                     self._waiting[stream.name] = stream
         for stream in self._waiting.values():
-            stream.tell(reporter)
+            stream.note_report(reporter)
         # The others' turn comes with their own reports, or a moment later.
         self._feed(concerned, now)
 

@@ -1,11 +1,11 @@
 """The budget of plans over all workers: each is lent a share, which counts as spent for all others.
 
 Rules limit plans by `budget.plans_per_minute < N`, and only workers, which evaluate the rules, know N. So no number is
-divided here. A worker that was told `spent` starts a plan while `spent` and its own plans since are below N: everything
-that others may have started by then is in `spent`, so that over all workers at most N plans start in any minute. The
-worker's side is `pricing.plan_allowance`.
+divided here. A worker whose answer says `spent` starts a plan while `spent` and its own plans since are below N.
+Everything that others may have started by then is in `spent`, so that over all workers at most N plans start in any
+minute. The worker's side is `pricing.plan_allowance`.
 
-Where N is small, shares that nobody uses would add up to it, and nobody could plan. As soon as a worker brings back a
+Where N is small, unused shares would add up to it, and no worker could plan. As soon as a worker brings back a
 share that it wanted and could not use, workers take turns: one share at a time, first to who waited longest.
 """
 
@@ -37,7 +37,7 @@ class _Share:
     Attributes:
         wanted: how many more plans it wanted with its last report.
         carried: what it may use of earlier shares until the answer to its last report reaches it.
-        told: what answers to its last report lent.
+        answered: what answers to its last report lent.
         at: when it was last answered.
         turn: when it was last lent something; who waited longest is next.
     """
@@ -45,13 +45,13 @@ class _Share:
     at: float
     wanted: int = 0
     carried: int = 0
-    told: int = 0
+    answered: int = 0
     turn: float = float("-inf")
 
     @property
     def lent(self) -> int:
         """Plans that it may have started since its last report."""
-        return max(self.carried, self.told)
+        return max(self.carried, self.answered)
 
 
 class PlanBudget:
@@ -81,11 +81,11 @@ class PlanBudget:
         now = self._clock()
         self.count(plans)
         share = self._shares.setdefault(holder, _Share(now))
-        if wanted and share.told and not plans and self._others_want(holder, now):
+        if wanted and share.answered and not plans and self._others_want(holder, now):
             self._turns_until = now + TURNS_S
         share.wanted = wanted
-        share.carried = min(max(0, share.told - plans), wanted)
-        share.told, share.at = 0, now
+        share.carried = min(max(0, share.answered - plans), wanted)
+        share.answered, share.at = 0, now
 
     def lends_more(self, holder: Holder) -> bool:
         """Whether an answer now would lend more than the worker has."""
@@ -100,7 +100,7 @@ class PlanBudget:
         lent = self._offer(holder, share, now)
         if lent:
             share.turn = now
-        share.told, share.at = max(share.told, lent), now
+        share.answered, share.at = max(share.answered, lent), now
         return {"spent": self.spent(holder), "lent": lent}
 
     def spent(self, holder: Holder | None = None) -> int:

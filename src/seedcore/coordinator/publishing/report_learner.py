@@ -65,7 +65,7 @@ class ReportLearner:
             self._snapshot.parts.set_backlog(name, [])
 
     def learn_worker(self, report: WorkerReport, reporter: str) -> None:
-        """Learn from a worker's report, which also tells what it decided."""
+        """Learn from a worker's report, which also says what it decided."""
         self.learn(report, reporter)
         self.count_decisions(report.decided)
         self._policy.record_failures(report.rule_failures)

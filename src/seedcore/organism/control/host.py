@@ -9,7 +9,7 @@ from seedcore.fleet.organ_spec import OrganSpec
 from seedcore.tasks.model import DEFAULT_QUEUE, GRAPH_QUEUE
 
 RESERVED = "~"
-"""Ids of pools that nobody can declare begin with it: an organ's id cannot."""
+"""Ids of pools that no file can declare begin with it: an organ's id cannot."""
 
 DEFAULT_POOL, GRAPH_POOL = f"{RESERVED}default", f"{RESERVED}graph"
 

@@ -74,7 +74,7 @@ class OrganismView:
 
     def untouched(self) -> frozenset[str]:
         """Organs and pools whose hosts stay as they are: what another version wrote, organs whose agents have no
-        worker to move to yet, and workers for each node while nobody knows how many nodes there are."""
+        worker to move to yet, and workers for each node while the number of nodes is unknown."""
         uncounted = {DEFAULT_POOL} if self.workers.per_node is not None and self.nodes is None else set()
         if self.stopped:
             return frozenset(uncounted)

@@ -122,7 +122,7 @@ class RayHostProvisioner:
     async def begin_drain(self, name: str) -> None:
         """Tell a worker to claim no more; a host needs nothing.
 
-        A worker of the previous release cannot do that: it is told to stop, which it does when it has finished.
+        A worker of the previous release cannot do that: it is stopped, which it does when it has finished.
 
         Raises:
             RayError, TimeoutError: it does not answer.

@@ -1,4 +1,4 @@
-"""Organs that nobody declares: pools of workers, and one for each quarantined skill. They live in the control loop."""
+"""Organs that no file declares: pools of workers, and one for each quarantined skill. They live in the control loop."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -63,7 +63,9 @@ def quarantine_pools(
 
 
 def quarantine_id(skill: str) -> str:
-    """The id of a quarantined skill's organ. A skill's name may be long and have any character; the digest tells apart
-    those that look alike without them."""
+    """The id of a quarantined skill's organ.
+
+    A skill's name may be long and have any character; the digest distinguishes those that look alike without them.
+    """
     readable = _NOT_IN_IDS.sub("-", skill.lower()).strip("-")[:40]
     return f"{RESERVED}alone-{readable}-{blake2b(skill.encode(), digest_size=4).hexdigest()}"

@@ -47,7 +47,7 @@ where (e.xid >= $1::text::xid8 or e.xid = any($2::text[]::xid8[]))
 order by e.tick limit $5
 """
 
-# The same for few transactions ($1, all of them): a plan that needs no look at the values, and so need not be made anew
+# The same for few transactions ($1, all of them): a plan that needs no look at the values, and so need not be made again
 # at every execution, which takes five times what the execution takes.
 LOG_NEAR = """
 select e.tick, e.event, e.at, coalesce(e.task_ids, array[e.task_id]) as task_ids, (e.data - 'token' - 'leased_at')::text as data

@@ -62,7 +62,7 @@ _WINNERS = f"""
   select * from input where (select * from won_all) or key is null or id in (select task_id from won))
 """
 
-# The same for keys that nobody is expected to have used: the insert that looks for no conflict before it writes fails with
+# The same for keys that are expected to be new: the insert that looks for no conflict before it writes fails with
 # the first one that was. A batch that is sent again, or overlaps one that was sent, shows at its ends: nothing is stored.
 _UNUSED_ENDS = "where " + " and ".join(
     f"not (select seedcore.key_is_used(${n}::text, ${n + 1}::text))"

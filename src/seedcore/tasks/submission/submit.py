@@ -65,7 +65,7 @@ async def _submit_one(connection: asyncpg.Connection, task: TaskSpec) -> Submitt
 
 
 async def _submit_new_keys(connection: asyncpg.Connection, tasks: Sequence[TaskSpec]) -> list[Submitted] | None:
-    """Store tasks whose keys are all new; None when one was used, and when this cannot tell: nothing is stored."""
+    """Store tasks whose keys are all new; None when one was used, and when this cannot know: nothing is stored."""
     first, last = tasks[0], tasks[-1]
     if first.idempotency_key is None or last.idempotency_key is None or connection.is_in_transaction():
         return None

@@ -97,7 +97,7 @@ async def report_last_life(
         The skills that are quarantined for it from now on.
 
     Raises:
-        one of `stores.postgres.DATABASE_ERRORS`: call it again, what is told twice counts once.
+        one of `stores.postgres.DATABASE_ERRORS`: call it again, what is reported twice counts once.
     """
     seen = [(call.skill, call.task_id, call.token) for call in begun if call.running]
     if not seen:

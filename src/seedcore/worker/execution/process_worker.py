@@ -28,7 +28,7 @@ from seedcore.worker.execution.attempt_codec import AttemptFailure, ProcessCall,
 
 LENGTH = struct.Struct("!I")
 EVERY_S = 0.1
-"""The progress of a call is told at most this often, and once more at its end."""
+"""The progress of a call is written at most this often, and once more at its end."""
 
 PR_SET_PDEATHSIG = 1
 

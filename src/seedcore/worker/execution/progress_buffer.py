@@ -39,18 +39,18 @@ Key = tuple[str, int]
 
 
 class _HeldEnd:
-    """The end of a call, told once."""
+    """The end of a call, passed on once."""
 
-    __slots__ = ("_completion", "_done", "loop", "told")
+    __slots__ = ("_completion", "_done", "loop", "passed")
 
     def __init__(self, done: Callable[[Completion], None], completion: Completion) -> None:
         self.loop = asyncio.get_running_loop()
-        self._done, self._completion, self.told = done, completion, False
+        self._done, self._completion, self.passed = done, completion, False
 
-    def tell(self) -> None:
+    def pass_on(self) -> None:
         """In the loop that it was made in."""
-        if not self.told:
-            self.told = True
+        if not self.passed:
+            self.passed = True
             self._done(self._completion)
 
 
@@ -107,7 +107,7 @@ class ProgressBuffer:
             if self._writer is None or (key not in self._latest and key not in self._taken):
                 return False
             self._ends.setdefault(key, []).append(end)
-        end.loop.call_later(MAX_HOLD_S, end.tell)
+        end.loop.call_later(MAX_HOLD_S, end.pass_on)
         self._wake()
         return True
 
@@ -129,7 +129,7 @@ class ProgressBuffer:
             if not ok:
                 self._latest = {key: at for key, at in taken.items() if key not in ends} | self._latest
         for end in itertools.chain.from_iterable(ends.values()):
-            end.loop.call_soon_threadsafe(end.tell)
+            end.loop.call_soon_threadsafe(end.pass_on)
 
     async def run(self, write: Write) -> None:
         """Write what is reported, until this is cancelled."""

@@ -165,7 +165,7 @@ class OrganExecutors:
     def _submit(self, organ: str, calls: Sequence[Call], done: Callable[[Completion], None]) -> list[Job]:
         if organ:
             return self._executor(organ).submit(calls, done)
-        # No agent learns from it: nobody knows whose skill it would be.
+        # No agent learns from it: whose skill it would be is unknown.
         for call in calls:
             done(self._unknown(call))
         return []

@@ -36,7 +36,7 @@ class SelfEnd:
         bridge: what has the calls.
         reports: saves.
         log: says why.
-        on_end: is told before the calls are returned; None: nobody.
+        on_end: called before the calls are returned; None: nothing is.
         exit: ends the process.
         journal: of calls that have begun; None: there is none.
     """
@@ -81,7 +81,7 @@ class SelfEnd:
         for agents, job in self._bridge.executor.jobs_by_agents():
             agents.release(job.call.agent, job.call.skill)
         handing_back = asyncio.create_task(self._announce(why))
-        # Whoever claims is told first that there will be no more; then the calls come back.
+        # Whoever claims hears first that there will be no more; then the calls come back.
         await asyncio.sleep(0)
         if self._journal is not None:
             self._journal.clear([job.call.token for job in culprits])
