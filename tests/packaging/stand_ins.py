@@ -6,11 +6,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 _RECORDER = """#!/bin/bash
-{
-    printf '%s' "$(basename "$0")"
-    printf ' %s' "$@"
-    printf '\\n'
-} >> "$STAND_IN_CALLS"
+# In one write: another stand-in may be writing at the same time.
+line="$(basename "$0")$(printf ' %s' "$@")"
+printf '%s\\n' "$line" >> "$STAND_IN_CALLS"
 for name in $STAND_IN_SHOW; do
     [ -z "${!name:-}" ] || printf '  %s=%s\\n' "$name" "${!name}" >> "$STAND_IN_CALLS"
 done

@@ -31,6 +31,11 @@ class PlanAllowance:
         """Plans of the last minute over all workers, and what is lent to others: `budget.plans_per_minute` of rules."""
         return self._spent + self._started
 
+    @property
+    def started_since(self) -> int:
+        """Plans that were started since the last report."""
+        return self._started
+
     def left(self, now: float) -> int:
         """Plans that may still be started."""
         return max(0, self._lent - self._started) if now < self._until else 0

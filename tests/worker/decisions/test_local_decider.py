@@ -228,7 +228,6 @@ def test_no_more_is_planned_than_the_share_that_was_lent(tmp_path: Path):
     worker = Worker(tmp_path, policy=LIMITED)
     tasks, allowance = [lease() for _ in range(5)], worker.reports.allowance
     assert [d.rule for d in worker.decider.decide(tasks)] == ["plan_share"] * 5
-    assert worker.reports.plans_wanted == 5
     allowance.answered(0, 2, time.monotonic())
     assert [d.rule for d in worker.decider.decide(tasks)] == ["few", "few", "plan_share", "plan_share", "plan_share"]
     assert worker.reports.take("w-0", "s", (1, 1), 0.0)["plans"] == 2
@@ -244,12 +243,19 @@ def test_no_more_tasks_wait_for_a_share_than_it_can_be(tmp_path: Path):
     worker = Worker(tmp_path, policy=LIMITED.replace("< 3", "< 600"))
     rules = Counter(d.rule for d in worker.decider.decide([lease() for _ in range(500)]))
     assert rules == {"plan_share": MAX_LENT, "known_skill": 500 - MAX_LENT}
-    assert worker.reports.plans_wanted == MAX_LENT
     assert {d.rule for d in worker.decider.decide([lease() for _ in range(10)])} == {"known_skill"}
-    worker.reports.take("w-0", "s", (1, 1), 0.0)
+    assert worker.reports.take("w-0", "s", (1, 1), 0.0)["plans_wanted"] == MAX_LENT
     worker.reports.allowance.answered(0, 5, time.monotonic())
     rules = Counter(d.rule for d in worker.decider.decide([lease() for _ in range(300)]))
-    assert rules == {"few": 5, "plan_share": MAX_LENT - 5, "known_skill": 300 - MAX_LENT}
+    assert rules == {"few": 5, "plan_share": MAX_LENT, "known_skill": 295 - MAX_LENT}
+
+
+def test_a_task_that_waits_is_looked_at_again_and_again_and_waits_once(tmp_path: Path):
+    worker = Worker(tmp_path, policy=LIMITED.replace("< 3", "< 600"))
+    tasks = [lease() for _ in range(MAX_LENT)]
+    for _ in range(5):
+        assert {d.rule for d in worker.decider.decide(tasks)} == {"plan_share"}
+    assert worker.reports.take("w-0", "s", (1, 1), 0.0)["plans_wanted"] == MAX_LENT
 
 
 def test_goals_need_no_share_and_count(tmp_path: Path):

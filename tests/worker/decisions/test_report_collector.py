@@ -38,7 +38,7 @@ def test_a_report_has_all_that_happened_since_the_last_one_and_what_waits_now():
     reports.count_decision(None, "no_agent")
     reports.count_rule_failure("broken", 2)
     reports.count_unplanned()
-    reports.plans_wanted = 2
+    assert reports.waits_for_share(uuid4())
     report = taken(reports)
     assert (report.asker, report.session, report.number) == ("worker", "session", 1)
     assert (report.generation, report.version, report.wait_s, report.plans_wanted) == (3, 4, 0.5, 2)

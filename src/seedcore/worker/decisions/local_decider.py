@@ -9,7 +9,6 @@ from seedcore.decision.agent_selection import RoutingState
 from seedcore.decision.batch import BatchDecision, TaskBatch
 from seedcore.decision.decide import decide
 from seedcore.decision.policy import Policy
-from seedcore.pricing.plan_allowance import MAX_LENT
 from seedcore.settings import Settings
 from seedcore.tasks.model import Lease
 from seedcore.worker.decisions.data_locality import data_of
@@ -131,12 +130,10 @@ class LocalDecider:
         while left and reports.allowance.left(time.monotonic()):
             first, *rest = left
             reports.count_decision("plan", found[first].rule)
-            reports.plans_wanted += 1
             decide_again(rest)
             left = [n for n in rest if planned(n)]
-        room = max(0, MAX_LENT - reports.plans_wanted)
-        reports.plans_wanted += len(left[:room])
-        decide_again(left[room:], USED_UP)
+        waiting = {n for n in left if reports.waits_for_share(tasks[n].id)}
+        decide_again([n for n in left if n not in waiting], USED_UP)
         for n in left:
             if planned(n):
                 found[n] = found[n]._replace(route=None, rule="plan_share", reason=_NO_SHARE)

@@ -3,9 +3,10 @@
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from uuid import UUID
 
 from seedcore.pricing.outcome_sums import Sums
-from seedcore.pricing.plan_allowance import PlanAllowance
+from seedcore.pricing.plan_allowance import MAX_LENT, PlanAllowance
 from seedcore.schemas.coordinator import EnergyReport
 from seedcore.schemas.snapshot import WorkerReportJson
 from seedcore.schemas.stream_rows import StreamRows
@@ -61,8 +62,7 @@ class ReportCollector:
         self.outstanding: dict[AgentType, int] = {}
         """Tasks that were sent to agents and have not come back."""
         self.allowance = PlanAllowance()
-        self.plans_wanted = 0
-        """How many plans tasks since the last report would have started, with a larger share of their budget."""
+        self._waiting: set[UUID] = set()
         self.counts = {"reports": 0, "refused_reports": 0, "dropped_outcomes": 0}
         self._unlearned: dict[AgentType, tuple[int, float, int]] = {}
         self._samples = StreamSamples()
@@ -128,6 +128,16 @@ class ReportCollector:
         if route == "plan":
             self.allowance.started(tasks)
 
+    def waits_for_share(self, task_id: UUID) -> bool:
+        """Whether a task may wait for this worker's next share of the budget of plans: as many as that can be.
+
+        A task that is looked at again before the next report waits once.
+        """
+        if task_id not in self._waiting and len(self._waiting) >= MAX_LENT:
+            return False
+        self._waiting.add(task_id)
+        return True
+
     def count_rule_failure(self, rule: str, times: int) -> None:
         """A rule of the policy could not be evaluated."""
         self._next.rule_failures[rule] += times
@@ -153,8 +163,9 @@ class ReportCollector:
             self._number += 1
             body, self._next = self._next, ReportBody()
             body.streams = self._samples.take()
-            body.plans, body.plans_wanted = self.allowance.begin_report(self.plans_wanted)
-            self.plans_wanted = 0
+            wanted = len(self._waiting) + self.allowance.started_since
+            body.plans, body.plans_wanted = self.allowance.begin_report(wanted)
+            self._waiting.clear()
             self._sent = self._number, body
         number, body = self._sent
         return {
