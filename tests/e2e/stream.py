@@ -23,12 +23,12 @@ class Stream:
         self._dsn = resolve_dsn(load_settings(data_dir=system.data_dir))
 
     def send(self, count: int, field: str, least: float) -> list[str]:
-        """Enqueue tasks, no more at a time than the valve sees of one report; returns their ids."""
+        """Enqueue tasks, so few at a time that the valve sees each of them, with those before; returns their ids."""
         ids: list[str] = []
         seen = self.valve().get("tasks", 0)
         with psycopg.connect(self._dsn, autocommit=True) as connection:
             sql = f"{_ENQUEUE} from generate_series(1, %s)"
-            while left := min(count - len(ids), SAMPLE):
+            while left := min(count - len(ids), SAMPLE // 2):
                 ids += [str(row[0]) for row in connection.execute(sql, (self._type, field, least, left))]
                 if len(ids) < count:
                     self._until_seen(seen + len(ids))

@@ -1,5 +1,6 @@
 """Real work on a whole SeedCore: the demo, goals, SQL, and kills in the middle of it."""
 
+import contextlib
 import json
 import os
 import re
@@ -161,7 +162,8 @@ def test_work_that_changes_for_good_is_planned_then_done_by_a_recipe_and_the_val
     stream.send(1_050, "celsius", 20.0)
     stream.until(lambda told: told["state"] == "closed")
     same = stream.ended(stream.send(200, "celsius", 20.0)[-50:])
-    assert {(task["decision"]["route"], task["decision"]["rule"]) for task in same} == {("fast", "known_skill")}
+    assert {task["decision"]["route"] for task in same} == {"fast"}
+    assert {task["decision"]["rule"] for task in same} <= {"known_skill", "exploration"}
     before = stream.until_observed(1_250)["work"]
     assert before["alarms"] == 0
 
@@ -173,7 +175,7 @@ def test_work_that_changes_for_good_is_planned_then_done_by_a_recipe_and_the_val
         stream.until_observed(before["observed"] + len(changed))
     assert stream.valve()["work"]["opened_at"] - before["observed"] <= 50
     deadline = time.monotonic() + 20
-    while stream.ended(stream.send(1, "kelvin", 293.15))[0]["decision"]["rule"] == "known_skill":
+    while stream.ended(stream.send(1, "kelvin", 293.15))[0]["decision"]["rule"] in ("known_skill", "exploration"):
         assert time.monotonic() < deadline, "the workers do not hear of the valve"
     planned = stream.ended(stream.send(40, "kelvin", 293.15))
     assert {task["status"] for task in planned} == {"completed"}
@@ -237,8 +239,13 @@ def test_the_demo_ends_well_although_every_process_of_a_kind_is_killed(system: S
     newest = system.get("/api/v1/tasks?limit=1")["items"][0]["id"]
     while system.get("/api/v1/tasks?limit=1")["items"][0]["id"] == newest and running.poll() is None:
         time.sleep(0.005)
+    killed_ones = 0
     for target in targets:
-        os.kill(target.pid, signal.SIGKILL)
+        # HAProxy may have been replaced since: a reload starts another process.
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(target.pid, signal.SIGKILL)
+            killed_ones += 1
+    assert killed_ones
     out, err = running.communicate(timeout=150)
     assert running.returncode == 0, f"{err}\n{out}"
     system.wait_healthy(90)
