@@ -146,7 +146,7 @@ async def test_a_process_is_made_once_and_told_of_its_task(make: Make):
     assert executor.status()["processes"] == 1
 
 
-@pytest.mark.parametrize(("how", "passed"), [("exit", "exit status 3"), ("signal", "signal 11")])
+@pytest.mark.parametrize(("how", "told"), [("exit", "exit status 3"), ("signal", "signal 11")])
 async def test_a_process_that_dies_fails_its_own_call_alone_and_is_made_anew(make: Make, how: str, told: str):
     executor = make()
     done = await run(executor, [call("process.end", how), call("process.echo", task="t-2")])
@@ -157,7 +157,7 @@ async def test_a_process_that_dies_fails_its_own_call_alone_and_is_made_anew(mak
 
 
 @pytest.mark.parametrize(
-    ("how", "code", "retryable", "passed"),
+    ("how", "code", "retryable", "told"),
     [
         ("raise", "skill_failed", True, "ValueError: redis://:***@h is broken"),
         ("sys.exit", "skill_failed", True, "SystemExit: 4"),
