@@ -20,7 +20,8 @@ from seedcore.tasks.model import Lease, TaskSpec
 from seedcore.tasks.submission.submit import submit
 from seedcore.worker.execution.begun_journal import BegunJournal
 from seedcore.worker.execution.last_life import BegunCall, LastLife, last_life, last_session, report_last_life
-from seedcore.worker.execution.progress_buffer import ProgressBuffer, write_progress
+from seedcore.worker.execution.progress_buffer import ProgressBuffer
+from seedcore.worker.hosting.host_reports import HostReports
 
 from .skills_of_kinds import Value
 from .test_begun_journal import leave
@@ -137,7 +138,8 @@ async def test_progress_becomes_an_event_of_its_task_and_of_no_lease_that_was_lo
     await sessions.open_session(connection, session, "w", "default", 60)
     (lease,) = await leased(connection, session, 1)
     buffer = ProgressBuffer()
-    writing = asyncio.create_task(write_progress(buffer, database))
+    reports = HostReports(database, "w", "", list, load_settings())
+    writing = asyncio.create_task(buffer.run(reports.write_progress))
     task_id = str(lease.id)
     buffer.report(task_id, lease.token - 1, {"done": 9, "total": 9})
     buffer.report(task_id, lease.token, {"done": 1, "total": None, "note": "ünd \u2028"})

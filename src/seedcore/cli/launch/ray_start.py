@@ -50,7 +50,7 @@ def pauses(settings: Settings, inherited: Mapping[str, str]) -> dict[str, str]:
         "RAY_SERVE_METRICS_EXPORT_INTERVAL_MS": 5_000,
         # Every process reports to the GCS once a second what it has run: only the state API asks for that.
         "RAY_task_events_report_interval_ms": 5_000,
-        # Nobody reads Ray's counts of its own handlers, which it logs every minute.
+        # Ray's counts of its own handlers are read by nothing; it logs them every minute.
         "RAY_event_stats": 0,
         # The log monitor lists the folder of logs ten times a second; from so many files on, twice.
         "RAY_LOG_MONITOR_MANY_FILES_THRESHOLD": 0,

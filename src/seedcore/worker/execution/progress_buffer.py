@@ -15,8 +15,6 @@ import orjson
 
 from seedcore.skills.host_protocol import Completion
 from seedcore.skills.reports import SkillProgress
-from seedcore.stores.postgres import Database
-from seedcore.tasks import leases
 from seedcore.telemetry.logs import get_logger, mask
 
 EVERY_S = 0.25
@@ -159,16 +157,6 @@ class ProgressBuffer:
     def _wake(self) -> None:
         if (writer := self._writer) is not None and not writer[1].is_set():
             writer[0].call_soon_threadsafe(writer[1].set)
-
-
-async def write_progress(buffer: ProgressBuffer, database: Database) -> None:
-    """Write the progress of skills as events of their tasks, until this is cancelled; a lost lease writes nothing."""
-
-    async def write(rows: Sequence[ProgressRow]) -> None:
-        async with database.connection() as connection:
-            await leases.progress(connection, rows)
-
-    await buffer.run(write)
 
 
 async def _wait(some: asyncio.Event, longest_s: float | None) -> None:

@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Protocol
-from uuid import UUID
 
 from seedcore.fleet.agent_registry import AgentRegistry
 from seedcore.fleet.agent_repository import AgentRepository
@@ -12,12 +11,10 @@ from seedcore.settings import Settings
 from seedcore.stores.postgres import Database
 from seedcore.tasks import leases
 from seedcore.worker.execution.last_life import BegunCall, report_last_life
+from seedcore.worker.execution.progress_buffer import ProgressRow
 
 STATUS_EVERY_S = 5.0
 """The host's row is written at least this often, and whenever its content changes."""
-
-ProgressRow = tuple[UUID, int, str]
-"""A task, the fencing token of the attempt, and its progress as JSON text."""
 
 
 class ProgressReports(Protocol):
