@@ -28,18 +28,23 @@ async def drains(client: httpx.AsyncClient, system: System, tasks: int, rounds: 
     ours: list[float] = []
     submits: list[float] = []
     peers: list[float] = []
+    valves: list[dict[str, int]] = []
     for n in range(rounds):
         if (peer := await asyncio.to_thread(_pgqueuer, system, tasks)) is not None:
             peers.append(peer)
+        before = await _valve_counts(client)
         submitted, drained = await _drain(client, tasks)
+        valves.append({what: count - before[what] for what, count in (await _valve_counts(client)).items()})
         submits.append(submitted)
         ours.append(drained)
-        print(f"round {n + 1}: SeedCore {drained:,.0f}/s, PgQueuer {peer or 0:,.0f}/s", file=sys.stderr, flush=True)
+        rates = f"SeedCore {drained:,.0f}/s, PgQueuer {peer or 0:,.0f}/s"
+        print(f"round {n + 1}: {rates}; valves: {valves[-1]}", file=sys.stderr, flush=True)
     return {
         "backlog": tasks,
         "submit_per_s": round(statistics.median(submits)),
         "drain_per_s": round(statistics.median(ours)),
         "drains": [round(rate) for rate in ours],
+        "valves": valves,
         "pgqueuer_per_s": round(statistics.median(peers)) if peers else None,
         "pgqueuer": [round(rate) for rate in peers],
         "ratio": round(statistics.median(ours) / statistics.median(peers), 2) if peers else None,
@@ -79,6 +84,18 @@ async def _drain(client: httpx.AsyncClient, count: int) -> tuple[float, float]:
         while not await _empty(client):
             await asyncio.sleep(0.25)
         return count / submitted, count / (await _last_end(client, set(ids)) - _epoch(resumed))
+
+
+async def _valve_counts(client: httpx.AsyncClient) -> dict[str, int]:
+    """What the valves have done so far, since rounds differ by it: alarms, and decisions of an open one."""
+    streams = (await client.get("/pipeline/valve")).raise_for_status().json()["streams"]
+    decisions = (await client.get("/pipeline/metrics")).raise_for_status().json()["decisions"]
+    alarms = sum(stream[kind]["alarms"] for stream in streams for kind in ("work", "outcome"))
+    return {
+        "alarms": alarms,
+        "planned": decisions.get("plan:valve_open", 0),
+        "waited": decisions.get("wait:plan_share", 0),
+    }
 
 
 async def _empty(client: httpx.AsyncClient) -> bool:

@@ -14,7 +14,7 @@ from seedcore.tasks.claim_cursor import ClaimCursor
 from seedcore.tasks.model import Lease, Outcome, Status, TaskSpec
 from seedcore.tasks.submission.submit import submit
 
-WORKERS, BATCH, CHUNK = 2, 500, 1000
+WORKERS, BATCH, CHUNK = 2, 500, 10_000
 PARAMS = '{"op": "noop", "tenant": "t-1", "b": "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"}'
 DECISION = (
     '{"route": "fast", "rule": "known_skill", "reason": "least energy among 8 agents of utility", '
