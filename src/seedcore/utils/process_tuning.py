@@ -1,16 +1,11 @@
-"""Tunes a long-running process: its garbage collector, its threads and its place in the processors' queue."""
+"""Tunes a long-running process: its garbage collector and its place in the processors' queue."""
 
 import gc
 import os
-import sys
 from pathlib import Path
 
 YOUNG = 20_000
 """A turn of a worker makes tens of thousands of short-lived objects; the default of 700 collects far too often."""
-
-SWITCH_S = 0.0005
-"""A thread that computes gives way after so long; with the default of 5 ms each hand-over between Ray's loop, the
-claims' and the skills' waits that long whenever the other one is busy."""
 
 BESIDE_NICE = 5
 """The niceness of processes that no task waits for."""
@@ -24,7 +19,6 @@ def settle() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(YOUNG, 20, 50)
-    sys.setswitchinterval(SWITCH_S)
 
 
 def step_aside() -> None:
