@@ -5,7 +5,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from seedcore.errors import NotFoundError, SeedCoreError, UnavailableError
+from seedcore.errors import NotFoundError, SeedCoreError, SettingsError, UnavailableError
 from seedcore.service_clients.organism_client import OrganismClient
 from seedcore.settings import Settings
 from seedcore.telemetry.logs import get_logger
@@ -47,7 +47,8 @@ async def call_organism(call: Callable[[], Awaitable[Answer]], deadline: float) 
             return await call()
         except SeedCoreError as error:
             # Until its application is deployed, the gateway answers these paths with 404.
-            if error.status < 500 and not isinstance(error, NotFoundError):
+            refused = error.status < 500 and not isinstance(error, NotFoundError)
+            if refused or isinstance(error, SettingsError):  # a wrong organs file is the same at every attempt
                 raise
             if time.monotonic() > deadline:
                 raise UnavailableError(f"The Organism did not answer in time: {error.detail}") from error
