@@ -32,7 +32,7 @@ from seedcore.stores.migrate import migrate
 from seedcore.stores.postgres import ENGINE_SESSION, Database
 from seedcore.tasks.model import TaskSpec
 from seedcore.tasks.submission.submit import submit
-from seedcore.utils import process_tuning
+from seedcore.utils import gc_tuning
 from seedcore.worker.decisions.coordinator_link import CoordinatorLink
 from seedcore.worker.decisions.local_decider import LocalDecider
 from seedcore.worker.decisions.report_collector import ReportCollector
@@ -179,7 +179,7 @@ async def main(given: argparse.Namespace) -> None:
     link = CoordinatorLink(StandInCoordinator(), state, reports, decider, dispatcher.log)
     asyncio.get_running_loop().set_task_factory(counting_factory)
     running = [asyncio.create_task(link.run()), asyncio.create_task(dispatcher.run())]
-    process_tuning.settle()
+    gc_tuning.settle()
     control = await asyncpg.connect(dsn)
     await asyncio.sleep(2)
     results: dict[str, Any] = {"drain": [], "rates": []}

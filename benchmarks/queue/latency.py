@@ -22,7 +22,7 @@ from seedcore.stores.migrate import migrate
 from seedcore.stores.postgres import ENGINE_SESSION, Database
 from seedcore.tasks.model import Lease, TaskSpec
 from seedcore.tasks.submission.submit import submit
-from seedcore.utils import process_tuning
+from seedcore.utils import gc_tuning
 from seedcore.worker.decisions.route_decision import RouteDecision
 from seedcore.worker.dispatcher import Dispatcher
 from seedcore.worker.lease_store import PostgresLeaseStore
@@ -165,7 +165,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=10)
     options = parser.parse_args()
     logging.disable(logging.CRITICAL)
-    process_tuning.settle()
+    gc_tuning.settle()
     result = uvloop_run(measure(options.server, options.peer, options.rate, options.seconds, options.group))
     print(json.dumps(result), flush=True)
 

@@ -10,7 +10,7 @@ from seedcore.api.app import build_app
 from seedcore.errors import SettingsError
 from seedcore.settings import Settings, get_settings
 from seedcore.telemetry.logs import configure_logs, get_logger
-from seedcore.utils import process_tuning
+from seedcore.utils import gc_tuning
 from seedcore.utils.exposure import check_exposure
 
 GRACE_S = 5
@@ -42,7 +42,7 @@ def main() -> int:
     except SettingsError as error:
         sys.stderr.write(f"{error.detail}\n")
         return 2
-    process_tuning.settle()
+    gc_tuning.settle()
     server.run()
     return 0 if server.started else 1
 

@@ -8,7 +8,7 @@ from ray import serve
 from seedcore.api.app import build_app
 from seedcore.settings import get_settings
 from seedcore.telemetry.logs import configure_logs
-from seedcore.utils import process_tuning
+from seedcore.utils import gc_tuning
 from seedcore.utils.ray_utils import refuse_embedded_on_many_nodes
 
 
@@ -24,7 +24,7 @@ class GatewayService:
     def __serve_build_asgi_app__(self) -> FastAPI:
         """Ray Serve calls this in the replica, after the constructor."""
         app = build_app(self.settings)
-        process_tuning.settle()
+        gc_tuning.settle()
         return app
 
 

@@ -14,7 +14,7 @@ from pydantic_core import to_jsonable_python
 from seedcore import errors
 from seedcore.settings import Settings, get_settings
 from seedcore.telemetry.logs import configure_logs, get_logger
-from seedcore.utils import process_tuning
+from seedcore.utils import gc_tuning
 from seedcore.utils.ray_utils import refuse_embedded_on_many_nodes
 from seedcore.web.app_factory import create_app
 from seedcore.web.problems import field_errors, unexpected
@@ -81,8 +81,7 @@ class ServiceBase:
     def __serve_build_asgi_app__(self) -> FastAPI:
         """Ray Serve calls this in the replica, after the constructor."""
         app = self.build_app()
-        process_tuning.settle()
-        process_tuning.step_aside()
+        gc_tuning.settle()
         return app
 
     def build_app(self) -> FastAPI:

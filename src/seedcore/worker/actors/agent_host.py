@@ -10,7 +10,7 @@ from seedcore.settings import get_settings
 from seedcore.skills.host_protocol import Call, Columns, Completion, calls_of, to_columns
 from seedcore.skills.registry import SkillRegistry
 from seedcore.telemetry.logs import configure_logs
-from seedcore.utils import process_tuning
+from seedcore.utils import gc_tuning
 from seedcore.utils.ray_utils import refuse_embedded_on_many_nodes
 from seedcore.worker.execution.progress_buffer import ProgressBuffer
 from seedcore.worker.hosting.last_process import take_over
@@ -55,7 +55,7 @@ class AgentHost:
             died=self._before.begun,
         )
         self._host.start()
-        process_tuning.settle()
+        gc_tuning.settle()
 
     async def run(self, calls: Columns) -> AsyncIterator[Columns]:
         """Run calls side by side; yields completions as they happen."""

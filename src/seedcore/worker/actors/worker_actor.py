@@ -13,7 +13,7 @@ from seedcore.skills.host_protocol import Call, Columns, Completion, calls_of, t
 from seedcore.skills.registry import SkillRegistry
 from seedcore.stores.postgres import ENGINE_SESSION, Database
 from seedcore.tasks.model import DEFAULT_QUEUE
-from seedcore.utils import process_tuning
+from seedcore.utils import gc_tuning
 from seedcore.utils.background_loop import BackgroundLoop
 from seedcore.utils.ray_utils import refuse_embedded_on_many_nodes
 from seedcore.utils.warming import Warming
@@ -101,7 +101,7 @@ class WorkerActor:
         self._dispatcher = Dispatcher(settings, name, queue, ports, reaper, context.get_actor_id(), last)
         log = self._dispatcher.log
         self._link = CoordinatorLink(self._plane, self._state, self._reports, decider, log)
-        process_tuning.settle()
+        gc_tuning.settle()
         self._claims = LoopPulse(self._background.loop)
         self._linking = self._background.start(self._link.run())
         self._run = self._background.start(self._dispatcher.run())
