@@ -9,7 +9,6 @@ from seedcore.errors import (
     InvalidInputError,
     NotFoundError,
     SeedCoreError,
-    SettingsError,
     UnavailableError,
     from_problem,
 )
@@ -47,7 +46,3 @@ async def test_what_no_further_attempt_can_change_ends_it_at_once(refusal: SeedC
     with pytest.raises(type(refusal), match=refusal.detail):
         await call_organism(call, time.monotonic() + 30)
     assert call.calls == 1
-
-
-def test_a_wrong_organs_file_is_known_by_its_code() -> None:
-    assert isinstance(from_problem({"code": "bad_setting", "status": 500, "detail": "wrong"}), SettingsError)
