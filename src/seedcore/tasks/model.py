@@ -14,6 +14,10 @@ GOAL = "goal"
 
 DEFAULT_QUEUE = "default"
 GRAPH_QUEUE = "graph"
+DEFAULT_TENANT = "default"
+"""Whose tasks are that are submitted without a key, or with one that belongs to no tenant."""
+
+TENANT_NAME = r"^[a-z][a-z0-9-]{0,39}$"
 
 
 def lane_name(queue: str, slow: bool) -> str:
@@ -49,20 +53,26 @@ def new_id() -> UUID:
 class Limit:
     """How many tasks of a key run at once, and how many start in a second; None keeps the key's value.
 
-    An undefined key lets one task run at a time.
+    An undefined key lets one task run at a time. A task takes `cost` of the key's rate (tokens of a model, say).
     """
 
     key: str
     max_running: int | None = None
     rate_per_s: float | None = None
     burst: int | None = None
+    cost: float = 1.0
 
 
 @dataclass(slots=True)
 class TaskSpec:
     """A task to store. `params` is JSON text of an object; times are aware.
 
-    `idempotency_period_s`: the key is free again after that many seconds (None: as long as the task is kept).
+    Attributes:
+        idempotency_period_s: the key is free again after that many seconds (None: as long as the task is kept).
+        limit: the first of `limits`, or the only one.
+        limits: all, by key, when there are several or one has a cost other than 1; else empty.
+        traceparent: the W3C trace context of who submits it.
+        by: the name of the key that submits it; None: no key was presented.
     """
 
     type: str
@@ -78,6 +88,10 @@ class TaskSpec:
     slow: bool = False
     deadline: datetime | None = None
     limit: Limit | None = None
+    limits: tuple[Limit, ...] = ()
+    tenant: str = DEFAULT_TENANT
+    traceparent: str | None = None
+    by: str | None = None
     id: UUID = field(default_factory=new_id)
 
 
@@ -128,6 +142,8 @@ class Lease:
     approved: bool
     created_at: datetime
     seq: int
+    tenant: str = DEFAULT_TENANT
+    traceparent: str | None = None
     left_s: float | None = None
     reported_to_valves: bool = False
     unplanned: tuple[str, str] | None = None

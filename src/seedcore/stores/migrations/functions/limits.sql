@@ -43,7 +43,7 @@ begin
           select g.ctid from seedcore.gated g where g.key = gate.key order by g.rank, g.seq limit room
           for update skip locked))
         returning id, queue, slow, rank, attempts)
-      , noted as (insert into seedcore.admitted (id, key) select id, gate.key from go on conflict (id) do nothing)
+      , noted as (insert into seedcore.admitted (id, key) select id, gate.key from go on conflict (id, key) do nothing)
       , moves as (insert into seedcore.ready (queue, slow, rank, attempts, id)
                   select queue, slow, rank, attempts, id from go returning queue, slow)
       , woken as (select count(seedcore.wake(m.queue, m.slow)) from (select distinct queue, slow from moves) m)

@@ -1,0 +1,119 @@
+-- For operators: tenants, keys, an audit log, traces, fair shares, several limits a task, and metrics.
+
+-- Who a task belongs to; `traceparent` (W3C) is the caller's, null: the trace is named by the task's id. `limits` holds
+-- [{key, cost}] by key when there are several, or a cost other than 1; `limit_key` is then the first.
+alter table seedcore.tasks
+  add column tenant      text not null default 'default',
+  add column traceparent text,
+  add column limits      jsonb;
+
+drop view seedcore.task_state;
+create view seedcore.task_state as
+select t.*,
+       case when f.id is not null then f.status when x.id is not null then 'failed' when l.id is not null then 'running'
+            when h.id is not null then h.status else 'queued' end as status,
+       coalesce(f.attempts, x.attempts, l.attempts, h.attempts, d.attempts, g.attempts, r.attempts, 0::smallint) as attempts,
+       coalesce(f.started_at, x.started_at, l.leased_at) as started_at,
+       coalesce(f.finished_at, x.finished_at) as finished_at, f.result,
+       coalesce(f.error_code, x.error_code) as error_code, coalesce(f.error_message, x.error_message) as error_message,
+       x.errors, coalesce(f.decision, x.decision, h.decision) as decision,
+       d.run_at, l.token as lease_token, h.plan
+from seedcore.tasks t
+left join seedcore.finished f on f.id = t.id
+left join seedcore.dead x on x.id = t.id
+left join seedcore.leases l on l.id = t.id
+left join seedcore.held h on h.id = t.id
+left join seedcore.deferred d on d.id = t.id
+left join seedcore.gated g on g.id = t.id
+left join seedcore.ready r on r.id = t.id;
+
+-- Within a priority tenants take turns: the index has a head for each.
+alter table seedcore.ready add column tenant text not null default 'default';
+create unique index ready_turns on seedcore.ready (queue, slow, rank, tenant, seq);
+alter table seedcore.gated add column tenant text not null default 'default';
+
+-- A task holds a place of every key that it names, and took `cost` of each one's tokens.
+alter table seedcore.admitted add column cost real not null default 1;
+alter table seedcore.admitted drop constraint admitted_pkey, add primary key (id, key);
+
+-- Tenants with a weight of their own; one without a row has weight 1.
+create table seedcore.tenants (
+  name       text primary key,
+  weight     integer not null default 1 check (weight between 1 and 1000),
+  created_at timestamptz not null default now()
+);
+
+-- Database roles that submit for one tenant alone, whatever they ask for.
+create table seedcore.sql_roles (
+  role   text primary key,
+  tenant text not null
+);
+
+alter table seedcore.schedules add column tenant text not null default 'default';
+
+-- API keys. Of the secret only its SHA-256 is kept: it has 256 random bits, so nothing is gained by a slow hash. A name
+-- has several rows while it is rotated. `tenant` null: a platform key, which sees all tenants.
+create table seedcore.api_keys (
+  id           uuid primary key default seedcore.new_id(),
+  name         text not null,
+  hash         bytea not null unique,
+  tenant       text,
+  scopes       text[] not null,
+  payloads     boolean not null default true,
+  created_at   timestamptz not null default now(),
+  created_by   text not null,
+  expires_at   timestamptz,
+  revoked_at   timestamptz,
+  last_used_at timestamptz
+);
+create index api_keys_name on seedcore.api_keys (name);
+
+-- Who did what from where. Rows come and stay; only retention takes the oldest, through `seedcore.forget_audit`.
+create table seedcore.audit (
+  id         uuid primary key default seedcore.new_id(),
+  at         timestamptz not null default now(),
+  actor      text not null,
+  actor_kind text not null,
+  tenant     text,
+  action     text not null,
+  target     text,
+  status     integer not null,
+  source     text,
+  detail     jsonb not null default '{}'
+);
+create index audit_actor on seedcore.audit (actor, id);
+create index audit_tenant on seedcore.audit (tenant, id);
+
+create function seedcore.refuse_audit_change() returns trigger language plpgsql as $$
+begin
+  if coalesce(current_setting('seedcore.audit_retention', true), '') <> 'on' or tg_op <> 'DELETE' then
+    raise exception 'seedcore.audit is append-only' using errcode = 'insufficient_privilege';
+  end if;
+  return old;
+end $$;
+create trigger audit_stays before update or delete on seedcore.audit
+  for each row execute function seedcore.refuse_audit_change();
+create trigger audit_stays_whole before truncate on seedcore.audit
+  for each statement execute function seedcore.refuse_audit_change();
+
+create function seedcore.forget_audit(kept_s double precision) returns bigint language plpgsql as $$
+declare
+  gone bigint;
+begin
+  perform set_config('seedcore.audit_retention', 'on', true);
+  delete from seedcore.audit where id < seedcore.first_id(now() - make_interval(secs => kept_s));
+  get diagnostics gone = row_count;
+  perform set_config('seedcore.audit_retention', '', true);
+  return gone;
+end $$;
+
+-- What every process has counted, as sums: each adds what it counted since its last write, once a second. `buckets` are
+-- the counts of a histogram by its bounds, the last one above all of them; `value` is then the sum of what was observed.
+create table seedcore.metric_series (
+  name    text not null,
+  labels  jsonb not null,
+  value   double precision not null default 0,
+  buckets bigint[],
+  at      timestamptz not null default now(),
+  primary key (name, labels)
+) with (fillfactor = 50);
