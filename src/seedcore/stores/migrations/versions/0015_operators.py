@@ -35,7 +35,8 @@ create view seedcore.task_state as
 select t.*,
        case when f.id is not null then f.status when x.id is not null then 'failed' when l.id is not null then 'running'
             when h.id is not null then h.status else 'queued' end as status,
-       coalesce(f.attempts, x.attempts, l.attempts, h.attempts, d.attempts, g.attempts, r.attempts, 0::smallint) as attempts,
+       coalesce(f.attempts, x.attempts, l.attempts, h.attempts, d.attempts, g.attempts, r.attempts,
+                0::smallint) as attempts,
        coalesce(f.started_at, x.started_at, l.leased_at) as started_at,
        coalesce(f.finished_at, x.finished_at) as finished_at, f.result,
        coalesce(f.error_code, x.error_code) as error_code, coalesce(f.error_message, x.error_message) as error_message,
