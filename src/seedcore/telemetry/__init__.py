@@ -1,1 +1,1 @@
-"""Logs, and the seams for metrics and traces."""
+"""Logs, metrics, and the seam for traces."""

@@ -1,0 +1,110 @@
+"""Every metric of SeedCore: the one list that code, documentation, dashboards and alert rules are held against."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+Kind = Literal["counter", "gauge", "histogram"]
+Source = Literal["process", "database"]
+
+_SHORT = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 2.0, 10.0)
+"""Statements and requests."""
+_LONG = (0.005, 0.025, 0.1, 0.5, 1.0, 5.0, 30.0, 120.0, 600.0, 3600.0)
+"""What a task waits and takes."""
+_TASK = ("queue", "type")
+
+
+@dataclass(frozen=True, slots=True)
+class MetricSpec:
+    """One metric.
+
+    Attributes:
+        name: as Prometheus shows it; on Ray's port with `ray_` before it.
+        kind: a histogram shows `_bucket`, `_sum` and `_count` behind its name.
+        labels: names of its labels, in the order of its keys.
+        help: one line for people.
+        unit: what its value counts.
+        bounds: upper bounds of a histogram's buckets, ascending; empty for other kinds.
+        source: counted by processes, or read from the database when it is asked for.
+    """
+
+    name: str
+    kind: Kind
+    labels: tuple[str, ...]
+    help: str
+    unit: str
+    bounds: tuple[float, ...] = ()
+    source: Source = "process"
+
+
+def _counter(name: str, labels: tuple[str, ...], text: str, unit: str) -> MetricSpec:
+    return MetricSpec(name, "counter", labels, text, unit)
+
+
+def _gauge(name: str, labels: tuple[str, ...], text: str, unit: str) -> MetricSpec:
+    return MetricSpec(name, "gauge", labels, text, unit)
+
+
+def _histogram(name: str, labels: tuple[str, ...], text: str, bounds: tuple[float, ...]) -> MetricSpec:
+    return MetricSpec(name, "histogram", labels, text, "seconds", bounds)
+
+
+def _stored(name: str, labels: tuple[str, ...], text: str, unit: str) -> MetricSpec:
+    return MetricSpec(name, "gauge", labels, text, unit, source="database")
+
+
+CATALOGUE: tuple[MetricSpec, ...] = (
+    _histogram("seedcore_task_wait_seconds", _TASK, "From when a task was due to when a worker claimed it.", _LONG),
+    _histogram("seedcore_task_start_seconds", _TASK, "From the claim of a task to the beginning of its skill.", _LONG),
+    _histogram("seedcore_task_run_seconds", _TASK, "How long the skill of an attempt ran.", _LONG),
+    _histogram("seedcore_task_total_seconds", _TASK, "From the submission of a task to its end.", _LONG),
+    _histogram("seedcore_claim_seconds", ("queue",), "One statement that ends tasks and claims what is next.", _SHORT),
+    _histogram("seedcore_http_request_seconds", ("app",), "From a request to the end of its answer.", _SHORT),
+    _counter("seedcore_attempts_total", (*_TASK, "outcome"), "Attempts that ended, by how they ended.", "attempts"),
+    _counter("seedcore_dead_total", (*_TASK, "code"), "Tasks that failed for good, by their error code.", "tasks"),
+    _counter("seedcore_leases_lost_total", ("reason",), "Leases that a worker held and lost.", "leases"),
+    _counter(
+        "seedcore_stale_writes_total",
+        ("operation",),
+        "Writes that changed nothing, because the lease was lost before.",
+        "writes",
+    ),
+    _counter("seedcore_decisions_total", ("route",), "Decisions about tasks, by route.", "decisions"),
+    _counter(
+        "seedcore_energy_expected_seconds_total", ("type",), "Seconds that decisions expected of attempts.", "seconds"
+    ),
+    _counter(
+        "seedcore_energy_realised_seconds_total", ("type",), "Seconds that the same attempts really took.", "seconds"
+    ),
+    _counter("seedcore_valve_alarms_total", ("stream",), "Alarms of the valve.", "alarms"),
+    _counter("seedcore_plans_total", ("outcome",), "Plans that were asked for, by what came of it.", "plans"),
+    _counter("seedcore_plan_spent_total", ("unit",), "What plans have spent of their budgets.", "units"),
+    _counter("seedcore_model_calls_total", ("model", "outcome"), "Calls of language models.", "calls"),
+    _counter("seedcore_model_tokens_total", ("model", "direction"), "Tokens of language models.", "tokens"),
+    _counter("seedcore_model_money_total", ("model",), "What calls of language models cost.", "money"),
+    _counter(
+        "seedcore_fallbacks_total", ("fallback",), "Times that a second-best way was taken, by its name.", "times"
+    ),
+    _counter("seedcore_ray_connections_total", ("outcome",), "Connections to Ray, made and failed.", "connections"),
+    _counter(
+        "seedcore_http_requests_total", ("app", "method", "status"), "HTTP requests, by class of status.", "requests"
+    ),
+    _counter("seedcore_auth_refusals_total", ("reason",), "Requests that were refused for their key.", "requests"),
+    _counter("seedcore_audit_failures_total", (), "Entries of the audit log that could not be written.", "entries"),
+    _counter("seedcore_spans_dropped_total", (), "Spans of traces that could not be exported.", "spans"),
+    _gauge("seedcore_snapshot_age_seconds", ("worker",), "Age of what a worker decides with.", "seconds"),
+    _gauge("seedcore_valve_evidence", ("stream",), "The valve's evidence of a change (e-value).", "e-value"),
+    _gauge("seedcore_energy_term", ("term",), "Terms of the potential, as last computed.", "energy"),
+    _stored("seedcore_queue_depth", ("queue", "state"), "Tasks in a queue that have not ended.", "tasks"),
+    _stored("seedcore_queue_oldest_seconds", ("queue",), "How long the oldest task has been due.", "seconds"),
+    _stored("seedcore_type_depth", _TASK, "Tasks that are due, by type.", "tasks"),
+    _stored("seedcore_tenant_depth", ("tenant",), "Tasks that are due, by tenant.", "tasks"),
+    _stored("seedcore_tasks_running", (), "Tasks that workers hold.", "tasks"),
+    _stored("seedcore_tasks_waiting", (), "Tasks that wait for their steps or for earlier ones.", "tasks"),
+    _stored("seedcore_tasks_approval", (), "Tasks that wait for a person's approval.", "tasks"),
+    _stored("seedcore_dead_letters", (), "Tasks that failed and were kept.", "tasks"),
+    _stored("seedcore_dispatchers", ("queue",), "Workers with a living session.", "workers"),
+    _stored("seedcore_agents", ("organ", "status"), "Agents, by organ and status.", "agents"),
+    _stored("seedcore_store_up", ("store",), "1 when the store answers, else 0.", "state"),
+)
+
+BY_NAME: dict[str, MetricSpec] = {spec.name: spec for spec in CATALOGUE}
