@@ -10,6 +10,7 @@ from fastapi.responses import JSONResponse, Response
 
 from seedcore.errors import ConflictError
 from seedcore.settings import load_settings
+from seedcore.web.access.caller import Caller
 from seedcore.web.app_factory import create_app
 from tests.web.application import client_of, refused
 
@@ -20,10 +21,10 @@ async def health() -> dict[str, Any]:
     return {"ready": True}
 
 
-async def handle(body: dict[str, object], headers: Any) -> Response | None:
+async def handle(body: dict[str, object], headers: Any, caller: Caller) -> Response | None:
     if body.get("n") == 409:
         raise ConflictError("taken")
-    return None if (b"x-other", b"1") in headers else JSONResponse({"direct": body})
+    return None if (b"x-other", b"1") in headers else JSONResponse({"direct": body, "caller": caller.name})
 
 
 def make_app(**given: Any) -> FastAPI:
@@ -48,7 +49,7 @@ def http() -> httpx.AsyncClient:
 @pytest.mark.parametrize("content_type", ["application/json", "Application/JSON; charset=utf-8"])
 async def test_a_plain_request_is_answered_directly(http: httpx.AsyncClient, content_type: str):
     answer = await http.post("/things", content=b'{"n": 1}', headers={"content-type": content_type})
-    assert answer.json() == {"direct": {"n": 1}}
+    assert answer.json() == {"direct": {"n": 1}, "caller": "anonymous"}
 
 
 @pytest.mark.parametrize("headers", [{"x-other": "1"}, {"content-type": "application/a+json"}])
@@ -62,7 +63,10 @@ async def test_a_body_in_pieces_is_read_whole_in_both_ways(http: httpx.AsyncClie
         for piece in (b'{"n"', b": ", b"1}"):
             yield piece
 
-    assert (await http.post("/things", content=pieces(), headers=JSON)).json() == {"direct": {"n": 1}}
+    assert (await http.post("/things", content=pieces(), headers=JSON)).json() == {
+        "direct": {"n": 1},
+        "caller": "anonymous",
+    }
     answer = await http.post("/things", content=pieces(), headers=JSON | {"x-other": "1"})
     assert answer.json() == {"framework": {"n": 1}}
 

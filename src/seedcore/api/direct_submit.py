@@ -6,6 +6,7 @@ from seedcore.api.gateway import Gateway
 from seedcore.api.headers import decoded_key
 from seedcore.api.task_routes import submit_task
 from seedcore.tasks.submission.task_request import TaskIn
+from seedcore.web.access.caller import Caller
 from seedcore.web.direct_routes import DirectHandler, Headers
 
 _FIELDS = TaskIn.model_fields.keys()
@@ -15,7 +16,7 @@ _KEY = b"idempotency-key"
 def direct_submit(gateway: Gateway) -> DirectHandler:
     """The handler of `POST /api/v1/tasks` for bodies with known fields only."""
 
-    async def handle(body: dict[str, object], headers: Headers) -> Response | None:
+    async def handle(body: dict[str, object], headers: Headers, _caller: Caller) -> Response | None:
         keys = [value for name, value in headers if name == _KEY]
         if len(keys) > 1 or not body.keys() <= _FIELDS:
             return None

@@ -3,7 +3,7 @@
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Path, Query, Request, Response
+from fastapi import APIRouter, Path, Query, Response
 
 from seedcore.api.gateway import GatewayDep
 from seedcore.api.headers import IdempotencyKey
@@ -14,7 +14,7 @@ from seedcore.tasks import commands, queries
 from seedcore.tasks.model import Status
 from seedcore.tasks.submission.task_request import QUEUE_NAME
 from seedcore.tasks.task_json import page_json, plan_json, task_json
-from seedcore.web.authentication import approver_of
+from seedcore.web.access.caller import CallerDep, approver_name
 
 router = APIRouter(prefix="/api/v1")
 QueueName = Annotated[str, Path(pattern=QUEUE_NAME)]
@@ -96,17 +96,17 @@ async def retry_task(task_id: UUID, gateway: GatewayDep) -> Response:
 
 
 @router.post("/tasks/{task_id}/approve", status_code=202, tags=["tasks"], response_model=JSON_OBJECT)
-async def approve_task(task_id: UUID, gateway: GatewayDep, request: Request) -> Response:
+async def approve_task(task_id: UUID, gateway: GatewayDep, caller: CallerDep) -> Response:
     """Release a task that waits for a person; 403 when there are approvers, and the key is none of theirs."""
-    by = approver_of(request, gateway.approvers)
+    by = approver_name(caller, bool(gateway.approvers))
     async with gateway.database.connection() as connection:
         return json_answer(task_json(await commands.approve(connection, task_id, by)), 202)
 
 
 @router.post("/tasks/{task_id}/reject", status_code=202, tags=["tasks"], response_model=JSON_OBJECT)
-async def reject_task(task_id: UUID, gateway: GatewayDep, request: Request, body: RejectIn | None = None) -> Response:
+async def reject_task(task_id: UUID, gateway: GatewayDep, caller: CallerDep, body: RejectIn | None = None) -> Response:
     """Refuse a task that waits for a person; 403 when there are approvers, and the key is none of theirs."""
-    by = approver_of(request, gateway.approvers)
+    by = approver_name(caller, bool(gateway.approvers))
     async with gateway.database.connection() as connection:
         return json_answer(task_json(await commands.reject(connection, task_id, (body or RejectIn()).reason, by)), 202)
 

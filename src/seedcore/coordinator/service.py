@@ -6,7 +6,7 @@ from typing import Annotated
 from uuid import UUID
 
 import orjson
-from fastapi import Body, FastAPI, Request
+from fastapi import Body, FastAPI
 from ray import serve
 
 from seedcore.coordinator.batch_decider import BatchDecider
@@ -44,7 +44,7 @@ from seedcore.tasks.events.task_feed import EventFeed
 from seedcore.tasks.plans.recipes import recipes
 from seedcore.tasks.submission.validate import Submission
 from seedcore.tasks.task_json import task_json
-from seedcore.web.authentication import approver_of
+from seedcore.web.access.caller import CallerDep, approver_name
 from seedcore.web.service_base import Operation, ServiceBase
 
 Json = dict[str, object]
@@ -136,9 +136,9 @@ class CoordinatorService(ServiceBase):
             return await self._policy.maintenance.calibrate(stream, given.arl0, given.seed)
 
         @app.post("/valve/{stream:path}/release")
-        async def release(stream: str, request: Request) -> Json:
+        async def release(stream: str, caller: CallerDep) -> Json:
             """End a hold of the stream; 403 when there are approvers, and the key is none of theirs."""
-            approver_of(request, self.settings.approvers)
+            approver_name(caller, bool(self.settings.approvers))
             return await self._policy.holds.release(stream)
 
         @app.get("/triage/{triage_id}")

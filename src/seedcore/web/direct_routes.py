@@ -10,10 +10,12 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from fastapi.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from seedcore.web.access.caller import Caller, caller_of
+
 Headers = Sequence[tuple[bytes, bytes]]
 
-DirectHandler = Callable[[dict[str, object], Headers], Awaitable[Response | None]]
-"""Answers a POST by its body and its headers; None, before it has done anything, leaves it to the framework."""
+DirectHandler = Callable[[dict[str, object], Headers, Caller], Awaitable[Response | None]]
+"""Answers a POST by its body, its headers and its caller; None, before it did anything: the framework goes on."""
 
 DirectHandlers = Mapping[str, DirectHandler]
 """Handlers by their paths."""
@@ -35,7 +37,7 @@ class DirectRoutes:
             await self.app(scope, receive, send)
             return
         messages, body = await _read(receive)
-        answer = await handler(body, scope["headers"]) if body is not None else None
+        answer = await handler(body, scope["headers"], caller_of(scope)) if body is not None else None
         if answer is None:
             await self.app(scope, _replay(messages, receive), send)
         else:

@@ -7,6 +7,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from seedcore import errors
 from seedcore.settings import Settings
 from seedcore.telemetry.logs import get_logger
+from seedcore.web.access.caller import put_caller
 from seedcore.web.authentication import ApiKeys
 from seedcore.web.problems import unexpected
 from seedcore.web.request_limits import ResponseChannel, check_declared_length, check_url_text, limit_body
@@ -52,6 +53,6 @@ class RequestGuard:
 
     def _check(self, scope: Scope) -> None:
         headers = {name.lower(): value for name, value in scope["headers"]}
-        self._keys.check(scope, headers)
+        put_caller(scope, self._keys.check(scope, headers))
         check_url_text(scope)
         check_declared_length(headers, self._max_body)
