@@ -118,6 +118,7 @@ class Lease:
         params: JSON text, not decoded yet.
         bindings: which params come from which earlier step, as JSON text; None: the task is no step that needs one.
         seq: its place in the order of submission within a priority.
+        run_after: when it was due; None: at once.
         left_s: seconds from the claim to its deadline; None: it has none.
 
     The last two are the dispatcher's own: whether it was reported to the valves, and rule and reason of running without
@@ -144,6 +145,7 @@ class Lease:
     seq: int
     tenant: str = DEFAULT_TENANT
     traceparent: str | None = None
+    run_after: datetime | None = None
     left_s: float | None = None
     reported_to_valves: bool = False
     unplanned: tuple[str, str] | None = None

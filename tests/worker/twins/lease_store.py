@@ -367,6 +367,9 @@ class InMemoryLeaseStore:
             approved=task.approved,
             created_at=task.created_at,
             seq=task.seq,
+            tenant=new.tenant,
+            traceparent=new.traceparent,
+            run_after=new.run_after,
             left_s=None if new.deadline is None else (new.deadline - now()).total_seconds(),
         )
 

@@ -23,7 +23,7 @@ taken as (
 LEASED_TASKS = """
 select k.id, k.token, k.attempt, t.type, t.params::text as params, t.bindings::text as bindings, t.queue,
        t.slow, t.domain, t.priority, t.max_attempts, t.timeout_s, t.limit_key, t.idempotency_key, t.parent_id, t.approved, t.created_at, k.seq,
-       t.tenant, t.traceparent,
+       t.tenant, t.traceparent, t.run_after,
        extract(epoch from t.deadline - now())::float8 as left_s
 from taken k cross join lateral (select * from seedcore.tasks where id = k.id offset 0) t
 """

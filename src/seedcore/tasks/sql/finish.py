@@ -41,7 +41,7 @@ FINISH_AND_CLAIM = (
     + """
 where (select count(*) from notified) >= 0
 union all
-select r.id, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null
+select r.id, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null
 from (select id from ack except select id from gone) r
 order by priority desc nulls last, seq
 """
