@@ -23,7 +23,7 @@ def downgrade() -> None:
     op.execute("alter table seedcore.schedules drop column tenant")
     op.execute("delete from seedcore.admitted a using seedcore.admitted b where a.id = b.id and a.key > b.key")
     op.execute("alter table seedcore.admitted drop constraint admitted_pkey, drop column cost, add primary key (id)")
-    op.execute("alter table seedcore.gated drop column tenant")
+    op.execute("alter table seedcore.gated drop column tenant, drop column limits")
     op.execute("alter table seedcore.ready drop column tenant")
     op.execute("drop view seedcore.task_state")
     op.execute("alter table seedcore.tasks drop column tenant, drop column traceparent, drop column limits")

@@ -27,10 +27,13 @@ left join seedcore.deferred d on d.id = t.id
 left join seedcore.gated g on g.id = t.id
 left join seedcore.ready r on r.id = t.id;
 
--- Within a priority tenants take turns: the index has a head for each.
-alter table seedcore.ready add column tenant text not null default 'default';
+-- Within a priority tenants take turns: the index has a head for each. Claimants know its order, so it is that of bytes.
+alter table seedcore.ready add column tenant text collate "C" not null default 'default';
 create unique index ready_turns on seedcore.ready (queue, slow, rank, tenant, seq);
-alter table seedcore.gated add column tenant text not null default 'default';
+
+-- `limits` is the task's: only those with several keys, or a cost, are looked at one by one.
+alter table seedcore.gated add column tenant text not null default 'default', add column limits jsonb;
+create index gated_several on seedcore.gated (key, rank, seq) where limits is not null;
 
 -- A task holds a place of every key that it names, and took `cost` of each one's tokens.
 alter table seedcore.admitted add column cost real not null default 1;
