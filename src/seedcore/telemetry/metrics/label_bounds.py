@@ -20,7 +20,7 @@ class LabelBounds:
     """
 
     def __init__(self, limit: int) -> None:
-        self._limit = limit
+        self.limit = limit
         self._values: defaultdict[str, set[str]] = defaultdict(set)
         self._series: defaultdict[str, set[SeriesKey]] = defaultdict(set)
         self._folded: defaultdict[str, dict[SeriesKey, SeriesKey]] = defaultdict(dict)
@@ -31,7 +31,7 @@ class LabelBounds:
         found = known.get(key)
         if found is None:
             found = self._fold(spec, key)
-            if len(known) < _REMEMBERED * _SERIES_OF_VALUE * self._limit:
+            if len(known) < _REMEMBERED * _SERIES_OF_VALUE * self.limit:
                 known[key] = found
         return found
 
@@ -42,7 +42,7 @@ class LabelBounds:
         series = self._series[spec.name]
         if folded not in series:
             each = _SERIES_OF_HISTOGRAM if spec.kind == "histogram" else _SERIES_OF_VALUE
-            if len(series) >= each * self._limit:
+            if len(series) >= each * self.limit:
                 return (OTHER,) * len(key)
             series.add(folded)
         return folded
@@ -50,7 +50,7 @@ class LabelBounds:
     def _bound(self, name: str, value: str) -> str:
         values = self._values[name]
         if value not in values:
-            if len(values) >= self._limit:
+            if len(values) >= self.limit:
                 return OTHER
             values.add(value)
         return value

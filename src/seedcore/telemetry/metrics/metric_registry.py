@@ -1,7 +1,7 @@
 """What this process has counted since the last export: updates of dicts, which the export takes away whole."""
 
 from bisect import bisect_left
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from threading import Lock
 from typing import TypeVar
@@ -30,6 +30,20 @@ class MetricDeltas:
 
     def __bool__(self) -> bool:
         return bool(self.counts or self.values or self.histograms)
+
+    def add(self, later: "MetricDeltas") -> None:
+        """Add what was counted after this."""
+        for name, counts in later.counts.items():
+            kept = self.counts.setdefault(name, {})
+            for key, amount in counts.items():
+                kept[key] = kept.get(key, 0) + amount
+        for name, values in later.values.items():
+            self.values.setdefault(name, {}).update(values)
+        for name, rows in later.histograms.items():
+            known = self.histograms.setdefault(name, {})
+            for key, row in rows.items():
+                before = known.get(key)
+                known[key] = list(row) if before is None else [a + b for a, b in zip(before, row, strict=True)]
 
 
 class _MetricBase:
@@ -92,26 +106,26 @@ class HistogramMetric(_MetricBase):
 
     def observe(self, value: float, /, **labels: str) -> None:
         """Observe one value."""
-        self.observe_all([(self._key(labels), value)])
+        self.observe_all({self._key(labels): (value,)})
 
-    def observe_all(self, observed: Iterable[tuple[SeriesKey, float]]) -> None:
-        """Observe the values of a batch; a negative one counts as 0, since clocks differ."""
+    def observe_all(self, observed: Mapping[SeriesKey, Sequence[float]]) -> None:
+        """Observe a batch, by the values of the labels; a negative value counts as 0, since clocks differ."""
         if not self._registry.enabled:
             return
         with self._lock:
-            fold, pending, bounds, spec = self._registry.bounds.fold, self.pending, self.spec.bounds, self.spec
-            last: SeriesKey | None = None
-            row: list[float] = []
-            for key, value in observed:
-                if key != last:
-                    series, last = fold(spec, key), key
-                    found = pending.get(series)
-                    if found is None:
-                        found = pending[series] = list(self._empty)
-                    row = found
-                seconds = value if value > 0 else 0.0
-                row[bisect_left(bounds, seconds)] += 1
-                row[-1] += seconds
+            fold, pending, bounds = self._registry.bounds.fold, self.pending, self.spec.bounds
+            for key, values in observed.items():
+                series = fold(self.spec, key)
+                row = pending.get(series)
+                if row is None:
+                    row = pending[series] = list(self._empty)
+                total = 0.0
+                for value in values:
+                    # The first bucket takes what is negative.
+                    row[bisect_left(bounds, value)] += 1
+                    if value > 0:
+                        total += value
+                row[-1] += total
 
 
 class MetricRegistry:
@@ -132,9 +146,11 @@ class MetricRegistry:
         self.histograms = {s.name: HistogramMetric(s, self) for s in specs if s.kind == "histogram"}
 
     def configure(self, *, enabled: bool, max_types: int) -> None:
-        """Take the settings of the process, before it counts."""
+        """Take the settings of the process; what was counted before stays."""
         with self.lock:
-            self.enabled, self.bounds = enabled, LabelBounds(max_types)
+            self.enabled = enabled
+            if max_types != self.bounds.limit:
+                self.bounds = LabelBounds(max_types)
 
     def take(self) -> MetricDeltas:
         """What was counted since the last call, which is forgotten here."""

@@ -118,5 +118,6 @@ create table seedcore.metric_series (
   value   double precision not null default 0,
   buckets bigint[],
   at      timestamptz not null default now(),
+  since   timestamptz not null default now(),
   primary key (name, labels)
 ) with (fillfactor = 50);
