@@ -20,6 +20,7 @@ from seedcore.stores.data_dir_lock import DataDirLock
 from seedcore.stores.embedded.lock_files import ServerFiles
 from seedcore.utils.exposure import check_exposure, make_private, ray_token_path
 from seedcore.utils.serve_run import raylet_above, serve_run_above
+from seedcore.utils.tls.contexts import check_certificate
 
 EVERY_INTERFACE = frozenset({"0.0.0.0", "::"})  # noqa: S104 - compared
 ANSWER_S = 10.0
@@ -32,7 +33,8 @@ def check(args: Mapping[str, Any]) -> None:
         SettingsError: the file and the settings do not fit; Serve logs it and does not deploy the application.
     """
     if args.get("by_hand"):
-        check_http(get_settings(), *_listening())
+        options = _listening()
+        check_http(get_settings(), options.host, options.port, options.ssl_certfile)
 
 
 def claim(args: Mapping[str, Any]) -> None:
@@ -48,8 +50,9 @@ def claim(args: Mapping[str, Any]) -> None:
     starter = serve_run_above()
     try:
         settings = get_settings()
-        host, port = _listening()
-        check_http(settings, host, port)
+        options = _listening()
+        host, port = options.host, options.port
+        check_http(settings, host, port, options.ssl_certfile)
         raylet = raylet_above()
         assert raylet is not None, "a builder runs in a worker of Ray"
         check_port(host, port, {process.pid for process in raylet.children(recursive=True)})
@@ -61,18 +64,23 @@ def claim(args: Mapping[str, Any]) -> None:
         raise
 
 
-def _listening() -> tuple[str, int]:
-    """Where Serve's proxy listens. Serve has no public call that says it, nor does it give builders its options."""
+def _listening() -> Any:
+    """The options of Serve's proxy. Serve has no public call that says them, nor does it give them to builders."""
     import ray
     from ray.serve._private.constants import SERVE_CONTROLLER_NAME, SERVE_NAMESPACE
 
     controller = ray.get_actor(SERVE_CONTROLLER_NAME, namespace=SERVE_NAMESPACE)
-    options: Any = ray.get(controller.get_http_config.remote(), timeout=ANSWER_S)
-    return str(options.host), int(options.port)
+    return ray.get(controller.get_http_config.remote(), timeout=ANSWER_S)
 
 
-def check_http(settings: Settings, host: str, port: int) -> None:
+def check_http(settings: Settings, host: str, port: int, certificate: str | None = None) -> None:
     """Refuse a host that others reach without a key, and settings that name another place than Serve listens at.
+
+    Args:
+        settings: what the user has set.
+        host: where Serve listens.
+        port: where Serve listens.
+        certificate: the file of its certificate; None: it speaks plain HTTP.
 
     Raises:
         SettingsError: names the setting, and what to change.
@@ -87,6 +95,14 @@ def check_http(settings: Settings, host: str, port: int) -> None:
                 f"{name} is {wanted}, but the file that `serve run` was given says {there} in its http_options: Serve "
                 "knows no settings, so write the same in both, or use `seedcore run`, which needs the setting alone."
             )
+    given = None if settings.tls_cert is None else str(settings.tls_cert)
+    if given != certificate:
+        raise SettingsError(
+            f"SEEDCORE_TLS_CERT is {given or 'not set'}, but the file that `serve run` was given says "
+            f"{certificate or 'nothing'} (ssl_certfile, ssl_keyfile in its http_options): write the same in both, or "
+            "use `seedcore run`, which needs the setting alone."
+        )
+    check_certificate(settings)
 
 
 def check_port(host: str, port: int, ours: Collection[int]) -> None:

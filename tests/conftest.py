@@ -40,6 +40,7 @@ OURS = ("SEEDCORE_", "RAY_", "REDIS_URL", "NEO4J_", "LOG_LEVEL", "LLM_PROVIDER",
 STARTS_RAY = (
     "tests/e2e/",
     "tests/examples/test_ray_examples.py",
+    "tests/utils/test_ray_tls.py",
     "tests/utils/test_ray_utils.py",
     "tests/organism/test_cluster.py",
     "tests/worker/execution/test_deadly_",

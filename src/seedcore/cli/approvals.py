@@ -5,6 +5,7 @@ from uuid import UUID
 from seedcore.client import SeedCore
 from seedcore.errors import InvalidInputError
 from seedcore.settings import Settings
+from seedcore.utils.tls.contexts import client_context
 
 RETRY_FOR_S = 5.0
 
@@ -20,7 +21,12 @@ def decide(settings: Settings, task_id: str, reason: str | None, *, as_json: boo
         known = UUID(task_id)
     except ValueError:
         raise InvalidInputError.for_field("id", f"{task_id!r} is not a valid task id") from None
-    with SeedCore(settings.base_url, api_key=settings.client_key, retry_for_s=RETRY_FOR_S) as seedcore:
+    import httpx
+
+    transport = httpx.HTTPTransport(verify=client_context(settings) or True)
+    with SeedCore(
+        settings.base_url, api_key=settings.client_key, retry_for_s=RETRY_FOR_S, transport=transport
+    ) as seedcore:
         task = seedcore.approve(known) if reason is None else seedcore.reject(known, reason)
     if as_json:
         return task.model_dump_json()

@@ -11,6 +11,7 @@ from seedcore import errors
 from seedcore.settings import Settings, get_settings
 from seedcore.telemetry.lean_imports import without
 from seedcore.telemetry.logs import get_logger
+from seedcore.utils.tls.contexts import client_context
 
 # Its command line, which it loads where it can: a tenth of a second in every process.
 with without("click", "pygments", "rich"):
@@ -172,7 +173,12 @@ class ServiceClient:
         if self._http is None:
             keys = self.settings.api_key_list
             headers = {"Authorization": f"Bearer {keys[0]}"} if keys else {}
-            self._http = httpx.AsyncClient(base_url=self.settings.base_url, headers=headers, timeout=self.timeout_s)
+            self._http = httpx.AsyncClient(
+                base_url=self.settings.base_url,
+                headers=headers,
+                timeout=self.timeout_s,
+                verify=client_context(self.settings) or True,
+            )
         return self._http
 
     async def aclose(self) -> None:

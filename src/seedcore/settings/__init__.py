@@ -67,7 +67,12 @@ class Settings(
     def base_url(self) -> str:
         """Where the Serve applications answer HTTP, without a slash at the end."""
         host = f"[{self.http_host}]" if ":" in self.http_host else self.http_host
-        return (self.serve_url or f"http://{host}:{self.http_port}").rstrip("/")
+        return (self.serve_url or f"{self.http_scheme}://{host}:{self.http_port}").rstrip("/")
+
+    @property
+    def http_scheme(self) -> str:
+        """What HTTP speaks here: `https` with a certificate."""
+        return "http" if self.tls_cert is None else "https"
 
     @property
     def models_dir(self) -> Path:

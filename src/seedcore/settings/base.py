@@ -97,6 +97,16 @@ def absolute(value: Path | None) -> Path | None:
 ABSOLUTE = AfterValidator(absolute)
 
 
+def readable(value: Path | None) -> Path | None:
+    """`value` from the root, a file that this user can read."""
+    if (path := absolute(value)) is not None and not (path.is_file() and os.access(path, os.R_OK)):
+        raise ValueError("must be a file that this user can read")
+    return path
+
+
+READABLE = AfterValidator(readable)
+
+
 def url_of(*schemes: str) -> AfterValidator:
     """Accept only URLs that begin with one of `schemes`; the error never quotes the URL, which may hold a password."""
 

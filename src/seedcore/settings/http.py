@@ -1,10 +1,11 @@
 """Settings of HTTP: addresses, ports and time limits."""
 
+from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import AliasChoices, Field
+from pydantic import AliasChoices, Field, ValidationInfo, field_validator
 
-from seedcore.settings.base import LOWER, SettingsGroup
+from seedcore.settings.base import ABSOLUTE, LOWER, READABLE, SettingsGroup
 
 
 class HttpSettings(SettingsGroup):
@@ -44,3 +45,28 @@ class HttpSettings(SettingsGroup):
         validation_alias=AliasChoices("SEEDCORE_REQUEST_TIMEOUT_S"),
         description="Longest time one HTTP request may take (event streams excepted); no header can lift it.",
     )
+    tls_cert: Annotated[Path | None, ABSOLUTE] = Field(
+        None,
+        validation_alias=AliasChoices("SEEDCORE_TLS_CERT"),
+        description="Certificate of HTTP, PEM, with those between it and its authority. Set: HTTP is HTTPS. Read again "
+        "when it changes.",
+    )
+    tls_key: Annotated[Path | None, ABSOLUTE] = Field(
+        None,
+        validate_default=True,
+        validation_alias=AliasChoices("SEEDCORE_TLS_KEY"),
+        description="Key of SEEDCORE_TLS_CERT, PEM, without a password.",
+    )
+    tls_ca: Annotated[Path | None, READABLE] = Field(
+        None,
+        validation_alias=AliasChoices("SEEDCORE_TLS_CA"),
+        description="Certificates of authorities, PEM, that SeedCore's own clients hold HTTPS against. Unset: those "
+        "that the system trusts.",
+    )
+
+    @field_validator("tls_key", mode="after")
+    @classmethod
+    def _both_or_none(cls, value: Path | None, info: ValidationInfo) -> Path | None:
+        if (value is None) != (info.data.get("tls_cert") is None):
+            raise ValueError("must be set together with SEEDCORE_TLS_CERT, or neither of the two")
+        return value

@@ -1,10 +1,11 @@
 """Settings of Ray: where it is, which namespace, and how a start brings it up."""
 
+from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import AliasChoices, Field
+from pydantic import AliasChoices, Field, ValidationInfo, field_validator
 
-from seedcore.settings.base import LOWER, SettingsGroup
+from seedcore.settings.base import LOWER, READABLE, SettingsGroup
 
 
 class RaySettings(SettingsGroup):
@@ -53,7 +54,7 @@ class RaySettings(SettingsGroup):
     serve_url: str | None = Field(
         None,
         validation_alias=AliasChoices("RAY_SERVE_ADDRESS", "RAY_SERVE_URL"),
-        description="Base URL of Ray Serve's HTTP. Unset: http://SEEDCORE_HTTP_HOST:SEEDCORE_HTTP_PORT.",
+        description="Base URL of Ray Serve's HTTP. Unset: SEEDCORE_HTTP_HOST and SEEDCORE_HTTP_PORT.",
     )
     dashboard_url: str | None = Field(
         None,
@@ -77,3 +78,37 @@ class RaySettings(SettingsGroup):
         validation_alias=AliasChoices("SEEDCORE_BOOTSTRAP_TIMEOUT_S"),
         description="Longest time that a start or a bootstrap may take; `seedcore run` gives each part of Ray a fifth.",
     )
+    ray_use_tls: bool | None = Field(
+        None,
+        validation_alias=AliasChoices("RAY_USE_TLS"),
+        description="1: Ray's processes speak TLS to each other, and each shows a certificate. Every node and every "
+        "client needs it, and the three files.",
+    )
+    ray_tls_server_cert: Annotated[Path | None, READABLE] = Field(
+        None,
+        validate_default=True,
+        validation_alias=AliasChoices("RAY_TLS_SERVER_CERT"),
+        description="Certificate of this node or client for Ray, PEM; needed with RAY_USE_TLS.",
+    )
+    ray_tls_server_key: Annotated[Path | None, READABLE] = Field(
+        None,
+        validate_default=True,
+        validation_alias=AliasChoices("RAY_TLS_SERVER_KEY"),
+        description="Key of that certificate, PEM; needed with RAY_USE_TLS.",
+    )
+    ray_tls_ca_cert: Annotated[Path | None, READABLE] = Field(
+        None,
+        validate_default=True,
+        validation_alias=AliasChoices("RAY_TLS_CA_CERT"),
+        description="Certificate of the authority that signed those of all nodes, PEM; needed with RAY_USE_TLS.",
+    )
+
+    @field_validator("ray_tls_server_cert", "ray_tls_server_key", "ray_tls_ca_cert", mode="after")
+    @classmethod
+    def _all_or_none(cls, value: Path | None, info: ValidationInfo) -> Path | None:
+        wanted = info.data.get("ray_use_tls")
+        if wanted and value is None:
+            raise ValueError("must name a file with RAY_USE_TLS=1 (deploy/make-certs.sh makes all three)")
+        if wanted is None and value is not None:
+            raise ValueError("has no effect without RAY_USE_TLS: set RAY_USE_TLS=1, or unset this")
+        return value

@@ -124,7 +124,7 @@ def import_path(inherited: Mapping[str, str]) -> dict[str, str]:
 def local_url(settings: Settings) -> str:
     """Base URL of the HTTP server that this start brings up, for clients on this machine."""
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.http_host, settings.http_host)  # noqa: S104 - compared
-    return f"http://{f'[{host}]' if ':' in host else host}:{settings.http_port}"
+    return f"{settings.http_scheme}://{f'[{host}]' if ':' in host else host}:{settings.http_port}"
 
 
 def haproxy_environment(settings: Settings, root: Path) -> dict[str, str]:

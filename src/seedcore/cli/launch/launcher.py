@@ -28,6 +28,7 @@ from seedcore.stores.embedded.lock_files import ServerFiles, keep_bounded
 from seedcore.telemetry.logs import mask
 from seedcore.utils.exposure import check_exposure
 from seedcore.utils.ray_record import forget_ray_address, record_ray_address
+from seedcore.utils.tls.contexts import check_certificate, trusting
 
 TICK_S = 0.1
 STEADY_TICK_S = 0.5
@@ -103,6 +104,7 @@ class Launcher:
     def _check(self) -> None:
         """Check everything that can be checked before anything is started."""
         check_exposure(self._settings)
+        check_certificate(self._settings)
         self._lock.check_free()
         ServerFiles(self._settings.data_dir, "postgres").make()
         self._port = self._claim_port(PORT_WAIT_S if self._lock.take() else 0)
@@ -197,7 +199,9 @@ class Launcher:
             nonlocal missing, due
             if bootstrap.poll() is None and time.monotonic() < due:
                 return None
-            missing = readiness.waiting_for(self._url, applications)
+            # Made for each look: the certificate may have been replaced since the last one.
+            context = trusting(self._settings, loopback=True) if self._settings.tls_cert else None
+            missing = readiness.waiting_for(self._url, applications, context)
             if not missing and bootstrap.poll() == 0:
                 return True
             if time.monotonic() >= due:

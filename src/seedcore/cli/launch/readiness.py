@@ -2,6 +2,7 @@
 
 import json
 import re
+import ssl
 import urllib.error
 import urllib.request
 from collections.abc import Sequence
@@ -11,21 +12,21 @@ from pathlib import Path
 from seedcore.cli.launch.serve_config import Application
 
 PROBE_TIMEOUT_S = 2.0
-# A proxy variable in the environment must not send a call to this machine elsewhere.
-_opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 _FAILURE = re.compile(r"Deploying app '\w+' failed with exception|The deployment failed to start \d+ times in a row")
 
 
-def waiting_for(url: str, applications: Sequence[Application]) -> dict[str, str]:
-    """The applications that are not healthy, and why."""
-    reasons = {application.name: probe(url + application.health_path) for application in applications}
+def waiting_for(url: str, applications: Sequence[Application], context: ssl.SSLContext | None = None) -> dict[str, str]:
+    """The applications that are not healthy, and why; `context` is what HTTPS is held against."""
+    reasons = {application.name: probe(url + application.health_path, context) for application in applications}
     return {name: reason for name, reason in reasons.items() if reason is not None}
 
 
-def probe(url: str) -> str | None:
+def probe(url: str, context: ssl.SSLContext | None = None) -> str | None:
     """Why the application is not ready; None when it is."""
+    # A proxy variable in the environment must not send a call to this machine elsewhere.
+    handlers = (urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=context))
     try:
-        with _opener.open(url, timeout=PROBE_TIMEOUT_S):
+        with urllib.request.build_opener(*handlers).open(url, timeout=PROBE_TIMEOUT_S):
             return None
     except urllib.error.HTTPError as error:
         return f"{error.code} {_explanation(error)}"

@@ -38,6 +38,9 @@ def filled_config(settings: Settings, *, version: str = seedcore.__version__) ->
     """dev.yaml with this start's host, port, log level and code version."""
     config: dict[str, Any] = read_yaml(config_file("dev.yaml").read_text())
     config["http_options"] |= {"host": settings.http_host, "port": settings.http_port}
+    if settings.http_mode == "proxy" and settings.tls_cert is not None:
+        # HAProxy gets its certificate from `seedcore-haproxy`.
+        config["http_options"] |= {"ssl_certfile": str(settings.tls_cert), "ssl_keyfile": str(settings.tls_key)}
     config["logging_config"]["log_level"] = settings.log_level
     for application in config["applications"]:
         # Replaces the file's arguments: the launcher has checked what `by_hand` would check.
