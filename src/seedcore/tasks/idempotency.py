@@ -1,6 +1,6 @@
 """Idempotency keys: the same key again gives the first task, and a conflict (409) when the request differs.
 
-A key is unique within its queue. The insert of a keyed submission decides which submitter is first
+A key is unique within its tenant's queue. The insert of a keyed submission decides which submitter is first
 (`sql.submit`); this answers the others. `seedcore.enqueue` does the same in SQL.
 """
 
@@ -12,6 +12,7 @@ import asyncpg
 from seedcore.errors import ConflictError, FieldError
 from seedcore.tasks.model import Submitted, TaskSpec
 from seedcore.tasks.sql.submit import FIRST_OF_KEYS
+from seedcore.tasks.tenancy import key_space
 
 
 def key_conflict(key: str | None, used_for: str, difference: str) -> ConflictError:
@@ -40,7 +41,7 @@ async def first_of_keys(connection: asyncpg.Connection, tasks: Sequence[TaskSpec
     """
     rows = await connection.fetch(
         FIRST_OF_KEYS,
-        [task.queue for task in tasks],
+        [key_space(task.queue, task.tenant) for task in tasks],
         [task.idempotency_key for task in tasks],
         [task.type for task in tasks],
         [task.params for task in tasks],

@@ -1,6 +1,7 @@
 """Submit tasks: one, many that are due now, many with the other options; each without and with idempotency keys.
 
-Parameters of those for many: the arrays of `OWN`, an array for each shared column, a value for each shared column.
+Parameters of those for many: the arrays of `OWN`, an array for each shared column, a value for each shared column, and
+who submits them all.
 A column that all tasks of a batch share comes as the value, with an empty array, which `unnest` makes nulls: an array
 costs more than all else that Python computes for a column.
 """
@@ -17,27 +18,43 @@ SHARED_NOW = {
     "timeout_s": "real",
     "slow": "bool",
     "period_s": "float8",
+    "tenant": "text",
+    "traceparent": "text",
 }
 """What tasks mostly share; all there is when they are due now, without limit or deadline."""
 
-SHARED = SHARED_NOW | {"run_after": "timestamptz", "deadline": "timestamptz", "limit_key": "text"}
+SHARED = SHARED_NOW | {"run_after": "timestamptz", "deadline": "timestamptz", "limit_key": "text", "limits": "text"}
 
 
 def _parameters(shared: dict[str, str]) -> int:
-    return len(OWN) + 2 * len(shared)
+    return len(OWN) + 2 * len(shared) + 1
+
+
+def _said_by(parameter: str) -> str:
+    """What the event `submitted` says of who submits; nothing without a name."""
+    return f"case when {parameter}::text is null then '{{}}' else jsonb_build_object('by', {parameter}::text) end"
 
 
 def _input(shared: dict[str, str], more: str = " from columns") -> str:
     """The tasks as rows; `more` goes on behind the list of columns."""
     types = OWN | shared
+    by = _parameters(shared)
     arrays = ", ".join(f"${n}::{kind}[]" for n, kind in enumerate(types.values(), 1))
     filled = (f"coalesce(i.{name}, ${n}::{shared[name]}) as {name}" for n, name in enumerate(shared, len(types) + 1))
     columns = ", ".join([*(f"i.{name}" for name in OWN), *filled])
     return f"""
 with columns as (select {columns} from unnest({arrays}) as i({", ".join(types)}))
+, submitter as (select ${by}::text as name, {_said_by(f"${by}")} as said)
 , input as materialized (select *{more})
 """
 
+
+# Keys are unique within a tenant's queue: as `tasks.tenancy.key_space`.
+def _space(queue: str, tenant: str) -> str:
+    return f"case when {tenant} = 'default' then {queue} else {queue} || '@' || {tenant} end"
+
+
+_SPACE = f", {_space('queue', 'tenant')} as space"
 
 # The keys of a submission that are new, and those that are free again: their period is over, or retention took their
 # task (its submitter has committed long since, or it would show). In the order of the keys, so that two submitters never
@@ -55,8 +72,8 @@ _ALL_FRESH = ", fresh as not materialized (select * from input)"
 _WINNERS = f"""
 , won as (
   insert into seedcore.idempotency as i (queue, key, task_id, expires_at)
-  select distinct on (queue, key) queue, key, id, now() + make_interval(secs => period_s)
-  from input where key is not null order by queue, key, id {_TAKE_KEY})
+  select distinct on (space, key) space, key, id, now() + make_interval(secs => period_s)
+  from input where key is not null order by space, key, id {_TAKE_KEY})
 , won_all as (select (select count(*) from won) = (select count(key) from input))
 , fresh as not materialized (
   select * from input where (select * from won_all) or key is null or id in (select task_id from won))
@@ -71,8 +88,8 @@ _UNUSED_ENDS = "where " + " and ".join(
 _ALL_WIN = """
 , won as (
   insert into seedcore.idempotency (queue, key, task_id, expires_at)
-  select queue, key, id, now() + make_interval(secs => period_s)
-  from input where key is not null order by queue, key, id returning 1)
+  select space, key, id, now() + make_interval(secs => period_s)
+  from input where key is not null order by space, key, id returning 1)
 , fresh as not materialized (select * from input where (select count(*) from won) > 0)
 """
 
@@ -83,32 +100,43 @@ _LOST = """
 """
 
 # No table is opened that gets no row.
-_STORE_NOW = """
+_LOGGED = """
+, logged as (
+  insert into seedcore.events (event, task_ids, data)
+  select 'submitted', array_agg(id), (select said from submitter) from fresh having count(*) > 0)
+"""
+
+_STORE_NOW = f"""
 , stored as (
-  insert into seedcore.tasks (id, type, params, queue, slow, domain, priority, max_attempts, timeout_s, idempotency_key)
-  select id, type, params::jsonb, queue, slow, domain, priority, max_attempts, timeout_s, key from fresh)
-, now_ready as (insert into seedcore.ready (id, queue, slow, rank) select id, queue, slow, -priority from fresh)
-, logged as (insert into seedcore.events (event, task_ids) select 'submitted', array_agg(id) from fresh having count(*) > 0)
+  insert into seedcore.tasks (id, type, params, queue, slow, domain, priority, max_attempts, timeout_s, idempotency_key,
+                              tenant, traceparent, submitted_by)
+  select id, type, params::jsonb, queue, slow, domain, priority, max_attempts, timeout_s, key, tenant, traceparent,
+         (select name from submitter)
+  from fresh)
+, now_ready as (
+  insert into seedcore.ready (id, queue, slow, rank, tenant) select id, queue, slow, -priority, tenant from fresh)
+{_LOGGED}
 select now() as created_at, (select count(seedcore.wake(d.queue, d.slow)) from (select distinct queue, slow from fresh) d),
        seedcore.tell(),
 """
 
-_STORE = """
+_STORE = f"""
 , stored as (
   insert into seedcore.tasks (id, type, params, queue, slow, domain, priority, max_attempts, timeout_s, run_after,
-                              deadline, limit_key, idempotency_key)
-  select id, type, params::jsonb, queue, slow, domain, priority, max_attempts, timeout_s, run_after, deadline, limit_key, key
+                              deadline, limit_key, limits, idempotency_key, tenant, traceparent, submitted_by)
+  select id, type, params::jsonb, queue, slow, domain, priority, max_attempts, timeout_s, run_after, deadline, limit_key,
+         limits::jsonb, key, tenant, traceparent, (select name from submitter)
   from fresh)
 , now_ready as (
-  insert into seedcore.ready (id, queue, slow, rank)
-  select id, queue, slow, -priority from fresh where due and limit_key is null)
+  insert into seedcore.ready (id, queue, slow, rank, tenant)
+  select id, queue, slow, -priority, tenant from fresh where due and limit_key is null)
 , closing as (insert into seedcore.deadlines (id, at) select id, deadline from fresh where deadline is not null)
 , gated as (
-  insert into seedcore.gated (id, key, queue, slow, rank)
-  select id, limit_key, queue, slow, -priority from fresh where due and limit_key is not null returning id)
+  insert into seedcore.gated (id, key, queue, slow, rank, tenant)
+  select id, limit_key, queue, slow, -priority, tenant from fresh where due and limit_key is not null returning id)
 , later as (
   insert into seedcore.deferred (id, run_at) select id, run_after from fresh where not due returning run_at)
-, logged as (insert into seedcore.events (event, task_ids) select 'submitted', array_agg(id) from fresh having count(*) > 0)
+{_LOGGED}
 , woken as (
   select count(seedcore.wake(d.queue, d.slow)) from (
     select distinct queue, slow from fresh where due and limit_key is null) d)
@@ -123,20 +151,22 @@ _DUE = ", run_after is null or run_after <= now() as due from columns"
 
 SUBMIT_NOW = f"{_input(SHARED_NOW)} {_ALL_FRESH} {_STORE_NOW} {_NO_LOST}"
 SUBMIT_NOW_NEW_KEYS = f"""
-{_input(SHARED_NOW, f" from columns {_UNUSED_ENDS}")} {_ALL_WIN} {_STORE_NOW} {_NO_LOST} from (select from input limit 1) i
+{_input(SHARED_NOW, f"{_SPACE} from columns {_UNUSED_ENDS}")} {_ALL_WIN} {_STORE_NOW} {_NO_LOST} from (select from input limit 1) i
 """
 """Further parameters: queue and key of the first task, and of the last. No row when one of them was used."""
 SUBMIT = f"{_input(SHARED, _DUE)} {_ALL_FRESH} {_STORE} {_NO_LOST}"
-SUBMIT_KEYED = f"{_input(SHARED, _DUE)} {_WINNERS} {_STORE} {_LOST}"
+SUBMIT_KEYED = f"{_input(SHARED, _SPACE + _DUE)} {_WINNERS} {_STORE} {_LOST}"
 
 # One that is due now, without limit or deadline, in as few steps as there are tables: to begin and to end a step costs
 # ten times what it does for one row.
-SUBMIT_ONE = """
+SUBMIT_ONE = f"""
 with stored as (
-  insert into seedcore.tasks (id, type, params, queue, slow, domain, priority, max_attempts, timeout_s)
-  values ($1, $2, $3::text::jsonb, $4, $5, $6, $7, $8, $9))
-, now_ready as (insert into seedcore.ready (id, queue, slow, rank) values ($1, $4, $5, -$7::smallint))
-, logged as (insert into seedcore.events (event, task_ids) values ('submitted', array[$1::uuid]))
+  insert into seedcore.tasks (id, type, params, queue, slow, domain, priority, max_attempts, timeout_s, tenant, traceparent,
+                              submitted_by)
+  values ($1, $2, $3::text::jsonb, $4, $5, $6, $7, $8, $9, $10, $11, $12))
+, now_ready as (insert into seedcore.ready (id, queue, slow, rank, tenant) values ($1, $4, $5, -$7::smallint, $10))
+, logged as (
+  insert into seedcore.events (event, task_ids, data) values ('submitted', array[$1::uuid], {_said_by("$12")}))
 select now() as created_at, seedcore.wake($4, $5), seedcore.tell()
 """
 
@@ -144,12 +174,15 @@ select now() as created_at, seedcore.wake($4, $5), seedcore.tell()
 SUBMIT_ONE_KEYED = f"""
 with won as (
   insert into seedcore.idempotency as i (queue, key, task_id, expires_at)
-  values ($4, $10, $1, now() + make_interval(secs => $11::float8)) {_TAKE_KEY})
+  values ({_space("$4::text", "$10::text")}, $13, $1, now() + make_interval(secs => $14::float8)) {_TAKE_KEY})
 , stored as (
-  insert into seedcore.tasks (id, type, params, queue, slow, domain, priority, max_attempts, timeout_s, idempotency_key)
-  select $1, $2, $3::text::jsonb, $4, $5, $6, $7, $8, $9, $10 from won)
-, now_ready as (insert into seedcore.ready (id, queue, slow, rank) select $1, $4, $5, -$7::smallint from won)
-, logged as (insert into seedcore.events (event, task_ids) select 'submitted', array[task_id] from won)
+  insert into seedcore.tasks (id, type, params, queue, slow, domain, priority, max_attempts, timeout_s, tenant, traceparent,
+                              submitted_by, idempotency_key)
+  select $1, $2, $3::text::jsonb, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13 from won)
+, now_ready as (
+  insert into seedcore.ready (id, queue, slow, rank, tenant) select $1, $4, $5, -$7::smallint, $10 from won)
+, logged as (
+  insert into seedcore.events (event, task_ids, data) select 'submitted', array[task_id], {_said_by("$12")} from won)
 select now() as created_at, seedcore.wake($4, $5), seedcore.tell() from won
 """
 

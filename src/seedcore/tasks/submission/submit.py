@@ -1,5 +1,6 @@
 """Store tasks: one statement for any number, all or none."""
 
+import json
 from collections.abc import Callable, Iterable, Sequence
 from operator import attrgetter
 
@@ -10,6 +11,7 @@ from seedcore.tasks.idempotency import first_of_keys
 from seedcore.tasks.model import Limit, Submitted, TaskSpec
 from seedcore.tasks.sql import submit as sql
 from seedcore.tasks.sql.limits import SET_LIMITS
+from seedcore.tasks.tenancy import key_space, scoped
 
 NEW_KEYS_FROM = 100
 """From so many tasks on, keys are taken to be new: when one was used, what was written until then was in vain, and
@@ -18,6 +20,8 @@ PostgreSQL logs an error."""
 
 async def submit(connection: asyncpg.Connection, tasks: Sequence[TaskSpec]) -> list[Submitted]:
     """Store `tasks`, in order; a known idempotency key gives the first task instead of a second one.
+
+    Of those who submit (`by`) the first one's is noted for all: they are the tasks of one request.
 
     Raises:
         ConflictError: a key was used before with another type or other params; nothing is stored.
@@ -54,11 +58,12 @@ async def _submit_one(connection: asyncpg.Connection, task: TaskSpec) -> Submitt
     No transaction: nothing is written when the key was used.
     """
     values = (task.id, task.type, task.params, task.queue, task.slow, task.domain, task.priority, task.max_attempts)
+    origin = (task.timeout_s, task.tenant, task.traceparent, task.by)
     if task.idempotency_key is None:
-        row = await connection.fetchrow(sql.SUBMIT_ONE, *values, task.timeout_s)
+        row = await connection.fetchrow(sql.SUBMIT_ONE, *values, *origin)
     else:
-        keyed = (task.timeout_s, task.idempotency_key, task.idempotency_period_s)
-        row = await connection.fetchrow(sql.SUBMIT_ONE_KEYED, *values, *keyed)
+        key = (task.idempotency_key, task.idempotency_period_s)
+        row = await connection.fetchrow(sql.SUBMIT_ONE_KEYED, *values, *origin, *key)
     if row is not None:
         return Submitted(task.id, row["created_at"])
     return (await first_of_keys(connection, [task])).get(task.id)
@@ -69,7 +74,7 @@ async def _submit_new_keys(connection: asyncpg.Connection, tasks: Sequence[TaskS
     first, last = tasks[0], tasks[-1]
     if first.idempotency_key is None or last.idempotency_key is None or connection.is_in_transaction():
         return None
-    ends = (first.queue, first.idempotency_key, last.queue, last.idempotency_key)
+    ends = [part for t in (first, last) for part in (key_space(t.queue, t.tenant), t.idempotency_key)]
     try:
         row = await connection.fetchrow(sql.SUBMIT_NOW_NEW_KEYS, *_columns(tasks, sql.SHARED_NOW, keyed=True), *ends)
     except asyncpg.UniqueViolationError:
@@ -79,7 +84,7 @@ async def _submit_new_keys(connection: asyncpg.Connection, tasks: Sequence[TaskS
 
 async def _submit_many(connection: asyncpg.Connection, tasks: Sequence[TaskSpec], now: bool) -> list[Submitted]:
     keyed = any(task.idempotency_key is not None for task in tasks)
-    limits = {task.limit for task in tasks if task.limit is not None}
+    limits = {limit for task in tasks if task.limit is not None for limit in _stored_limits(task)}
     if not keyed and not limits:
         # One statement is a transaction of its own.
         statement, shared = (sql.SUBMIT_NOW, sql.SHARED_NOW) if now else (sql.SUBMIT, sql.SHARED)
@@ -102,15 +107,29 @@ def _is_due_now(task: TaskSpec) -> bool:
     return task.run_after is None and task.deadline is None and task.limit is None
 
 
+def _stored_limits(task: TaskSpec) -> list[Limit]:
+    """Its limits by the keys that they are stored under."""
+    limits = task.limits or ((task.limit,) if task.limit is not None else ())
+    return [Limit(scoped(task.tenant, n.key), n.max_running, n.rate_per_s, n.burst) for n in limits]
+
+
 def _limit_key(task: TaskSpec) -> str | None:
-    return None if task.limit is None else task.limit.key
+    return None if task.limit is None else scoped(task.tenant, task.limit.key)
+
+
+def _limits(task: TaskSpec) -> str | None:
+    """Several limits, or one of another cost than 1, as JSON text."""
+    if not task.limits:
+        return None
+    return json.dumps([{"key": scoped(task.tenant, n.key), "cost": int(n.cost) if n.cost == int(n.cost) else n.cost} for n in task.limits])
 
 
 _READ: dict[str, Callable[[TaskSpec], object]] = {
-    name: attrgetter(name) for name in sql.SHARED.keys() - {"period_s", "limit_key"}
+    name: attrgetter(name) for name in sql.SHARED.keys() - {"period_s", "limit_key", "limits"}
 } | {
     "period_s": attrgetter("idempotency_period_s"),
     "limit_key": _limit_key,
+    "limits": _limits,
 }
 
 
@@ -124,4 +143,4 @@ def _columns(tasks: Sequence[TaskSpec], shared: Iterable[str], keyed: bool) -> t
         arrays.append(() if same else column)
         values.append(column[0] if same else None)
     keys = [t.idempotency_key for t in tasks] if keyed else ()
-    return ([t.id for t in tasks], [t.params for t in tasks], keys, *arrays, *values)
+    return ([t.id for t in tasks], [t.params for t in tasks], keys, *arrays, *values, tasks[0].by)

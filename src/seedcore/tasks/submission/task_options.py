@@ -16,6 +16,9 @@ QUEUE_NAME = r"^[a-z][a-z0-9_-]{0,62}$"
 NO_NUL = r"^[^\x00]*$"
 """PostgreSQL cannot keep U+0000."""
 
+NO_CONTROLS = r"^[^\x00-\x1f\x7f]*$"
+"""One of them stands between a tenant's name and what is its own."""
+
 
 @dataclass(frozen=True, slots=True)
 class Length:
@@ -23,11 +26,12 @@ class Length:
 
     min: int
     max: int
+    pattern: str = NO_NUL
 
     @property
     def field(self) -> FieldInfo:
         """For pydantic."""
-        info: FieldInfo = Field(min_length=self.min, max_length=self.max, pattern=NO_NUL)
+        info: FieldInfo = Field(min_length=self.min, max_length=self.max, pattern=self.pattern)
         return info
 
     @property
@@ -54,7 +58,7 @@ class Range:
 TYPE = Length(1, 200)
 DOMAIN = Length(0, 200)
 KEY = Length(1, 500)
-LIMIT_KEY = Length(1, 200)
+LIMIT_KEY = Length(1, 200, NO_CONTROLS)
 PRIORITY = Range(-100, 100)
 MAX_ATTEMPTS = Range(1, 100)
 TIMEOUT_S = Range(0.001, 86_400)
@@ -63,6 +67,9 @@ MAX_RUNNING = Range(1, 1_000_000)
 # One in three years: with less the time of the next start cannot be written down.
 RATE_PER_S = Range(1e-8, 1_000_000)
 BURST = Range(1, 1_000_000)
+COST = Range(0.000001, 1e9)
+MAX_LIMITS = 8
+"""Limits of one task."""
 
 EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
 LATEST = datetime(9998, 12, 31, 23, 59, 59, tzinfo=UTC)
@@ -79,6 +86,7 @@ BOUNDS: Mapping[str, Length | Range] = {
     "limit.max_running": MAX_RUNNING,
     "limit.rate_per_s": RATE_PER_S,
     "limit.burst": BURST,
+    "limit.cost": COST,
 }
 
 

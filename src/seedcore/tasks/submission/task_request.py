@@ -1,8 +1,8 @@
 """A submission as clients send it, as a pydantic model."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from seedcore.tasks.submission import task_options
 from seedcore.tasks.submission.task_options import NUMBER, QUEUE_NAME, Key, Moment, Text
@@ -19,6 +19,9 @@ class LimitIn(BaseModel):
     max_running: Annotated[int, task_options.MAX_RUNNING.field, NUMBER] | None = None
     rate_per_s: Annotated[float, task_options.RATE_PER_S.field, NUMBER] | None = None
     burst: Annotated[int, task_options.BURST.field, NUMBER] | None = None
+    cost: Annotated[float, task_options.COST.field, NUMBER] | None = Field(
+        1.0, description="how much of the key's rate this task takes"
+    )
 
 
 class TaskIn(BaseModel):
@@ -42,3 +45,15 @@ class TaskIn(BaseModel):
         None, description="seconds after which the key is free again"
     )
     limit: LimitIn | None = None
+    limits: Annotated[list[LimitIn], Field(min_length=1, max_length=task_options.MAX_LIMITS)] | None = Field(
+        None, description="instead of `limit`: several, each of another key; the task waits until all have room"
+    )
+
+    @model_validator(mode="after")
+    def _has_distinct_limits(self) -> Self:
+        if self.limits is not None:
+            if self.limit is not None:
+                raise ValueError("give either `limit` or `limits`")
+            if len({limit.key for limit in self.limits}) < len(self.limits):
+                raise ValueError("`limits` name a key twice")
+        return self

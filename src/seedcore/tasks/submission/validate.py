@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from operator import attrgetter
 
 import asyncpg
 import orjson
@@ -14,6 +15,7 @@ from seedcore.tasks.model import DEFAULT_QUEUE, GOAL, Limit, Submitted, TaskSpec
 from seedcore.tasks.plans.plan_options import OTHERS, read_goal
 from seedcore.tasks.submission.submit import submit
 from seedcore.tasks.submission.task_request import TaskIn
+from seedcore.tasks.tenancy import HERE, Origin
 from seedcore.utils.pg_json import unfit
 
 MAX_REPORTED = 100
@@ -26,7 +28,9 @@ class Submission:
         self._settings = settings
         self._skills = skills
 
-    async def one(self, connection: asyncpg.Connection, fields: Mapping[str, object]) -> tuple[TaskSpec, Submitted]:
+    async def one(
+        self, connection: asyncpg.Connection, fields: Mapping[str, object], origin: Origin = HERE
+    ) -> tuple[TaskSpec, Submitted]:
         """Submit one task; returns it as it was checked, and the answer.
 
         Raises:
@@ -34,10 +38,12 @@ class Submission:
             TooLargeError: its params are over the limit.
             ConflictError: its key was used with other params.
         """
-        task = self.check(fields)
+        task = self.check(fields, origin)
         return task, (await submit(connection, [task]))[0]
 
-    async def many(self, connection: asyncpg.Connection, items: Sequence[Mapping[str, object]]) -> list[Submitted]:
+    async def many(
+        self, connection: asyncpg.Connection, items: Sequence[Mapping[str, object]], origin: Origin = HERE
+    ) -> list[Submitted]:
         """Submit a batch, all or none; errors name `tasks.N.field`."""
         if len(items) > self._settings.max_batch_tasks:
             limit = self._settings.max_batch_tasks
@@ -47,7 +53,7 @@ class Submission:
         wrong: list[FieldError] = []
         for n, item in enumerate(items):
             try:
-                tasks.append(self.check(item))
+                tasks.append(self.check(item, origin))
             except InvalidInputError as error:
                 wrong += _below(n, error.errors)
             except TooLargeError as error:
@@ -58,7 +64,7 @@ class Submission:
             raise InvalidInputError(detail, errors=wrong[:MAX_REPORTED])
         return await submit(connection, tasks)
 
-    def check(self, fields: Mapping[str, object]) -> TaskSpec:
+    def check(self, fields: Mapping[str, object], origin: Origin = HERE) -> TaskSpec:
         """Check one task against model, skill and limits; see `one` for what it raises."""
         try:
             given = TaskIn.model_validate(fields)
@@ -72,6 +78,7 @@ class Submission:
         else:
             spec = self._skills.check(given.type, given.params)
             slow, max_attempts = spec.slow, spec.retry.max_attempts
+        first, limits = _limits(given)
         return TaskSpec(
             type=given.type,
             params=params,
@@ -85,7 +92,11 @@ class Submission:
             idempotency_period_s=given.idempotency_period_s,
             slow=slow,
             deadline=given.deadline,
-            limit=None if given.limit is None else Limit(**given.limit.model_dump()),
+            limit=first,
+            limits=limits,
+            tenant=origin.tenant,
+            traceparent=origin.traceparent,
+            by=origin.by,
         )
 
     def _check_goal(self, params: Mapping[str, object]) -> None:
@@ -113,6 +124,16 @@ class Submission:
 
 
 _FINITE = json.JSONEncoder(allow_nan=False, ensure_ascii=False, check_circular=False)
+
+
+def _limits(given: TaskIn) -> tuple[Limit | None, tuple[Limit, ...]]:
+    """The first limit by key, and all of them when there are several or one has a cost other than 1."""
+    some = given.limits if given.limits is not None else [given.limit] if given.limit is not None else []
+    limits = [Limit(n.key, n.max_running, n.rate_per_s, n.burst, 1.0 if n.cost is None else n.cost) for n in some]
+    limits.sort(key=attrgetter("key"))
+    if not limits:
+        return None, ()
+    return limits[0], () if len(limits) == 1 and limits[0].cost == 1 else tuple(limits)
 
 
 def _unfit(message: str) -> InvalidInputError:

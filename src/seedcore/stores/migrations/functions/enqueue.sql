@@ -14,16 +14,23 @@ begin
   return exists (select 1 from seedcore.idempotency i where i.queue = the_queue and i.key = the_key);
 end $$;
 
--- Submit from SQL, inside the caller's own transaction.
+-- Submit from SQL, inside the caller's own transaction. It runs with its owner's rights: a role that submits needs USAGE on
+-- the schema and EXECUTE on this, and can neither read tables nor, with a row in `sql_roles`, submit for another tenant.
 create or replace function seedcore.enqueue(type text, params jsonb, options jsonb default '{}') returns uuid
-language plpgsql as $$
+language plpgsql security definer set search_path = seedcore, pg_temp as $$
 declare
   new_task  uuid := seedcore.new_id();
   first     uuid;
   same      boolean;
   the_limit jsonb := nullif(options->'limit', 'null');
+  gates     jsonb := nullif(options->'limits', 'null');
   the_queue text := 'default';
+  tenant_of text := (select r.tenant from seedcore.sql_roles r where r.role = session_user::text);
+  wanted    text;
+  trace     text;
+  prefix    text := '';
   the_key   text;
+  key_space text;
   the_gate  text;
   the_area  text;
   due       timestamptz;
@@ -32,9 +39,6 @@ declare
   tries     smallint;
   time_s    real;
   kept_s    double precision;
-  running   integer;
-  per_s     double precision;
-  at_once   integer;
   is_slow   boolean;
   most      bigint;
   why       text;
@@ -45,13 +49,31 @@ begin
   -- Most have few options or none: each call costs as much as all that such a task needs to be checked.
   if options <> '{}' then
     perform seedcore.refuse_unknown(options, 'options', array['queue', 'idempotency_key', 'idempotency_period_s', 'run_after',
-      'deadline', 'priority', 'domain', 'max_attempts', 'timeout_s', 'limit']);
+      'deadline', 'priority', 'domain', 'max_attempts', 'timeout_s', 'limit', 'limits', 'tenant', 'traceparent']);
     if options ? 'queue' then
       the_queue := coalesce(seedcore.option_text(options, 'queue', 0, 1000), the_queue);
     end if;
     if the_queue !~ '^[a-z][a-z0-9_-]{0,62}$' then
       raise exception 'seedcore.enqueue: invalid queue name: %', the_queue using errcode = 'invalid_parameter_value',
         hint = 'A small letter, then up to 62 small letters, digits, _ or -.';
+    end if;
+    if options ? 'tenant' then
+      wanted := seedcore.option_text(options, 'tenant', 0, 1000);
+      if wanted !~ '^[a-z][a-z0-9-]{0,39}$' then
+        raise exception 'seedcore.enqueue: invalid tenant: %', wanted using errcode = 'invalid_parameter_value',
+          hint = 'A small letter, then up to 39 small letters, digits or -.';
+      end if;
+      if wanted <> tenant_of then
+        raise exception 'seedcore.enqueue: the role % submits for the tenant % alone', session_user, tenant_of
+          using errcode = 'insufficient_privilege';
+      end if;
+      tenant_of := coalesce(wanted, tenant_of);
+    end if;
+    if options ? 'traceparent' then
+      -- A malformed one is ignored, as the W3C's standard wants; of a later version, what version 00 knows is taken.
+      trace := seedcore.option_text(options, 'traceparent', 0, 1000);
+      trace := '00' || substr(substring(trace from
+        '^(?!ff)(?!00.{53}-)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(?=-|$)'), 3);
     end if;
     if options ? 'domain' then
       the_area := seedcore.option_text(options, 'domain', 0, 200);
@@ -78,15 +100,18 @@ begin
       kept_s := seedcore.option_number(options, 'idempotency_period_s', 0.001, 31622400, false);
     end if;
   end if;
+  tenant_of := coalesce(tenant_of, 'default');
   if the_limit is not null then
-    perform seedcore.refuse_unknown(the_limit, 'limit', array['key', 'max_running', 'rate_per_s', 'burst']);
-    the_gate := seedcore.option_text(the_limit, 'key', 1, 200);
-    if the_gate is null then
-      perform seedcore.refuse('limit needs a key of 1 to 200 characters');
+    if gates is not null then
+      perform seedcore.refuse('give either limit or limits');
     end if;
-    running := seedcore.option_number(the_limit, 'max_running', 1, 1000000, true);
-    per_s := seedcore.option_number(the_limit, 'rate_per_s', 0.00000001, 1000000, false);
-    at_once := seedcore.option_number(the_limit, 'burst', 1, 1000000, true);
+    gates := jsonb_build_array(the_limit);
+  end if;
+  if gates is not null and tenant_of <> 'default' then
+    prefix := tenant_of || E'\x1f';
+  end if;
+  if gates is not null then
+    perform from seedcore.option_limits(gates);
   end if;
   if jsonb_typeof(params) is distinct from 'object' then
     perform seedcore.refuse('params must be a JSON object');
@@ -104,8 +129,9 @@ begin
     perform seedcore.refuse('params ' || why);
   end if;
   if the_key is not null then
+    key_space := case when tenant_of = 'default' then the_queue else the_queue || '@' || tenant_of end;
     insert into seedcore.idempotency as i (queue, key, task_id, expires_at)
-    values (the_queue, the_key, new_task, now() + make_interval(secs => kept_s))
+    values (key_space, the_key, new_task, now() + make_interval(secs => kept_s))
     on conflict on constraint idempotency_pkey do update set task_id = excluded.task_id, created_at = now(),
       expires_at = excluded.expires_at
       where i.expires_at <= now() or (i.created_at < now() - interval '1 hour'
@@ -113,7 +139,7 @@ begin
     if not found then
       select t.id, t.type = enqueue.type and t.params = enqueue.params into first, same
         from seedcore.idempotency i join seedcore.tasks t on t.id = i.task_id
-       where i.queue = the_queue and i.key = the_key;
+       where i.queue = key_space and i.key = the_key;
       if not same then
         raise exception 'seedcore.enqueue: idempotency_key % was used with another type or params', the_key
           using errcode = 'unique_violation';
@@ -121,25 +147,32 @@ begin
       return first;
     end if;
   end if;
+  if gates is not null then
+    -- In the order that all submitters take the keys in.
+    perform seedcore.set_limit(l.stored, l.running, l.per_s, l.at_once)
+       from (select prefix || n.key as stored, n.* from seedcore.option_limits(gates) n order by 1) l;
+    select min(prefix || n.key collate "C"),
+           case when count(*) > 1 or bool_or(n.cost <> 1)
+                then jsonb_agg(jsonb_build_object('key', prefix || n.key, 'cost', n.cost) order by n.key collate "C") end
+      into the_gate, gates from seedcore.option_limits(gates) n;
+  end if;
   insert into seedcore.tasks (id, type, params, queue, slow, domain, priority, max_attempts, timeout_s, run_after, deadline,
-                              limit_key, idempotency_key)
+                              limit_key, limits, idempotency_key, tenant, traceparent)
   values (new_task, enqueue.type, enqueue.params, the_queue, is_slow, the_area, prio, tries, time_s, due, until, the_gate,
-          the_key);
+          gates, the_key, tenant_of, trace);
   if until is not null then
     insert into seedcore.deadlines (id, at) values (new_task, until);
     perform pg_notify('seedcore_later', extract(epoch from until - now())::text);
-  end if;
-  if the_gate is not null then
-    perform seedcore.set_limit(the_gate, running, per_s, at_once);
   end if;
   if due is not null and due > now() then
     insert into seedcore.deferred (id, run_at) values (new_task, due);
     perform pg_notify('seedcore_later', extract(epoch from due - now())::text);
   elsif the_gate is not null then
-    insert into seedcore.gated (id, key, queue, slow, rank) values (new_task, the_gate, the_queue, is_slow, -prio);
+    insert into seedcore.gated (id, key, queue, slow, rank, tenant)
+    values (new_task, the_gate, the_queue, is_slow, -prio, tenant_of);
     perform pg_notify('seedcore_later', '0');
   else
-    insert into seedcore.ready (id, queue, slow, rank) values (new_task, the_queue, is_slow, -prio);
+    insert into seedcore.ready (id, queue, slow, rank, tenant) values (new_task, the_queue, is_slow, -prio, tenant_of);
     perform seedcore.wake(the_queue, is_slow);
   end if;
   insert into seedcore.events (event, task_ids) values ('submitted', array[new_task]);

@@ -89,6 +89,34 @@ begin
   return at;
 end $$;
 
+-- The limits of a task, each of another key.
+create or replace function seedcore.option_limits(given jsonb)
+returns table (key text, running integer, per_s double precision, at_once integer, cost double precision) language plpgsql as $$
+declare
+  one   jsonb;
+  known text[] := '{}';
+begin
+  if jsonb_typeof(given) <> 'array' or jsonb_array_length(given) not between 1 and 8 then
+    perform seedcore.refuse('limits must be an array of 1 to 8 limits');
+  end if;
+  for one in select e from jsonb_array_elements(given) e loop
+    perform seedcore.refuse_unknown(one, 'limit', array['key', 'max_running', 'rate_per_s', 'burst', 'cost']);
+    key := seedcore.option_text(one, 'key', 1, 200);
+    if key is null or key ~ '[\x01-\x1f\x7f]' then
+      perform seedcore.refuse('a limit needs a key of 1 to 200 characters, none of them a control character');
+    end if;
+    if key = any(known) then
+      perform seedcore.refuse('limits name a key twice');
+    end if;
+    known := known || key;
+    running := seedcore.option_number(one, 'max_running', 1, 1000000, true);
+    per_s := seedcore.option_number(one, 'rate_per_s', 0.00000001, 1000000, false);
+    at_once := seedcore.option_number(one, 'burst', 1, 1000000, true);
+    cost := coalesce(seedcore.option_number(one, 'cost', 0.000001, 1000000000, false), 1);
+    return next;
+  end loop;
+end $$;
+
 -- Why params cannot be read by every skill, or null when they can; as `utils/jsontext.py` and JSON's own writers there
 -- judge. A whole number of more than 64 bits is read as a double: one that none equals would be changed.
 create or replace function seedcore.unfit(value jsonb) returns text language plpgsql immutable set extra_float_digits = 1 as $$

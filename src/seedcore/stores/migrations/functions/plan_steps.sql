@@ -54,8 +54,8 @@ begin
   perform seedcore.plan_ended(task, the_plan, false);
   update seedcore.plans set replanning = true, replans = replans + 1, without = array_append(without, skill) where id = task;
   select * into row_of from seedcore.tasks t where t.id = task;
-  insert into seedcore.ready (id, queue, slow, rank, attempts)
-  values (task, row_of.queue, true, -row_of.priority, greatest(tried - 1, 0));
+  insert into seedcore.ready (id, queue, slow, rank, attempts, tenant)
+  values (task, row_of.queue, true, -row_of.priority, greatest(tried - 1, 0), row_of.tenant);
   insert into seedcore.events (task_id, event, data)
   values (task, 'retried', jsonb_build_object('attempt', tried, 'code', 'step_failed', 'message', why, 'by', 'on_failure',
                                               'without', skill));
@@ -148,9 +148,9 @@ begin
          where t.parent_id = parent.id and h.id = t.id and h.status = 'waiting' and h.plan is null
            and not exists (select 1 from unnest(h.needs) n(id) left join seedcore.ended f on f.id = n.id
                             where f.status is distinct from 'completed')
-        returning h.id, h.attempts, t.queue, t.slow, t.priority)
-      , go as (insert into seedcore.ready (id, queue, slow, rank, attempts)
-                select id, queue, slow, -priority, attempts from free returning queue, slow)
+        returning h.id, h.attempts, t.queue, t.slow, t.priority, t.tenant)
+      , go as (insert into seedcore.ready (id, queue, slow, rank, attempts, tenant)
+                select id, queue, slow, -priority, attempts, tenant from free returning queue, slow)
       select count(seedcore.wake(g.queue, g.slow)) into moved from (select distinct queue, slow from go) g;
       continue when exists (select 1 from seedcore.tasks t left join seedcore.ended f on f.id = t.id
                              where t.parent_id = parent.id and t.created_at >= parent.since and f.id is null);
@@ -201,6 +201,7 @@ begin
   if exists (select 1 from seedcore.tasks t where t.id = any(over) and t.parent_id is not null) then
     perform seedcore.advance_plans(over);
   end if;
-  perform seedcore.admit(array(select distinct t.limit_key from seedcore.tasks t
-                                where t.id = any(over) and t.limit_key is not null));
+  perform seedcore.admit(array(
+    select t.limit_key from seedcore.tasks t where t.id = any(over) and t.limit_key is not null
+    union select l->>'key' from seedcore.tasks t cross join lateral jsonb_array_elements(t.limits) l where t.id = any(over)));
 end $$;

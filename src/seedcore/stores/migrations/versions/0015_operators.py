@@ -20,13 +20,17 @@ def downgrade() -> None:
         op.execute(f"drop table seedcore.{table}")
     op.execute("drop function seedcore.forget_audit(double precision)")
     op.execute("drop function seedcore.refuse_audit_change()")
+    op.execute("grant execute on function seedcore.enqueue(text, jsonb, jsonb) to public")
+    op.execute("drop function seedcore.option_limits(jsonb)")
+    op.execute("drop index seedcore.limits_tenant")
     op.execute("alter table seedcore.schedules drop column tenant")
     op.execute("delete from seedcore.admitted a using seedcore.admitted b where a.id = b.id and a.key > b.key")
     op.execute("alter table seedcore.admitted drop constraint admitted_pkey, drop column cost, add primary key (id)")
     op.execute("alter table seedcore.gated drop column tenant, drop column limits")
     op.execute("alter table seedcore.ready drop column tenant")
     op.execute("drop view seedcore.task_state")
-    op.execute("alter table seedcore.tasks drop column tenant, drop column traceparent, drop column limits")
+    for column in ("tenant", "traceparent", "limits", "submitted_by"):
+        op.execute(f"alter table seedcore.tasks drop column {column}")
     op.execute(_TASK_STATE)
 
 

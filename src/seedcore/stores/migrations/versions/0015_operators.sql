@@ -1,11 +1,16 @@
 -- For operators: tenants, keys, an audit log, traces, fair shares, several limits a task, and metrics.
 
 -- Who a task belongs to; `traceparent` (W3C) is the caller's, null: the trace is named by the task's id. `limits` holds
--- [{key, cost}] by key when there are several, or a cost other than 1; `limit_key` is then the first.
+-- [{key, cost}] by key when there are several, or a cost other than 1; `limit_key` is then the first. `submitted_by`: the
+-- name of the key that was presented.
 alter table seedcore.tasks
   add column tenant      text not null default 'default',
   add column traceparent text,
-  add column limits      jsonb;
+  add column limits      jsonb,
+  add column submitted_by text;
+
+-- A tenant's tasks are found without a look at those of others; those of `default` pay nothing for it.
+create index tasks_tenant on seedcore.tasks (tenant, id) where tenant <> 'default';
 
 drop view seedcore.task_state;
 create view seedcore.task_state as
@@ -52,7 +57,53 @@ create table seedcore.sql_roles (
   tenant text not null
 );
 
+create function seedcore.option_limits(given jsonb)
+returns table (key text, running integer, per_s double precision, at_once integer, cost double precision) language plpgsql as $$
+declare
+  one   jsonb;
+  known text[] := '{}';
+begin
+  if jsonb_typeof(given) <> 'array' or jsonb_array_length(given) not between 1 and 8 then
+    perform seedcore.refuse('limits must be an array of 1 to 8 limits');
+  end if;
+  for one in select e from jsonb_array_elements(given) e loop
+    perform seedcore.refuse_unknown(one, 'limit', array['key', 'max_running', 'rate_per_s', 'burst', 'cost']);
+    key := seedcore.option_text(one, 'key', 1, 200);
+    if key is null or key ~ '[\x01-\x1f\x7f]' then
+      perform seedcore.refuse('a limit needs a key of 1 to 200 characters, none of them a control character');
+    end if;
+    if key = any(known) then
+      perform seedcore.refuse('limits name a key twice');
+    end if;
+    known := known || key;
+    running := seedcore.option_number(one, 'max_running', 1, 1000000, true);
+    per_s := seedcore.option_number(one, 'rate_per_s', 0.00000001, 1000000, false);
+    at_once := seedcore.option_number(one, 'burst', 1, 1000000, true);
+    cost := coalesce(seedcore.option_number(one, 'cost', 0.000001, 1000000000, false), 1);
+    return next;
+  end loop;
+end $$;
+
+-- `enqueue` submits with its owner's rights: a role needs EXECUTE on it, and no rights on tables. Who could submit
+-- before still can, and nobody else.
+revoke execute on function seedcore.enqueue(text, jsonb, jsonb) from public;
+do $$
+declare
+  submitter name;
+begin
+  for submitter in
+    select r.rolname from pg_roles r where not r.rolsuper and r.rolname !~ '^pg_'
+       and has_schema_privilege(r.oid, 'seedcore', 'USAGE') and has_table_privilege(r.oid, 'seedcore.tasks', 'INSERT')
+  loop
+    execute format('grant execute on function seedcore.enqueue(text, jsonb, jsonb) to %I', submitter);
+  end loop;
+end $$;
+
 alter table seedcore.schedules add column tenant text not null default 'default';
+create index schedules_tenant on seedcore.schedules (tenant, id);
+
+-- A tenant's own keys are `tenant || U+001F || key`.
+create index limits_tenant on seedcore.limits (split_part(key, E'\x1f', 1), key) where position(E'\x1f' in key) > 0;
 
 -- API keys. Of the secret only its SHA-256 is kept: it has 256 random bits, so nothing is gained by a slow hash. A name
 -- has several rows while it is rotated. `tenant` null: a platform key, which sees all tenants.
