@@ -27,7 +27,8 @@ REFUSED = "refused"
 
 _ROW = """
 select t.type, t.params::text, t.queue, t.slow, t.domain, t.priority, t.max_attempts, t.timeout_s, t.run_after,
-       t.deadline, t.limit_key, t.idempotency_key, i.expires_at - i.created_at as period, d.at as closes,
+       t.deadline, t.limit_key, t.limits::text, t.tenant, t.traceparent, t.idempotency_key,
+       i.expires_at - i.created_at as period, d.at as closes,
        l.max_running, l.rate_per_s, l.burst,
        case when r.id is not null then 'ready' when f.id is not null then 'deferred' when g.id is not null then 'gated'
        end as place
@@ -146,10 +147,20 @@ ACCEPTED: list[dict[str, Any]] = [
     *({name: at} for name in ("run_after", "deadline") for at in TIMES),
     {"limit": {"key": "k"}},
     {"limit": {"key": "k", "max_running": None, "rate_per_s": None, "burst": None}},
+    {"limit": {"key": "k", "cost": 1}},
+    {"limit": {"key": "k", "cost": 2.5}},
+    {"limits": [{"key": "k"}]},
+    {"limits": [{"key": "k", "cost": 1e9, "rate_per_s": 5}]},
+    {"limits": [{"key": "ü"}, {"key": "b", "cost": 0.1, "max_running": 2}, {"key": "Z", "cost": None}]},
+    {"limits": [{"key": f"k{n}", "cost": n + 1} for n in range(8)], "run_after": SOON.isoformat()},
+    {"limit": None, "limits": [{"key": "k"}]},
+    {"limits": None, "limit": {"key": "k"}},
     {"limit": {"key": "k", "max_running": 3, "rate_per_s": 0.5, "burst": 2}, "run_after": SOON.isoformat()},
     {"idempotency_key": "k", "idempotency_period_s": 60},
     {"domain": "ü\U0001f600'; --", "priority": "5", "timeout_s": "0.5", "max_attempts": 3.0},
-    dict.fromkeys(("queue", "domain", "priority", "max_attempts", "timeout_s", "run_after", "deadline", "limit")),
+    dict.fromkeys(
+        ("queue", "domain", "priority", "max_attempts", "timeout_s", "run_after", "deadline", "limit", "limits")
+    ),
     {"idempotency_key": None, "idempotency_period_s": None},
 ]
 NOT_ACCEPTED: list[dict[str, Any]] = [
@@ -157,6 +168,10 @@ NOT_ACCEPTED: list[dict[str, Any]] = [
     *({"queue": name} for name in ("", "A", "1", "a b", "q\n", "a" * 64, 5, True)),
     *({name: at} for name in ("run_after", "deadline") for at in NO_TIMES),
     *({"limit": wrong} for wrong in ({}, {"max_running": 1}, {"key": None}, {"key": "k", "more": 1}, [], "k", 5)),
+    *({"limits": wrong} for wrong in ([], {}, "k", [{}], ["k"], [{"key": "k"}, {"key": "k"}], {"key": "k"})),
+    {"limits": [{"key": f"k{n}"} for n in range(9)]},
+    {"limits": [{"key": "k"}], "limit": {"key": "l"}},
+    *({"limit": {"key": f"a{control}b"}} for control in ("\x01", "\x1f", "\x7f")),
     {"prioritty": 1},
 ]
 

@@ -12,7 +12,7 @@ import asyncpg
 from seedcore.errors import ConflictError, FieldError
 from seedcore.tasks.model import Submitted, TaskSpec
 from seedcore.tasks.sql.submit import FIRST_OF_KEYS
-from seedcore.tasks.tenancy import key_space
+from seedcore.tasks.submission.tenancy import key_space
 
 
 def key_conflict(key: str | None, used_for: str, difference: str) -> ConflictError:

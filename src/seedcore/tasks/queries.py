@@ -1,7 +1,7 @@
 """Read tasks, plans, events and the state of queues."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypedDict
@@ -12,8 +12,9 @@ import asyncpg
 from seedcore.errors import NotFoundError
 from seedcore.stores.postgres import loads
 from seedcore.stores.resume_point import position_ahead
-from seedcore.tasks.model import Status, TaskEvent, TaskSpec
+from seedcore.tasks.model import DEFAULT_TENANT, Status, TaskEvent, TaskSpec
 from seedcore.tasks.sql import events, plans, reads
+from seedcore.tasks.submission.tenancy import unscoped
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +47,9 @@ class TaskRecord:
     deadline: datetime | None
     limit_key: str | None
     errors_text: str
+    tenant: str
+    traceparent: str | None
+    limits: tuple[Mapping[str, object], ...]
 
     @property
     def params(self) -> Any:
@@ -75,19 +79,47 @@ def _record(row: asyncpg.Record) -> TaskRecord:
     values["status"] = Status(values["status"])
     texts = {f"{name}_text": values.pop(name) for name in ("params", "result", "decision")}
     texts["errors_text"] = values.pop("errors") or "[]"
+    if values["limit_key"] is not None:
+        values["limit_key"] = unscoped(values["limit_key"])
+    limits = json.loads(values["limits"] or "[]")
+    values["limits"] = tuple({"key": unscoped(limit["key"]), "cost": limit["cost"]} for limit in limits)
     return TaskRecord(**values, **texts)
 
 
-async def get(connection: asyncpg.Connection, task_id: UUID) -> TaskRecord:
+async def get(connection: asyncpg.Connection, task_id: UUID, tenant: str | None = None) -> TaskRecord:
     """One task.
 
+    Args:
+        connection: where.
+        task_id: which.
+        tenant: whose it must be; None: anybody's.
+
     Raises:
-        NotFoundError: there is no such task (or its retention has passed).
+        NotFoundError: there is no such task (or its retention has passed), or it belongs to another tenant.
     """
     row = await connection.fetchrow(reads.GET, task_id)
-    if row is None:
-        raise NotFoundError(f"There is no task {task_id}.")
+    if row is None or tenant not in (None, row["tenant"]):
+        raise _no_task(task_id)
     return _record(row)
+
+
+async def check_owner(connection: asyncpg.Connection, task_id: UUID, tenant: str | None) -> None:
+    """Check that a task belongs to `tenant`; None: to anybody, and nothing is looked up.
+
+    Raises:
+        NotFoundError: it does not, or there is no such task.
+    """
+    if tenant is not None and await connection.fetchval(reads.TENANT, task_id) != tenant:
+        raise _no_task(task_id)
+
+
+async def owned(connection: asyncpg.Connection, task_ids: Sequence[UUID], tenant: str) -> set[UUID]:
+    """Which of these tasks belong to `tenant`."""
+    return {row["id"] for row in await connection.fetch(reads.OWNED, list(task_ids), tenant)}
+
+
+def _no_task(task_id: UUID) -> NotFoundError:
+    return NotFoundError(f"There is no task {task_id}.")
 
 
 def just_submitted(task: TaskSpec, created_at: datetime) -> TaskRecord:
@@ -116,6 +148,9 @@ def just_submitted(task: TaskSpec, created_at: datetime) -> TaskRecord:
         deadline=task.deadline,
         limit_key=None if task.limit is None else task.limit.key,
         errors_text="[]",
+        tenant=task.tenant,
+        traceparent=task.traceparent,
+        limits=tuple({"key": limit.key, "cost": limit.cost} for limit in task.limits),
     )
 
 
@@ -133,17 +168,20 @@ async def find(
     queue: str | None = None,
     domain: str | None = None,
     parent_id: UUID | None = None,
+    tenant: str | None = None,
     before: UUID | None = None,
     limit: int = 50,
 ) -> list[TaskRecord]:
     """Tasks, the newest first, those older than `before` (the last id of the page before)."""
     clauses: list[str] = []
     values: list[object] = []
-    filters = {"type": task_type, "queue": queue, "domain": domain, "parent_id": parent_id}
+    filters = {"type": task_type, "queue": queue, "domain": domain, "parent_id": parent_id, "tenant": tenant}
     for column, value in filters.items():
         if value is not None:
             values.append(value)
             clauses.append(f"{column} = ${len(values)}")
+    if tenant not in (None, DEFAULT_TENANT):
+        clauses.append(reads.OF_OTHERS)
     if before is not None:
         values.append(before)
         clauses.append(f"id < ${len(values)}")
@@ -225,12 +263,21 @@ class QueueState(TypedDict):
     dispatchers: list[dict[str, object]]
 
 
-async def queue_state(connection: asyncpg.Connection) -> QueueState:
-    """Depths by queue (counted up to 10,000 each), totals, and the living dispatchers with their progress."""
-    depths = await connection.fetch(reads.QUEUE_DEPTHS)
-    totals = await connection.fetchrow(reads.QUEUE_TOTALS)
-    sessions = await connection.fetch(reads.SESSIONS)
+async def queue_state(connection: asyncpg.Connection, tenant: str | None = None) -> QueueState:
+    """Depths by queue (counted up to 10,000 each), totals, and the living dispatchers with their progress.
+
+    Of a tenant: its own tasks alone, and of dispatchers and paused queues what concerns its queues, without names.
+    """
+    of_tenant = () if tenant is None else (tenant,)
+    depths = await connection.fetch(reads.QUEUE_DEPTHS if tenant is None else reads.TENANT_DEPTHS, *of_tenant)
+    totals = await connection.fetchrow(reads.QUEUE_TOTALS if tenant is None else reads.TENANT_TOTALS, *of_tenant)
+    dispatchers = [dict(row) for row in await connection.fetch(reads.SESSIONS)]
     paused = [row["queue"] for row in await connection.fetch(reads.PAUSED)]
+    if tenant is not None:
+        own = {row["queue"] for row in depths}
+        paused = [queue for queue in paused if queue in own]
+        shown = ("queue", "last_claim_s")
+        dispatchers = [{name: row[name] for name in shown} for row in dispatchers if row["queue"] in own]
     return {
         "queues": {
             row["queue"]: {
@@ -246,5 +293,5 @@ async def queue_state(connection: asyncpg.Connection) -> QueueState:
         "approval": int(totals["approval"]),
         "dead": int(totals["dead"]),
         "paused": paused,
-        "dispatchers": [dict(row) for row in sessions],
+        "dispatchers": dispatchers,
     }

@@ -198,7 +198,7 @@ async def test_a_claim_reads_on_in_order_and_sorts_no_backlog(connection: asyncp
 
 
 @pytest.mark.parametrize(
-    ("name", "parameters"), [("SUBMIT_ONE_KEYED", 11), ("SUBMIT_KEYED", 25), ("SUBMIT_NOW_NEW_KEYS", 23)]
+    ("name", "parameters"), [("SUBMIT_ONE_KEYED", 14), ("SUBMIT_KEYED", 32), ("SUBMIT_NOW_NEW_KEYS", 28)]
 )
 async def test_a_submission_with_keys_reads_no_table(connection: asyncpg.Connection, name: str, parameters: int):
     """A new key opened the partitions of every day: half of what one submission took."""

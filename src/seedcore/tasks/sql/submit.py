@@ -32,24 +32,22 @@ def _parameters(shared: dict[str, str]) -> int:
 
 def _said_by(parameter: str) -> str:
     """What the event `submitted` says of who submits; nothing without a name."""
-    return f"case when {parameter}::text is null then '{{}}' else jsonb_build_object('by', {parameter}::text) end"
+    return f"case when {parameter} is null then '{{}}' else jsonb_build_object('by', {parameter}) end"
 
 
 def _input(shared: dict[str, str], more: str = " from columns") -> str:
     """The tasks as rows; `more` goes on behind the list of columns."""
     types = OWN | shared
-    by = _parameters(shared)
     arrays = ", ".join(f"${n}::{kind}[]" for n, kind in enumerate(types.values(), 1))
     filled = (f"coalesce(i.{name}, ${n}::{shared[name]}) as {name}" for n, name in enumerate(shared, len(types) + 1))
     columns = ", ".join([*(f"i.{name}" for name in OWN), *filled])
     return f"""
 with columns as (select {columns} from unnest({arrays}) as i({", ".join(types)}))
-, submitter as (select ${by}::text as name, {_said_by(f"${by}")} as said)
 , input as materialized (select *{more})
 """
 
 
-# Keys are unique within a tenant's queue: as `tasks.tenancy.key_space`.
+# Keys are unique within a tenant's queue: as `submission.tenancy.key_space`.
 def _space(queue: str, tenant: str) -> str:
     return f"case when {tenant} = 'default' then {queue} else {queue} || '@' || {tenant} end"
 
@@ -99,23 +97,28 @@ _LOST = """
    and id not in (select task_id from won)) as lost
 """
 
-# No table is opened that gets no row.
-_LOGGED = """
+
+def _logged(by: str) -> str:
+    return f"""
 , logged as (
   insert into seedcore.events (event, task_ids, data)
-  select 'submitted', array_agg(id), (select said from submitter) from fresh having count(*) > 0)
+  select 'submitted', array_agg(id), {_said_by(by)} from fresh having count(*) > 0)
 """
+
+
+# No table is opened that gets no row.
+_BY_NOW, _BY = f"${_parameters(SHARED_NOW)}::text", f"${_parameters(SHARED)}::text"
 
 _STORE_NOW = f"""
 , stored as (
   insert into seedcore.tasks (id, type, params, queue, slow, domain, priority, max_attempts, timeout_s, idempotency_key,
                               tenant, traceparent, submitted_by)
   select id, type, params::jsonb, queue, slow, domain, priority, max_attempts, timeout_s, key, tenant, traceparent,
-         (select name from submitter)
+         {_BY_NOW}
   from fresh)
 , now_ready as (
   insert into seedcore.ready (id, queue, slow, rank, tenant) select id, queue, slow, -priority, tenant from fresh)
-{_LOGGED}
+{_logged(_BY_NOW)}
 select now() as created_at, (select count(seedcore.wake(d.queue, d.slow)) from (select distinct queue, slow from fresh) d),
        seedcore.tell(),
 """
@@ -125,7 +128,7 @@ _STORE = f"""
   insert into seedcore.tasks (id, type, params, queue, slow, domain, priority, max_attempts, timeout_s, run_after,
                               deadline, limit_key, limits, idempotency_key, tenant, traceparent, submitted_by)
   select id, type, params::jsonb, queue, slow, domain, priority, max_attempts, timeout_s, run_after, deadline, limit_key,
-         limits::jsonb, key, tenant, traceparent, (select name from submitter)
+         limits::jsonb, key, tenant, traceparent, {_BY}
   from fresh)
 , now_ready as (
   insert into seedcore.ready (id, queue, slow, rank, tenant)
@@ -136,7 +139,7 @@ _STORE = f"""
   select id, limit_key, queue, slow, -priority, tenant from fresh where due and limit_key is not null returning id)
 , later as (
   insert into seedcore.deferred (id, run_at) select id, run_after from fresh where not due returning run_at)
-{_LOGGED}
+{_logged(_BY)}
 , woken as (
   select count(seedcore.wake(d.queue, d.slow)) from (
     select distinct queue, slow from fresh where due and limit_key is null) d)
@@ -166,7 +169,7 @@ with stored as (
   values ($1, $2, $3::text::jsonb, $4, $5, $6, $7, $8, $9, $10, $11, $12))
 , now_ready as (insert into seedcore.ready (id, queue, slow, rank, tenant) values ($1, $4, $5, -$7::smallint, $10))
 , logged as (
-  insert into seedcore.events (event, task_ids, data) values ('submitted', array[$1::uuid], {_said_by("$12")}))
+  insert into seedcore.events (event, task_ids, data) values ('submitted', array[$1::uuid], {_said_by("$12::text")}))
 select now() as created_at, seedcore.wake($4, $5), seedcore.tell()
 """
 
@@ -182,7 +185,7 @@ with won as (
 , now_ready as (
   insert into seedcore.ready (id, queue, slow, rank, tenant) select $1, $4, $5, -$7::smallint, $10 from won)
 , logged as (
-  insert into seedcore.events (event, task_ids, data) select 'submitted', array[task_id], {_said_by("$12")} from won)
+  insert into seedcore.events (event, task_ids, data) select 'submitted', array[task_id], {_said_by("$12::text")} from won)
 select now() as created_at, seedcore.wake($4, $5), seedcore.tell() from won
 """
 

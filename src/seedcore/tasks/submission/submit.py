@@ -11,7 +11,7 @@ from seedcore.tasks.idempotency import first_of_keys
 from seedcore.tasks.model import Limit, Submitted, TaskSpec
 from seedcore.tasks.sql import submit as sql
 from seedcore.tasks.sql.limits import SET_LIMITS
-from seedcore.tasks.tenancy import key_space, scoped
+from seedcore.tasks.submission.tenancy import key_space, scoped
 
 NEW_KEYS_FROM = 100
 """From so many tasks on, keys are taken to be new: when one was used, what was written until then was in vain, and
@@ -121,7 +121,12 @@ def _limits(task: TaskSpec) -> str | None:
     """Several limits, or one of another cost than 1, as JSON text."""
     if not task.limits:
         return None
-    return json.dumps([{"key": scoped(task.tenant, n.key), "cost": int(n.cost) if n.cost == int(n.cost) else n.cost} for n in task.limits])
+    return json.dumps(
+        [
+            {"key": scoped(task.tenant, n.key), "cost": int(n.cost) if n.cost == int(n.cost) else n.cost}
+            for n in task.limits
+        ]
+    )
 
 
 _READ: dict[str, Callable[[TaskSpec], object]] = {

@@ -15,7 +15,7 @@ from seedcore.tasks.model import DEFAULT_QUEUE, GOAL, Limit, Submitted, TaskSpec
 from seedcore.tasks.plans.plan_options import OTHERS, read_goal
 from seedcore.tasks.submission.submit import submit
 from seedcore.tasks.submission.task_request import TaskIn
-from seedcore.tasks.tenancy import HERE, Origin
+from seedcore.tasks.submission.tenancy import HERE, Origin
 from seedcore.utils.pg_json import unfit
 
 MAX_REPORTED = 100

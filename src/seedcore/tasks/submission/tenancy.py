@@ -12,7 +12,9 @@ from seedcore.tasks.model import DEFAULT_TENANT
 SEPARATOR = "\x1f"
 """Between a tenant and a name of its own: no name may hold a control character."""
 
-_TRACEPARENT = re.compile(r"(?!ff)([0-9a-f]{2})-((?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2})(-.*)?", re.DOTALL)
+_TRACEPARENT = re.compile(
+    r"(?!ff)([0-9a-f]{2})-((?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2})(-.*)?", re.DOTALL
+)
 
 
 @dataclass(frozen=True, slots=True)
