@@ -15,7 +15,7 @@ from ray._private.services import determine_plasma_store_config
 from ray._private.utils import resolve_object_store_memory
 
 from seedcore.settings import Settings
-from tests.packaging.files import DOCKER, IMAGE, NAMES, PORTS, compose, defaults, env_file
+from tests.packaging.files import DEPLOY, DOCKER, IMAGE, NAMES, PORTS, compose, defaults, env_file
 
 FILES = ["docker-compose.yml", "ray-workers.yml", "head-on-host.yml"]
 SECRETS = ("RAY_AUTH_TOKEN", "SEEDCORE_API_KEYS", "GRAFANA_PASSWORD")
@@ -182,10 +182,14 @@ def test_every_mounted_file_is_there(services: dict[str, Any]):
         for volume in service.get("volumes", []):
             source = volume.split(":")[0]
             if source.startswith("."):
-                assert (DOCKER / source).is_file()
-    scrape = yaml.safe_load((DOCKER / "prometheus.yml").read_text())
+                assert (DOCKER / source).exists()
+    scrape = yaml.safe_load((DEPLOY / "observability" / "prometheus.yml").read_text())
     targets = [t for job in scrape["scrape_configs"] for c in job.get("static_configs", []) for t in c["targets"]]
-    assert targets == [f"ray-head:{PORTS['compose_metrics']}", f"ray-head:{PORTS['haproxy_metrics']}"]
+    assert targets == [
+        f"seedcore-api:{PORTS['api']}",
+        f"ray-head:{PORTS['compose_metrics']}",
+        f"ray-head:{PORTS['haproxy_metrics']}",
+    ]
 
 
 def test_the_example_holds_no_secret_that_guards_anything():

@@ -1,0 +1,142 @@
+"""The alert rules."""
+
+from typing import Any
+
+from promql import gauge, grown, rate
+
+RUNBOOK = "docs/operations/incidents.md#"
+
+
+def alert(
+    name: str, expression: str, lasts: str, severity: str, summary: str, description: str, runbook: str
+) -> dict[str, Any]:
+    """One alert; `runbook` is the anchor of a heading in docs/operations/incidents.md."""
+    rule: dict[str, Any] = {"alert": name, "expr": expression}
+    if lasts != "0m":
+        rule["for"] = lasts
+    notes = {"summary": summary, "description": description, "runbook_url": RUNBOOK + runbook}
+    return rule | {"labels": {"severity": severity}, "annotations": notes}
+
+
+_5XX = '{status=~"5.."}'
+ALERTS = [
+    alert(
+        "SeedCoreBacklogOld",
+        f"{gauge('seedcore_queue_oldest_seconds', 'queue', 'max')} > 300",
+        "5m",
+        "warning",
+        "Tasks of {{ $labels.queue }} wait",
+        "The oldest task of {{ $labels.queue }} has been due for {{ $value | humanizeDuration }}.",
+        "old-backlog",
+    ),
+    alert(
+        "SeedCoreNoDispatcher",
+        f"{gauge('seedcore_queue_depth', 'queue')} > 0 unless on (queue) {gauge('seedcore_dispatchers', 'queue')} > 0",
+        "2m",
+        "critical",
+        "Nobody works on {{ $labels.queue }}",
+        "{{ $value }} tasks of {{ $labels.queue }}, and no worker claims from it.",
+        "no-dispatcher",
+    ),
+    alert(
+        "SeedCoreDeadLetters",
+        grown("seedcore_dead_total", "queue, code", "15m", 10),
+        "0m",
+        "warning",
+        "Tasks of {{ $labels.queue }} fail for good",
+        "{{ $value }} in a quarter of an hour, with {{ $labels.code }}.",
+        "dead-letters",
+    ),
+    alert(
+        "SeedCoreLeasesLost",
+        grown("seedcore_leases_lost_total", "reason", "15m", 5),
+        "0m",
+        "warning",
+        "Workers lose leases",
+        "{{ $value }} in a quarter of an hour: {{ $labels.reason }}.",
+        "leases-lost",
+    ),
+    alert(
+        "SeedCoreSnapshotStale",
+        f"{gauge('seedcore_snapshot_age_seconds', 'worker', 'max')} > 30",
+        "1m",
+        "warning",
+        "{{ $labels.worker }} decides with what is old",
+        "Its snapshot is {{ $value | humanizeDuration }} old.",
+        "stale-snapshot",
+    ),
+    alert(
+        "SeedCoreStoreDown",
+        f"{gauge('seedcore_store_up', 'store', 'min')} == 0",
+        "1m",
+        "critical",
+        "{{ $labels.store }} does not answer",
+        "The gateway gets no answer from {{ $labels.store }}.",
+        "store-down",
+    ),
+    alert(
+        "SeedCoreNotScraped",
+        "absent(seedcore_tasks_running)",
+        "5m",
+        "critical",
+        "No gateway answers /metrics",
+        "Nothing is known of SeedCore: the gateway is away, or refuses Prometheus' key.",
+        "no-metrics",
+    ),
+    alert(
+        "SeedCoreFallbacks",
+        grown("seedcore_fallbacks_total", "fallback", "15m", 10),
+        "0m",
+        "warning",
+        "SeedCore goes a second-best way",
+        "{{ $labels.fallback }}: {{ $value }} times in a quarter of an hour.",
+        "fall-backs",
+    ),
+    alert(
+        "SeedCoreRefusals",
+        f"{rate('seedcore_auth_refusals_total', 'reason', over='5m')} > 1",
+        "5m",
+        "warning",
+        "Many requests are refused for their key",
+        "{{ $value | humanize }} a second: {{ $labels.reason }}.",
+        "refusals",
+    ),
+    alert(
+        "SeedCoreAuditFailures",
+        grown("seedcore_audit_failures_total", "", "10m", 0),
+        "0m",
+        "critical",
+        "The audit log has gaps",
+        "{{ $value }} entries were not written in ten minutes.",
+        "audit-failures",
+    ),
+    alert(
+        "SeedCoreHttpErrors",
+        f"{rate('seedcore_http_requests_total', 'app', _5XX, '5m')} / "
+        f"{rate('seedcore_http_requests_total', 'app', over='5m')} > 0.05",
+        "5m",
+        "warning",
+        "{{ $labels.app }} answers with errors",
+        "{{ $value | humanizePercentage }} of its answers are 5xx.",
+        "http-errors",
+    ),
+    alert(
+        "SeedCoreValveAlarms",
+        grown("seedcore_valve_alarms_total", "stream", "1h", 3),
+        "0m",
+        "warning",
+        "{{ $labels.stream }} looks different again and again",
+        "{{ $value }} alarms in an hour.",
+        "valve-alarms",
+    ),
+    alert(
+        "SeedCoreRayNodeDown",
+        'up{job="seedcore-ray"} == 0',
+        "2m",
+        "warning",
+        "{{ $labels.instance }} does not answer on Ray's metrics port",
+        "The node is away, or about to go.",
+        "ray-node-down",
+    ),
+]
+RULES = {"groups": [{"name": "seedcore", "interval": "15s", "rules": ALERTS}]}
