@@ -8,10 +8,13 @@ from fastapi import Depends, Request
 
 from seedcore.settings import Settings
 from seedcore.skills.registry import SkillRegistry
+from seedcore.stores.metric_series import MetricSeriesWriter
 from seedcore.stores.postgres import Database
 from seedcore.tasks.events.task_feed import EventFeed
 from seedcore.tasks.submission.published_settings import Publisher
 from seedcore.tasks.submission.validate import Submission
+from seedcore.telemetry.metrics.metric_export import MetricExport, RunningExport
+from seedcore.utils.metrics.ray_metrics import ray_sinks
 
 
 class Gateway:
@@ -25,6 +28,7 @@ class Gateway:
         self.submission = Submission(settings, skills)
         self._publisher = Publisher(self.database, skills)
         self._publishing: asyncio.Task[None] | None = None
+        self._exporting: RunningExport | None = None
         self.skill_list = [
             {
                 "name": spec.name,
@@ -41,6 +45,8 @@ class Gateway:
     def start(self) -> None:
         """Publish the skills to SQL as soon as the database has this version's schema."""
         self._publishing = asyncio.create_task(self._publisher.run(), name="publish-skills")
+        sinks = [MetricSeriesWriter(self.database), *ray_sinks()]
+        self._exporting = RunningExport(MetricExport(self.database.settings, sinks))
 
     async def health(self) -> Mapping[str, object]:
         """Ready when PostgreSQL answers with this version's schema, and SQL can submit as HTTP does.
@@ -57,6 +63,8 @@ class Gateway:
         if self._publishing is not None:
             self._publishing.cancel()
             await asyncio.gather(self._publishing, return_exceptions=True)
+        if self._exporting is not None:
+            await self._exporting.aclose()
         await self.feed.aclose()
         await self.database.aclose()
 

@@ -36,12 +36,12 @@ class EvidenceReader:
     """Reads the database, which it connects on first use, and fetches the stream's valve."""
 
     def __init__(self, settings: Settings, fetch_valves: FetchValves) -> None:
-        self._database = Database(settings, name="seedcore-cognitive", size=2)
+        self.database = Database(settings, name="seedcore-cognitive", size=2)
         self._fetch_valves = fetch_valves
 
     async def aclose(self) -> None:
         """Close connections."""
-        await self._database.aclose()
+        await self.database.aclose()
 
     async def read(self, request: ReasonRequest) -> GatheredEvidence:
         """All evidence for or against a cause.
@@ -52,10 +52,10 @@ class EvidenceReader:
         """
         subject = Subject(stream=request.stream)
         if request.task_id is not None:
-            subject = await read_task(self._database, request.task_id)
+            subject = await read_task(self.database, request.task_id)
         history = History([], None)
         if subject.stream is not None:
-            history = await read_ends(self._database, request.window_s, request.task_id)
+            history = await read_ends(self.database, request.window_s, request.task_id)
         valve, missing = await self._valve(request.valve, subject.stream)
         series = [_series(finding) for finding in request.findings]
         return GatheredEvidence(Evidence(subject, history.ends, valve, series, missing), history)

@@ -27,6 +27,7 @@ from seedcore.service_clients.coordinator_client import CoordinatorClient
 from seedcore.settings import Settings
 from seedcore.skills import SkillRegistry
 from seedcore.skills.signatures import Signature, signatures
+from seedcore.stores.postgres import Database
 from seedcore.tasks.plans.plan import PlanDefinition
 from seedcore.web.service_base import Operation, ServiceBase
 
@@ -45,6 +46,10 @@ class CognitiveService(ServiceBase):
         self._coordinator = CoordinatorClient(self.settings, timeout_s=COORDINATOR_TIMEOUT_S)
         self._reader = EvidenceReader(self.settings, self._coordinator.valve)
         self._inflight = 0
+
+    def metrics_database(self) -> Database:
+        """The pool that metrics are written through."""
+        return self._reader.database
 
     def operations(self) -> Sequence[Operation]:
         """Planning, reasoning and deciding; operations that need a language model are not implemented yet."""

@@ -11,6 +11,7 @@ from seedcore.errors import SeedCoreError, UnavailableError
 from seedcore.fleet.learned_rates import MAX_AGENTS, rates_of
 from seedcore.stores.postgres import DATABASE_ERRORS, Database
 from seedcore.telemetry.logs import get_logger
+from seedcore.telemetry.metrics import counter
 
 FLEET_TTL_S = 1.0
 
@@ -70,6 +71,7 @@ class FleetCache:
         except SeedCoreError as error:
             if self.fleet.epoch == 0:
                 raise UnavailableError(f"No routing table yet: {error.detail}", retry_after_s=1) from error
+            counter("seedcore_fallbacks_total").add(1, fallback="old_routing_table")
             self._log.warning("routing table not refreshed", epoch=self.fleet.epoch, reason=error.detail)
         self._read_at = time.monotonic()
         if self.fleet.new_agents and (self._merging is None or self._merging.done()):

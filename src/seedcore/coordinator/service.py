@@ -108,6 +108,10 @@ class CoordinatorService(ServiceBase):
         await self._database.aclose()
         await self._organism.aclose()
 
+    def metrics_database(self) -> Database:
+        """The pool that metrics are written through."""
+        return self._database
+
     def operations(self) -> Sequence[Operation]:
         """The Coordinator's operations."""
         return [

@@ -47,7 +47,7 @@ class EnergyRepository:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._database = Database(settings, size=2, name="seedcore-energy")
+        self.database = Database(settings, size=2, name="seedcore-energy")
         self._log = get_logger("seedcore.energy")
         self._v: float | None = None
         self._read_at = self._facts_at = float("-inf")
@@ -57,17 +57,17 @@ class EnergyRepository:
 
     async def aclose(self) -> None:
         """Close connections."""
-        await self._database.aclose()
+        await self.database.aclose()
 
     async def ready(self) -> Mapping[str, object]:
         """Whether the database answers."""
-        return await self._database.ready()
+        return await self.database.ready()
 
     async def v(self) -> tuple[float, str]:
         """V in force and its source: `flywheel`, `setting`, or the last known value while the database is away."""
         if time.monotonic() - self._read_at > CACHE_S:
             try:
-                async with self._database.connection(wait_s=3) as connection:
+                async with self.database.connection(wait_s=3) as connection:
                     changes = await flywheel.last(connection, 1)
             except DATABASE_ERRORS:
                 return (self._settings.energy_v if self._v is None else self._v), "last known: the database is away"
@@ -82,7 +82,7 @@ class EnergyRepository:
         """Facts of drift and collaboration, at most CACHE_S old; absent while the database is away."""
         if time.monotonic() - self._facts_at > CACHE_S:
             try:
-                async with self._database.connection(wait_s=3) as connection:
+                async with self.database.connection(wait_s=3) as connection:
                     self._facts = await read_fleet_facts(connection)
             except DATABASE_ERRORS:
                 reason = "the database is away"
@@ -92,25 +92,25 @@ class EnergyRepository:
 
     async def page(self, scope: str | None, before: int | None, limit: int) -> list[dict[str, object]]:
         """Entries of the ledger, the newest first."""
-        async with self._database.connection() as connection:
+        async with self.database.connection() as connection:
             return await ledger_repository.page(connection, scope, before, limit)
 
     async def by_scope(self, window_s: float) -> tuple[dict[str, Sums], list[WeightChange]]:
         """Sums of the last `window_s` seconds by scope, and the flywheel's last turns."""
-        async with self._database.connection() as connection:
+        async with self.database.connection() as connection:
             return await ledger_repository.by_scope(connection, window_s), await flywheel.last(connection, 10)
 
     async def change(self, at: datetime, window_s: float, scope: str | None) -> EnergyChange:
         """The change that the ledger measured between before and after a moment."""
         window = timedelta(seconds=window_s)
-        async with self._database.connection() as connection:
+        async with self.database.connection() as connection:
             before = await ledger_repository.between(connection, at - window, at, scope)
             after = await ledger_repository.between(connection, at, at + window, scope)
         return measured_change(before, after)
 
     async def turn(self, outcomes: tuple[int, int] | None) -> tuple[TurnResult, str]:
         """Turn the flywheel by (outcomes, failures), or by those in the ledger since its last turn; also the source."""
-        async with self._database.transaction() as connection:
+        async with self.database.transaction() as connection:
             found = await self._turn(connection, outcomes)
         self._read_at = float("-inf")
         return found
@@ -129,7 +129,7 @@ class EnergyRepository:
 
     async def turn_when_due(self, period_s: float) -> TurnResult | None:
         """Make the turn of this period; None: it is not due, or another replica has it."""
-        async with self._database.transaction() as connection:
+        async with self.database.transaction() as connection:
             if not await flywheel.claim_turn(connection, self._owner, period_s):
                 return None
             result, _ = await self._turn(connection, None)
@@ -158,7 +158,7 @@ class EnergyRepository:
             NotFoundError: there is no such turn.
             ConflictError: a later one has changed V since.
         """
-        async with self._database.transaction() as connection:
+        async with self.database.transaction() as connection:
             await flywheel.lock(connection)
             record = await flywheel.get(connection, change)
             if record is None:

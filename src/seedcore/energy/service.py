@@ -24,6 +24,8 @@ from seedcore.schemas.energy import (
     WeightsOut,
 )
 from seedcore.service_clients.state_client import StateClient
+from seedcore.stores.postgres import Database
+from seedcore.telemetry.metrics import gauge
 from seedcore.web.service_base import Operation, ServiceBase, parse
 
 
@@ -45,6 +47,10 @@ class EnergyService(ServiceBase):
         await self._repository.aclose()
         await self._state.aclose()
 
+    def metrics_database(self) -> Database:
+        """The pool that metrics are written through."""
+        return self._repository.database
+
     def operations(self) -> Sequence[Operation]:
         """The service's operations."""
         return [
@@ -62,6 +68,9 @@ class EnergyService(ServiceBase):
         vectors, source = await self._vectors(request.unified_state)
         weights, v_source = await self._weights(request.weights)
         found = potential(vectors.state, weights)
+        if source == "live":
+            for term, value in found.breakdown.items():
+                gauge("seedcore_energy_term").set(value, term=term)
         return EnergyOut(
             energy=found.energy,
             breakdown=found.breakdown if request.include_breakdown else None,

@@ -113,6 +113,10 @@ class OrganismService(ServiceBase):
             await self._loop.resign()
         await self._database.aclose()
 
+    def metrics_database(self) -> Database:
+        """The pool that metrics are written through."""
+        return self._database
+
     def operations(self) -> Sequence[Operation]:
         """What the Organism does."""
         return [

@@ -11,6 +11,7 @@ from seedcore import errors
 from seedcore.settings import Settings, get_settings
 from seedcore.telemetry.lean_imports import without
 from seedcore.telemetry.logs import get_logger
+from seedcore.telemetry.metrics import counter
 from seedcore.utils.tls.contexts import client_context
 
 # Its command line, which it loads where it can: a tenth of a second in every process.
@@ -101,6 +102,7 @@ class ServiceClient:
         if not isinstance(handle, str):
             return handle
         self.counts.fallbacks += 1
+        counter("seedcore_fallbacks_total").add(1, fallback="http")
         if handle != self.counts.last_fallback_reason:
             self.counts.last_fallback_reason = handle
             self._log.info("no Serve handle, falling back to HTTP", reason=handle)

@@ -13,6 +13,7 @@ from seedcore.state.samples import Sampler, read_history
 from seedcore.state.sources import ClusterTotals, StateSources
 from seedcore.state.state_stream import StateStream
 from seedcore.state.unified_state import StateCollector
+from seedcore.stores.postgres import Database
 from seedcore.stores.resume_point import Snapshot
 from seedcore.web.service_base import Operation, ServiceBase
 from seedcore.web.sse import EventStream, LastEventId, stream_responses
@@ -42,6 +43,10 @@ class StateService(ServiceBase):
             loop.cancel()
         await asyncio.gather(*self._loops, return_exceptions=True)
         await self._sources.aclose()
+
+    def metrics_database(self) -> Database:
+        """The pool that metrics are written through."""
+        return self._sources.database
 
     def operations(self) -> Sequence[Operation]:
         """What State does."""

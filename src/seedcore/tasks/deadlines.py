@@ -6,6 +6,7 @@ from uuid import UUID
 import asyncpg
 
 from seedcore.stores.sqlstates import is_row_error
+from seedcore.tasks.recovery.reaped_counts import count_late
 from seedcore.tasks.sql.commands import LIVES, MAX_MOVES
 from seedcore.tasks.sql.finish import SETTLE
 from seedcore.tasks.sql.reap import CLOSE_LATE, DUE, DUE_DONE
@@ -18,16 +19,20 @@ PAGE = 1000
 async def close_late(connection: asyncpg.Connection) -> int:
     """End tasks whose deadline has passed, a page of them; returns how many, the steps below them included."""
     gone: list[UUID] = []
+    codes: dict[UUID, str] = {}
     async with connection.transaction():
         due = await connection.fetch(DUE, PAGE)
         late = [row["id"] for row in due if row["late"]]
         for _ in range(MAX_MOVES if late else 0):
             if not await connection.fetchval(LIVES, late):
                 break
-            gone += [row["id"] for row in await connection.fetch(CLOSE_LATE, late)]
+            closed = await connection.fetch(CLOSE_LATE, late)
+            gone += [row["id"] for row in closed]
+            codes |= {row["id"]: row["code"] for row in closed if row["code"] is not None}
         if due:
             await connection.execute(DUE_DONE, [row["id"] for row in due])
         await settle(connection, gone)
+    count_late(due, codes)
     return len(gone)
 
 

@@ -6,9 +6,10 @@ from uuid import UUID
 import asyncpg
 
 from seedcore.settings import Settings
-from seedcore.stores import leadership
+from seedcore.stores import leadership, metric_series
 from seedcore.tasks.deadlines import close_late, settle
 from seedcore.tasks.failure_codes import FailureCode
+from seedcore.tasks.recovery.reaped_counts import count_lost_attempts
 from seedcore.tasks.sql import commands, limits, retention
 from seedcore.tasks.sql import reap as reap_sql
 
@@ -104,6 +105,7 @@ async def reap_lost(connection: asyncpg.Connection, settings: Settings, done: Re
             )
             following = [row["id"] for row in rows if row["follow_up"]]
             await settle(connection, following)
+        count_lost_attempts(rows)
         done.dead += sum(row["dead"] for row in rows)
         done.returned += sum(not row["dead"] for row in rows)
         done.uncounted += sum(row["unbegun"] for row in rows)
@@ -184,4 +186,5 @@ async def expire(connection: asyncpg.Connection, settings: Settings) -> Expired:
             done.rows += (gone := int(tag.rsplit(" ", 1)[-1]))
             if gone < PAGE:
                 break
+    done.rows += await metric_series.forget(connection, settings.metrics_retention_d * DAY_S)
     return done

@@ -1,10 +1,13 @@
 """The Ray that this process is connected to, whoever connected it."""
 
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
 
 from seedcore.errors import RayConnectionError
+from seedcore.telemetry.metrics import counter
 from seedcore.utils.ray_address import Endpoint, parse_address, same_endpoint
 
 
@@ -25,6 +28,17 @@ class RayConnection:
         import ray
 
         return parse_address(ray.get_runtime_context().gcs_address)
+
+
+@contextmanager
+def count_connections() -> Iterator[Callable[[], None]]:
+    """Counts a connection that fails inside; what it gives counts one that was made."""
+    connections = counter("seedcore_ray_connections_total")
+    try:
+        yield lambda: connections.add(1, outcome="made")
+    except RayConnectionError:
+        connections.add(1, outcome="failed")
+        raise
 
 
 def current_connection() -> RayConnection | None:

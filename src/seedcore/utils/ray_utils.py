@@ -17,7 +17,7 @@ from seedcore.settings import Settings, get_settings
 from seedcore.telemetry.logs import get_logger
 from seedcore.utils import ray_address as addresses
 from seedcore.utils.ray_address import Endpoint, Resolution, detect_role, resolve_address
-from seedcore.utils.ray_connection import RayConnection, current_connection, refuse_other_ray
+from seedcore.utils.ray_connection import RayConnection, count_connections, current_connection, refuse_other_ray
 from seedcore.utils.ray_probe import ProbeStatus, examine, probe
 from seedcore.utils.ray_record import forget_ray_address, record_ray_address, recorded_ray_address
 
@@ -102,7 +102,7 @@ def ensure_ray_initialized(
             none was named, or this process is connected to another one.
     """
     settings = settings or get_settings()
-    with _lock:
+    with _lock, count_connections() as made:
         _forbid_accidental_cluster()
         connection = current_connection()
         if connection is not None:
@@ -115,6 +115,7 @@ def ensure_ray_initialized(
         endpoint = addresses.parse_address(chosen.address)
         _wait_until_usable(endpoint, chosen, settings.ray_connect_timeout_s if timeout_s is None else timeout_s)
         _connect(endpoint, ray_namespace or get_ray_namespace(settings))
+        made()
         get_logger(__name__).info("connected to Ray", address=chosen.address, source=chosen.source)
         return True
 

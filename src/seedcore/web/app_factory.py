@@ -13,6 +13,7 @@ from seedcore.web.guard import RequestGuard
 from seedcore.web.health import HealthCheck, health_response
 from seedcore.web.methods import MethodsMiddleware
 from seedcore.web.problems import add_problem_handlers
+from seedcore.web.request_meter import RequestMeter
 
 
 def create_app(
@@ -33,6 +34,7 @@ def create_app(
     if direct:
         app.add_middleware(DirectRoutes, handlers=direct)
     app.add_middleware(RequestGuard, settings=settings)
+    app.add_middleware(RequestMeter, name=service)
 
     @app.get("/health", tags=["health"])
     async def get_health() -> JSONResponse:

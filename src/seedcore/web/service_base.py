@@ -13,8 +13,12 @@ from pydantic_core import to_jsonable_python
 
 from seedcore import errors
 from seedcore.settings import Settings, get_settings
+from seedcore.stores.metric_series import MetricSeriesWriter
+from seedcore.stores.postgres import Database
 from seedcore.telemetry.logs import configure_logs, get_logger
+from seedcore.telemetry.metrics.metric_export import MetricExport, RunningExport
 from seedcore.utils import gc_tuning
+from seedcore.utils.metrics.ray_metrics import ray_sinks
 from seedcore.utils.ray_utils import refuse_embedded_on_many_nodes
 from seedcore.web.app_factory import create_app
 from seedcore.web.problems import field_errors, unexpected
@@ -75,6 +79,10 @@ class ServiceBase:
     async def stop(self) -> None:
         """Called in the replica when it is about to end."""
 
+    def metrics_database(self) -> Database | None:
+        """The pool that metrics are written through; None: the service has none, and they are on Ray's port alone."""
+        return None
+
     def extend(self, app: FastAPI) -> None:
         """Add the routes that are not plain operations (streams, path parameters)."""
 
@@ -90,9 +98,11 @@ class ServiceBase:
         @asynccontextmanager
         async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
             await self.start()
+            exporting = self._export_metrics()
             try:
                 yield
             finally:
+                await exporting.aclose()
                 await self.stop()
 
         app = create_app(self.name, self.settings, self.health, lifespan=lifespan)
@@ -100,6 +110,11 @@ class ServiceBase:
             _add_route(app, operation)
         self.extend(app)
         return app
+
+    def _export_metrics(self) -> RunningExport:
+        database = self.metrics_database()
+        written = [] if database is None else [MetricSeriesWriter(database)]
+        return RunningExport(MetricExport(self.settings, [*written, *ray_sinks()]))
 
     async def invoke(self, path: str, payload: Mapping[str, object] | None = None) -> Any:
         """Run the operation `path` for a Serve handle; `payload` and the answer are JSON values.

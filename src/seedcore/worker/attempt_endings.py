@@ -1,6 +1,7 @@
 """How attempts end: completed, failed, retried, held for a person, or released without costing an attempt."""
 
 import asyncio
+import time
 from collections.abc import Sequence
 
 from structlog.typing import FilteringBoundLogger
@@ -14,8 +15,10 @@ from seedcore.stores.sqlstates import is_row_error
 from seedcore.tasks.failure_codes import FailureCode
 from seedcore.tasks.model import Lease, Outcome, Retry, Status, Usage
 from seedcore.tasks.retry import jittered_s
+from seedcore.telemetry.metrics import counter
 from seedcore.worker.decisions.route_decision import RouteDecision
 from seedcore.worker.in_flight import HeldLease, InFlight
+from seedcore.worker.measuring.attempt_metrics import count_stale
 from seedcore.worker.outcome_records import bounded, decision_text, failure_text, reason_of, usage_of
 from seedcore.worker.ports import LeaseStore
 from seedcore.worker.skill_catalog import SkillCatalog, longest_pause_s
@@ -54,6 +57,7 @@ class AttemptEndings:
             return
         if (possible := bounded(completion)) is not completion:
             self.counts["bounded_reports"] += 1
+            counter("seedcore_fallbacks_total").add(1, fallback="bounded_report")
             self._log.warning(
                 "host reported impossible figures, bounded",
                 task=completion.task_id,
@@ -61,6 +65,7 @@ class AttemptEndings:
                 usage=completion.usage,
             )
             completion = possible
+        held.answered, held.ran_s = time.monotonic(), completion.seconds
         self._in_flight.reports.record_completion(completion, held.decision, held.lease.domain)
         usage = usage_of(completion)
         if completion.ok:
@@ -104,6 +109,7 @@ class AttemptEndings:
         try:
             registry = await self._skills.registry()
         except Exception as error:  # noqa: BLE001 - a user's module may raise anything; the defaults hold then
+            counter("seedcore_fallbacks_total").add(1, fallback="default_retry_policy")
             self._log.warning("retry policies of skills unknown, using the defaults", reason=reason_of(error))
         else:
             policies = {name: spec.retry for name, spec in registry.items()}
@@ -129,7 +135,7 @@ class AttemptEndings:
     async def hold(self, held: HeldLease, decision: RouteDecision) -> None:
         """Let a task wait for a person."""
         try:
-            await self._leases.hold(
+            stored = await self._leases.hold(
                 held.key,
                 decision_text(decision),
                 expires_s=decision.hold_s or self._settings.approval_s,
@@ -145,6 +151,7 @@ class AttemptEndings:
             self._log.warning("cannot hold a task, releasing its lease", reason=reason_of(error))
             await self.release_later([held.lease])
         else:
+            count_stale("hold", not stored)
             self._in_flight.drop(held.lease.id)
 
     async def release_later(self, leases: Sequence[Lease]) -> None:

@@ -23,6 +23,7 @@ from seedcore.worker.cluster_guard import ClusterGuard
 from seedcore.worker.heartbeat import LeaseHeartbeat, SessionLostError
 from seedcore.worker.in_flight import InFlight
 from seedcore.worker.job_set import JobSet
+from seedcore.worker.measuring.attempt_metrics import count_claim, count_lost
 from seedcore.worker.outcome_records import reason_of
 from seedcore.worker.outcome_writer import OutcomeWriter
 from seedcore.worker.ports import LeaseEvents, WorkerPorts
@@ -107,6 +108,7 @@ class Dispatcher:
             try:
                 await self._run_session()
             except* SessionLostError:
+                count_lost("session", len(self._in_flight.held))
                 self.log.warning("session lost, opening a new one", holding=len(self._in_flight.held))
             except* Exception as bundle:
                 self.log.error("a loop failed, opening a new session", exc_info=bundle)
@@ -233,6 +235,7 @@ class Dispatcher:
         slow, sent_at = lane is self._lanes.slow, time.monotonic()
         batch = await self._writer.flush_and_claim(self.queue, self._session, wanted, slow=slow, cursor=lane.cursor)
         self._last_claim = time.monotonic()
+        count_claim(self.queue, batch, self._last_claim - sent_at)
         if batch:
             self._counts["claims"] += 1
             self._heartbeat.claimed = True
@@ -273,6 +276,7 @@ class Dispatcher:
     def _on_cancelled(self, task_id: UUID) -> None:
         held = self._in_flight.held.get(task_id)
         if held is not None:
+            count_lost("cancelled", 1)
             self._batches.hosts.cancel([held])
 
     def _on_due(self, in_s: float) -> None:

@@ -10,6 +10,7 @@ from structlog.typing import FilteringBoundLogger
 from seedcore.settings import Settings
 from seedcore.worker.host_runner import HostRunner
 from seedcore.worker.in_flight import HeldLease, InFlight
+from seedcore.worker.measuring.attempt_metrics import count_lost
 from seedcore.worker.ports import HeartbeatReport, LeaseKey, LeaseStore
 from seedcore.worker.reaper import Reaper
 
@@ -88,6 +89,7 @@ class LeaseHeartbeat:
 
     def _act_on(self, owned: Mapping[LeaseKey, bool]) -> None:
         if gone := lost(self._in_flight, owned):
+            count_lost("gone", len(gone))
             self._hosts.cancel(gone)
         if unknown := release_unknown(self._in_flight, owned):
             self._log.warning("claims without an answer, releasing their leases", tasks=unknown)

@@ -24,7 +24,8 @@ UNANNOUNCED_S = 1.0
 class HeldLease:
     """A lease in flight.
 
-    `taken` and `begun` are times of the monotonic clock; `announced` says that its `started` event is written.
+    `taken`, `begun` and `answered` (its host has said how it ended) are times of the monotonic clock; `announced` says
+    that its `started` event is written; `ran_s` is how long its skill ran.
     """
 
     lease: Lease
@@ -32,6 +33,8 @@ class HeldLease:
     decision: RouteDecision | None = None
     begun: float | None = None
     announced: bool = False
+    answered: float | None = None
+    ran_s: float = 0.0
 
     @property
     def key(self) -> LeaseKey:
@@ -57,6 +60,7 @@ class InFlight:
         held: leases in flight by the task's id.
         outcomes, retries, released, moved: writes for the next flush; `moved` leases go to the slow lane.
         writing: leases whose write is on its way.
+        ended: leases whose end or retry is not written, by token.
         slow: how many of `held` are of the slow lane.
         changed: set when there is something to write or room to claim.
         reports: what is reported to the Coordinator.
@@ -70,6 +74,7 @@ class InFlight:
         self.moved: list[LeaseKey] = []
         self.slow = 0
         self.writing: set[LeaseKey] = set()
+        self.ended: dict[int, HeldLease] = {}
         self.changed = asyncio.Event()
         self.reports = ReportCollector() if reports is None else reports
         self._remembered: OrderedDict[UUID, None] = OrderedDict()
@@ -110,15 +115,20 @@ class InFlight:
 
     def finish(self, outcome: Outcome) -> None:
         """Write this end with the next flush."""
-        self.drop(outcome.id)
+        self._end(outcome)
         self.outcomes.append(outcome)
         self.changed.set()
 
     def retry(self, retry: Retry) -> None:
         """Write this retry with the next flush."""
-        self.drop(retry.id)
+        self._end(retry)
         self.retries.append(retry)
         self.changed.set()
+
+    def _end(self, attempt: Outcome | Retry) -> None:
+        held = self.drop(attempt.id)
+        if held is not None:
+            self.ended[attempt.token] = held
 
     def release(self, lease: Lease, *, slow: bool = False) -> None:
         """Release this lease with the next flush; `slow` lets the task wait in the slow lane."""
@@ -163,5 +173,6 @@ class InFlight:
         self.retries.clear()
         self.released.clear()
         self.moved.clear()
+        self.ended.clear()
         self.slow = 0
         self.reports.forget_outstanding()

@@ -16,6 +16,7 @@ from seedcore.tasks.model import Lease, Outcome, Retry, Status
 from seedcore.telemetry.logs import get_logger
 from seedcore.utils.batch_split import split_refused
 from seedcore.worker.in_flight import InFlight
+from seedcore.worker.measuring.attempt_metrics import count_ends, count_stale
 from seedcore.worker.ports import LeaseKey, LeaseStore
 
 
@@ -135,14 +136,15 @@ class OutcomeWriter:
 
     def _count(self, outcomes: Sequence[Outcome], accepted: set[UUID]) -> None:
         for outcome in outcomes:
-            kind = "completed" if outcome.status is Status.COMPLETED else "failed"
-            self.counts[kind if outcome.id in accepted else "stale"] += 1
+            if outcome.id in accepted:
+                self.counts["completed" if outcome.status is Status.COMPLETED else "failed"] += 1
+        self.counts["stale"] += count_ends("finish", outcomes, accepted, self._in_flight.ended)
 
     async def _retry(self, retries: list[Retry]) -> None:
         async def retry(part: Sequence[Retry]) -> None:
             accepted = await self._leases.retry(part)
             self.counts["retried"] += len(accepted)
-            self.counts["stale"] += len(part) - len(accepted)
+            self.counts["stale"] += count_ends("retry", part, accepted, self._in_flight.ended)
 
         refused: list[tuple[Retry, Exception]] = []
         await split_refused(retries, retry, is_row_error, lambda *found: refused.append(found))
@@ -154,7 +156,9 @@ class OutcomeWriter:
 
     async def _release(self, released: list[LeaseKey], *, slow: bool = False) -> None:
         async def release(part: Sequence[LeaseKey]) -> None:
-            self.counts["released"] += len(await self._leases.release(part, slow=slow))
+            accepted = await self._leases.release(part, slow=slow)
+            self.counts["released"] += len(accepted)
+            count_stale("release", len(part) - len(accepted))
 
         # What is refused stays leased: the heartbeat finds a lease that is not in hand, and releases it again.
         await split_refused(released, release, is_row_error, lambda key, error: self._log_refusal(error, key[0]))

@@ -16,6 +16,7 @@ from seedcore.tasks import reaping
 from seedcore.tasks.reaping import Reaped
 from seedcore.tasks.schedules import firing
 from seedcore.telemetry.logs import get_logger
+from seedcore.telemetry.metrics import counter
 from seedcore.utils.background_loop import stay_cancelled
 from seedcore.utils.waiting import wait_for_event
 
@@ -36,7 +37,7 @@ class Reaper:
         self._changed = asyncio.Event()
         self._expired = float("-inf")
         self._last_look: float | None = None
-        self.leads = False
+        self.leads = self._standby = False
         self.counts: dict[str, int] = {"rounds": 0, "failures": 0}
         self._log = get_logger("seedcore.worker.reaper", by=name)
 
@@ -64,6 +65,7 @@ class Reaper:
 
     async def run(self, *, standby: bool = False) -> None:
         """Rounds without end. `standby`: asks for the lead only after `wake` says that there is no leader."""
+        self._standby = standby
         while True:
             if standby and not self.leads:
                 self._wake_at = float("inf")
@@ -86,6 +88,8 @@ class Reaper:
         async with self._database.connection() as connection:
             outlook = await reaping.lead(connection, self._owner, self._lead_s)
             if outlook.leads != self.leads:
+                if outlook.leads and self._standby:
+                    counter("seedcore_fallbacks_total").add(1, fallback="reaper")
                 self._log.info("leadership acquired" if outlook.leads else "leadership lost")
             self.leads = outlook.leads
             self._last_look = time.monotonic()

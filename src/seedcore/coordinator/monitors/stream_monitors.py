@@ -12,6 +12,9 @@ from seedcore.coordinator.monitors.row_merge import MEMBER_S, SILENT_S, RowMerge
 from seedcore.coordinator.monitors.stream_monitor import CALM, State, StreamMonitor
 from seedcore.decision.stream_status import LEARNING, UNWATCHED, StreamKey, StreamStatus, stream_name
 from seedcore.schemas.stream_rows import StreamRows
+from seedcore.telemetry.metrics import counter, gauge
+
+_EVIDENCE, _ALARMS = gauge("seedcore_valve_evidence"), counter("seedcore_valve_alarms_total")
 
 MAX_STREAMS = 256
 """Streams that are monitored; tasks of further ones are only counted."""
@@ -23,6 +26,7 @@ class MonitoredStream:
 
     Attributes:
         seen: its tasks.
+        counted_alarms: alarms that the metric has, or that were before this process.
         merges: rows for each monitor that wait for other workers.
         reporters: when each worker last reported rows with their places.
     """
@@ -31,6 +35,7 @@ class MonitoredStream:
     work: StreamMonitor = field(default_factory=lambda: StreamMonitor(TASK_COLUMNS))
     outcome: StreamMonitor = field(default_factory=lambda: StreamMonitor(OUTCOME_COLUMNS))
     seen: int = 0
+    counted_alarms: int = 0
     status: StreamStatus = LEARNING
     merges: dict[str, RowMerge] = field(
         default_factory=lambda: {"work": RowMerge(TASK_COLUMNS), "outcome": RowMerge(OUTCOME_COLUMNS)}
@@ -97,6 +102,12 @@ class MonitoredStream:
         known = [value for value in (work, outcome) if value is not None]
         shifted = self.work.state == "open"
         self.status = StreamStatus(self.state, max(known) if known else None, work, outcome, shifted)
+        if known:
+            _EVIDENCE.set(round(max(known), 3), stream=self.name)
+        alarms = self.work.alarms + self.outcome.alarms
+        if alarms > self.counted_alarms:
+            _ALARMS.add(alarms - self.counted_alarms, stream=self.name)
+            self.counted_alarms = alarms
 
     def report(self) -> dict[str, object]:
         """The stream as JSON."""
@@ -190,6 +201,7 @@ class StreamMonitors:
         """Continue from the stored streams."""
         for stream in streams:
             self._streams[stream.name] = stream
+            stream.counted_alarms = stream.work.alarms + stream.outcome.alarms
             stream.update_status(self.threshold)
         self.restored = True
 

@@ -19,6 +19,7 @@ from seedcore.tasks.events.event_log import LogEntry, Position, read_log
 from seedcore.tasks.events.notifications import NotificationListener
 from seedcore.tasks.model import LAST_EVENTS, TaskEvent
 from seedcore.telemetry.logs import get_logger
+from seedcore.telemetry.metrics import counter
 from seedcore.utils.background_loop import stay_cancelled
 from seedcore.utils.waiting import wait_for_event
 
@@ -177,6 +178,7 @@ class EventFeed:
                 await listening
             except DATABASE_ERRORS as error:
                 stay_cancelled(error)
+                counter("seedcore_fallbacks_total").add(1, fallback="polling")
                 self._log.warning("cannot listen, polling instead", reason=type(error).__name__)
             finally:
                 listening.cancel()

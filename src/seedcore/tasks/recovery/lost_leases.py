@@ -9,6 +9,7 @@ import asyncpg
 
 from seedcore.tasks.deadlines import settle
 from seedcore.tasks.reaping import MAX_UNCOUNTED
+from seedcore.tasks.recovery.reaped_counts import count_lost_attempts
 from seedcore.tasks.retry import jittered_s
 from seedcore.tasks.sql.reap import OF_SESSION, TAKE_BACK
 
@@ -54,6 +55,7 @@ async def take_back(connection: asyncpg.Connection, last: LastSession) -> TakenB
         begun = [key in last.begun for key in keys]
         ids, tokens = map(list, zip(*keys, strict=True))
         judged = await connection.fetch(TAKE_BACK, ids, tokens, begun, pauses, MAX_UNCOUNTED)
+        count_lost_attempts(judged)
         await settle(connection, [row["id"] for row in judged if row["follow_up"]])
         uncounted, failed = sum(row["unbegun"] for row in judged), sum(row["dead"] for row in judged)
         retried = len(judged) - uncounted - failed

@@ -56,12 +56,12 @@ with lost as (
   from lost l left join unnest($3::uuid[], $4::timestamptz[]) s(id, beat_at) on s.id = l.owner)
 , seen as (
   select l.*, not unbegun and attempts >= t.max_attempts as dead,
-         t.parent_id is not null or t.limit_key is not null as follow_up
+         t.parent_id is not null or t.limit_key is not null as follow_up, t.queue, t.type
   from judged l cross join lateral (select * from seedcore.tasks where id = l.id offset 0) t)
 , again as (
   insert into seedcore.deferred (id, run_at, attempts)
   select id, now() + make_interval(secs => $2 * random()), attempts - unbegun::int from seen where not dead)
-{_ENDS}select id, dead, unbegun, follow_up, seedcore.tell() from seen
+{_ENDS}select id, dead, unbegun, follow_up, queue, type, seedcore.tell() from seen
 """
 
 # The leases of a session, index leases_owner, a page of $2; what the reaper has in hand is its own.
@@ -81,7 +81,7 @@ with lost as (
 , judged as (select l.*, not begun and {_UNCOUNTED} < $5 as unbegun from lost l)
 , seen as (
   select l.*, not unbegun and attempts >= t.max_attempts as dead,
-         t.parent_id is not null or t.limit_key is not null as follow_up, t.queue, t.slow, t.priority
+         t.parent_id is not null or t.limit_key is not null as follow_up, t.queue, t.type, t.slow, t.priority
   from judged l cross join lateral (select * from seedcore.tasks where id = l.id offset 0) t)
 , back as (
   insert into seedcore.ready (id, queue, slow, rank, attempts)
@@ -92,7 +92,7 @@ with lost as (
   select id, now() + make_interval(secs => pause_s), attempts from seen where not dead and not unbegun)
 , roused as (select count(pg_notify('seedcore_later', d.least::text))
              from (select min(pause_s) as least from seen where not dead and not unbegun) d where d.least is not null)
-{_ENDS}select id, dead, unbegun, follow_up, seedcore.tell() from seen, woken, roused
+{_ENDS}select id, dead, unbegun, follow_up, queue, type, seedcore.tell() from seen, woken, roused
 """
 
 # Index held_expires.
@@ -122,8 +122,8 @@ select count(*) from due, woken
 
 # Index deadlines_at. `late` is false for a task that a person has run again since: its deadline no longer holds.
 DUE = """
-select d.id, coalesce(t.deadline is not null, false) as late
-from seedcore.deadlines d left join lateral (select deadline from seedcore.tasks where id = d.id offset 0) t on true
+select d.id, coalesce(t.deadline is not null, false) as late, t.queue, t.type
+from seedcore.deadlines d left join lateral (select deadline, queue, type from seedcore.tasks where id = d.id offset 0) t on true
 where d.at <= now() order by d.at limit $1 for update of d skip locked
 """
 
@@ -165,5 +165,5 @@ with recursive late as (
   from gone g, logged s where s.event = 'cancelled' and g.id not in (select id from late))
 , counted as (
   select count(seedcore.plan_ended(l.id, l.plan, false)) from late l join gone g on g.id = l.id where l.plan is not null)
-select g.id, seedcore.tell(), pg_notify('seedcore_cancel', g.id::text) from gone g, counted
+select g.id, (select l.code from late l where l.id = g.id) as code, seedcore.tell(), pg_notify('seedcore_cancel', g.id::text) from gone g, counted
 """

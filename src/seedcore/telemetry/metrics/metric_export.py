@@ -61,3 +61,17 @@ class MetricExport:
         if failed is not None and self._failed is None:
             self._log.warning("metrics cannot be exported, keeping them", reason=failed)
         self._failed = failed
+
+
+class RunningExport:
+    """An export that runs in the current event loop until it is closed."""
+
+    def __init__(self, export: MetricExport) -> None:
+        self._export = export
+        self._running = asyncio.create_task(export.run(), name="export-metrics")
+
+    async def aclose(self) -> None:
+        """Export what is left, and end."""
+        self._running.cancel()
+        await asyncio.gather(self._running, return_exceptions=True)
+        await self._export.export(last=True)

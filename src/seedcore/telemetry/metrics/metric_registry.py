@@ -12,6 +12,7 @@ from seedcore.telemetry.metrics.label_bounds import LabelBounds, SeriesKey
 DEFAULT_MAX_TYPES = 64
 
 _M = TypeVar("_M")
+_Key = TypeVar("_Key", bound=SeriesKey)
 
 
 @dataclass(slots=True)
@@ -70,7 +71,7 @@ class CounterMetric(_MetricBase):
         """Add to one series."""
         self.add_all({self._key(labels): amount})
 
-    def add_all(self, amounts: Mapping[SeriesKey, float]) -> None:
+    def add_all(self, amounts: Mapping[_Key, float]) -> None:
         """Add to many series: by the values of the labels, in the catalogue's order."""
         if not self._registry.enabled:
             return
@@ -108,7 +109,7 @@ class HistogramMetric(_MetricBase):
         """Observe one value."""
         self.observe_all({self._key(labels): (value,)})
 
-    def observe_all(self, observed: Mapping[SeriesKey, Sequence[float]]) -> None:
+    def observe_all(self, observed: Mapping[_Key, Sequence[float]]) -> None:
         """Observe a batch, by the values of the labels; a negative value counts as 0, since clocks differ."""
         if not self._registry.enabled:
             return

@@ -11,6 +11,7 @@ from seedcore.skills.host_protocol import Call, Columns, Completion, calls_of, t
 from seedcore.skills.registry import SkillRegistry
 from seedcore.telemetry.logs import configure_logs
 from seedcore.utils import gc_tuning
+from seedcore.utils.metrics.ray_metrics import ray_sinks
 from seedcore.utils.ray_utils import refuse_embedded_on_many_nodes
 from seedcore.worker.execution.progress_buffer import ProgressBuffer
 from seedcore.worker.hosting.last_process import take_over
@@ -53,6 +54,7 @@ class AgentHost:
             journal=self._before.journal,
             progress=self._progress,
             died=self._before.begun,
+            sinks=ray_sinks(),
         )
         self._host.start()
         gc_tuning.settle()

@@ -6,10 +6,13 @@ import sys
 
 from seedcore import __version__
 from seedcore.settings import Settings, get_settings
+from seedcore.stores.metric_series import MetricSeriesWriter
 from seedcore.stores.postgres import DATABASE_ERRORS, ENGINE_SESSION, Database
 from seedcore.tasks.events.notifications import NotificationListener
 from seedcore.telemetry.logs import configure_logs
+from seedcore.telemetry.metrics.metric_export import MetricExport
 from seedcore.utils.background_loop import BackgroundLoop
+from seedcore.utils.metrics.ray_metrics import ray_sinks
 from seedcore.utils.ray_utils import refuse_embedded_on_many_nodes
 from seedcore.worker.reaper import LATER_CHANNEL, Reaper
 
@@ -34,6 +37,8 @@ class ReaperActor:
         self._listener = NotificationListener(database, {LATER_CHANNEL: self._reaper.on_later})
         self._background = BackgroundLoop(REAPER)
         self._run = self._background.start(self._reaper.run())
+        export = MetricExport(settings, [MetricSeriesWriter(database), *ray_sinks()])
+        self._background.start(export.run())
         self._listening = self._background.start(self._listen())
 
     def status(self) -> dict[str, object]:

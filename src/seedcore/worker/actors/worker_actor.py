@@ -13,14 +13,15 @@ from seedcore.skills.host_protocol import Call, Columns, Completion, calls_of, t
 from seedcore.skills.registry import SkillRegistry
 from seedcore.stores.postgres import ENGINE_SESSION, Database
 from seedcore.tasks.model import DEFAULT_QUEUE
+from seedcore.telemetry.metrics import gauge
 from seedcore.utils import gc_tuning
 from seedcore.utils.background_loop import BackgroundLoop
+from seedcore.utils.metrics.ray_metrics import ray_sinks
 from seedcore.utils.ray_utils import refuse_embedded_on_many_nodes
 from seedcore.utils.warming import Warming
 from seedcore.worker.actors.loop_pulse import LoopPulse
 from seedcore.worker.actors.ray_actors import configure_worker_logs
 from seedcore.worker.actors.ray_adapters import CognitivePlans, CoordinatorPlane, RayCluster, RayHosts
-from seedcore.worker.actors.worker_metrics import export_snapshot_age
 from seedcore.worker.decisions.coordinator_link import CoordinatorLink
 from seedcore.worker.decisions.foreign_work import ForeignWork
 from seedcore.worker.decisions.local_decider import LocalDecider
@@ -38,6 +39,9 @@ from seedcore.worker.reaper import Reaper
 
 CLAIMS_SILENT_S = 10.0
 """A worker whose claim loop is silent for longer answers no ping: the Organism replaces it."""
+
+AGE_STEP_S = 5.0
+"""The age of the snapshot is shown in steps of this; over the first one a snapshot is old."""
 
 END_GRACE_S = 2.0
 """A worker that ends itself waits so long for tasks that are about to end."""
@@ -84,6 +88,8 @@ class WorkerActor:
             journal=self._before.journal,
             progress=self._progress,
             died=self._before.begun,
+            sinks=ray_sinks(),
+            samplers=[self._sample_age],
         )
         self._host.start()
         ports = WorkerPorts(
@@ -105,7 +111,6 @@ class WorkerActor:
         self._claims = LoopPulse(self._background.loop)
         self._linking = self._background.start(self._link.run())
         self._run = self._background.start(self._dispatcher.run())
-        self._background.start(export_snapshot_age(name, lambda: self._state.age_s))
         self._warming = Warming({"cognitive": self._plans.cognitive.reach})
         self._background.start(self._warming.run())
 
@@ -201,12 +206,18 @@ class WorkerActor:
         """Claim no more; finish within `grace_s` seconds or release. It still answers for its status."""
         stopped = asyncio.wrap_future(self._background.start(self._dispatcher.stop(grace_s)))
         await asyncio.wait_for(stopped, grace_s + 15)
+        await self._host.export_metrics()
         if self._before.journal is not None:
             self._before.journal.close()
 
     async def _on_end(self, _why: Mapping[str, str]) -> None:
         """The process is about to end by itself: write how calls ended, and release what has not begun."""
         await asyncio.wrap_future(self._background.start(self._dispatcher.stop(END_GRACE_S)))
+
+    def _sample_age(self) -> None:
+        if (age_s := self._state.age_s) is not None:
+            # In whole steps below which nothing is old: else an idle worker would write it every second.
+            gauge("seedcore_snapshot_age_seconds").set(AGE_STEP_S * (age_s // AGE_STEP_S), worker=self.name)
 
     def _peers(self) -> Sequence[str]:
         return self._state.fleet.workers if self.queue == DEFAULT_QUEUE else ()

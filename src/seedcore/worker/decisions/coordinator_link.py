@@ -11,6 +11,7 @@ from structlog.typing import FilteringBoundLogger
 from seedcore.errors import SeedCoreError
 from seedcore.schemas.snapshot import SnapshotUpdate, StoredSnapshotJson, WorkerReportJson
 from seedcore.stores.postgres import DATABASE_ERRORS
+from seedcore.telemetry.metrics import counter
 from seedcore.worker.decisions.local_decider import LocalDecider
 from seedcore.worker.decisions.report_collector import ReportCollector
 from seedcore.worker.decisions.snapshot_state import SnapshotState
@@ -119,4 +120,5 @@ class CoordinatorLink:
             self._log.warning("stored snapshot not read", reason=f"{type(error).__name__}: {error}")
             return
         if stored is not None and self._state.load(*stored):
+            counter("seedcore_fallbacks_total").add(1, fallback="stored_snapshot")
             self._log.warning("deciding with the snapshot in the database", age_s=round(stored[1], 1))

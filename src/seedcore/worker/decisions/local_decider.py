@@ -11,6 +11,7 @@ from seedcore.decision.decide import decide
 from seedcore.decision.policy import Policy
 from seedcore.settings import Settings
 from seedcore.tasks.model import Lease
+from seedcore.telemetry.metrics import counter
 from seedcore.worker.decisions.data_locality import data_of
 from seedcore.worker.decisions.foreign_work import ForeignWork
 from seedcore.worker.decisions.report_collector import ReportCollector
@@ -81,6 +82,8 @@ class LocalDecider:
 
     def _decide_all(self, tasks: Sequence[Lease]) -> list[RouteDecision]:
         state = self._state
+        if state.stale_s is not None:
+            counter("seedcore_fallbacks_total").add(len(tasks), fallback="old_snapshot")
         self.learn_own()
         waiting = [(agent, kind, n) for (agent, kind), n in self._reports.outstanding.items()]
         state.fleet.report(state.name, waiting + self._foreign.waiting())

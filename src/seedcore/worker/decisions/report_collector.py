@@ -12,8 +12,11 @@ from seedcore.schemas.snapshot import WorkerReportJson
 from seedcore.schemas.stream_rows import StreamRows
 from seedcore.skills.host_protocol import Completion
 from seedcore.tasks.model import Lease
+from seedcore.telemetry.metrics import counter
 from seedcore.worker.decisions.route_decision import RouteDecision
 from seedcore.worker.decisions.stream_samples import StreamSamples
+
+_DECISIONS = counter("seedcore_decisions_total")
 
 MAX_KEYS = 20_000
 """(agent, type) pairs in one report. While no Coordinator answers, outcomes of further ones are counted as dropped."""
@@ -125,6 +128,7 @@ class ReportCollector:
     def count_decision(self, route: str | None, rule: str, tasks: int = 1) -> None:
         """Tasks were decided about."""
         self._next.decided[f"{route or 'wait'}:{rule}"] += tasks
+        _DECISIONS.add(tasks, route=route or "wait")
         if route == "plan":
             self.allowance.started(tasks)
 

@@ -21,6 +21,7 @@ from uuid import UUID
 from seedcore.settings import Settings
 from seedcore.skills.host_protocol import Call
 from seedcore.telemetry.logs import get_logger
+from seedcore.telemetry.metrics import counter
 
 RECORD_BYTES = 1024
 """One call: its state, a checksum, token and task, and the skill's name (200 characters of up to 4 bytes)."""
@@ -185,6 +186,7 @@ class BegunJournal:
             return self._free.pop()
         except (OSError, IndexError):
             self.unnoted += 1
+            counter("seedcore_fallbacks_total").add(1, fallback="unnoted_begin")
             self._header[INCOMPLETE] = 1
             return None
 

@@ -16,8 +16,10 @@ from seedcore.settings import Settings
 from seedcore.skills.context import SkillClients
 from seedcore.skills.host_protocol import Call, Completion
 from seedcore.skills.registry import SkillRegistry
+from seedcore.stores.metric_series import MetricSeriesWriter
 from seedcore.stores.postgres import Database
 from seedcore.telemetry.logs import get_logger
+from seedcore.telemetry.metrics.metric_export import MetricExport, MetricSink
 from seedcore.utils.background_loop import BackgroundLoop
 from seedcore.worker.execution.last_life import BegunCall
 from seedcore.worker.execution.loop_bridge import LoopBridge, TakeCompletions
@@ -55,6 +57,8 @@ class SkillHost:
             claim no more, then hand back all leases. It has SHUTDOWN_S seconds.
         exit: ends the process.
         journal, progress: passed on to every `SkillExecutor` where they are given.
+        sinks: where metrics go beside PostgreSQL.
+        samplers: called before each export of metrics.
         died: what was running when an earlier process of this name ended; it is reported until that is written.
     """
 
@@ -74,6 +78,8 @@ class SkillHost:
         journal: CallJournal | None = None,
         progress: ProgressReports | None = None,
         died: Sequence[BegunCall] = (),
+        sinks: Sequence[MetricSink] = (),
+        samplers: Sequence[Callable[[], None]] = (),
     ) -> None:
         self._log = get_logger("seedcore.worker.host", host=name, **({"organ": organ} if organ else {}))
         self.name, self.organ = name, organ
@@ -89,6 +95,7 @@ class SkillHost:
         self._background = BackgroundLoop("report")
         database = Database(settings, size=1, name="seedcore-host")
         self._reports = HostReports(database, name, organ, lambda: self.executors.registries, settings, died)
+        self._metrics = MetricExport(settings, [MetricSeriesWriter(database), *sinks], samplers)
         self._end = SelfEnd(self.bridge, self._reports, self._log, on_end, exit, journal)
         self._watchdog = Watchdog(
             skills.loop, skills.thread, settings.host_blocked_s, self.executors.jobs, self._end.blocked
@@ -98,7 +105,7 @@ class SkillHost:
 
     def start(self) -> None:
         """Begin to watch the skills' loop and to report."""
-        loops = [self._watchdog.watch(), self._report()]
+        loops = [self._watchdog.watch(), self._report(), self._metrics.run()]
         if self._progress is not None:
             loops.append(self._progress.run(self._reports.write_progress))
         self._loops = [self._background.start(loop) for loop in loops]
@@ -159,6 +166,10 @@ class SkillHost:
         """Write what agents have learned now; returns how many were written."""
         return await asyncio.wrap_future(self._background.start(self._reports.save_agents()))
 
+    async def export_metrics(self) -> None:
+        """Export what was counted now: the process is about to end."""
+        await asyncio.wrap_future(self._background.start(self._metrics.export(last=True)))
+
     @property
     def running(self) -> int:
         """Calls in hand."""
@@ -204,6 +215,7 @@ class SkillHost:
         while self.running and time.monotonic() < deadline + SHUTDOWN_S:  # noqa: ASYNC110
             await asyncio.sleep(0.02)
         await self.save()
+        await self.export_metrics()
         return left
 
     def _status(self) -> dict[str, object]:

@@ -14,14 +14,18 @@ from seedcore.stores.postgres import DATABASE_ERRORS
 from seedcore.stores.sqlstates import is_row_error
 from seedcore.tasks.failure_codes import FailureCode
 from seedcore.tasks.model import GOAL, Lease
+from seedcore.telemetry.metrics import counter
 from seedcore.worker.attempt_endings import AttemptEndings
 from seedcore.worker.decisions.route_decision import RouteDecision
 from seedcore.worker.in_flight import HeldLease, InFlight
 from seedcore.worker.job_set import JobSet
+from seedcore.worker.measuring.attempt_metrics import count_stale
 from seedcore.worker.outcome_records import decision_text, own_plan_reason, reason_of, reason_text
 from seedcore.worker.planning.plan_maker import OverBudgetError, PlanMaker, StorablePlan
 from seedcore.worker.ports import WorkerPorts
 from seedcore.worker.skill_catalog import SkillCatalog
+
+_PLANS = counter("seedcore_plans_total")
 
 
 class PlanRunner:
@@ -89,6 +93,7 @@ class PlanRunner:
             self._no_plan(held, FailureCode.PLAN_UNUSABLE, reason_of(error))
         else:
             if plan is None:
+                _PLANS.add(1, outcome="own")
                 self._run_directly([(held, *own_plan_reason(decision))])
             else:
                 await self._store(held, plan)
@@ -96,8 +101,11 @@ class PlanRunner:
     def _no_plan(self, held: HeldLease, code: str, message: str, *, retry: bool = True) -> None:
         """Retry or fail a goal; run what names a skill as it is, with a decision that says so."""
         if held.lease.type == GOAL:
+            _PLANS.add(1, outcome="failed")
             self._endings.retry_or_fail(held, code, message, retry=retry)
         else:
+            _PLANS.add(1, outcome="unplanned")
+            counter("seedcore_fallbacks_total").add(1, fallback="no_plan")
             self._in_flight.reports.count_unplanned()
             self._run_directly([(held, "no_plan", f"no plan ({code}): {reason_text(message)}")])
 
@@ -115,7 +123,9 @@ class PlanRunner:
         held.decision = plan.decision
         record = decision_text(plan.decision)
         try:
-            await self._leases.store_plan(held.lease, record, json.dumps(plan.plan), plan.steps, plan.terms, plan.done)
+            stored = await self._leases.store_plan(
+                held.lease, record, json.dumps(plan.plan), plan.steps, plan.terms, plan.done
+            )
         except DATABASE_ERRORS as error:
             if is_row_error(error):
                 self._endings.retry_or_fail(held, FailureCode.PLAN_UNUSABLE, f"PostgreSQL cannot keep it: {error}")
@@ -123,4 +133,6 @@ class PlanRunner:
             self._log.warning("cannot store a plan, releasing the lease", reason=reason_of(error))
             await self._endings.release_later([held.lease])
         else:
+            count_stale("plan", not stored)
+            _PLANS.add(1, outcome="recipe" if plan.terms.recipe else "stored")
             self._in_flight.drop(held.lease.id)
