@@ -1,4 +1,4 @@
-"""Settings of telemetry: what is logged, measured and traced, and how. `OTEL_…` are OpenTelemetry's own, with its meanings."""
+"""Settings of telemetry: what is logged, measured and traced. `OTEL_…` are OpenTelemetry's own, with its meanings."""
 
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal

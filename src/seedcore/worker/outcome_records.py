@@ -7,8 +7,8 @@ import orjson
 from seedcore.skills.context import MAX_MONEY, MAX_TOKENS
 from seedcore.skills.host_protocol import Call, Completion
 from seedcore.tasks.model import Lease, Usage
+from seedcore.tasks.submission.tenancy import trace_id
 from seedcore.telemetry.logs import mask
-from seedcore.telemetry.traces.trace_context import trace_id_of
 from seedcore.worker.decisions.route_decision import RouteDecision
 
 MAX_CODE, MAX_MESSAGE, MAX_REASON = 100, 2000, 300
@@ -98,7 +98,7 @@ def reason_of(error: Exception) -> str:
 
 def lease_fields(lease: Lease) -> dict[str, object]:
     """What names a task in a log."""
-    trace = trace_id_of(lease.id, lease.traceparent, lease.parent_id)
+    trace = trace_id(str(lease.parent_id or lease.id), lease.traceparent)
     return {"task": str(lease.id), "trace": trace, "tenant": lease.tenant, "type": lease.type}
 
 

@@ -2,7 +2,6 @@
 
 import re
 from typing import NamedTuple
-from uuid import UUID
 
 _TRACEPARENT = re.compile(r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?")
 _MASK = (1 << 64) - 1
@@ -31,12 +30,6 @@ def parse_traceparent(text: str | None) -> TraceContext | None:
         return None
     context = TraceContext(int(trace_id, 16), int(span_id, 16), bool(int(flags, 16) & 1))
     return context if context.trace_id and context.span_id else None
-
-
-def trace_id_of(task_id: UUID, traceparent: str | None, parent_id: UUID | None = None) -> str:
-    """The 32 hexadecimal digits of a task's trace: that of its `traceparent`, else its plan's id, else its own."""
-    given = parse_traceparent(traceparent)
-    return (parent_id or task_id).hex if given is None else f"{given.trace_id:032x}"
 
 
 def submit_span_id(task_id: int) -> int:
