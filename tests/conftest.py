@@ -34,7 +34,18 @@ hypothesis.settings.load_profile("seedcore")
 
 KEEP = ("RAY_AUTH_MODE", "RAY_USAGE_STATS_ENABLED", "SEEDCORE_REQUIRE_SERVICES")
 PLAIN_LINES = structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback)
-OURS = ("SEEDCORE_", "RAY_", "REDIS_URL", "NEO4J_", "LOG_LEVEL", "LLM_PROVIDER", "BOOTSTRAP_MODE", "COGNITIVE_", "XGB_")
+OURS = (
+    "SEEDCORE_",
+    "RAY_",
+    "REDIS_URL",
+    "NEO4J_",
+    "LOG_LEVEL",
+    "LLM_PROVIDER",
+    "BOOTSTRAP_MODE",
+    "COGNITIVE_",
+    "XGB_",
+    "OTEL_",
+)
 
 
 STARTS_RAY = (

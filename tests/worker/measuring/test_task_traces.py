@@ -17,7 +17,7 @@ from seedcore.skills.registry import specs_of
 from seedcore.tasks.model import Lease, new_id
 from seedcore.telemetry.logs import configure_logs
 from seedcore.telemetry.metrics.metric_registry import REGISTRY
-from seedcore.telemetry.traces import tracing
+from seedcore.telemetry.traces import trace_setup, tracing
 from seedcore.telemetry.traces.trace_context import submit_span_id
 from seedcore.worker.decisions.route_decision import RouteDecision
 from seedcore.worker.hosting.organ_executors import NO_TERMS
@@ -52,7 +52,7 @@ def traced(pg_world: World, collector: OtlpCollector) -> Iterator[World]:
     pg_world.settings = Settings.model_validate(
         {**pg_world.settings.model_dump(), "otel_exporter_otlp_endpoint": collector.url}
     )
-    tracing.configure_traces(pg_world.settings, "w-0")
+    trace_setup.configure_traces(pg_world.settings, "w-0")
     yield pg_world
     tracing.use(None)
 

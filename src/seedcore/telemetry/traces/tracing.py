@@ -4,7 +4,6 @@ import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
-from seedcore.settings import Settings
 from seedcore.telemetry.logs import mask
 from seedcore.telemetry.traces.trace_context import TraceContext
 from seedcore.telemetry.traces.trace_sampling import TraceSampling
@@ -103,19 +102,6 @@ _active: Tracing | None = None
 def active() -> Tracing | None:
     """The tracing of this process; None when it is off."""
     return _active
-
-
-def configure_traces(settings: Settings, instance: str) -> Tracing | None:
-    """Trace from now on as the settings say; `instance` is what this process is called in the traces.
-
-    Raises:
-        SettingsError: the exporter's package is not installed.
-    """
-    if settings.otel_sdk_disabled or settings.otel_traces_exporter == "none":
-        return use(None)
-    from seedcore.telemetry.traces.pipeline import exporting
-
-    return use(exporting(settings, instance))
 
 
 def use(tracing: Tracing | None) -> Tracing | None:

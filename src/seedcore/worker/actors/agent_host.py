@@ -12,7 +12,7 @@ from seedcore.skills.host_protocol import Call, Columns, Completion, calls_of, t
 from seedcore.skills.registry import SkillRegistry
 from seedcore.telemetry.logs import configure_logs
 from seedcore.telemetry.traces import tracing
-from seedcore.telemetry.traces.tracing import configure_traces
+from seedcore.telemetry.traces.trace_setup import configure_traces
 from seedcore.utils import gc_tuning
 from seedcore.utils.metrics.ray_metrics import ray_sinks
 from seedcore.utils.ray_utils import refuse_embedded_on_many_nodes

@@ -15,7 +15,7 @@ from seedcore.stores.postgres import ENGINE_SESSION, Database
 from seedcore.tasks.model import DEFAULT_QUEUE
 from seedcore.telemetry.metrics import gauge
 from seedcore.telemetry.traces import tracing
-from seedcore.telemetry.traces.tracing import configure_traces
+from seedcore.telemetry.traces.trace_setup import configure_traces
 from seedcore.utils import gc_tuning
 from seedcore.utils.background_loop import BackgroundLoop
 from seedcore.utils.metrics.ray_metrics import ray_sinks
