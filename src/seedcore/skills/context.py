@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
 from seedcore.skills.reports import SkillProgress, amount, progress_of
-from seedcore.telemetry.traces.model_call import ModelCall
+from seedcore.telemetry.traces.model_call import ModelCall, count_unnamed
 from seedcore.telemetry.traces.run_trace import NO_SPAN, NoSpan, RunTrace
 
 Result = TypeVar("Result")
@@ -125,6 +125,10 @@ class SkillContext:
         Raises:
             ValueError: a number is negative or not finite, or the attempt's sum is over MAX_TOKENS or MAX_MONEY.
         """
+        self._add_usage(tokens, money)
+        count_unnamed(float(tokens), float(money))
+
+    def _add_usage(self, tokens: float, money: float) -> None:
         spent_tokens, spent_money = (self.meter.usage if self.meter is not None else None) or (0.0, 0.0)
         usage = _sum("tokens", spent_tokens, tokens, MAX_TOKENS), _sum("money", spent_money, money, MAX_MONEY)
         if self.meter is not None:
@@ -139,10 +143,7 @@ class SkillContext:
         """A call of a language model, for `with` or `async with`; say `call.used(input_tokens=…, output_tokens=…,
         money=…)` when it has answered. It is a span by OpenTelemetry's conventions for generative AI, counts in the
         metrics of models, and `used` counts as `spend`."""
-        return ModelCall(provider, model, operation, self.trace, self._spend_on_model)
-
-    def _spend_on_model(self, tokens: float, money: float) -> None:
-        self.spend(tokens=tokens, money=money)
+        return ModelCall(provider, model, operation, self.trace, self._add_usage)
 
     async def progress(self, done: float, total: float | None, note: str | None = None) -> None:
         """Report how far this attempt is: it shows as a `progress` event of the task, the newest some four times a

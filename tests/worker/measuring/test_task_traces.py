@@ -169,9 +169,18 @@ async def test_spans_and_counts_of_a_skill_in_a_process_come_back_with_its_answe
         spans = await asyncio.to_thread(collector.until, "run test.ask_in_process", "decide", trace=CALLER[3:35])
     assert record.result["trace"] == CALLER[3:35]
     assert tree(spans)["chat small-1"] == tree(spans)["a span of the skill's own"] == "run test.ask_in_process"
-    counts = REGISTRY.take().counts
-    assert counts["seedcore_model_tokens_total"] == {("small-1", "input"): 3, ("small-1", "output"): 4}
-    assert counts["seedcore_model_calls_total"] == {("small-1", "ok"): 1}
+    assert await counted(traced, "seedcore_model_tokens_total") == {("small-1", "input"): 3, ("small-1", "output"): 4}
+    assert await counted(traced, "seedcore_model_calls_total") == {("small-1", "ok"): 1}
+
+
+async def counted(world: World, metric: str) -> dict[tuple[str, str], float]:
+    """What hosts have exported of a metric of models, once there is some."""
+    statement = "select labels, value from seedcore.metric_series where name = $1"
+    async with asyncio.timeout(20), world.database.connection() as connection:
+        while not (rows := await connection.fetch(statement, metric)):
+            await asyncio.sleep(0.05)
+    found = [(json.loads(row["labels"]), row["value"]) for row in rows]
+    return {(labels["model"], labels.get("direction") or labels["outcome"]): value for labels, value in found}
 
 
 async def test_an_attempt_that_fails_shows_why_and_how_long_the_next_one_waits(

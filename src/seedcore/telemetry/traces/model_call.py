@@ -11,6 +11,15 @@ from seedcore.telemetry.traces.tracing import Attribute
 
 Spend = Callable[[float, float], None]
 
+UNREPORTED = "unreported"
+"""The model of what a skill has spent, when it reports an amount alone."""
+
+
+def count_unnamed(tokens: float, money: float) -> None:
+    """Count what was spent on some model."""
+    counter("seedcore_model_tokens_total").add(tokens, model=UNREPORTED, direction="total")
+    counter("seedcore_model_money_total").add(money, model=UNREPORTED)
+
 
 class ModelCall:
     """One call; use it in `with` or `async with`, and say with `used` what the answer cost.
@@ -49,10 +58,10 @@ class ModelCall:
                 raise ValueError(f"used: {name} must be an integer that is not negative, got {type(tokens).__name__}")
         self._spend(input_tokens + output_tokens, money)
         self._tokens = self._tokens[0] + input_tokens, self._tokens[1] + output_tokens
-        self._money += money
+        self._money += float(money)
         counter("seedcore_model_tokens_total").add(input_tokens, model=self.model, direction="input")
         counter("seedcore_model_tokens_total").add(output_tokens, model=self.model, direction="output")
-        counter("seedcore_model_money_total").add(money, model=self.model)
+        counter("seedcore_model_money_total").add(float(money), model=self.model)
         if isinstance(self._span, OpenSpan):
             found: dict[str, Attribute] = {
                 gen_ai.INPUT_TOKENS: self._tokens[0],
