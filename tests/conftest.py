@@ -85,11 +85,16 @@ def starts_server() -> None:
 
 
 @pytest.fixture(autouse=True)
-def _no_sockets(request: pytest.FixtureRequest) -> Iterator[None]:
+def _no_sockets(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A test without the marker `integration` or `e2e` connects to nothing, and nothing can connect to it."""
     if any(request.node.get_closest_marker(name) for name in ("integration", "e2e")):
         yield
         return
+
+    async def unwritten(_log: object, _entries: object) -> None:
+        """Without a database there is no audit log."""
+
+    monkeypatch.setattr("seedcore.web.access.audit_log.AuditLog._write", unwritten)
     with no_sockets(request.node.nodeid):
         yield
 
