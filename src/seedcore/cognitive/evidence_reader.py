@@ -39,11 +39,6 @@ class EvidenceReader:
         self.database = Database(settings, name="seedcore-cognitive", size=2)
         self._fetch_valves = fetch_valves
 
-    @property
-    def database(self) -> Database:
-        """The pool."""
-        return self._database
-
     async def aclose(self) -> None:
         """Close connections."""
         await self.database.aclose()

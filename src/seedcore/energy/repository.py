@@ -55,11 +55,6 @@ class EnergyRepository:
         self._owner = uuid4()
         self._failing: str | None = None
 
-    @property
-    def database(self) -> Database:
-        """The pool."""
-        return self._database
-
     async def aclose(self) -> None:
         """Close connections."""
         await self.database.aclose()
