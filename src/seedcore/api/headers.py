@@ -2,10 +2,13 @@
 
 from typing import Annotated
 
-from fastapi import Header
+from fastapi import Depends, Header
 from pydantic import AfterValidator
 
+from seedcore.api.request_origin import TENANT_HEADER, origin_of, tenant_of
 from seedcore.tasks.submission.task_options import KEY
+from seedcore.tasks.submission.tenancy import Origin
+from seedcore.web.access.caller import CallerDep
 
 
 def decoded_key(value: str | None) -> str | None:
@@ -26,3 +29,26 @@ def decoded_key(value: str | None) -> str | None:
 
 
 IdempotencyKey = Annotated[str | None, AfterValidator(decoded_key), Header()]
+
+_Tenant = Annotated[
+    str | None, Header(alias=TENANT_HEADER, description="whose, of a caller without a tenant; `default` when left out")
+]
+
+
+async def _tenant(caller: CallerDep, tenant: _Tenant = None) -> str:
+    return tenant_of(caller, tenant)
+
+
+async def _origin(
+    caller: CallerDep,
+    tenant: _Tenant = None,
+    traceparent: Annotated[list[str] | None, Header(description="the caller's trace context (W3C)")] = None,
+) -> Origin:
+    return origin_of(caller, tenant, traceparent or [])
+
+
+TenantDep = Annotated[str, Depends(_tenant)]
+"""The tenant whose schedules and limits a request names."""
+
+OriginDep = Annotated[Origin, Depends(_origin)]
+"""Where what a request submits comes from."""
