@@ -8,7 +8,7 @@ from uuid import UUID
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 
-from seedcore.tasks.model import Limit, TaskSpec
+from seedcore.tasks.model import DEFAULT_TENANT, Limit, TaskSpec
 from seedcore.tasks.schedules.next_fire_time import Rhythm
 from seedcore.tasks.submission.tenancy import unscoped
 
@@ -30,7 +30,8 @@ class ScheduleBody(BaseModel):
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
     task: dict[str, Any] = Field(
-        description="what each firing submits: type, params, queue, domain, priority, max_attempts, timeout_s, limit, limits"
+        description="what each firing submits: type, params, queue, domain, priority, max_attempts, timeout_s, limit "
+        "or limits"
     )
     cron: str | None = Field(
         None,
@@ -95,7 +96,7 @@ class Schedule:
     error: str | None
     created_at: datetime
     updated_at: datetime
-    tenant: str
+    tenant: str = DEFAULT_TENANT
 
     @property
     def name(self) -> str:
