@@ -10,7 +10,7 @@ from seedcore.settings import load_settings
 from seedcore.stores.migrate import migrate
 from seedcore.stores.postgres import ENGINE_SESSION
 from seedcore.tasks import leases, sessions
-from seedcore.tasks.claim_cursor import ClaimCursor
+from seedcore.tasks.claims.claim_cursor import ClaimCursor
 from seedcore.tasks.model import Lease, Outcome, Status, TaskSpec
 from seedcore.tasks.submission.submit import submit
 

@@ -29,7 +29,8 @@ from hypothesis.stateful import (
 from seedcore.errors import ConflictError
 from seedcore.settings import load_settings
 from seedcore.stores.postgres import ENGINE_SESSION
-from seedcore.tasks import claim_cursor, commands, leases, queries, reaping, sessions
+from seedcore.tasks import commands, leases, queries, reaping, sessions
+from seedcore.tasks.claims import ageing, claim_cursor, claim_position
 from seedcore.tasks.model import (
     LAST_EVENTS,
     Lease,
@@ -575,7 +576,8 @@ def engine(postgres_server: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[ty
     """The machine, bound to a database and a loop of its own."""
     name = f"t{uuid4().hex[:12]}"
     clock = Clock()
-    monkeypatch.setattr(claim_cursor, "time", clock)
+    for module in (ageing, claim_cursor, claim_position):
+        monkeypatch.setattr(module, "time", clock)
     with asyncio.Runner() as runner:
         runner.run(_execute(postgres_server, f"create database {name} template template_seedcore"))
         session = {**ENGINE_SESSION, "synchronous_commit": "off"}

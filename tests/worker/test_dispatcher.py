@@ -12,7 +12,7 @@ import pytest
 from seedcore.errors import InvalidInputError, UnavailableError
 from seedcore.skills.host_protocol import HANDED_BACK, Call, Completion
 from seedcore.skills.registry import SkillRegistry, specs_of
-from seedcore.tasks.claim_cursor import ClaimCursor
+from seedcore.tasks.claims.claim_cursor import ClaimCursor
 from seedcore.tasks.model import TaskSpec
 from seedcore.worker.decisions.route_decision import RouteDecision
 from seedcore.worker.ports import HostLostError, HostUnavailableError

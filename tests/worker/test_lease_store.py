@@ -11,7 +11,7 @@ import asyncpg
 import pytest
 
 from seedcore.stores.sqlstates import is_row_error
-from seedcore.tasks.claim_cursor import ClaimCursor
+from seedcore.tasks.claims.claim_cursor import ClaimCursor
 from seedcore.tasks.model import Lease, Outcome, PlanTerms, Retry, Status, StepSpec, TaskSpec, new_id
 from seedcore.tasks.reaping import MAX_UNCOUNTED
 from seedcore.tasks.recovery.lost_leases import LastSession

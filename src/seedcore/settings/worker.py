@@ -68,6 +68,13 @@ class WorkerSettings(SettingsGroup):
         validation_alias=AliasChoices("SEEDCORE_POLL_S"),
         description="Idle dispatchers poll this often even without a NOTIFY.",
     )
+    ageing_s: float = Field(
+        60.0,
+        ge=0,
+        le=86_400,
+        validation_alias=AliasChoices("SEEDCORE_AGEING_S"),
+        description="After this wait, tasks below the best priority have one of twenty places in claims; 0: never.",
+    )
     reap_s: float = Field(
         2.0,
         gt=0,

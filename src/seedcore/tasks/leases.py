@@ -6,11 +6,13 @@ from uuid import UUID
 
 import asyncpg
 
-from seedcore.tasks.claim_cursor import WHOLE, ClaimCursor
+from seedcore.tasks import tenants
+from seedcore.tasks.claims.claim_cursor import MAX_SURVEYED, ClaimCursor, ClaimPlan
+from seedcore.tasks.claims.claim_position import WHOLE
 from seedcore.tasks.deadlines import close_late
 from seedcore.tasks.model import Lease, Outcome, Retry
-from seedcore.tasks.sql.claim import CLAIM
-from seedcore.tasks.sql.finish import FINISH, FINISH_AND_CLAIM, LATE, SETTLE, SPEND
+from seedcore.tasks.sql.claim import CLAIM, CLAIM_IN_TURNS, SURVEY
+from seedcore.tasks.sql.finish import FINISH, FINISH_AND_CLAIM, FINISH_AND_CLAIM_IN_TURNS, LATE, SETTLE, SPEND
 from seedcore.tasks.sql.leases import HOLD, PROGRESS, RELEASE, RETRY, STARTED
 from seedcore.tasks.sql.limits import ADMIT
 
@@ -28,9 +30,25 @@ async def claim(
 
     `cursor` remembers where this claimant's last claim ended; without one the whole lane is read.
     """
-    rows = await connection.fetch(CLAIM, queue, session, limit, slow, *(WHOLE if cursor is None else cursor.places()))
+    plan = await _plan(connection, queue, limit, slow, cursor)
+    statement = CLAIM if plan.turns is None else CLAIM_IN_TURNS
+    rows = await connection.fetch(statement, queue, session, limit, slow, *plan.places, *(plan.turns or ()))
     # The statement's columns stand in the order of Lease's fields: by position is twice as fast as by name.
     return await _claimed(connection, [Lease(*row) for row in rows], cursor, limit)
+
+
+async def _plan(
+    connection: asyncpg.Connection, queue: str, limit: int, slow: bool, cursor: ClaimCursor | None
+) -> ClaimPlan:
+    """What a claim looks through, after a look at who has ready tasks, where that is due."""
+    if cursor is None:
+        return ClaimPlan(WHOLE)
+    if cursor.survey_due:
+        heads = await connection.fetch(SURVEY, queue, slow, *cursor.survey_places(), MAX_SURVEYED)
+        cursor.surveyed([(row[0], row[1], row[2]) for row in heads], heads[0]["last_seq"] if heads else 0)
+        if (names := cursor.unweighed) is not None:
+            cursor.weigh(await tenants.weights_of(connection, names))
+    return cursor.plan(limit)
 
 
 async def _claimed(
@@ -38,7 +56,7 @@ async def _claimed(
 ) -> list[Lease]:
     """Those that may run. The others are late: they end as the reaper ends them, without an attempt."""
     if cursor is not None:
-        cursor.claimed([(-lease.priority, lease.seq) for lease in claimed], limit)
+        cursor.claimed([(-lease.priority, lease.tenant, lease.seq) for lease in claimed], limit)
     late = [lease for lease in claimed if lease.left_s is not None and lease.left_s <= 0]
     if not late:
         return claimed
@@ -59,11 +77,12 @@ async def finish_and_claim(
     cursor: ClaimCursor | None = None,
 ) -> tuple[set[UUID], list[Lease]]:
     """`finish` and `claim` in one statement and one commit; for outcomes without `follow_up`."""
+    plan = await _plan(connection, queue, limit, slow, cursor)
     rows = await connection.fetch(
-        FINISH_AND_CLAIM,
+        FINISH_AND_CLAIM if plan.turns is None else FINISH_AND_CLAIM_IN_TURNS,
         *_columns(outcomes),
         *(queue, session, limit, slow),
-        *(WHOLE if cursor is None else cursor.places()),
+        *(*plan.places, *(plan.turns or ())),
     )
     accepted = {outcome.id for outcome in outcomes}
     while rows and rows[-1][1] is None:

@@ -2,7 +2,7 @@
 
 import time
 
-from seedcore.tasks.claim_cursor import ClaimCursor
+from seedcore.tasks.claims.claim_cursor import ClaimCursor
 from seedcore.tasks.events.arrival_rate import ArrivalRate
 from seedcore.tasks.model import lane_name
 from seedcore.worker.ports import LeaseStore
@@ -31,10 +31,11 @@ class Lane:
     Args:
         limit: tasks claimed at once.
         poll_s: an idle lane is looked at this often even without a wake-up.
+        ageing_s: from this wait on, tasks below the best priority have one place of twenty (0: never).
     """
 
-    def __init__(self, limit: int, poll_s: float) -> None:
-        self.cursor = ClaimCursor()
+    def __init__(self, limit: int, poll_s: float, ageing_s: float = 0.0) -> None:
+        self.cursor = ClaimCursor(ageing_s)
         self.idle = False
         self._limit, self._poll_s = limit, poll_s
         self._rechecks = 0
@@ -111,10 +112,12 @@ class Lane:
 class Lanes:
     """Both lanes of a queue; submitters can see which of them wait for a notification."""
 
-    def __init__(self, queue: str, leases: LeaseStore, claim_batch: int, slow_slots: int, poll_s: float) -> None:
+    def __init__(
+        self, queue: str, leases: LeaseStore, claim_batch: int, slow_slots: int, poll_s: float, ageing_s: float = 0.0
+    ) -> None:
         self._queue, self._leases = queue, leases
-        self.fast = Lane(claim_batch, poll_s)
-        self.slow = Lane(min(claim_batch, slow_slots), poll_s)
+        self.fast = Lane(claim_batch, poll_s, ageing_s)
+        self.slow = Lane(min(claim_batch, slow_slots), poll_s, ageing_s)
 
     def wake(self, lane: str, *, first: bool = True) -> bool:
         """The lane of that name may have tasks; False when it is none of these."""

@@ -71,8 +71,9 @@ class Dispatcher:
         self._in_flight = InFlight(ports.reports)
         self._writer = OutcomeWriter(ports.leases, self._in_flight)
         self._jobs = JobSet(self.log)
-        self._batches = BatchRunner(settings, ports, self._in_flight, self._jobs, self.log, name)
-        self._lanes = Lanes(queue, ports.leases, settings.claim_batch, settings.slow_slots, settings.poll_s)
+        self._batches = BatchRunner(settings, ports, self._in_flight, self._jobs, self.log)
+        pace = settings.claim_batch, settings.slow_slots, settings.poll_s, settings.ageing_s
+        self._lanes = Lanes(queue, ports.leases, *pace)
         self._guard = ClusterGuard(ports.cluster, self.log, self._in_flight.changed.set)
         self._heartbeat = LeaseHeartbeat(settings, ports.leases, self._in_flight, self._batches.hosts, reaper, self.log)
         self._session: UUID | None = None

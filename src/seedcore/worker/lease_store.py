@@ -8,7 +8,7 @@ from seedcore.stores.advisory_locks import IDLE_LANE
 from seedcore.stores.postgres import Database
 from seedcore.tasks import leases as engine
 from seedcore.tasks import sessions
-from seedcore.tasks.claim_cursor import ClaimCursor
+from seedcore.tasks.claims.claim_cursor import ClaimCursor
 from seedcore.tasks.events.notifications import NotificationHandler, NotificationListener
 from seedcore.tasks.model import EarlierPlan, Lease, Outcome, PlanTerms, Retry, StepSpec
 from seedcore.tasks.plans import repository

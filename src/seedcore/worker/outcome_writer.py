@@ -10,7 +10,7 @@ from dataclasses import replace
 from uuid import UUID
 
 from seedcore.stores.sqlstates import is_row_error
-from seedcore.tasks.claim_cursor import ClaimCursor
+from seedcore.tasks.claims.claim_cursor import ClaimCursor
 from seedcore.tasks.failure_codes import FailureCode
 from seedcore.tasks.model import Lease, Outcome, Retry, Status
 from seedcore.telemetry.logs import get_logger

@@ -12,7 +12,7 @@ from uuid import UUID
 from pydantic import JsonValue
 
 from seedcore.skills.host_protocol import Call, Completion
-from seedcore.tasks.claim_cursor import ClaimCursor
+from seedcore.tasks.claims.claim_cursor import ClaimCursor
 from seedcore.tasks.model import EarlierPlan, Lease, Outcome, PlanTerms, Retry, StepSpec
 from seedcore.tasks.recovery.lost_leases import LastSession
 from seedcore.tasks.sessions import Heartbeat

@@ -30,8 +30,8 @@ select seedcore.new_id(), now() + interval '1 hour' from generate_series(1, 2000
 
 STATEMENTS: dict[str, tuple[str, list[str]]] = {
     "CLAIM": (
-        "text, uuid, int, bool, smallint[], bigint[], smallint[]",
-        ["'default'", f"'{new_id()}'", "500", "false", "'{-32768}'", "'{0}'", "'{32767}'"],
+        "text, uuid, int, bool, smallint[], text[], bigint[], smallint[], text[]",
+        ["'default'", f"'{new_id()}'", "500", "false", "'{-32768}'", "'{\"\"}'", "'{0}'", "'{32767}'", "'{\"\"}'"],
     ),
     "FINISH": (
         "uuid[], bigint[], text[], text[], text[], text[], text[], bool[]",
@@ -62,6 +62,18 @@ STATEMENTS: dict[str, tuple[str, list[str]]] = {
     "EVENTS": ("uuid[], bigint[]", [f"array['{new_id()}']::uuid[]", "'{0}'"]),
     "CANCEL": ("uuid", [f"'{new_id()}'"]),
 }
+STATEMENTS["SURVEY"] = (
+    "text, bool, smallint[], text[], bigint[], smallint[], text[], int",
+    [*(STATEMENTS["CLAIM"][1][n] for n in (0, 3, 4, 5, 6, 7, 8)), "128"],
+)
+STATEMENTS["CLAIM_IN_TURNS"] = (
+    f"{STATEMENTS['CLAIM'][0]}, smallint[], text[], bigint[], smallint[], text[], bigint[], int[], int, int",
+    [*STATEMENTS["CLAIM"][1], "'{0}'", "'{acme}'", "'{0}'", "'{0}'", "'{acme}'", "'{1000}'", "'{5}'", "0", "0"],
+)
+STATEMENTS["FINISH_AND_CLAIM_IN_TURNS"] = (
+    f"{STATEMENTS['FINISH'][0]}, {STATEMENTS['CLAIM_IN_TURNS'][0]}",
+    [*STATEMENTS["FINISH"][1], *STATEMENTS["CLAIM_IN_TURNS"][1]],
+)
 STATEMENTS["FINISH_AND_CLAIM"] = (
     f"{STATEMENTS['FINISH'][0]}, {STATEMENTS['CLAIM'][0]}",
     [*STATEMENTS["FINISH"][1], *STATEMENTS["CLAIM"][1]],
@@ -137,7 +149,9 @@ async def test_no_hot_statement_reads_a_whole_table(connection: asyncpg.Connecti
 
 
 @pytest.mark.parametrize("looked_at", LOOKED_AT)
-@pytest.mark.parametrize("name", ["FINISH", "FINISH_AND_CLAIM", "RETRY", "RELEASE", "HOLD"])
+@pytest.mark.parametrize(
+    "name", ["FINISH", "FINISH_AND_CLAIM", "FINISH_AND_CLAIM_IN_TURNS", "RETRY", "RELEASE", "HOLD"]
+)
 async def test_an_acknowledgement_looks_each_lease_up(connection: asyncpg.Connection, name: str, looked_at: str):
     """Never each lease against each acknowledgement: that is 250,000 comparisons for a batch of 500."""
     await connection.execute(HISTORY)
@@ -148,14 +162,23 @@ async def test_an_acknowledgement_looks_each_lease_up(connection: asyncpg.Connec
     assert re.fullmatch(r"\(\(id >= (a\w*)\.id\) AND \(id <= \1\.id\)\)", lookup["Index Cond"])
 
 
-async def test_a_claim_takes_its_page_by_tid(with_history: asyncpg.Connection):
-    types, values = STATEMENTS["CLAIM"]
-    await with_history.execute(f"prepare claim ({types}) as {claim.CLAIM}")
+@pytest.mark.parametrize("name", ["CLAIM", "CLAIM_IN_TURNS"])
+async def test_a_claim_takes_its_page_by_tid(with_history: asyncpg.Connection, name: str):
+    types, values = STATEMENTS[name]
+    await with_history.execute(f"prepare claim ({types}) as {TEXTS[name]}")
     rows = await with_history.fetch(f"explain execute claim ({', '.join(values)})")
     plan = "\n".join(row[0] for row in rows)
     assert "Tid Scan on ready" in plan
-    assert "Index Scan using ready_order" in plan
+    assert "Index Scan using ready_turns" in plan
     assert re.search(r"Index Scan using tasks_d\d+_pkey on tasks_d\d+", plan), plan
+
+
+async def test_no_statement_needs_the_index_that_the_next_migration_drops(with_history: asyncpg.Connection):
+    await with_history.execute("drop index if exists seedcore.ready_order")
+    for name in ("CLAIM", "CLAIM_IN_TURNS", "SURVEY"):
+        ready = [scan for scan in scans(await plan_of(with_history, name)) if scan["Relation Name"] == "ready"]
+        used = {scan["Index Name"] for scan in ready if "Index Name" in scan}
+        assert used == {"ready_turns"}, name
 
 
 BACKLOG = """
@@ -183,7 +206,7 @@ STATES_OF_READY = {
 
 
 @pytest.mark.parametrize("state", STATES_OF_READY)
-@pytest.mark.parametrize("name", ["CLAIM", "FINISH_AND_CLAIM"])
+@pytest.mark.parametrize("name", ["CLAIM", "FINISH_AND_CLAIM", "CLAIM_IN_TURNS", "FINISH_AND_CLAIM_IN_TURNS"])
 async def test_a_claim_reads_on_in_order_and_sorts_no_backlog(connection: asyncpg.Connection, name: str, state: str):
     """A bitmap of all that waits, sorted for each batch, took the drain of 40,000 from 5 s to 32 s."""
     for statement in STATES_OF_READY[state]:
@@ -192,8 +215,8 @@ async def test_a_claim_reads_on_in_order_and_sorts_no_backlog(connection: asyncp
     await connection.execute(f"prepare claim ({types}) as {TEXTS[name]}")
     rows = await connection.fetch(f"explain execute claim ({', '.join(values)})")
     plan = "\n".join(row[0] for row in rows)
-    page = plan[plan.index("CTE taken") : plan.index("CTE leased")]
-    assert "Index Scan using ready_order" in page, page
+    page = plan[plan.index("CTE in_turn" if "TURNS" in name else "CTE taken") : plan.index("CTE leased")]
+    assert "Index Scan using ready_turns" in page, page
     assert not re.search("Bitmap|Sort", page), page
 
 

@@ -15,7 +15,7 @@ from uuid import UUID
 
 import asyncpg
 
-from seedcore.tasks.claim_cursor import ClaimCursor
+from seedcore.tasks.claims.claim_cursor import ClaimCursor
 from seedcore.tasks.model import EarlierPlan, Lease, Outcome, PlanTerms, Retry, Status, StepSpec, TaskSpec, lane_name
 from seedcore.tasks.queries import TaskRecord
 from seedcore.tasks.reaping import MAX_UNCOUNTED
@@ -157,9 +157,6 @@ class InMemoryLeaseStore:
             deadline=new.deadline,
             limit_key=None,
             errors_text=json.dumps(task.errors),
-            tenant=new.tenant,
-            traceparent=new.traceparent,
-            limits=(),
         )
 
     # What a dispatcher does: see `ports.LeaseStore`.

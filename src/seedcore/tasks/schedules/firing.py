@@ -149,5 +149,4 @@ def _add(done: Fired, batch: Sequence[Firing]) -> None:
         done.skipped += firing.skipped
         if firing.error is not None:
             done.broken += 1
-            whose = {"schedule": firing.schedule.name, "tenant": firing.schedule.tenant}
-            log.warning("schedule not fired", **whose, paused=firing.broken, reason=firing.error)
+            log.warning("schedule not fired", schedule=firing.schedule.id, paused=firing.broken, reason=firing.error)

@@ -1,6 +1,6 @@
 """End tasks under their fencing tokens, alone or with the next claim in one statement; what follows from ends."""
 
-from seedcore.tasks.sql.claim import LEASED_TASKS, TAKE_AND_LEASE
+from seedcore.tasks.sql.claim import LEASED_TASKS, TAKE_AND_LEASE, TAKE_IN_TURNS_AND_LEASE
 
 # Primary key leases (id); the token fences. One event a status, not one a task. Failed tasks are the dead letters.
 _FINISH = """
@@ -34,18 +34,20 @@ FINISH = f"with {_FINISH} select id from ({_REFUSED}) r where (select count(*) f
 
 # One statement, one commit, for a dispatcher's turn: end what ended, lease what is next. The rows without a token
 # are the ends that were refused.
-FINISH_AND_CLAIM = (
-    f"with {_FINISH}, "
-    + TAKE_AND_LEASE.format("$9", "$10", "$11", "$12", "$13", "$14", "$15")
-    + LEASED_TASKS
-    + """
+_REFUSED_ROWS = f"""
 where (select count(*) from notified) >= 0
 union all
-select r.id, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null
-from (select id from ack except select id from gone) r
+select r.id{", null" * 21} from ({_REFUSED}) r
 order by priority desc nulls last, seq
 """
-)
+
+
+def _and_claim(take: str, parameters: int) -> str:
+    return f"with {_FINISH}, {take.format(*(f'${n}' for n in range(9, 9 + parameters)))}{LEASED_TASKS}{_REFUSED_ROWS}"
+
+
+FINISH_AND_CLAIM = _and_claim(TAKE_AND_LEASE, 9)
+FINISH_AND_CLAIM_IN_TURNS = _and_claim(TAKE_IN_TURNS_AND_LEASE, 18)
 
 # Of tasks that end now, those whose deadline has passed; primary key tasks (id).
 LATE = """

@@ -39,8 +39,6 @@ class ProcessCall(TypedDict):
     token: int
     idempotency_key: str
     agent: str
-    tenant: str
-    traceparent: str | None
 
 
 class AttemptFailure(NamedTuple):

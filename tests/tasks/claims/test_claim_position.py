@@ -6,8 +6,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from seedcore.tasks import claim_cursor
-from seedcore.tasks.claim_cursor import FULL_S, LAG_S, WHOLE, ClaimCursor
+from seedcore.tasks.claims import claim_position
+from seedcore.tasks.claims.claim_position import FIRST, FULL_S, LAG_S, LAST, WHOLE, ClaimPosition, Places
+
+Row = tuple[int, str, int]
 
 
 class Clock:
@@ -20,14 +22,14 @@ class Clock:
 
 @dataclass
 class Lane:
-    """Brute force: the rows that can be seen, as (rank, seq), and since when each could be claimed."""
+    """Brute force: the rows that can be seen, as (rank, tenant, seq), and since when each could be claimed."""
 
-    rows: dict[tuple[int, int], float] = field(default_factory=dict)
+    rows: dict[Row, float] = field(default_factory=dict)
 
-    def claim(self, places: claim_cursor.Places, most: int) -> list[tuple[int, int]]:
-        found: list[tuple[int, int]] = []
-        for rank, seq, until in zip(*places, strict=True):
-            found += sorted(row for row in self.rows if (rank, seq) < row < (until, 0))[:most]
+    def claim(self, places: Places, most: int) -> list[Row]:
+        found: list[Row] = []
+        for *begin, until, until_tenant in zip(*places, strict=True):
+            found += sorted(row for row in self.rows if tuple(begin) < row < (until, until_tenant, 0))[:most]
         for row in found[:most]:
             del self.rows[row]
         return found[:most]
@@ -36,22 +38,22 @@ class Lane:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr(claim_cursor, "time", clock)
+    monkeypatch.setattr(claim_position, "time", clock)
     return clock
 
 
 def test_it_begins_behind_what_was_claimed_a_moment_ago(clock: Clock):
-    place = ClaimCursor()
+    place = ClaimPosition()
     assert place.places() == WHOLE
-    place.claimed([(0, 7), (0, 9), (5, 8)], 3)
+    place.claimed([(0, "a", 7), (0, "a", 9), (5, "b", 8)], 3)
     clock.now += LAG_S + 0.01
-    assert place.places() == ([claim_cursor.FIRST, 0, 5], [0, 9, 8], [0, 5, claim_cursor.LAST])
+    assert place.places() == ([FIRST, 0, 5], ["", "a", "b"], [0, 9, 8], [0, 5, LAST], ["a", "b", ""])
 
 
 def test_it_looks_at_everything_from_time_to_time(clock: Clock):
-    place = ClaimCursor()
+    place = ClaimPosition()
     place.places()
-    place.claimed([(0, 9)], 2)
+    place.claimed([(0, "a", 9)], 2)
     clock.now += LAG_S + 0.01
     assert place.places() != WHOLE
     clock.now += FULL_S
@@ -59,10 +61,10 @@ def test_it_looks_at_everything_from_time_to_time(clock: Clock):
     assert place.places() != WHOLE
 
 
-# What happens between two claims: tasks come (rank, how long until they can be seen), time passes, so many are claimed.
-arrivals = st.lists(
-    st.tuples(st.sampled_from([-5, 0, 0, 0, 5]), st.sampled_from([0, 0, 0, 0.05, 0.3, 2.0])), max_size=6
-)
+# What happens between two claims: tasks come (rank and tenant, how long until they can be seen), time passes, so many
+# are claimed.
+heads = st.tuples(st.sampled_from([-5, 0, 0, 0, 5]), st.sampled_from(["default", "default", "acme", "zeta"]))
+arrivals = st.lists(st.tuples(heads, st.sampled_from([0, 0, 0, 0.05, 0.3, 2.0])), max_size=6)
 turns = st.lists(st.tuples(arrivals, st.sampled_from([0.0, 0.01, 0.05, 0.2, 0.6]), st.integers(1, 4)), max_size=60)
 
 
@@ -71,14 +73,14 @@ turns = st.lists(st.tuples(arrivals, st.sampled_from([0.0, 0.01, 0.05, 0.2, 0.6]
 def test_no_task_is_passed_over_for_longer_than_one_look_at_everything(turns):
     """When two claims running come back with less than they asked for, nothing is left that stood there for FULL_S."""
     clock, lane, seq, short = Clock(), Lane(), 0, 0
-    hidden: list[tuple[float, tuple[int, int]]] = []
+    hidden: list[tuple[float, Row]] = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(claim_cursor, "time", clock)
-        place = ClaimCursor()
+        patch.setattr(claim_position, "time", clock)
+        place = ClaimPosition()
         for tasks, passed, most in turns:
-            for rank, late in tasks:
+            for head, late in tasks:
                 seq += 1
-                hidden.append((clock.now + late, (rank, seq)))
+                hidden.append((clock.now + late, (*head, seq)))
             clock.now += passed
             lane.rows |= {row: at for at, row in hidden if at <= clock.now}
             hidden = [(at, row) for at, row in hidden if at > clock.now]
@@ -98,12 +100,12 @@ def test_when_submits_commit_in_time_a_claim_is_that_of_the_whole_lane(turns):
     """Those that commit within LAG_S of one another: order and number are as without a place."""
     clock, lane, seq = Clock(), Lane(), 0
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(claim_cursor, "time", clock)
-        place = ClaimCursor()
+        patch.setattr(claim_position, "time", clock)
+        place = ClaimPosition()
         for tasks, passed in turns:
-            for rank, _ in tasks:
+            for head, _ in tasks:
                 seq += 1
-                lane.rows[(rank, seq)] = clock.now
+                lane.rows[(*head, seq)] = clock.now
             clock.now += passed
             expected = sorted(lane.rows)[:2]
             got = lane.claim(place.places(), 2)
@@ -113,11 +115,11 @@ def test_when_submits_commit_in_time_a_claim_is_that_of_the_whole_lane(turns):
 
 def test_a_large_submit_that_commits_late_is_taken_as_fast_as_any(clock: Clock):
     """A bulk that was numbered before others and became visible after them, while others keep coming."""
-    lane, place, most = Lane(), ClaimCursor(), 100
-    bulk = {(0, n): clock.now for n in range(1, 5001)}
+    lane, place, most = Lane(), ClaimPosition(), 100
+    bulk = {(0, "default", n): clock.now for n in range(1, 5001)}
     seq = 5000
     for _ in range(10):
-        lane.rows |= {(0, seq + n): clock.now for n in range(1, 101)}
+        lane.rows |= {(0, "default", seq + n): clock.now for n in range(1, 101)}
         seq += 100
         place.claimed(lane.claim(place.places(), most), most)
         clock.now += 0.1

@@ -1,0 +1,17 @@
+"""Claims follow index ready_turns: the order without tenants was the release before's."""
+
+from alembic import op
+
+revision = "0016"
+down_revision = "0015"
+branch_labels = None
+depends_on = None
+phase = "after"
+
+
+def upgrade() -> None:
+    op.execute("drop index seedcore.ready_order")
+
+
+def downgrade() -> None:
+    op.execute("create unique index ready_order on seedcore.ready (queue, slow, rank, seq)")
