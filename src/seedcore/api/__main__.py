@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 import socket
 import sys
 
@@ -12,6 +13,7 @@ from seedcore.api.app import build_app
 from seedcore.errors import SettingsError
 from seedcore.settings import Settings, get_settings
 from seedcore.telemetry.logs import configure_logs, get_logger
+from seedcore.telemetry.traces.trace_setup import configure_traces
 from seedcore.utils import gc_tuning
 from seedcore.utils.exposure import check_exposure
 from seedcore.utils.tls.live_certificate import CHECK_EVERY_S, LiveCertificate
@@ -64,6 +66,7 @@ def main() -> int:
         settings = get_settings()
         check_exposure(settings)
         configure_logs(settings)
+        configure_traces(settings, f"gateway-{os.getpid()}")
         server = make_server(settings)
     except SettingsError as error:
         sys.stderr.write(f"{error.detail}\n")

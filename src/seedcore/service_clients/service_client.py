@@ -12,6 +12,7 @@ from seedcore.settings import Settings, get_settings
 from seedcore.telemetry.lean_imports import without
 from seedcore.telemetry.logs import get_logger
 from seedcore.telemetry.metrics import counter
+from seedcore.telemetry.traces.run_trace import trace_headers
 from seedcore.utils.tls.contexts import client_context
 
 # Its command line, which it loads where it can: a tenth of a second in every process.
@@ -150,7 +151,7 @@ class ServiceClient:
         query = {name: value for name, value in (body or {}).items() if value is not None} if is_get else None
         try:
             response = await self._get_http().request(
-                method, f"{self.prefix}{path}", params=query, json=None if is_get else body
+                method, f"{self.prefix}{path}", params=query, json=None if is_get else body, headers=trace_headers()
             )
         except httpx.TimeoutException:
             raise errors.DeadlineError(f"{self.prefix}{path} took longer than {self.timeout_s:g} s.") from None

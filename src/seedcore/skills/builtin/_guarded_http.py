@@ -7,7 +7,7 @@ passes the same checks. Proxies of the environment are not used: they would reso
 
 import asyncio
 import ssl
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -51,6 +51,7 @@ class Fetcher:
         resolve: finds a host's addresses.
         is_public: says which addresses may be connected to.
         ssl_context: the certificate authorities that TLS trusts; the public ones when None.
+        headers: more of them, for every host.
     """
 
     def __init__(
@@ -61,11 +62,13 @@ class Fetcher:
         is_public: Callable[[Address], bool] = _addresses.is_public,
         ssl_context: ssl.SSLContext | None = None,
         limits: FetchLimits | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> None:
         self.allow = allow
         self.resolve = resolve
         self.is_public = is_public
         self.limits = limits or FetchLimits()
+        self._headers = [(name.encode(), value.encode()) for name, value in (headers or {}).items()]
         self._ssl = ssl_context
 
     async def fetch(self, url: str) -> Fetched:
@@ -133,6 +136,7 @@ class Fetcher:
             (b"User-Agent", f"SeedCore/{__version__} (http.fetch)".encode()),
             (b"Accept", b"text/html,application/xhtml+xml,application/json,text/*;q=0.9,*/*;q=0.1"),
             (b"Accept-Encoding", b"identity"),
+            *self._headers,
         ]
         async with pool.stream("GET", target, headers=headers) as response:
             found = {k.lower(): v.decode("latin-1") for k, v in response.headers}

@@ -11,6 +11,7 @@ from seedcore.skills.builtin import _html
 from seedcore.skills.builtin._addresses import AllowList
 from seedcore.skills.builtin._guarded_http import Fetched, Fetcher
 from seedcore.skills.skill_decorator import SkillContext, skill
+from seedcore.telemetry.traces.run_trace import trace_headers
 
 _TEXTUAL = re.compile(r"text/|application/([\w.+-]+\+)?(json|xml|javascript|yaml|x-yaml|ld\+json|x-ndjson)$")
 _META_CHARSET = re.compile(rb"<meta[^>]{0,200}?charset=[\"']?([\w-]{1,40})", re.IGNORECASE)
@@ -37,10 +38,13 @@ async def http_fetch(params: FetchParams, context: SkillContext) -> FetchedPage:
 
     An HTTP status that is not a success fails the task: 5xx, 408, 425 and 429 are retried, others are not.
     """
-    hosts = get_settings().fetch_hosts
+    settings = get_settings()
+    hosts = settings.fetch_hosts
     if not hosts:
         raise NotConfiguredError("http.fetch may not reach any host: name the allowed ones in SEEDCORE_FETCH_ALLOW.")
-    return await asyncio.to_thread(to_page, await Fetcher(AllowList(hosts)).fetch(params.url))
+    # Ids of traces stay inside unless somebody wants them out.
+    fetcher = Fetcher(AllowList(hosts), headers=trace_headers() if settings.trace_fetches else None)
+    return await asyncio.to_thread(to_page, await fetcher.fetch(params.url))
 
 
 def to_page(fetched: Fetched) -> FetchedPage:

@@ -1,6 +1,7 @@
 """Validate submissions against model, skills and limits, then store them; all is checked before anything is written."""
 
 import json
+import time
 from collections.abc import Mapping, Sequence
 from operator import attrgetter
 
@@ -13,6 +14,7 @@ from seedcore.settings import Settings
 from seedcore.skills.registry import SkillRegistry
 from seedcore.tasks.model import DEFAULT_QUEUE, GOAL, Limit, Submitted, TaskSpec
 from seedcore.tasks.plans.plan_options import OTHERS, read_goal
+from seedcore.tasks.submission.accept_span import begin_accept
 from seedcore.tasks.submission.submit import submit
 from seedcore.tasks.submission.task_request import TaskIn
 from seedcore.tasks.submission.tenancy import HERE, Origin
@@ -38,8 +40,9 @@ class Submission:
             TooLargeError: its params are over the limit.
             ConflictError: its key was used with other params.
         """
+        began_ns = time.time_ns()
         task = self.check(fields, origin)
-        return task, (await submit(connection, [task]))[0]
+        return task, (await _store(connection, [task], began_ns))[0]
 
     async def many(
         self, connection: asyncpg.Connection, items: Sequence[Mapping[str, object]], origin: Origin = HERE
@@ -50,6 +53,7 @@ class Submission:
             message = f"at most {limit} tasks in a batch (SEEDCORE_MAX_BATCH_TASKS), got {len(items)}"
             raise TooLargeError(message, errors=[FieldError("tasks", message)], limit=limit)
         tasks: list[TaskSpec] = []
+        began_ns = time.time_ns()
         wrong: list[FieldError] = []
         for n, item in enumerate(items):
             try:
@@ -62,7 +66,7 @@ class Submission:
         if wrong:
             detail = f"{len(wrong)} fields are wrong, first {wrong[0].field}: {wrong[0].message}. Nothing was stored."
             raise InvalidInputError(detail, errors=wrong[:MAX_REPORTED])
-        return await submit(connection, tasks)
+        return await _store(connection, tasks, began_ns)
 
     def check(self, fields: Mapping[str, object], origin: Origin = HERE) -> TaskSpec:
         """Check one task against model, skill and limits; see `one` for what it raises."""
@@ -121,6 +125,14 @@ class Submission:
         if (reason := unfit(decoded)) is not None:
             raise _unfit(reason)
         return decoded
+
+
+async def _store(connection: asyncpg.Connection, tasks: Sequence[TaskSpec], began_ns: int) -> list[Submitted]:
+    span = begin_accept(tasks, began_ns)
+    submitted = await submit(connection, tasks)
+    if span is not None:
+        span.end(submitted)
+    return submitted
 
 
 _FINITE = json.JSONEncoder(allow_nan=False, ensure_ascii=False, check_circular=False)
