@@ -34,7 +34,18 @@ hypothesis.settings.load_profile("seedcore")
 
 KEEP = ("RAY_AUTH_MODE", "RAY_USAGE_STATS_ENABLED", "SEEDCORE_REQUIRE_SERVICES")
 PLAIN_LINES = structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback)
-OURS = ("SEEDCORE_", "RAY_", "REDIS_URL", "NEO4J_", "LOG_LEVEL", "LLM_PROVIDER", "BOOTSTRAP_MODE", "COGNITIVE_", "XGB_")
+OURS = (
+    "SEEDCORE_",
+    "RAY_",
+    "REDIS_URL",
+    "NEO4J_",
+    "LOG_LEVEL",
+    "LLM_PROVIDER",
+    "BOOTSTRAP_MODE",
+    "COGNITIVE_",
+    "XGB_",
+    "OTEL_",
+)
 
 
 STARTS_RAY = (
@@ -74,11 +85,16 @@ def starts_server() -> None:
 
 
 @pytest.fixture(autouse=True)
-def _no_sockets(request: pytest.FixtureRequest) -> Iterator[None]:
+def _no_sockets(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A test without the marker `integration` or `e2e` connects to nothing, and nothing can connect to it."""
     if any(request.node.get_closest_marker(name) for name in ("integration", "e2e")):
         yield
         return
+
+    async def unwritten(_log: object, _entries: object) -> None:
+        """Without a database there is no audit log."""
+
+    monkeypatch.setattr("seedcore.web.access.audit_log.AuditLog._write", unwritten)
     with no_sockets(request.node.nodeid):
         yield
 

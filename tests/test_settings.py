@@ -163,6 +163,9 @@ def test_secrets_show_in_no_representation(monkeypatch: pytest.MonkeyPatch):
         "SEEDCORE_API_KEY": SECRET,
         "SEEDCORE_APPROVER_KEYS": f"ann:{SECRET}",
         "SEEDCORE_WEBHOOKS": f"ops=https://h/?key={SECRET}",
+        "OTEL_EXPORTER_OTLP_ENDPOINT": f"https://u:{SECRET}@h",
+        "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": f"https://u:{SECRET}@h/v1/traces",
+        "OTEL_EXPORTER_OTLP_TRACES_HEADERS": f"api-key={SECRET}",
     }
     for name, value in values.items():
         monkeypatch.setenv(name, value)

@@ -134,6 +134,14 @@ class ForbiddenError(SeedCoreError, code="forbidden", status=403, title="Forbidd
     """The API key is known, but may not do this."""
 
 
+class MissingScopeError(ForbiddenError, code="missing_scope", title="Missing scope"):
+    """The key does not hold the scope that this needs; `scope` names it."""
+
+
+class PlatformOnlyError(ForbiddenError, code="platform_only", title="Platform only"):
+    """This concerns all tenants, and the key belongs to one."""
+
+
 class NotFoundError(SeedCoreError, code="not_found", status=404, title="Not found"):
     """The resource does not exist."""
 

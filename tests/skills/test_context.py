@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from seedcore.skills.context import MAX_MONEY, MAX_TOKENS, SkillContext
+from seedcore.telemetry.metrics.metric_registry import REGISTRY
 
 
 def context() -> SkillContext:
@@ -49,7 +50,9 @@ def test_an_attempts_sum_is_bounded(name: str, most: float):
 
 def test_other_kinds_of_numbers_are_added_up():
     made = context()
+    REGISTRY.take()
     made.spend(money=Decimal("0.25"))
     made.spend(money=0.5)
     assert made.meter is not None
     assert made.meter.usage == (0.0, 0.75)
+    assert REGISTRY.take().counts["seedcore_model_money_total"] == {("unreported",): 0.75}

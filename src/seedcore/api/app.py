@@ -6,12 +6,31 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 from fastapi.responses import JSONResponse, RedirectResponse
 
-from seedcore.api import dead_letter_routes, event_log_routes, limit_routes, schedule_routes, task_events, task_routes
+from seedcore.api import (
+    dead_letter_routes,
+    event_log_routes,
+    limit_routes,
+    schedule_routes,
+    task_events,
+    task_routes,
+)
 from seedcore.api.direct_submit import direct_submit
 from seedcore.api.gateway import Gateway
+from seedcore.api.operators import audit_routes, key_routes
 from seedcore.settings import Settings
 from seedcore.web.app_factory import create_app
 from seedcore.web.health import health_response
+
+ROUTES = (
+    task_routes,
+    task_events,
+    event_log_routes,
+    dead_letter_routes,
+    limit_routes,
+    schedule_routes,
+    key_routes,
+    audit_routes,
+)
 
 
 def build_app(settings: Settings) -> FastAPI:
@@ -25,9 +44,11 @@ def build_app(settings: Settings) -> FastAPI:
         await gateway.aclose()
 
     direct = {"/api/v1/tasks": direct_submit(gateway)}
-    app = create_app("gateway", settings, gateway.health, lifespan=lifespan, direct=direct)
+    app = create_app(
+        "gateway", settings, gateway.health, lifespan=lifespan, direct=direct, database=lambda: gateway.database
+    )
     app.state.gateway = gateway
-    for routes in (task_routes, task_events, event_log_routes, dead_letter_routes, limit_routes, schedule_routes):
+    for routes in ROUTES:
         app.include_router(routes.router)
 
     @app.get("/api/v1/health", tags=["health"])

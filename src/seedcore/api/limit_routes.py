@@ -6,9 +6,11 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Query
 
 from seedcore.api.gateway import GatewayDep
+from seedcore.api.headers import TenantDep
 from seedcore.schemas.api import LimitBody
 from seedcore.tasks import limits
 from seedcore.tasks.submission.task_options import LIMIT_KEY
+from seedcore.tasks.submission.tenancy import scoped, unscoped
 
 router = APIRouter(prefix="/api/v1/limits", tags=["limits"])
 
@@ -18,32 +20,39 @@ Key = Annotated[str, Path(), LIMIT_KEY.field]
 @router.get("")
 async def list_limits(
     gateway: GatewayDep,
+    tenant: TenantDep,
     cursor: Annotated[str | None, Query(max_length=200)] = None,
     limit: Annotated[int, Query(ge=1, le=500)] = 50,
 ) -> dict[str, object]:
-    """Limits by key, and how many of their tasks run and wait."""
+    """A tenant's limits by key, and how many of their tasks run and wait."""
+    after = None if cursor is None else scoped(tenant, cursor)
     async with gateway.database.connection() as connection:
-        found = await limits.find(connection, cursor, limit + 1)
-    page = found[:limit]
-    return {"items": [asdict(item) for item in page], "next_cursor": page[-1].key if len(found) > limit else None}
+        found = await limits.find(connection, after, limit + 1, tenant)
+    page = [_shown(item) for item in found[:limit]]
+    return {"items": page, "next_cursor": page[-1]["key"] if len(found) > limit else None}
 
 
 @router.get("/{key:path}")
-async def get_limit(key: Key, gateway: GatewayDep) -> dict[str, object]:
+async def get_limit(key: Key, gateway: GatewayDep, tenant: TenantDep) -> dict[str, object]:
     """One key's limit."""
     async with gateway.database.connection() as connection:
-        return asdict(await limits.get(connection, key))
+        return _shown(await limits.get(connection, scoped(tenant, key)))
 
 
 @router.put("/{key:path}")
-async def put_limit(key: Key, body: LimitBody, gateway: GatewayDep) -> dict[str, object]:
+async def put_limit(key: Key, body: LimitBody, gateway: GatewayDep, tenant: TenantDep) -> dict[str, object]:
     """Define a key's limit, whole; tasks that it no longer holds back are released."""
+    stored = scoped(tenant, key)
     async with gateway.database.connection() as connection:
-        return asdict(await limits.put(connection, key, body.max_running, body.rate_per_s, body.burst))
+        return _shown(await limits.put(connection, stored, body.max_running, body.rate_per_s, body.burst))
 
 
 @router.delete("/{key:path}", status_code=204)
-async def delete_limit(key: Key, gateway: GatewayDep) -> None:
+async def delete_limit(key: Key, gateway: GatewayDep, tenant: TenantDep) -> None:
     """Delete a limit that no task waits for; 409 while some do."""
     async with gateway.database.connection() as connection:
-        await limits.remove(connection, key)
+        await limits.remove(connection, scoped(tenant, key))
+
+
+def _shown(state: limits.LimitState) -> dict[str, object]:
+    return {**asdict(state), "key": unscoped(state.key)}

@@ -28,15 +28,15 @@ LastTaskEventId = Annotated[int, BeforeValidator(_event_id), Header()]
 """The id of the last event of the task that the client has seen."""
 
 
-async def resume_task(database: Database, task_id: UUID, last_event_id: int) -> bool:
+async def resume_task(database: Database, task_id: UUID, last_event_id: int, tenant: str | None) -> bool:
     """Whether a task's stream has events after `last_event_id`, or still may have; False: the client saw its last one.
 
     Raises:
-        NotFoundError: there is no such task.
+        NotFoundError: there is no such task, or it is not one of `tenant` (None: of anybody).
         EventIdAheadError: this database has not reached that event.
     """
     async with database.connection() as connection:
-        record = await queries.get(connection, task_id)
+        record = await queries.get(connection, task_id, tenant)
         await queries.check_reached(connection, last_event_id)
         return not record.status.ended or bool(await queries.events_of(connection, task_id, last_event_id))
 

@@ -156,12 +156,14 @@ class AsyncSeedCore:
         queue: str | None = None,
         domain: str | None = None,
         parent_id: UUID | str | None = None,
+        tenant: str | None = None,
         limit: int | None = None,
         page_size: int = 50,
     ) -> AsyncGenerator[Task]:
         """Up to `limit` tasks, the newest first; pages of `page_size` (1 to 500) are fetched as needed."""
         filters = {"status": status, "type": task_type, "queue": queue, "domain": domain, "parent_id": parent_id}
-        return self._iterate(operations.find(self._policy, filters, limit, page_size), Task)
+        query = {**filters, "tenant": tenant}
+        return self._iterate(operations.find(self._policy, query, limit, page_size), Task)
 
     async def cancel(self, task_id: UUID | str) -> Task:
         """Cancel a task; ConflictError when it has ended."""

@@ -8,12 +8,13 @@ from typing import Annotated, Any, Required, TypedDict
 from uuid import UUID
 
 import orjson
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic_core import to_jsonable_python
 
 from seedcore.errors import InvalidInputError, wrong_fields
-from seedcore.tasks.model import Status
+from seedcore.tasks.model import DEFAULT_TENANT, TENANT_NAME, Status
 from seedcore.tasks.submission.task_request import TaskIn
+from seedcore.tasks.submission.tenancy import read_traceparent
 
 __all__ = [
     "Decision",
@@ -42,6 +43,7 @@ class LimitOption(TypedDict, total=False):
     max_running: int
     rate_per_s: float
     burst: int
+    cost: float
 
 
 class RunOptions(TypedDict, total=False):
@@ -56,6 +58,9 @@ class RunOptions(TypedDict, total=False):
     idempotency_key: str | None
     idempotency_period_s: float | None
     limit: LimitOption | None
+    limits: list[LimitOption] | None
+    tenant: str | None
+    traceparent: str | None
 
 
 class Options(RunOptions, total=False):
@@ -82,6 +87,18 @@ class NewTask(TaskIn):
     model_config = ConfigDict(frozen=True)
 
     params: Annotated[Any, BeforeValidator(_as_object)] = Field(default_factory=dict)
+    tenant: Annotated[str, Field(pattern=TENANT_NAME)] | None = Field(
+        None, description="whose, of a caller without a tenant; `default` when left out"
+    )
+    traceparent: Annotated[str, AfterValidator(read_traceparent)] | None = Field(
+        None, description="the trace that the task belongs to (W3C); a malformed one is ignored"
+    )
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """What says in HTTP where the task comes from."""
+        given = {"X-SeedCore-Tenant": self.tenant, "traceparent": self.traceparent}
+        return {name: value for name, value in given.items() if value is not None}
 
     @classmethod
     def of(cls, task_type: str, params: Params | None, options: Mapping[str, object]) -> "NewTask":
@@ -114,7 +131,11 @@ class NewTask(TaskIn):
         Raises:
             InvalidInputError: the params cannot be written as JSON.
         """
-        return to_json({name: getattr(self, name) for name in sorted(self.model_fields_set - without)}, "params")
+        fields = {name: getattr(self, name) for name in sorted(self.model_fields_set - without)}
+        if self.limit is not None:
+            # What the caller left out stays out: an older SeedCore does not know `cost`.
+            fields["limit"] = self.limit.model_dump(exclude_unset=True)
+        return to_json(fields, "params")
 
 
 def to_json(value: object, field: str) -> bytes:
@@ -164,7 +185,8 @@ class Decision(_Response):
 class Task(_Response):
     """A task as SeedCore shows it; times have a time zone, `timeout_s` is in seconds.
 
-    `unreadable` says why a value (`params`, `result`) that JSON readers could not read is None.
+    `unreadable` says why a value (`params`, `result`) that JSON readers could not read is None; `payloads_hidden`: the
+    key may not see them.
     """
 
     id: UUID
@@ -189,6 +211,10 @@ class Task(_Response):
     step: str | None = None
     deadline: datetime | None = None
     limit_key: str | None = None
+    limits: list[dict[str, Any]] | None = None
+    tenant: str = DEFAULT_TENANT
+    trace_id: str | None = None
+    payloads_hidden: bool = False
     errors: list[dict[str, object]] = Field(default_factory=list, description="of a failed task's attempts")
     unreadable: dict[str, str] = Field(default_factory=dict)
 

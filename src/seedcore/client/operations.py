@@ -24,6 +24,9 @@ MAX_SILENT_STREAMS = 3
 MAX_POLL_S = 2.0
 LAST_POLL_S = 1.0
 
+IN_HEADERS = frozenset({"tenant", "traceparent"})
+"""Options of a task that HTTP takes as headers, of all tasks of a request."""
+
 _HEAD, _TAIL = b'{"tasks":[', b"]}"
 
 
@@ -42,8 +45,9 @@ def task_path(task_id: UUID | str, action: str = "") -> str:
 
 def submit(policy: HttpPolicy, task: NewTask, until: float | None = None) -> Steps[Task]:
     """Submit one task. It always gets an idempotency key, so that sending it again creates no second one."""
-    body = task.keyed(str(uuid.uuid4())).encode()
-    return (yield from call(policy, Request("POST", f"{PREFIX}/tasks", body=body), Task, until))
+    body = task.keyed(str(uuid.uuid4())).encode(without=IN_HEADERS)
+    request = Request("POST", f"{PREFIX}/tasks", body=body, headers=task.headers)
+    return (yield from call(policy, request, Task, until))
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +59,7 @@ class Batch:
 
 
 def batches(tasks: Iterable[NewTask], max_tasks: int, max_bytes: int) -> Iterator[Batch]:
-    """The tasks in order, as many in a batch as fit; `tasks` is consumed lazily.
+    """The tasks in order, as many in a batch as fit and have one tenant and trace; `tasks` is consumed lazily.
 
     Raises:
         InvalidInputError: a task's params cannot be written as JSON.
@@ -67,12 +71,13 @@ def batches(tasks: Iterable[NewTask], max_tasks: int, max_bytes: int) -> Iterato
     size = len(_HEAD) + len(_TAIL)
     for n, given in enumerate(tasks):
         task = given.keyed(f"{prefix}-{n}")
-        piece = task.encode()
+        piece = task.encode(without=IN_HEADERS)
         if len(_HEAD) + len(piece) + len(_TAIL) > max_bytes:
             message = f"{len(piece)} bytes do not fit into a batch of at most {max_bytes}"
             raise TooLargeError(f"params: {message}.", errors=[FieldError("params", message)], limit=max_bytes)
         # Every piece except the first has a comma in front.
-        if len(held) == max_tasks or size + len(piece) + bool(held) > max_bytes:
+        full = len(held) == max_tasks or size + len(piece) + bool(held) > max_bytes
+        if full or (held and (held[-1].tenant, held[-1].traceparent) != (task.tenant, task.traceparent)):
             yield Batch(held, _HEAD + b",".join(pieces) + _TAIL)
             held, pieces, size = [], [], len(_HEAD) + len(_TAIL)
         size += len(piece) + bool(held)
@@ -95,7 +100,9 @@ def submit_many(policy: HttpPolicy, tasks: Iterable[NewTask], max_tasks: int, ma
     try:
         for batch in batches(tasks, max_tasks, max_bytes):
             sending = batch.tasks
-            answer = yield from call(policy, Request("POST", f"{PREFIX}/tasks/batch", body=batch.body), TaskIds)
+            headers = batch.tasks[0].headers
+            request = Request("POST", f"{PREFIX}/tasks/batch", body=batch.body, headers=headers)
+            answer = yield from call(policy, request, TaskIds)
             if len(answer.ids) != len(batch.tasks):
                 raise UnavailableError(f"{policy.base_url} gave {len(answer.ids)} ids for {len(batch.tasks)} tasks.")
             ids += answer.ids

@@ -47,8 +47,8 @@ class CognitiveService(ServiceBase):
         self._reader = EvidenceReader(self.settings, self._coordinator.valve)
         self._inflight = 0
 
-    def metrics_database(self) -> Database:
-        """The pool that metrics are written through."""
+    def own_database(self) -> Database:
+        """The pool that keys are looked up and metrics are written through."""
         return self._reader.database
 
     def operations(self) -> Sequence[Operation]:

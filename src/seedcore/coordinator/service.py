@@ -108,8 +108,8 @@ class CoordinatorService(ServiceBase):
         await self._database.aclose()
         await self._organism.aclose()
 
-    def metrics_database(self) -> Database:
-        """The pool that metrics are written through."""
+    def own_database(self) -> Database:
+        """The pool that keys are looked up and metrics are written through."""
         return self._database
 
     def operations(self) -> Sequence[Operation]:

@@ -47,8 +47,8 @@ class EnergyService(ServiceBase):
         await self._repository.aclose()
         await self._state.aclose()
 
-    def metrics_database(self) -> Database:
-        """The pool that metrics are written through."""
+    def own_database(self) -> Database:
+        """The pool that keys are looked up and metrics are written through."""
         return self._repository.database
 
     def operations(self) -> Sequence[Operation]:

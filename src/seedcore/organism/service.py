@@ -113,8 +113,8 @@ class OrganismService(ServiceBase):
             await self._loop.resign()
         await self._database.aclose()
 
-    def metrics_database(self) -> Database:
-        """The pool that metrics are written through."""
+    def own_database(self) -> Database:
+        """The pool that keys are looked up and metrics are written through."""
         return self._database
 
     def operations(self) -> Sequence[Operation]:

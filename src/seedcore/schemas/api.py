@@ -40,6 +40,7 @@ class TaskQuery(BaseModel):
     queue: Text | None = None
     domain: Text | None = None
     parent_id: str | None = None
+    tenant: Text | None = Field(None, description="of callers who see all tenants: those of this one")
     cursor: str | None = Field(None, description="`next_cursor` of the page before")
     limit: int = Field(50, ge=1, le=500)
 
@@ -51,6 +52,7 @@ class DeadQuery(BaseModel):
 
     type: Text | None = None
     code: Text | None = Field(None, description="the error code")
+    tenant: Text | None = Field(None, description="of callers who see all tenants: those of this one")
     cursor: str | None = Field(None, description="`next_cursor` of the page before")
     limit: int = Field(50, ge=1, le=500)
 
@@ -63,6 +65,7 @@ class RequeueIn(BaseModel):
     ids: list[UUID] | None = Field(None, min_length=1, max_length=1000)
     type: Text | None = None
     code: Text | None = None
+    tenant: Text | None = Field(None, description="of callers who see all tenants: those of this one")
     limit: int = Field(1000, ge=1, le=1000)
 
     @model_validator(mode="after")

@@ -1,4 +1,4 @@
-"""Settings of security: API keys, approvers, and the hosts that skills may reach."""
+"""Settings of security: API keys, approvers, tokens, the audit log, and the hosts that skills may reach."""
 
 import re
 from typing import ClassVar
@@ -9,7 +9,7 @@ from seedcore.settings.base import SettingsGroup, split_list
 
 
 class SecuritySettings(SettingsGroup):
-    """Security: API keys, approvers, and the hosts that skills may reach."""
+    """Security: API keys, approvers, tokens, the audit log, and the hosts that skills may reach."""
 
     title: ClassVar[str] = "Security"
 
@@ -33,6 +33,40 @@ class SecuritySettings(SettingsGroup):
         "",
         validation_alias=AliasChoices("SEEDCORE_FETCH_ALLOW"),
         description="Comma-separated hosts that `http.fetch` may reach (`*.example.org` for a domain). Empty: none.",
+    )
+    audit_days: float = Field(
+        365.0,
+        gt=0,
+        le=36_500,
+        validation_alias=AliasChoices("SEEDCORE_AUDIT_DAYS"),
+        description="Days that the audit log is kept.",
+    )
+    oidc_issuer: str = Field(
+        "",
+        validation_alias=AliasChoices("SEEDCORE_OIDC_ISSUER"),
+        pattern=r"^(https://\S+|http://(127\.0\.0\.1|localhost|\[::1\])(:\d+)?(/\S*)?)?$",
+        description="Issuer of OpenID Connect tokens that are accepted as keys (extra `oidc`); https, or http on this "
+        "machine. Unset: none.",
+    )
+    oidc_audience: str = Field(
+        "seedcore",
+        validation_alias=AliasChoices("SEEDCORE_OIDC_AUDIENCE"),
+        description="Audience that tokens must be made for.",
+    )
+    oidc_scopes_claim: str = Field(
+        "seedcore_scopes",
+        validation_alias=AliasChoices("SEEDCORE_OIDC_SCOPES_CLAIM"),
+        description="Claim with the scopes of a token: a list, or text with spaces. Without it a token may do nothing.",
+    )
+    oidc_tenant_claim: str = Field(
+        "seedcore_tenant",
+        validation_alias=AliasChoices("SEEDCORE_OIDC_TENANT_CLAIM"),
+        description="Claim with the tenant of a token; `*` is the platform. Without it: `default`.",
+    )
+    oidc_payloads_claim: str = Field(
+        "seedcore_payloads",
+        validation_alias=AliasChoices("SEEDCORE_OIDC_PAYLOADS_CLAIM"),
+        description="Claim that is false for tokens that may not see params and results. Without it: they may.",
     )
 
     @property

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
 from seedcore.skills.reports import SkillProgress, amount, progress_of
+from seedcore.telemetry.traces.model_call import ModelCall, count_unnamed
+from seedcore.telemetry.traces.run_trace import NO_SPAN, NoSpan, RunTrace
 
 Result = TypeVar("Result")
 
@@ -99,6 +101,7 @@ class SkillContext:
 
     `lease_token` is the fencing token of this attempt; `idempotency_key` is the same for every attempt. Pass one of
     them to outside systems, so that an effect there happens once. `clients` and `memory` are None in a process.
+    `trace` is None unless the run is recorded.
     """
 
     task_id: str
@@ -113,6 +116,8 @@ class SkillContext:
     loop: asyncio.AbstractEventLoop | None = None
     meter: "Meter | None" = None
     sink: "ProgressSink | None" = None
+    tenant: str = "default"
+    trace: RunTrace | None = None
 
     def spend(self, *, tokens: float = 0, money: float = 0.0) -> None:
         """Report what this attempt spent, in one call or several; a plan that exceeds its budget ends.
@@ -120,10 +125,25 @@ class SkillContext:
         Raises:
             ValueError: a number is negative or not finite, or the attempt's sum is over MAX_TOKENS or MAX_MONEY.
         """
+        self._add_usage(tokens, money)
+        count_unnamed(float(tokens), float(money))
+
+    def _add_usage(self, tokens: float, money: float) -> None:
         spent_tokens, spent_money = (self.meter.usage if self.meter is not None else None) or (0.0, 0.0)
         usage = _sum("tokens", spent_tokens, tokens, MAX_TOKENS), _sum("money", spent_money, money, MAX_MONEY)
         if self.meter is not None:
             self.meter.usage = usage
+
+    def span(self, name: str, **attributes: str | bool | int | float) -> NoSpan:
+        """A span around a part of the skill, for `with` or `async with`: below the run's in its trace, where that is
+        recorded; else it costs nothing. `span.set(name=value)` adds attributes; secrets in texts are masked."""
+        return NO_SPAN if self.trace is None else self.trace.span(name, "internal", attributes)
+
+    def model_call(self, provider: str, model: str, *, operation: str = "chat") -> ModelCall:
+        """A call of a language model, for `with` or `async with`; say `call.used(input_tokens=…, output_tokens=…,
+        money=…)` when it has answered. It is a span by OpenTelemetry's conventions for generative AI, counts in the
+        metrics of models, and `used` counts as `spend`."""
+        return ModelCall(provider, model, operation, self.trace, self._add_usage)
 
     async def progress(self, done: float, total: float | None, note: str | None = None) -> None:
         """Report how far this attempt is: it shows as a `progress` event of the task, the newest some four times a

@@ -44,8 +44,8 @@ class StateService(ServiceBase):
         await asyncio.gather(*self._loops, return_exceptions=True)
         await self._sources.aclose()
 
-    def metrics_database(self) -> Database:
-        """The pool that metrics are written through."""
+    def own_database(self) -> Database:
+        """The pool that keys are looked up and metrics are written through."""
         return self._sources.database
 
     def operations(self) -> Sequence[Operation]:

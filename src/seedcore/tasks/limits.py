@@ -5,7 +5,9 @@ from dataclasses import dataclass
 import asyncpg
 
 from seedcore.errors import ConflictError, NotFoundError
-from seedcore.tasks.sql.limits import ADMIT, FIND, GET, LOCK, PUT, REMOVE
+from seedcore.tasks.model import DEFAULT_TENANT
+from seedcore.tasks.sql.limits import ADMIT, FIND, FIND_DEFAULT, FIND_OF_TENANT, GET, LOCK, PUT, REMOVE
+from seedcore.tasks.submission.tenancy import unscoped
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,13 +30,19 @@ async def get(connection: asyncpg.Connection, key: str) -> LimitState:
     """
     row = await connection.fetchrow(GET, key)
     if row is None:
-        raise NotFoundError(f"There is no limit {key!r}.")
+        raise NotFoundError(f"There is no limit {unscoped(key)!r}.")
     return LimitState(**row)
 
 
-async def find(connection: asyncpg.Connection, after: str | None, limit: int) -> list[LimitState]:
-    """Limits by key, those behind `after`."""
-    return [LimitState(**row) for row in await connection.fetch(FIND, after or "", limit)]
+async def find(
+    connection: asyncpg.Connection, after: str | None, limit: int, tenant: str | None = None
+) -> list[LimitState]:
+    """Limits by key as they are stored, those behind `after`; of a tenant, or (None) of all."""
+    if tenant is None or tenant == DEFAULT_TENANT:
+        rows = await connection.fetch(FIND if tenant is None else FIND_DEFAULT, after or "", limit)
+    else:
+        rows = await connection.fetch(FIND_OF_TENANT, after or "", limit, tenant)
+    return [LimitState(**row) for row in rows]
 
 
 async def put(
@@ -58,5 +66,7 @@ async def remove(connection: asyncpg.Connection, key: str) -> None:
         await connection.execute(LOCK, key)
         state = await get(connection, key)
         if state.waiting:
-            raise ConflictError(f"{state.waiting} tasks wait for the limit {key!r}: raise it, or cancel them.")
+            raise ConflictError(
+                f"{state.waiting} tasks wait for the limit {unscoped(key)!r}: raise it, or cancel them."
+            )
         await connection.execute(REMOVE, key)

@@ -121,8 +121,8 @@ class Lease:
         run_after: when it was due; None: at once.
         left_s: seconds from the claim to its deadline; None: it has none.
 
-    The last two are the dispatcher's own: whether it was reported to the valves, and rule and reason of running without
-    a plan when one was wanted.
+    The last three are the dispatcher's own: whether it was reported to the valves, rule and reason of running without
+    a plan when one was wanted, and whether its trace is recorded (None: nobody has asked yet).
     """
 
     id: UUID
@@ -149,6 +149,7 @@ class Lease:
     left_s: float | None = None
     reported_to_valves: bool = False
     unplanned: tuple[str, str] | None = None
+    recorded: bool | None = None
 
     @property
     def direct(self) -> bool:

@@ -113,11 +113,6 @@ async def check_owner(connection: asyncpg.Connection, task_id: UUID, tenant: str
         raise _no_task(task_id)
 
 
-async def owned(connection: asyncpg.Connection, task_ids: Sequence[UUID], tenant: str) -> set[UUID]:
-    """Which of these tasks belong to `tenant`."""
-    return {row["id"] for row in await connection.fetch(reads.OWNED, list(task_ids), tenant)}
-
-
 def _no_task(task_id: UUID) -> NotFoundError:
     return NotFoundError(f"There is no task {task_id}.")
 

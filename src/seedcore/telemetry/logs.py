@@ -4,7 +4,8 @@ import logging
 import re
 import sys
 from collections.abc import Mapping
-from typing import TextIO
+from contextvars import ContextVar, Token
+from typing import Protocol, TextIO
 
 from seedcore.settings import Settings
 from seedcore.telemetry.lean_imports import without
@@ -76,6 +77,36 @@ def _mask_event(_logger: object, _method: str, event: EventDict) -> EventDict:
     return event
 
 
+class LoggedTask(Protocol):
+    """A task at hand, as log lines name it."""
+
+    def log_fields(self) -> Mapping[str, object]:
+        """Its `task`, `trace`, `tenant` and more."""
+
+
+_task: ContextVar[LoggedTask | None] = ContextVar("seedcore_task", default=None)
+
+
+def bind_task(task: LoggedTask) -> Token[LoggedTask | None]:
+    """Every line of this context names the task, until `unbind_task`; its fields are made when a line is logged."""
+    return _task.set(task)
+
+
+def unbind_task(bound: Token[LoggedTask | None]) -> None:
+    """As before `bind_task`; nothing where the context is another one, as when a coroutine is closed from outside."""
+    try:
+        _task.reset(bound)
+    except ValueError:
+        return
+
+
+def _name_task(_logger: object, _method: str, event: EventDict) -> EventDict:
+    if (task := _task.get()) is not None:
+        for key, value in task.log_fields().items():
+            event.setdefault(key, value)
+    return event
+
+
 def configure_logs(settings: Settings, *, stream: TextIO | None = None) -> None:
     """Set up structlog and the standard library's logging for this process; safe to call again."""
     level = logging.getLevelNamesMapping()[settings.log_level]
@@ -88,6 +119,7 @@ def configure_logs(settings: Settings, *, stream: TextIO | None = None) -> None:
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
+            _name_task,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.format_exc_info,

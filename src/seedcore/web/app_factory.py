@@ -1,13 +1,15 @@
 """Makes the FastAPI application of a service: problem documents, limits, API keys, health."""
 
-from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 from fastapi import FastAPI
 from fastapi.responses import JSONResponse
 
 from seedcore import __version__
 from seedcore.settings import Settings
+from seedcore.stores.postgres import Database
+from seedcore.web.access.access_control import AccessControl
 from seedcore.web.direct_routes import DirectHandlers, DirectRoutes
 from seedcore.web.guard import RequestGuard
 from seedcore.web.health import HealthCheck, health_response
@@ -23,17 +25,30 @@ def create_app(
     *,
     lifespan: Callable[[FastAPI], AbstractAsyncContextManager[None]] | None = None,
     direct: DirectHandlers | None = None,
+    database: Callable[[], Database | None] | None = None,
 ) -> FastAPI:
     """An application named `service` with `GET /health`, problem documents, body limit, keys and deadline.
 
-    `direct` answers plain requests of hot routes without the framework (`web.direct_routes`).
+    `direct` answers plain requests of hot routes without the framework (`web.direct_routes`). `database` is the pool
+    in which keys are looked up and the audit log is written; without one, it is a pool of one.
     """
-    app = FastAPI(title=f"SeedCore {service}", version=__version__, lifespan=lifespan)
+    access = AccessControl(service, settings, database)
+
+    @asynccontextmanager
+    async def with_access(app: FastAPI) -> AsyncIterator[None]:
+        async with (lifespan or _nothing)(app):
+            try:
+                yield
+            finally:
+                await access.aclose()
+
+    app = FastAPI(title=f"SeedCore {service}", version=__version__, lifespan=with_access)
+    app.state.access = access
     add_problem_handlers(app)
     app.add_middleware(MethodsMiddleware)
     if direct:
         app.add_middleware(DirectRoutes, handlers=direct)
-    app.add_middleware(RequestGuard, settings=settings)
+    app.add_middleware(RequestGuard, settings=settings, access=access)
     app.add_middleware(RequestMeter, name=service)
 
     @app.get("/health", tags=["health"])
@@ -42,3 +57,8 @@ def create_app(
         return await health_response(service, health)
 
     return app
+
+
+@asynccontextmanager
+async def _nothing(_app: FastAPI) -> AsyncIterator[None]:
+    yield

@@ -1,14 +1,14 @@
 """The middleware in front of every route: API keys, limits, and no leak of an unexpected error."""
 
 import asyncio
+from functools import partial
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from seedcore import errors
 from seedcore.settings import Settings
 from seedcore.telemetry.logs import get_logger
-from seedcore.web.access.caller import put_caller
-from seedcore.web.authentication import ApiKeys
+from seedcore.web.access.access_control import AccessControl
 from seedcore.web.problems import unexpected
 from seedcore.web.request_limits import ResponseChannel, check_declared_length, check_url_text, limit_body
 
@@ -20,9 +20,9 @@ class RequestGuard:
     exempt once they have begun to answer.
     """
 
-    def __init__(self, app: ASGIApp, settings: Settings) -> None:
+    def __init__(self, app: ASGIApp, settings: Settings, access: AccessControl) -> None:
         self.app = app
-        self._keys = ApiKeys(settings)
+        self._access = access
         self._max_body = settings.max_batch_bytes
         self._timeout_s = settings.request_timeout_s
         self._logger = get_logger("seedcore.web")
@@ -32,11 +32,15 @@ class RequestGuard:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        channel = ResponseChannel(send)
+        admission = self._access.begin(scope)
+        channel = ResponseChannel(send, partial(self._access.settle, admission))
         try:
-            self._check(scope)
             async with asyncio.timeout(self._timeout_s) as deadline:
                 channel.deadline = deadline
+                headers = {name.lower(): value for name, value in scope["headers"]}
+                await self._access.admit(admission, scope)
+                check_url_text(scope)
+                check_declared_length(headers, self._max_body)
                 await self.app(scope, limit_body(receive, self._max_body), channel)
         except errors.SeedCoreError as error:
             await channel.fail(error, scope, receive)
@@ -50,9 +54,3 @@ class RequestGuard:
         except Exception as error:
             self._logger.error("unexpected error", path=scope["path"], exc_info=error)
             await channel.fail(unexpected(error), scope, receive)
-
-    def _check(self, scope: Scope) -> None:
-        headers = {name.lower(): value for name, value in scope["headers"]}
-        put_caller(scope, self._keys.check(scope, headers))
-        check_url_text(scope)
-        check_declared_length(headers, self._max_body)

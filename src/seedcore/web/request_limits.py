@@ -1,13 +1,16 @@
 """Limits of a request: the size of its body, the text of its URL, and its time."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from urllib.parse import unquote_to_bytes
 
 from starlette.types import Message, Receive, Scope, Send
 
 from seedcore import errors
 from seedcore.web.problems import problem_response
+
+SETTLE_S = 10.0
+"""What a request gets beyond its deadline for being recorded."""
 
 
 def check_declared_length(headers: Mapping[bytes, bytes], limit: int) -> None:
@@ -64,17 +67,20 @@ def _unfit(part: bytes) -> str | None:
 
 
 class ResponseChannel:
-    """The `send` channel; it knows whether the response has begun, and lifts the deadline of event streams."""
+    """The `send` channel; it knows whether the response has begun, and lifts the deadline of event streams.
 
-    def __init__(self, send: Send) -> None:
-        self._send = send
+    `settle` is awaited once with the status, before the answer leaves.
+    """
+
+    def __init__(self, send: Send, settle: Callable[[int], Awaitable[None]] | None = None) -> None:
+        self._send, self._settle = send, settle
         self.started = False
         self.deadline: asyncio.Timeout | None = None
 
     async def __call__(self, message: Message) -> None:
         """Pass the message on."""
         if message["type"] == "http.response.start":
-            self.started = True
+            await self._begin(message["status"])
             kind = dict(message.get("headers", ())).get(b"content-type", b"")
             if kind.startswith(b"text/event-stream") and self.deadline is not None:
                 self.deadline.reschedule(None)
@@ -84,4 +90,15 @@ class ResponseChannel:
         """Send the problem document; when bytes have left already, the connection can only be cut."""
         if self.started:
             raise error
-        await problem_response(error)(scope, receive, self._send)
+        # The deadline is over, or no longer counts.
+        self.deadline = None
+        await problem_response(error)(scope, receive, self)
+
+    async def _begin(self, status: int) -> None:
+        """Record the answer before it leaves; the deadline allows for that."""
+        settle, self._settle = self._settle, None
+        if settle is not None:
+            if self.deadline is not None and (when := self.deadline.when()) is not None:
+                self.deadline.reschedule(max(when, asyncio.get_running_loop().time() + SETTLE_S))
+            await settle(status)
+        self.started = True

@@ -79,8 +79,8 @@ class ServiceBase:
     async def stop(self) -> None:
         """Called in the replica when it is about to end."""
 
-    def metrics_database(self) -> Database | None:
-        """The pool that metrics are written through; None: the service has none, and they are on Ray's port alone."""
+    def own_database(self) -> Database | None:
+        """The service's own pool: keys are looked up and metrics are written through it; None: it has none."""
         return None
 
     def extend(self, app: FastAPI) -> None:
@@ -105,14 +105,14 @@ class ServiceBase:
                 await exporting.aclose()
                 await self.stop()
 
-        app = create_app(self.name, self.settings, self.health, lifespan=lifespan)
+        app = create_app(self.name, self.settings, self.health, lifespan=lifespan, database=self.own_database)
         for operation in self._operations.values():
             _add_route(app, operation)
         self.extend(app)
         return app
 
     def _export_metrics(self) -> RunningExport:
-        database = self.metrics_database()
+        database = self.own_database()
         written = [] if database is None else [MetricSeriesWriter(database)]
         return RunningExport(MetricExport(self.settings, [*written, *ray_sinks()]))
 

@@ -19,7 +19,8 @@ from seedcore.telemetry.metrics import counter
 from seedcore.worker.decisions.route_decision import RouteDecision
 from seedcore.worker.in_flight import HeldLease, InFlight
 from seedcore.worker.measuring.attempt_metrics import count_stale
-from seedcore.worker.outcome_records import bounded, decision_text, failure_text, reason_of, usage_of
+from seedcore.worker.measuring.task_traces import TaskTraces
+from seedcore.worker.outcome_records import bounded, decision_text, failure_text, lease_fields, reason_of, usage_of
 from seedcore.worker.ports import LeaseStore
 from seedcore.worker.skill_catalog import SkillCatalog, longest_pause_s
 
@@ -37,9 +38,10 @@ class AttemptEndings:
         in_flight: InFlight,
         skills: SkillCatalog,
         log: FilteringBoundLogger,
+        traces: TaskTraces,
     ) -> None:
         self._settings, self._leases, self._in_flight = settings, leases, in_flight
-        self._skills, self._log = skills, log
+        self._skills, self._log, self.traces = skills, log, traces
         self.counts = {"bounded_reports": 0}
 
     def record(self, held: HeldLease, completion: Completion) -> None:
@@ -47,7 +49,7 @@ class AttemptEndings:
         try:
             self._record(held, completion)
         except Exception as error:  # noqa: BLE001 - whatever it is, it must not touch the others of its chunk
-            self._log.error("unusable answer of a host", task=completion.task_id, exc_info=error)
+            self._log.error("unusable answer of a host", exc_info=error, **lease_fields(held.lease))
             self.retry_or_fail(
                 held, FailureCode.ANSWER_UNUSABLE, f"its host's answer cannot be used: {reason_of(error)}"
             )
@@ -60,7 +62,7 @@ class AttemptEndings:
             counter("seedcore_fallbacks_total").add(1, fallback="bounded_report")
             self._log.warning(
                 "host reported impossible figures, bounded",
-                task=completion.task_id,
+                **lease_fields(held.lease),
                 seconds=completion.seconds,
                 usage=completion.usage,
             )
@@ -89,19 +91,22 @@ class AttemptEndings:
         retry: bool = True,
         within_s: float | None = None,
         usage: Usage | None = None,
+        lost: bool = False,
     ) -> None:
         """Retry a failed attempt later (exponential backoff, full jitter), or fail the task when none is left.
 
-        `within_s` is the longest pause that the skill's own policy gives; SeedCore's default when None.
+        `within_s` is the longest pause that the skill's own policy gives; SeedCore's default when None. `lost`:
+        its host said nothing of the run.
         """
         lease, (code, message) = held.lease, failure_text(code, message)
         if retry and lease.attempt < lease.max_attempts:
             if within_s is None:
                 within_s = longest_pause_s(RetryPolicy(), lease.attempt, self._settings)
             delay_s = jittered_s(within_s)
+            self.traces.ended(held, (code, message), pause_s=delay_s, lost=lost)
             self._in_flight.retry(Retry(lease.id, lease.token, delay_s, code, message, lease.limit_key, usage))
         else:
-            self._finish(held, Status.FAILED, error_code=code, error_message=message, usage=usage)
+            self._finish(held, Status.FAILED, error_code=code, error_message=message, usage=usage, lost=lost)
 
     async def retry_lost(self, lost: Sequence[HeldLease], code: str, message: str) -> None:
         """Retry attempts whose host cannot say how they ended, as their skills' own policies have it."""
@@ -118,7 +123,7 @@ class AttemptEndings:
             if self._in_flight.holds(held):
                 policy = policies.get(held.lease.type, RetryPolicy())
                 within_s = longest_pause_s(policy, held.lease.attempt, self._settings)
-                self.retry_or_fail(held, code, message, within_s=within_s)
+                self.retry_or_fail(held, code, message, within_s=within_s, lost=True)
 
     def refuse(self, lease: Lease, error: Exception) -> None:
         """End the attempt of a task that cannot be decided about; an error that may pass is retried."""
@@ -148,10 +153,14 @@ class AttemptEndings:
                         held, FailureCode.HOLD_NOT_STORABLE, f"PostgreSQL cannot keep it: {error}", retry=False
                     )
                 return
-            self._log.warning("cannot hold a task, releasing its lease", reason=reason_of(error))
+            self._log.warning(
+                "cannot hold a task, releasing its lease", reason=reason_of(error), **lease_fields(held.lease)
+            )
             await self.release_later([held.lease])
         else:
             count_stale("hold", not stored)
+            if stored:
+                self.traces.held_for_approval(held, decision)
             self._in_flight.drop(held.lease.id)
 
     async def release_later(self, leases: Sequence[Lease]) -> None:
@@ -169,8 +178,11 @@ class AttemptEndings:
         error_code: str | None = None,
         error_message: str | None = None,
         usage: Usage | None = None,
+        lost: bool = False,
     ) -> None:
         lease = held.lease
+        failure = None if error_code is None else (error_code, error_message or "")
+        self.traces.ended(held, failure, lost=lost)
         self._in_flight.finish(
             Outcome(
                 lease.id,

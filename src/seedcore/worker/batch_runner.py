@@ -18,7 +18,8 @@ from seedcore.worker.decisions.route_decision import RouteDecision
 from seedcore.worker.host_runner import HostRunner
 from seedcore.worker.in_flight import HeldLease, InFlight
 from seedcore.worker.job_set import JobSet
-from seedcore.worker.outcome_records import call_of, reason_of, with_reason
+from seedcore.worker.measuring.task_traces import TaskTraces
+from seedcore.worker.outcome_records import batch_fields, call_of, lease_fields, reason_of, with_reason
 from seedcore.worker.planning.plan_route import PlanRunner
 from seedcore.worker.ports import WorkerPorts
 from seedcore.worker.skill_catalog import SkillCatalog
@@ -33,12 +34,19 @@ class BatchRunner:
     """
 
     def __init__(
-        self, settings: Settings, ports: WorkerPorts, in_flight: InFlight, jobs: JobSet, log: FilteringBoundLogger
+        self,
+        settings: Settings,
+        ports: WorkerPorts,
+        in_flight: InFlight,
+        jobs: JobSet,
+        log: FilteringBoundLogger,
+        name: str = "",
     ) -> None:
         self._leases, self._in_flight, self._jobs, self._log = ports.leases, in_flight, jobs, log
         self._decider, self._reports = ports.decider, ports.reports
         skills = SkillCatalog(settings)
-        self._endings = AttemptEndings(settings, ports.leases, in_flight, skills, log)
+        self._traces = TaskTraces(name)
+        self._endings = AttemptEndings(settings, ports.leases, in_flight, skills, log, self._traces)
         self.counts = self._endings.counts
         self.counts |= {"refused_tasks": 0}
         self.hosts = HostRunner(ports, in_flight, self._endings, jobs, log)
@@ -65,7 +73,9 @@ class BatchRunner:
         try:
             params = await self._bind(batch)
         except DATABASE_ERRORS as error:
-            self._log.warning("cannot read results of steps, releasing leases", reason=reason_of(error))
+            self._log.warning(
+                "cannot read results of steps, releasing leases", reason=reason_of(error), **batch_fields(batch)
+            )
             await self._endings.release_later(batch)
             return
         self._run(batch, params)
@@ -75,7 +85,9 @@ class BatchRunner:
         try:
             self._decide(batch, decisions)
         except UnavailableError as error:
-            self._log.warning("nothing to decide with yet, releasing leases", tasks=len(batch), reason=reason_of(error))
+            self._log.warning(
+                "nothing to decide with yet, releasing leases", reason=reason_of(error), **batch_fields(batch)
+            )
         if undecided := self._route(batch, params, decisions):
             self._jobs.start(self._endings.release_later(undecided))
         # After the tasks have begun: they need not wait for it.
@@ -92,7 +104,7 @@ class BatchRunner:
         except Exception as error:  # noqa: BLE001 - whatever is wrong with a task, the others must run
             if len(batch) == 1:
                 self.counts["refused_tasks"] += 1
-                self._log.error("a task cannot be decided about", task=str(batch[0].id), exc_info=error)
+                self._log.error("a task cannot be decided about", exc_info=error, **lease_fields(batch[0]))
                 self._endings.refuse(batch[0], error)
                 return
             half = len(batch) // 2
@@ -129,6 +141,7 @@ class BatchRunner:
         by_host: dict[str, list[tuple[Call, HeldLease]]] = {}
         to_plan: list[tuple[HeldLease, RouteDecision]] = []
         undecided: list[Lease] = []
+        traces = self._traces
         for lease in batch:
             held, decision = self._in_flight.held.get(lease.id), decisions.get(lease.id)
             if held is None:
@@ -138,7 +151,8 @@ class BatchRunner:
                 undecided.append(lease)
             elif decision.route == "fast" and decision.host and decision.agent:
                 self._in_flight.begin(lease.id, with_reason(lease, decision))
-                call = call_of(lease, decision.agent, params.get(lease.id, lease.params))
+                given = params.get(lease.id, lease.params)
+                call = call_of(lease, decision.agent, given, traces.carried(lease))
                 by_host.setdefault(decision.host, []).append((call, held))
             elif decision.route == "plan":
                 to_plan.append((held, decision))

@@ -71,7 +71,7 @@ class Dispatcher:
         self._in_flight = InFlight(ports.reports)
         self._writer = OutcomeWriter(ports.leases, self._in_flight)
         self._jobs = JobSet(self.log)
-        self._batches = BatchRunner(settings, ports, self._in_flight, self._jobs, self.log)
+        self._batches = BatchRunner(settings, ports, self._in_flight, self._jobs, self.log, name)
         pace = settings.claim_batch, settings.slow_slots, settings.poll_s, settings.ageing_s
         self._lanes = Lanes(queue, ports.leases, *pace)
         self._guard = ClusterGuard(ports.cluster, self.log, self._in_flight.changed.set)

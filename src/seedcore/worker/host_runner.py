@@ -10,7 +10,7 @@ from seedcore.tasks.failure_codes import FailureCode
 from seedcore.worker.attempt_endings import AttemptEndings
 from seedcore.worker.in_flight import HeldLease, InFlight, held_for_long
 from seedcore.worker.job_set import JobSet
-from seedcore.worker.outcome_records import reason_of
+from seedcore.worker.outcome_records import batch_fields, reason_of
 from seedcore.worker.ports import HostLostError, HostUnavailableError, LocalHost, WorkerPorts
 
 
@@ -56,7 +56,9 @@ class HostRunner:
         try:
             await self._announce(late)
         except HostUnavailableError as error:
-            self._log.warning("starts not written, releasing leases", tasks=len(calls), reason=str(error))
+            self._log.warning(
+                "starts not written, releasing leases", reason=str(error), **_named(held for _, held in calls)
+            )
             await self._endings.release_later([held.lease for held in self._in_hand(held for _, held in calls)])
         else:
             # What was lost meanwhile must not begin.
@@ -76,10 +78,14 @@ class HostRunner:
         except HostUnavailableError as error:
             if begun is not None:
                 begun.unsend(held.lease.token for held in left.values())
-            self._log.warning("host unavailable, releasing leases", host=host, tasks=len(left), reason=str(error))
+            self._log.warning(
+                "host unavailable, releasing leases", host=host, reason=str(error), **_named(left.values())
+            )
             await self._endings.release_later([held.lease for held in self._in_hand(left.values())])
         except Exception as error:  # noqa: BLE001 - HostLostError, or what could not be foreseen: the calls had begun
-            self._log.warning("host lost, retrying its tasks", host=host, tasks=len(left), reason=reason_of(error))
+            self._log.warning(
+                "host lost, retrying its tasks", host=host, reason=reason_of(error), **_named(left.values())
+            )
             lost = self._in_hand(left.values())
             await self._endings.retry_lost(lost, FailureCode.HOST_LOST, f"the host {host} ended while the task ran")
 
@@ -111,7 +117,7 @@ class HostRunner:
             else:
                 self._endings.record(held, completion)
         if released:
-            self._log.warning("host returned calls, releasing leases", tasks=len(released), reason=reason)
+            self._log.warning("host returned calls, releasing leases", reason=reason, **batch_fields(released))
             self._jobs.start(self._endings.release_later(released))
 
     def abandon(self) -> None:
@@ -145,3 +151,7 @@ class HostRunner:
                 self._local.cancel_soon(task_ids)
             else:
                 await self._hosts.cancel(host, task_ids)
+
+
+def _named(tasks: Iterable[HeldLease]) -> dict[str, object]:
+    return batch_fields([held.lease for held in tasks])

@@ -1,21 +1,30 @@
 """Turns decisions, failures and what hosts report into what PostgreSQL can store."""
 
+from collections.abc import Sequence
+
 import orjson
 
 from seedcore.skills.context import MAX_MONEY, MAX_TOKENS
 from seedcore.skills.host_protocol import Call, Completion
 from seedcore.tasks.model import Lease, Usage
+from seedcore.tasks.submission.tenancy import trace_id
 from seedcore.telemetry.logs import mask
 from seedcore.worker.decisions.route_decision import RouteDecision
 
 MAX_CODE, MAX_MESSAGE, MAX_REASON = 100, 2000, 300
 MAX_SECONDS = 1e7
 
+MAX_NAMED = 10
+"""Tasks of a batch that a log line names."""
 
-def call_of(lease: Lease, agent: str, params: str) -> Call:
-    """The attempt of a lease at `agent`."""
+
+def call_of(lease: Lease, agent: str, params: str, traceparent: str | None = None) -> Call:
+    """The attempt of a lease at `agent`; `traceparent` as `Call` has it."""
     task_id, key = str(lease.id), lease.idempotency_key or str(lease.id)
-    return Call(task_id, lease.token, lease.attempt, lease.type, params, agent, lease.timeout_s, key)
+    timeout_s = lease.timeout_s
+    return Call(
+        task_id, lease.token, lease.attempt, lease.type, params, agent, timeout_s, key, lease.tenant, traceparent
+    )
 
 
 def bounded(completion: Completion) -> Completion:
@@ -85,3 +94,14 @@ def storable(text: str, limit: int) -> str:
 def reason_of(error: Exception) -> str:
     """An error in one line, for the log and for the task."""
     return f"{type(error).__name__}: {error}"
+
+
+def lease_fields(lease: Lease) -> dict[str, object]:
+    """What names a task in a log."""
+    trace = trace_id(str(lease.parent_id or lease.id), lease.traceparent)
+    return {"task": str(lease.id), "trace": trace, "tenant": lease.tenant, "type": lease.type}
+
+
+def batch_fields(leases: Sequence[Lease]) -> dict[str, object]:
+    """What names a batch in a log: how many tasks, and the first of them."""
+    return {"tasks": len(leases), "first_tasks": [str(lease.id) for lease in leases[:MAX_NAMED]]}

@@ -99,15 +99,3 @@ async def test_what_decisions_expected_stands_beside_what_happened(memory_world:
     taken = REGISTRY.take()
     assert counts(taken, "seedcore_energy_expected_seconds_total") == {("echo",): 1.0}
     assert set(counts(taken, "seedcore_energy_realised_seconds_total")) == {("echo",)}
-
-
-async def test_what_a_skill_reports_to_have_spent_is_counted(memory_world: World) -> None:
-    def spend(call: Call) -> Completion:
-        return good(call)._replace(usage=(120.0, 0.5))
-
-    async with memory_world.dispatcher(ScriptedDecider(), InMemoryHostPool(spend)):
-        (task_id,) = await memory_world.submit(1)
-        await memory_world.until(task_id, "completed")
-    taken = REGISTRY.take()
-    assert counts(taken, "seedcore_model_tokens_total") == {("unreported", "total"): 120}
-    assert counts(taken, "seedcore_model_money_total") == {("unreported",): 0.5}

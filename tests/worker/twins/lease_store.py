@@ -157,6 +157,9 @@ class InMemoryLeaseStore:
             deadline=new.deadline,
             limit_key=None,
             errors_text=json.dumps(task.errors),
+            tenant=new.tenant,
+            traceparent=new.traceparent,
+            limits=(),
         )
 
     # What a dispatcher does: see `ports.LeaseStore`.

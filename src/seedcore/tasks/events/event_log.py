@@ -6,8 +6,8 @@ that snapshot did not know, and those that were under way in it.
 """
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from uuid import UUID
 
@@ -15,6 +15,7 @@ import asyncpg
 
 from seedcore.stores.resume_point import Snapshot, not_a_position, position_ahead
 from seedcore.tasks.sql.events import CURRENT_SNAPSHOT, LOG, LOG_NEAR
+from seedcore.tasks.sql.reads import OWNED
 
 MAX_TICK_DIGITS = 100
 
@@ -107,6 +108,14 @@ async def read_log(
     more = await _page(connection, following, limit - len(entries))
     entries += more
     return entries, entries[-1].position if len(entries) == limit else Position(now, now, 0)
+
+
+async def entries_of(connection: asyncpg.Connection, entries: Sequence[LogEntry], tenant: str) -> list[LogEntry]:
+    """What these entries say of a tenant's tasks; those that say nothing of them are left out."""
+    ids = {task_id for entry in entries for task_id in entry.task_ids}
+    own = {row["id"] for row in await connection.fetch(OWNED, list(ids), tenant)} if ids else set()
+    kept = [replace(entry, task_ids=[i for i in entry.task_ids if i in own]) for entry in entries]
+    return [entry for entry in kept if entry.task_ids]
 
 
 async def _current(connection: asyncpg.Connection) -> Snapshot:

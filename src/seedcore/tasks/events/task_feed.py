@@ -15,7 +15,7 @@ from seedcore.stores.advisory_locks import EVENT_FOLLOWERS
 from seedcore.stores.postgres import DATABASE_ERRORS, ENGINE_SESSION, Database
 from seedcore.tasks import queries
 from seedcore.tasks.events.arrival_rate import ArrivalRate
-from seedcore.tasks.events.event_log import LogEntry, Position, read_log
+from seedcore.tasks.events.event_log import LogEntry, Position, entries_of, read_log
 from seedcore.tasks.events.notifications import NotificationListener
 from seedcore.tasks.model import LAST_EVENTS, TaskEvent
 from seedcore.telemetry.logs import get_logger
@@ -86,8 +86,10 @@ class EventFeed:
         finally:
             self._followers.discard(follower)
 
-    async def follow_all(self, after: Position | None = None) -> AsyncGenerator[LogEntry]:
+    async def follow_all(self, after: Position | None = None, tenant: str | None = None) -> AsyncGenerator[LogEntry]:
         """Everything that happens, from now on or after an entry's position; waits for what is to come.
+
+        Of a `tenant`: what happens to its tasks, without the ids of others.
 
         Raises:
             UnavailableError: the database was away for long; go on from the last position.
@@ -102,7 +104,8 @@ class EventFeed:
                     near = position is None or position.is_settled
                     async with (self.lookups if near else self._database).connection() as connection:
                         entries, position = await read_log(connection, position, LOG_PAGE, near=near)
-                    for entry in entries:
+                        shown = entries if tenant is None else await entries_of(connection, entries, tenant)
+                    for entry in shown:
                         yield entry
                     self._rate.record(len(entries))
                     if len(entries) < LOG_PAGE and position.is_settled:

@@ -149,4 +149,5 @@ def _add(done: Fired, batch: Sequence[Firing]) -> None:
         done.skipped += firing.skipped
         if firing.error is not None:
             done.broken += 1
-            log.warning("schedule not fired", schedule=firing.schedule.id, paused=firing.broken, reason=firing.error)
+            whose = {"schedule": firing.schedule.name, "tenant": firing.schedule.tenant}
+            log.warning("schedule not fired", **whose, paused=firing.broken, reason=firing.error)

@@ -8,8 +8,9 @@ from uuid import UUID
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 
-from seedcore.tasks.model import Limit, TaskSpec
+from seedcore.tasks.model import DEFAULT_TENANT, Limit, TaskSpec
 from seedcore.tasks.schedules.next_fire_time import Rhythm
+from seedcore.tasks.submission.tenancy import unscoped
 
 ScheduleId = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
 
@@ -29,7 +30,8 @@ class ScheduleBody(BaseModel):
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
     task: dict[str, Any] = Field(
-        description="what each firing submits: type, params, queue, domain, priority, max_attempts, timeout_s, limit"
+        description="what each firing submits: type, params, queue, domain, priority, max_attempts, timeout_s, limit "
+        "or limits"
     )
     cron: str | None = Field(
         None,
@@ -61,6 +63,7 @@ class Schedule:
     """A schedule as it is stored; JSON fields are text.
 
     Attributes:
+        id: with its tenant's name before it, unless that is `default`.
         next_at: the tick to be fired next; None while it is paused and when it has ended.
         fired: tasks that it submitted.
         skipped: ticks left out by its catch-up policy, counted up to `tick_times.COUNTED` for one gap.
@@ -93,6 +96,12 @@ class Schedule:
     error: str | None
     created_at: datetime
     updated_at: datetime
+    tenant: str = DEFAULT_TENANT
+
+    @property
+    def name(self) -> str:
+        """Its id, as its tenant knows it."""
+        return unscoped(self.id)
 
     @property
     def rhythm(self) -> Rhythm:
@@ -101,6 +110,8 @@ class Schedule:
 
     def task(self, moment: datetime, key: str | None = None) -> TaskSpec:
         """The task of a firing at that tick; its idempotency key names schedule and tick."""
+        given = json.loads(self.task_limit or "[]")
+        limits = tuple(Limit(**limit) for limit in (given if isinstance(given, list) else [given]))
         return TaskSpec(
             type=self.type,
             params=self.params,
@@ -110,28 +121,44 @@ class Schedule:
             max_attempts=self.max_attempts,
             timeout_s=self.timeout_s,
             slow=self.slow,
-            limit=None if self.task_limit is None else Limit(**json.loads(self.task_limit)),
-            idempotency_key=key or f"schedule:{self.id}:{moment.astimezone(UTC).isoformat()}",
+            limit=limits[0] if limits else None,
+            limits=limits if isinstance(given, list) else (),
+            tenant=self.tenant,
+            idempotency_key=key or f"schedule:{self.name}:{moment.astimezone(UTC).isoformat()}",
         )
 
     def upcoming(self, count: int) -> list[datetime]:
         """The next ticks; none while it is paused and when it has ended."""
         return [] if self.next_at is None else [self.next_at, *self.rhythm.upcoming(self.next_at, count - 1)]
 
-    def json(self) -> dict[str, object]:
-        """As the API shows it."""
+    def json(self, payloads: bool = True) -> dict[str, object]:
+        """As the API shows it; without `payloads` its task's params are null."""
+        limit = None if self.task_limit is None else json.loads(self.task_limit)
         times = ("starts_at", "ends_at", "next_at", "last_at", "created_at", "updated_at")
-        plain = ("id", "cron", "every_s", "timezone", "catch_up", "max_catch_up", "paused", "fired", "skipped", "error")
+        plain = (
+            "cron",
+            "every_s",
+            "timezone",
+            "catch_up",
+            "max_catch_up",
+            "paused",
+            "fired",
+            "skipped",
+            "error",
+            "tenant",
+        )
         template = ("type", "queue", "domain", "priority", "max_attempts")
         return {
+            "id": self.name,
             **{name: getattr(self, name) for name in plain},
             **{name: None if (at := getattr(self, name)) is None else at.isoformat() for name in times},
             "last_task_id": None if self.last_task_id is None else str(self.last_task_id),
             "task": {
                 **{name: getattr(self, name) for name in template},
-                "params": json.loads(self.params),
+                "params": json.loads(self.params) if payloads else None,
                 # PostgreSQL keeps a `real`: 0.1 would come back as 0.10000000149.
                 "timeout_s": None if self.timeout_s is None else float(f"{self.timeout_s:.7g}"),
-                "limit": None if self.task_limit is None else json.loads(self.task_limit),
+                **({"limit": None, "limits": limit} if isinstance(limit, list) else {"limit": limit}),
             },
+            **({} if payloads else {"payloads_hidden": True}),
         }

@@ -7,12 +7,13 @@ from seedcore.errors import FieldError, InvalidInputError, TooLargeError
 from seedcore.tasks.model import TaskSpec
 from seedcore.tasks.schedules.next_fire_time import Rhythm
 from seedcore.tasks.schedules.schedule import ScheduleBody
+from seedcore.tasks.submission.tenancy import HERE, Origin
 from seedcore.tasks.submission.validate import Submission
 
 _SET_BY_SCHEDULE = ("run_after", "deadline", "idempotency_key", "idempotency_period_s")
 
 
-def check_task(submission: Submission, fields: Mapping[str, object]) -> TaskSpec:
+def check_task(submission: Submission, fields: Mapping[str, object], origin: Origin = HERE) -> TaskSpec:
     """The task of a schedule, checked; errors name `task.FIELD`.
 
     Raises:
@@ -23,7 +24,7 @@ def check_task(submission: Submission, fields: Mapping[str, object]) -> TaskSpec
     if wrong:
         raise InvalidInputError.for_fields(wrong)
     try:
-        return submission.check(fields)
+        return submission.check(fields, origin)
     except (InvalidInputError, TooLargeError) as error:
         below = [FieldError(f"task.{e.field}", e.message) for e in error.errors]
         raise type(error)(f"task: {error.detail}", errors=below, **error.extra) from None

@@ -43,13 +43,13 @@ with dead as (
 , back as (select id, 'failed' as was, last from dead union all select id, 'cancelled', '{}' from over)
 , seen as (
   update seedcore.tasks t set deadline = null from back b where t.id = b.id
-  returning t.id, t.queue, t.slow, t.priority, t.tenant, t.limit_key, b.was, b.last)
+  returning t.id, t.queue, t.slow, t.priority, t.tenant, t.limit_key, t.limits, b.was, b.last)
 , again as (
   insert into seedcore.ready (id, queue, slow, rank, tenant)
   select id, queue, slow, -priority, tenant from seen where limit_key is null returning queue, slow)
 , waits as (
-  insert into seedcore.gated (id, key, queue, slow, rank, tenant)
-  select id, limit_key, queue, slow, -priority, tenant from seen where limit_key is not null returning id)
+  insert into seedcore.gated (id, key, queue, slow, rank, tenant, limits)
+  select id, limit_key, queue, slow, -priority, tenant, limits from seen where limit_key is not null returning id)
 , forgotten as (delete from seedcore.plans where id in (select id from seen))
 , logged as (insert into seedcore.events (task_id, event, data)
            select id, 'retried', last || jsonb_build_object('by', 'request', 'was', was) from seen)
@@ -69,8 +69,8 @@ with freed as (
   cross join lateral (select * from seedcore.tasks where id = f.id offset 0) t
   where t.limit_key is null returning queue, slow)
 , waits as (
-  insert into seedcore.gated (id, key, queue, slow, rank, attempts, tenant)
-  select t.id, t.limit_key, t.queue, t.slow, -t.priority, f.attempts, t.tenant from freed f
+  insert into seedcore.gated (id, key, queue, slow, rank, attempts, tenant, limits)
+  select t.id, t.limit_key, t.queue, t.slow, -t.priority, f.attempts, t.tenant, t.limits from freed f
   cross join lateral (select * from seedcore.tasks where id = f.id offset 0) t
   where t.limit_key is not null returning id)
 , logged as (

@@ -8,7 +8,8 @@ LAST_EVENT_ID = "select last_value * 4 + 3 from seedcore.ticks"
 EVENTS = """
 with followed as materialized (select * from unnest($1::uuid[], $2::bigint[]) a(task_id, after))
 , found as (
-  select t.id as task_id, 1::bigint as id, 'submitted' as event, t.created_at as at, '{}'::jsonb as data
+  select t.id as task_id, 1::bigint as id, 'submitted' as event, t.created_at as at,
+         case when t.submitted_by is null then '{}' else jsonb_build_object('by', t.submitted_by) end as data
     from followed f cross join lateral (select * from seedcore.tasks where id = f.task_id offset 0) t where f.after < 1
   union all
   select l.id, l.token * 4, 'leased', l.leased_at, jsonb_build_object('attempt', l.attempts)

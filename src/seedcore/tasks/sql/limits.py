@@ -41,6 +41,16 @@ GET = f"select {_COLUMNS} from seedcore.limits l where l.key = $1"
 
 FIND = f"select {_COLUMNS} from seedcore.limits l where l.key > $1 order by l.key limit $2"
 
+# Those that are `default`'s own, and those of another tenant ($3), which index limits_tenant has.
+FIND_DEFAULT = f"""
+select {_COLUMNS} from seedcore.limits l where l.key > $1 and position(E'\\x1f' in l.key) = 0 order by l.key limit $2
+"""
+
+FIND_OF_TENANT = f"""
+select {_COLUMNS} from seedcore.limits l
+where position(E'\\x1f' in l.key) > 0 and split_part(l.key, E'\\x1f', 1) = $3 and l.key > $1 order by l.key limit $2
+"""
+
 LOCK = "select 1 from seedcore.limits where key = $1 for update"
 
 REMOVE = "delete from seedcore.limits where key = $1"

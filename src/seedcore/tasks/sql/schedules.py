@@ -3,14 +3,14 @@
 from seedcore.stores.advisory_locks import SCHEDULES_AND_RECIPES
 
 MAX_SCHEDULES = 10_000
-"""Schedules that a database holds."""
+"""Schedules of one tenant."""
 
 # The columns stand in the order of Schedule's fields.
 
 COLUMNS = """
 id, type, params::text, queue, slow, domain, priority, max_attempts, timeout_s, task_limit::text, cron, every_s,
 timezone, catch_up, max_catch_up, starts_at, ends_at, paused, next_at, last_at, last_task_id, fired, skipped, error,
-created_at, updated_at
+created_at, updated_at, tenant
 """
 
 LOCK = f"select {COLUMNS} from seedcore.schedules where id = $1 for update"
@@ -25,10 +25,10 @@ max_catch_up, starts_at, ends_at, next_at, updated_at
 """
 
 INSERT = f"""
-insert into seedcore.schedules ({_DEFINED}, created_at)
+insert into seedcore.schedules ({_DEFINED}, created_at, tenant)
 select $1, $2, $3::jsonb, $4, $5, $6, $7, $8, $9, $10::jsonb, $11, $12, $13, $14, $15, $16, $17, $18, $19::timestamptz,
-       $19
-where (select count(*) from seedcore.schedules) < {MAX_SCHEDULES}
+       $19, $20
+where (select count(*) from seedcore.schedules where tenant = $20) < {MAX_SCHEDULES}
 on conflict (id) do nothing returning {COLUMNS}
 """
 
@@ -54,6 +54,9 @@ NOTIFY_LATER = "select pg_notify('seedcore_later', extract(epoch from $1::timest
 GET = f"select {COLUMNS} from seedcore.schedules where id = $1"
 
 FIND = f"select {COLUMNS} from seedcore.schedules where id > $1 order by id limit $2"
+
+# Index schedules_tenant.
+FIND_OF_TENANT = f"select {COLUMNS} from seedcore.schedules where tenant = $3 and id > $1 order by id limit $2"
 
 EXISTS = "select exists (select 1 from seedcore.schedules where id = $1)"
 

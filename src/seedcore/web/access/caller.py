@@ -13,6 +13,8 @@ SCOPES = ("read", "submit", "approve", "operate", "admin")
 
 ALL_SCOPES = frozenset(SCOPES)
 
+UNKNOWN_KEY = "This key is not known: send a stored one, or one of SEEDCORE_API_KEYS."
+
 CallerKind = Literal["anonymous", "setting", "approver", "key", "oidc"]
 
 

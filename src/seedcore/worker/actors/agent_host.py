@@ -1,5 +1,6 @@
 """An agent host: one Ray actor, and so one process, that runs the skills of the agents of one organ."""
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping
 
 import ray
@@ -10,6 +11,8 @@ from seedcore.settings import get_settings
 from seedcore.skills.host_protocol import Call, Columns, Completion, calls_of, to_columns
 from seedcore.skills.registry import SkillRegistry
 from seedcore.telemetry.logs import configure_logs
+from seedcore.telemetry.traces import tracing
+from seedcore.telemetry.traces.trace_setup import configure_traces
 from seedcore.utils import gc_tuning
 from seedcore.utils.metrics.ray_metrics import ray_sinks
 from seedcore.utils.ray_utils import refuse_embedded_on_many_nodes
@@ -38,6 +41,7 @@ class AgentHost:
     ) -> None:
         settings = get_settings()
         configure_logs(settings)
+        configure_traces(settings, name)
         refuse_embedded_on_many_nodes(settings)
         self._before = take_over(settings, name)
         self._progress = ProgressBuffer()
@@ -91,6 +95,7 @@ class AgentHost:
         Nothing of it counts as an attempt. The host does not end by itself.
         """
         returned = await self._host.drain(grace_s)
+        await asyncio.to_thread(tracing.flush, tracing.FLUSH_S)
         if self._before.journal is not None:
             self._before.journal.close()
         return {"handed_back": returned, **await self.status()}

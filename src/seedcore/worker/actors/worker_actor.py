@@ -14,6 +14,8 @@ from seedcore.skills.registry import SkillRegistry
 from seedcore.stores.postgres import ENGINE_SESSION, Database
 from seedcore.tasks.model import DEFAULT_QUEUE
 from seedcore.telemetry.metrics import gauge
+from seedcore.telemetry.traces import tracing
+from seedcore.telemetry.traces.trace_setup import configure_traces
 from seedcore.utils import gc_tuning
 from seedcore.utils.background_loop import BackgroundLoop
 from seedcore.utils.metrics.ray_metrics import ray_sinks
@@ -61,6 +63,7 @@ class WorkerActor:
     def __init__(self, name: str, queue: str) -> None:
         settings = get_settings()
         configure_worker_logs(settings)
+        configure_traces(settings, name)
         refuse_embedded_on_many_nodes(settings)
         self.name, self.queue = name, queue
         context = ray.get_runtime_context()
@@ -207,6 +210,7 @@ class WorkerActor:
         stopped = asyncio.wrap_future(self._background.start(self._dispatcher.stop(grace_s)))
         await asyncio.wait_for(stopped, grace_s + 15)
         await self._host.export_metrics()
+        await asyncio.to_thread(tracing.flush, tracing.FLUSH_S)
         if self._before.journal is not None:
             self._before.journal.close()
 

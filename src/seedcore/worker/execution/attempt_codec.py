@@ -39,6 +39,8 @@ class ProcessCall(TypedDict):
     token: int
     idempotency_key: str
     agent: str
+    tenant: str
+    traceparent: str | None
 
 
 class AttemptFailure(NamedTuple):

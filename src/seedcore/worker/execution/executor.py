@@ -14,12 +14,13 @@ from seedcore.skills.registry import SkillRegistry
 from seedcore.skills.results import encode
 from seedcore.skills.skill_decorator import Kind, SkillSpec
 from seedcore.tasks.failure_codes import FailureCode
-from seedcore.telemetry.logs import get_logger
+from seedcore.telemetry.logs import bind_task, get_logger, unbind_task
 from seedcore.worker.execution.attempt_codec import AttemptFailure, attempt, clean, failure_of
 from seedcore.worker.execution.begun_journal import BegunJournal, Slot
 from seedcore.worker.execution.fair_queue import AgentLimit
 from seedcore.worker.execution.process_pool import START_S, ProcessPool
 from seedcore.worker.execution.progress_buffer import ProgressBuffer
+from seedcore.worker.execution.run_scope import enter_run, record_run
 from seedcore.worker.execution.skill_logger import SkillLogger
 from seedcore.worker.execution.task_pool import Job, TaskPool
 from seedcore.worker.execution.thread_pool import ThreadPool
@@ -39,6 +40,7 @@ class SkillExecutor:
         memory: makes the private memory of an agent.
         journal: notes which calls have begun.
         progress: takes what skills say of how far they are.
+        name: of the host, for traces.
     """
 
     def __init__(
@@ -50,8 +52,9 @@ class SkillExecutor:
         memory: Callable[[str], SkillMemory] | None = None,
         journal: BegunJournal | None = None,
         progress: ProgressBuffer | None = None,
+        name: str = "",
     ) -> None:
-        self._registry = registry
+        self._registry, self._name = registry, name
         self._settings = settings
         self._agents = agents
         self._clients = clients
@@ -168,6 +171,8 @@ class SkillExecutor:
             self._agents.finish(call.agent, call.skill, completion.seconds, ok=completion.ok, role=role)
         if job.usage is not None:
             completion = completion._replace(usage=job.usage)
+        if job.trace is not None:
+            record_run(job.trace, call, completion, self._name)
         if self._progress is None or not self._progress.hold_end(job.done, completion):
             job.done(completion)
         if (following := self._agent_limit.leave(job)) is not None:
@@ -178,6 +183,7 @@ class SkillExecutor:
         call = job.call
         if self._journal is not None:
             job.slot = self._journal.begin(call)
+        bound, job.trace = bind_task(call), enter_run(call)
         job.began = time.perf_counter()
         try:
             ending = await self._result(job)
@@ -192,6 +198,9 @@ class SkillExecutor:
             late = job.late and issubclass(type(error), TimeoutError)
             ending = _too_slow(job) if late else failure_of(error, SkillLogger(self._log, call))
         finally:
+            unbind_task(bound)
+            if job.trace is not None:
+                job.trace.leave()
             if job.slot is not None:
                 self._note_end(job.slot)
         seconds = time.perf_counter() - job.began
@@ -201,7 +210,7 @@ class SkillExecutor:
 
     def _given_up(self, job: Job) -> Completion | None:
         """The ending of a call whose skill ignores that it was cancelled; None when that was on request."""
-        self._log.warning("skill goes on after it was cancelled", skill=job.call.skill, task=job.call.task_id)
+        self._log.warning("skill goes on after it was cancelled", **job.call.log_fields())
         if job.cancelled:
             return None
         return self._failed(job, time.perf_counter() - job.began, _too_slow(job))
@@ -253,6 +262,8 @@ class SkillExecutor:
         return SkillContext(
             *(call.task_id, call.attempt, call.token, key, logger, self._clients, call.agent, memory, flag, loop, job),
             sink=self._progress,
+            tenant=call.tenant,
+            trace=job.trace,
         )
 
 

@@ -19,6 +19,7 @@ from seedcore.skills.reports import SkillProgress
 from seedcore.skills.skill_decorator import SkillSpec
 from seedcore.tasks.failure_codes import FailureCode
 from seedcore.worker.execution.attempt_codec import AttemptFailure, ProcessCall
+from seedcore.worker.execution.run_scope import adopt
 from seedcore.worker.execution.task_pool import Job
 
 WORKER_MODULE = "seedcore.worker.execution.process_worker"
@@ -129,6 +130,8 @@ class ProcessPool:
             "token": call.token,
             "idempotency_key": call.idempotency_key,
             "agent": call.agent,
+            "tenant": call.tenant,
+            "traceparent": call.traceparent,
         }
         progress = None if sink is None else partial(sink.report, call.task_id, call.token)
         try:
@@ -143,6 +146,7 @@ class ProcessPool:
             self._drop(child)
         if isinstance(spent := answer.get("usage"), list):
             job.usage = (spent[0], spent[1])
+        adopt(answer)
         if "result" in answer:
             return str(answer["result"])
         return AttemptFailure(str(answer["code"]), str(answer["message"]), bool(answer["retryable"]))

@@ -14,17 +14,25 @@ import socket
 import struct
 import sys
 import threading
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import orjson
 from structlog.typing import FilteringBoundLogger
 
-from seedcore.settings import get_settings
+from seedcore.settings import Settings, get_settings
 from seedcore.skills.context import ProgressSink
+from seedcore.skills.host_protocol import Call
 from seedcore.skills.reports import SkillProgress
 from seedcore.skills.skill_decorator import MARK, SkillContext, SkillSpec
-from seedcore.telemetry.logs import configure_logs, get_logger
+from seedcore.telemetry.logs import bind_task, configure_logs, get_logger, unbind_task
+from seedcore.telemetry.metrics import counter
+from seedcore.telemetry.metrics.metric_registry import REGISTRY
+from seedcore.telemetry.traces.run_trace import RunTrace
 from seedcore.worker.execution.attempt_codec import AttemptFailure, ProcessCall, attempt, failure_of
+from seedcore.worker.execution.run_scope import enter_run
+
+if TYPE_CHECKING:
+    from opentelemetry.sdk.trace import ReadableSpan
 
 LENGTH = struct.Struct("!I")
 EVERY_S = 0.1
@@ -39,6 +47,7 @@ def main() -> None:
     _end_with_parent(int(sys.argv[2]))
     settings = get_settings()
     configure_logs(settings)
+    _collect_spans(settings)
     process = os.getpid()
     while (frame := _read(link)) is not None:
         progress = _ProgressFrames(link)
@@ -127,28 +136,83 @@ def _answer(frame: dict[str, object], limit: int, sink: ProgressSink) -> dict[st
     if "ping" in frame:
         return {"ready": True}
     call = cast(ProcessCall, frame)
-    log: FilteringBoundLogger = get_logger("seedcore.worker.process").bind(skill=call["skill"], task=call["task_id"])
-    meter = _Meter()
-    answer = _run(call, limit, log, meter, sink)
-    return answer if meter.usage is None else {**answer, "usage": meter.usage}
+    attempted, meter = _call_of(call), _Meter()
+    bound, trace = bind_task(attempted), enter_run(attempted)
+    try:
+        answer = _run(call, limit, trace, meter, sink)
+    finally:
+        unbind_task(bound)
+        if trace is not None:
+            trace.leave()
+    if meter.usage is not None:
+        answer["usage"] = meter.usage
+    return answer | _recorded()
+
+
+def _call_of(call: ProcessCall) -> Call:
+    return Call(
+        call["task_id"],
+        call["token"],
+        call["attempt"],
+        call["skill"],
+        call["params"],
+        call["agent"],
+        None,
+        call["idempotency_key"],
+        call["tenant"],
+        call["traceparent"],
+    )
+
+
+_spans: list["ReadableSpan"] = []
+
+
+def _collect_spans(settings: Settings) -> None:
+    """Spans go to the host with the answer."""
+    if settings.otel_sdk_disabled or settings.otel_traces_exporter == "none":
+        return
+    from seedcore.telemetry.traces import pipeline, span_codec, tracing
+
+    def add(span: "ReadableSpan") -> None:
+        if len(_spans) < span_codec.MAX_SPANS:
+            _spans.append(span)
+        else:
+            counter("seedcore_spans_dropped_total").add(1)
+
+    tracing.use(pipeline.made(settings, f"skills-{os.getpid()}", add, lambda _timeout_s: True))
+
+
+def _recorded() -> dict[str, object]:
+    """Spans and counts of the call."""
+    found: dict[str, object] = {}
+    if _spans:
+        from seedcore.telemetry.traces import span_codec
+
+        found["spans"] = span_codec.json_of(_spans)
+        _spans.clear()
+    if counted := REGISTRY.take().counts:
+        found["counts"] = [(name, key, n) for name, series in counted.items() for key, n in series.items()]
+    return found
 
 
 class _Meter:
     usage: tuple[float, float] | None = None
 
 
-def _run(
-    call: ProcessCall, limit: int, log: FilteringBoundLogger, meter: _Meter, sink: ProgressSink
-) -> dict[str, object]:
+def _run(call: ProcessCall, limit: int, trace: RunTrace | None, meter: _Meter, sink: ProgressSink) -> dict[str, object]:
+    # Its lines name the task: `RunScope` has bound it.
+    log: FilteringBoundLogger = get_logger("seedcore.worker.process")
     context = SkillContext(
         call["task_id"],
         call["attempt"],
         call["token"],
         call["idempotency_key"],
-        log.bind(attempt=call["attempt"]),
+        log,
         agent_id=call["agent"],
         meter=meter,
         sink=sink,
+        tenant=call["tenant"],
+        trace=trace,
     )
     ending: str | AttemptFailure
     try:

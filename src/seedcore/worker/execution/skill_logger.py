@@ -21,4 +21,4 @@ class SkillLogger:
         return getattr(self._bound(), name)
 
     def _bound(self) -> FilteringBoundLogger:
-        return self._log.bind(skill=self._call.skill, task=self._call.task_id, attempt=self._call.attempt)
+        return self._log.bind(**self._call.log_fields())

@@ -12,6 +12,7 @@ from contextvars import Context, copy_context
 
 from seedcore.skills.host_protocol import Call, Completion
 from seedcore.skills.skill_decorator import SkillSpec
+from seedcore.telemetry.traces.run_trace import RunTrace
 from seedcore.worker.execution.begun_journal import Slot
 from seedcore.worker.execution.fair_queue import FairQueue
 
@@ -33,6 +34,7 @@ class Job:
         cancelled: its end was requested.
         late: its time limit has passed.
         slot: where the journal notes it, as long as it runs.
+        trace: of its run, when that is recorded.
         ended: it is over, was cancelled before it began, or was given up.
         usage: (tokens, money) that the skill reported.
     """
@@ -50,6 +52,7 @@ class Job:
         "spec",
         "task",
         "timer",
+        "trace",
         "usage",
         "waited",
     )
@@ -62,6 +65,7 @@ class Job:
         self.timer: asyncio.TimerHandle | None = None
         self.usage: tuple[float, float] | None = None
         self.slot: Slot | None = None
+        self.trace: RunTrace | None = None
 
 
 class TaskPool:

@@ -86,7 +86,7 @@ class SkillHost:
         self._organ_of_agent, self._progress = organ_of_agent, progress
         # A pool belongs to one loop: this one serves skills that use their agent's memory.
         self._memories = Database(settings, size=1, name="seedcore-memory")
-        more = {"journal": journal, "progress": progress}
+        more = {"journal": journal, "progress": progress, "name": name}
         more = {key: value for key, value in more.items() if value is not None}
         self.bridge = LoopBridge(lambda: OrganExecutors(registry, settings, organ_of, clients, self._memory, more))
         self.executors = self.bridge.executor

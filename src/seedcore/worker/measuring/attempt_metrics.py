@@ -20,11 +20,6 @@ _EXPECTED = counter("seedcore_energy_expected_seconds_total")
 _REALISED = counter("seedcore_energy_realised_seconds_total")
 _STALE, _LOST = counter("seedcore_stale_writes_total"), counter("seedcore_leases_lost_total")
 _SPENT = counter("seedcore_plan_spent_total")
-_CALLS, _TOKENS = counter("seedcore_model_calls_total"), counter("seedcore_model_tokens_total")
-_MONEY = counter("seedcore_model_money_total")
-
-UNREPORTED = "unreported"
-"""The model of what a skill has spent, when it reports an amount alone."""
 
 
 @dataclass(slots=True)
@@ -132,10 +127,7 @@ def _report(found: Mapping[tuple[str, str], _Ends]) -> None:
 
 
 def _spent(lease: Lease, usage: Usage) -> None:
-    """An attempt reports what it has spent: few do, and each took seconds."""
-    _CALLS.add(1, model=UNREPORTED, outcome="reported")
-    _TOKENS.add(usage.tokens, model=UNREPORTED, direction="total")
-    _MONEY.add(usage.money, model=UNREPORTED)
+    """An attempt reports what it has spent. By model it was counted where the skill ran."""
     if lease.parent_id is not None:
         _SPENT.add(usage.tokens, unit="tokens")
         _SPENT.add(usage.money, unit="money")

@@ -20,7 +20,7 @@ from seedcore.worker.decisions.route_decision import RouteDecision
 from seedcore.worker.in_flight import HeldLease, InFlight
 from seedcore.worker.job_set import JobSet
 from seedcore.worker.measuring.attempt_metrics import count_stale
-from seedcore.worker.outcome_records import decision_text, own_plan_reason, reason_of, reason_text
+from seedcore.worker.outcome_records import decision_text, lease_fields, own_plan_reason, reason_of, reason_text
 from seedcore.worker.planning.plan_maker import OverBudgetError, PlanMaker, StorablePlan
 from seedcore.worker.ports import WorkerPorts
 from seedcore.worker.skill_catalog import SkillCatalog
@@ -87,7 +87,9 @@ class PlanRunner:
         except SeedCoreError as error:
             self._no_plan(held, error.code, error.detail, retry=error.transient)
         except DATABASE_ERRORS as error:
-            self._log.warning("cannot read earlier plans, releasing the lease", reason=reason_of(error))
+            self._log.warning(
+                "cannot read earlier plans, releasing the lease", reason=reason_of(error), **lease_fields(held.lease)
+            )
             await self._endings.release_later([held.lease])
         except Exception as error:  # noqa: BLE001 - a plan of another shape than agreed: an attempt that failed
             self._no_plan(held, FailureCode.PLAN_UNUSABLE, reason_of(error))
@@ -130,9 +132,13 @@ class PlanRunner:
             if is_row_error(error):
                 self._endings.retry_or_fail(held, FailureCode.PLAN_UNUSABLE, f"PostgreSQL cannot keep it: {error}")
                 return
-            self._log.warning("cannot store a plan, releasing the lease", reason=reason_of(error))
+            self._log.warning(
+                "cannot store a plan, releasing the lease", reason=reason_of(error), **lease_fields(held.lease)
+            )
             await self._endings.release_later([held.lease])
         else:
             count_stale("plan", not stored)
             _PLANS.add(1, outcome="recipe" if plan.terms.recipe else "stored")
+            if stored:
+                self._endings.traces.planned(held, plan.decision, len(plan.steps))
             self._in_flight.drop(held.lease.id)

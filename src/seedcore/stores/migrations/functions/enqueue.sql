@@ -168,8 +168,8 @@ begin
     insert into seedcore.deferred (id, run_at) values (new_task, due);
     perform pg_notify('seedcore_later', extract(epoch from due - now())::text);
   elsif the_gate is not null then
-    insert into seedcore.gated (id, key, queue, slow, rank, tenant)
-    values (new_task, the_gate, the_queue, is_slow, -prio, tenant_of);
+    insert into seedcore.gated (id, key, queue, slow, rank, tenant, limits)
+    values (new_task, the_gate, the_queue, is_slow, -prio, tenant_of, gates);
     perform pg_notify('seedcore_later', '0');
   else
     insert into seedcore.ready (id, queue, slow, rank, tenant) values (new_task, the_queue, is_slow, -prio, tenant_of);

@@ -1,0 +1,1 @@
+"""Routes for operators: keys and the audit log."""
