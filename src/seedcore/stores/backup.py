@@ -8,6 +8,7 @@ is logical, it is also the way from one PostgreSQL major to the next.
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -209,7 +210,9 @@ def _run_restore(connection: "Connection[tuple[object, ...]]", source: Path) -> 
     environment = _environment(connection)
     major = connection.info.server_version // 10000
     with (
-        subprocess.Popen([_program("pg_restore", major), *whole], env=environment, stdout=subprocess.PIPE) as script,
+        subprocess.Popen(
+            [_program("pg_restore", connection), *whole], env=environment, stdout=subprocess.PIPE
+        ) as script,
         # Of the settings at the script's head, servers before 17 do not know this one.
         subprocess.Popen(
             ["sed", "1,60{/^SET transaction_timeout = 0;$/d}" if major < 17 else ""],  # noqa: S607
@@ -217,7 +220,7 @@ def _run_restore(connection: "Connection[tuple[object, ...]]", source: Path) -> 
             stdout=subprocess.PIPE,
         ) as fit,
     ):
-        command = [_program("psql", major), *psql]
+        command = [_program("psql", connection), *psql]
         done = subprocess.run(
             command, env=environment, stdin=fit.stdout, stderr=subprocess.PIPE, text=True, check=False
         )
@@ -228,7 +231,7 @@ def _run_restore(connection: "Connection[tuple[object, ...]]", source: Path) -> 
 def _run(tool: str, connection: "Connection[tuple[object, ...]]", *arguments: str) -> None:
     """Run it against the server of `connection`."""
     environment = _environment(connection)
-    program = _program(tool, connection.info.server_version // 10000)
+    program = _program(tool, connection)
     done = subprocess.run([program, *arguments], env=environment, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise UnavailableError(f"{tool} failed: {mask(' '.join(done.stderr.split()))[:400]}")
@@ -237,18 +240,40 @@ def _run(tool: str, connection: "Connection[tuple[object, ...]]", *arguments: st
 def _environment(connection: "Connection[tuple[object, ...]]") -> dict[str, str]:
     """What PostgreSQL's programs connect by. The password is there, since every user can see arguments."""
     given = connection.info.get_parameters() | {"password": connection.info.password}
+    if connection.pgconn.ssl_in_use and given.get("sslmode", "prefer") in ("allow", "prefer"):
+        # They must not be content with less than this connection has.
+        given["sslmode"] = "require"
     names = {"host": "PGHOST", "hostaddr": "PGHOSTADDR", "port": "PGPORT", "user": "PGUSER", "dbname": "PGDATABASE"}
-    names |= {"password": "PGPASSWORD", "sslmode": "PGSSLMODE", "sslrootcert": "PGSSLROOTCERT", "options": "PGOPTIONS"}
+    names |= {"password": "PGPASSWORD", "options": "PGOPTIONS", "channel_binding": "PGCHANNELBINDING"}
+    names |= {f"ssl{what}": f"PGSSL{what.upper()}" for what in ("mode", "rootcert", "cert", "key", "crl", "crldir")}
+    names |= {f"ssl_{end}_protocol_version": f"PGSSL{end.upper()}PROTOCOLVERSION" for end in ("min", "max")}
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
     return environment | {names[key]: str(value) for key, value in given.items() if key in names and value}
 
 
-def _program(tool: str, server_major: int) -> str:
-    """The embedded server's own, or the system's where the server is newer: neither reads a newer one."""
+def _program(tool: str, connection: "Connection[tuple[object, ...]]") -> str:
+    """The embedded server's own, or the system's where the server is newer, or speaks TLS, which the own ones cannot.
+
+    Raises:
+        UnavailableError: the system's is missing or older than the server.
+    """
     from seedcore.stores.embedded import postgres_programs
     from seedcore.stores.embedded.postgres_server import MAJOR
 
+    server, tls = connection.info.server_version // 10000, bool(connection.pgconn.ssl_in_use)
+    if server <= MAJOR and not tls:
+        return str(postgres_programs() / tool)
     found = shutil.which(tool)
-    if server_major > MAJOR and found is not None:
+    if found is not None and _major(found) >= server:
         return found
-    return str(postgres_programs() / tool)
+    why = "The connection is over TLS" if tls else f"The server is a PostgreSQL {server}"
+    raise UnavailableError(
+        f"{why}, which SeedCore's own {tool} cannot do: install PostgreSQL's client programs, major {server} or newer, "
+        "so that they are found in PATH."
+    )
+
+
+def _major(program: str) -> int:
+    said = subprocess.run([program, "--version"], capture_output=True, text=True, check=False).stdout
+    found = re.search(r"\) (\d+)", said)
+    return int(found[1]) if found else 0

@@ -4,6 +4,7 @@ import asyncio
 import errno
 import re
 import socket
+import ssl
 
 from seedcore.errors import SettingsError
 from seedcore.settings import Settings
@@ -82,6 +83,11 @@ async def _refusal(dsn: str) -> str | None:
         connection = await asyncpg.connect(dsn, timeout=DATABASE_TIMEOUT_S)
     except TimeoutError:
         return f"no answer within {DATABASE_TIMEOUT_S:g} s"
+    except ssl.SSLCertVerificationError as error:
+        return (
+            f"its certificate is not believed ({error.verify_message}): sslrootcert must be the authority that signed "
+            "it, and with sslmode=verify-full the host of the DSN a name in it"
+        )
     except (OSError, asyncpg.PostgresError) as error:
         return str(error).strip() or type(error).__name__
     except (ValueError, asyncpg.InterfaceError) as error:
