@@ -27,7 +27,7 @@ fi
 
 names=DNS:localhost,IP:127.0.0.1,IP:::1
 for name in $(hostname) $(hostname -I 2> /dev/null || true) "$@"; do
-    if [[ $name =~ ^[0-9.]+$ || $name == *:* ]]; then
+    if [[ $name =~ ^[0-9.]+$ || $name =~ ^[0-9A-Fa-f:]*:[0-9A-Fa-f:.]*$ ]]; then
         names+=",IP:$name"
     elif [[ $name =~ ^[A-Za-z0-9*._-]+$ ]]; then
         names+=",DNS:$name"
@@ -44,7 +44,7 @@ openssl req -new -key "$draft/tls.key" -subj "/CN=seedcore" -out "$draft/tls.csr
 printf '%s\n' "subjectAltName=$names" "basicConstraints=critical,CA:FALSE" "keyUsage=critical,digitalSignature" \
     "extendedKeyUsage=serverAuth,clientAuth" > "$draft/extensions"
 openssl x509 -req -in "$draft/tls.csr" -CA ca.crt -CAkey ca.key -CAcreateserial -sha256 -days "${CERT_DAYS:-90}" \
-    -extfile "$draft/extensions" -out "$draft/tls.crt" 2> /dev/null
+    -extfile "$draft/extensions" -out "$draft/tls.crt" 2> "$draft/said" || fail "$(cat "$draft/said")"
 # Whoever reads the two in between finds a pair that does not fit, and looks again.
 mv "$draft/tls.key" tls.key
 mv "$draft/tls.crt" tls.crt

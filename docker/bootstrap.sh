@@ -16,7 +16,8 @@ serve=${RAY_SERVE_ADDRESS:-${RAY_SERVE_URL:-http://127.0.0.1:8000}}
 
 organism_up() {
     # Health answers 503 while PostgreSQL is away, too; what counts is what it says of the organism.
-    wget --tries=1 -T 4 -q -O- --content-on-error "${serve%/}/organism/health" 2> /dev/null \
+    wget --tries=1 -T 4 -q -O- --content-on-error ${SEEDCORE_TLS_CA:+"--ca-certificate=$SEEDCORE_TLS_CA"} \
+        "${serve%/}/organism/health" 2> /dev/null \
         | grep -Eq '"organism_initialized": ?true'
 }
 

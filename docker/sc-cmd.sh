@@ -21,7 +21,7 @@ Usage: ./docker/sc-cmd.sh COMMAND
   up-worker [N]    on another host: N workers that join the head at HEAD_IP_OVERRIDE (or the one fixed in this script)
   down-worker      on that host: stop them
 Variables: RAY_WORKER_CPUS, HEAD_IP_OVERRIDE, WORKER_IP, SEEDCORE_BIND, HEAD_ON_HOST=1 (docker/head-on-host.yml),
-  SC_UP_TIMEOUT_S (1200), how long up, restart and upgrade wait
+  SC_TLS=1 (docker/tls.yml), SC_UP_TIMEOUT_S (1200), how long up, restart and upgrade wait
 END
 }
 
@@ -58,6 +58,7 @@ compose() {
         files+=(-f "$here/head-on-host.yml")
         export HEAD_IP=${HEAD_IP_OVERRIDE:-$fixed_head_ip}
     fi
+    [ "${SC_TLS:-0}" != 1 ] || files+=(-f "$here/tls.yml")
     docker compose "${files[@]}" -p "$project" "$@"
 }
 
@@ -132,10 +133,11 @@ wait_until_up() {
 
 # The last line: what runs, and where it answers.
 say_what_is_up() {
-    local bind=${SEEDCORE_BIND:-127.0.0.1} others
+    local bind=${SEEDCORE_BIND:-127.0.0.1} scheme=http others
+    [ "${SC_TLS:-0}" != 1 ] || scheme=https
     others=$(services starting unhealthy)
     echo "sc-cmd: up: $(services healthy none)${others:+; not yet: $others};" \
-        "a task went through; SeedCore: http://$bind:8000, API: http://$bind:8002"
+        "a task went through; SeedCore: $scheme://$bind:8000, API: $scheme://$bind:8002"
 }
 
 up() {
@@ -196,7 +198,9 @@ logs() {
 
 remote() {
     # One project a worker: with host networking each needs ports of its own.
-    docker compose -f "$here/ray-workers.yml" -p "$project-remote-$1" --profile remote "${@:2}"
+    local files=(-f "$here/ray-workers.yml")
+    [ "${SC_TLS:-0}" != 1 ] || files+=(-f "$here/tls-remote.yml")
+    docker compose "${files[@]}" -p "$project-remote-$1" --profile remote "${@:2}"
 }
 
 up_worker() {

@@ -213,3 +213,73 @@ def test_the_command_line_does_it_and_shows_no_password(old: Settings, tmp_path:
     shown = capfd.readouterr()
     assert "rows of" in shown.out
     assert dsn.split(":")[2].split("@")[0] not in shown.out + shown.err
+
+
+OPERATORS = """
+insert into seedcore.tenants (name, weight) values ('acme', 7);
+insert into seedcore.sql_roles (role, tenant) values ('acme_app', 'acme');
+insert into seedcore.api_keys (name, hash, tenant, scopes, created_by)
+  values ('worker', sha256('hunter2'), 'acme', '{read,submit}', 'admin');
+insert into seedcore.api_keys (name, hash, scopes, created_by, revoked_at)
+  values ('gone', sha256('revoked'), '{admin}', 'admin', now());
+insert into seedcore.audit (actor, actor_kind, action, status, at, id)
+  select 'admin', 'key', 'task.cancel', 202, moment, seedcore.first_id(moment)
+  from generate_series(1, 40) n, lateral (select now() - make_interval(days => n) as moment) m;
+"""
+PICTURE = """select jsonb_build_array(
+  (select jsonb_agg(k order by k.id) from seedcore.api_keys k),
+  (select jsonb_agg(a order by a.id) from seedcore.audit a),
+  (select jsonb_agg(t) from seedcore.tenants t), (select jsonb_agg(r) from seedcore.sql_roles r))::text"""
+
+
+@pytest.fixture
+def operators(old: Settings) -> Settings:
+    migrate(old)
+    execute(old, f"do $do$ begin {OPERATORS} end $do$")
+    return old
+
+
+def test_keys_tenants_roles_and_audit_come_back_as_they_were(operators: Settings, tmp_path: Path):
+    before = execute(operators, PICTURE)
+    made = backup(operators, tmp_path / "b.dump")
+    assert {name: made.rows[name] for name in ("api_keys", "audit", "tenants", "sql_roles")} == {
+        "api_keys": 2, "audit": 40, "tenants": 1, "sql_roles": 1
+    }  # fmt: skip
+    execute(operators, "drop schema seedcore cascade")
+    restore(operators, tmp_path / "b.dump")
+    assert execute(operators, PICTURE) == before
+    # A dump that somebody gets hold of opens nothing: of a key it has the hash alone.
+    assert b"hunter2" not in (tmp_path / "b.dump").read_bytes()
+    found = "select count(*) from seedcore.api_keys where hash = sha256({}) and revoked_at is null"
+    assert execute(operators, found.format("'hunter2'")) == 1
+    assert execute(operators, found.format("'revoked'")) == 0
+
+
+def test_the_audit_log_is_append_only_after_a_restore_too(operators: Settings, tmp_path: Path):
+    backup(operators, tmp_path / "b.dump")
+    restore(operators, tmp_path / "b.dump", replace=True)
+    for change in (
+        "update seedcore.audit set actor = 'somebody'",
+        "delete from seedcore.audit",
+        "truncate seedcore.audit",
+    ):
+        with pytest.raises(asyncpg.InsufficientPrivilegeError, match="append-only"):
+            execute(operators, change)
+    execute(operators, "insert into seedcore.audit (actor, actor_kind, action, status) values ('a', 'key', 'x', 200)")
+    assert execute(operators, "select count(*) from seedcore.audit") == 41
+    # Retention goes on: it alone may take the oldest.
+    assert execute(operators, f"select seedcore.forget_audit({30.5 * 86400})") == 10
+
+
+def test_docs_say_truly_that_roles_and_their_rights_are_made_again(operators: Settings, tmp_path: Path):
+    """They belong to the server, not to the schema; see docs/operations/backup.md."""
+    execute(operators, "drop role if exists acme_app")
+    execute(operators, "create role acme_app")
+    execute(operators, "grant usage on schema seedcore to acme_app")
+    allowed = "select has_schema_privilege('acme_app', 'seedcore', 'usage')"
+    assert execute(operators, allowed) is True
+    backup(operators, tmp_path / "b.dump")
+    restore(operators, tmp_path / "b.dump", replace=True)
+    assert execute(operators, allowed) is False
+    assert execute(operators, "select tenant from seedcore.sql_roles where role = 'acme_app'") == "acme"
+    execute(operators, "drop role acme_app")
