@@ -16,7 +16,7 @@ from seedcore.api import (
 )
 from seedcore.api.direct_submit import direct_submit
 from seedcore.api.gateway import Gateway
-from seedcore.api.operators import audit_routes, key_routes
+from seedcore.api.operators import audit_routes, key_routes, metrics_routes
 from seedcore.settings import Settings
 from seedcore.web.app_factory import create_app
 from seedcore.web.health import health_response
@@ -30,24 +30,27 @@ ROUTES = (
     schedule_routes,
     key_routes,
     audit_routes,
+    metrics_routes,
 )
 
 
 def build_app(settings: Settings) -> FastAPI:
     """The gateway's application; its paths are the same under Ray Serve and on their own."""
     gateway = Gateway(settings)
+    metrics = metrics_routes.MetricsPage(gateway)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         gateway.start()
         yield
+        await metrics.stores.aclose()
         await gateway.aclose()
 
     direct = {"/api/v1/tasks": direct_submit(gateway)}
     app = create_app(
         "gateway", settings, gateway.health, lifespan=lifespan, direct=direct, database=lambda: gateway.database
     )
-    app.state.gateway = gateway
+    app.state.gateway, app.state.metrics = gateway, metrics
     for routes in ROUTES:
         app.include_router(routes.router)
 

@@ -9,6 +9,9 @@ import asyncpg
 
 from seedcore.stores.resume_point import Snapshot
 
+MAX_COUNTED = 100_000
+"""Agents that are counted at most."""
+
 CHANGES_PAGE = 20_000
 """Most agents that `changed_since` returns."""
 
@@ -28,6 +31,10 @@ _WORK = """
 select queued_s, running, completed, failed from seedcore.agents where id = any($1::text[]) and host = any($2::text[])
 """
 _HOSTS = "select id, host from seedcore.agents where id = any($1::text[])"
+_BY_STATUS = """
+select organ, case when host = '' then 'asleep' else lifecycle end as status, count(*)::float8 as n
+from (select organ, host, lifecycle from seedcore.agents limit $1) a group by 1, 2
+"""
 
 
 class AgentChange(NamedTuple):
@@ -129,3 +136,8 @@ async def read_changed(connection: asyncpg.Connection, known: Snapshot) -> tuple
 
 def _batch(row: asyncpg.Record) -> AgentBatch | None:
     return None if row["id"] is None else AgentBatch(*[row[name] for name in _COLUMNS])
+
+
+async def count_by_status(connection: asyncpg.Connection) -> dict[tuple[str, ...], float]:
+    """How many agents each organ has, by stage; those that sleep are `asleep`. Of MAX_COUNTED agents at most."""
+    return {(row["organ"], row["status"]): row["n"] for row in await connection.fetch(_BY_STATUS, MAX_COUNTED)}
