@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from seedcore import __version__
+from seedcore.cli.key_commands import key_app
 from seedcore.errors import InvalidInputError, SeedCoreError, SettingsError
 from seedcore.settings import SECRET_FIELDS, Settings, env_names, load_settings
 
@@ -30,6 +31,7 @@ skill_app = typer.Typer(help="Skills of your own.", no_args_is_help=True)
 app.add_typer(skill_app, name="skill")
 policy_app = typer.Typer(help="The policy: try its rules.", no_args_is_help=True)
 app.add_typer(policy_app, name="policy")
+app.add_typer(key_app, name="key", no_args_is_help=True)
 
 
 def _show_version(wanted: bool) -> None:
@@ -117,6 +119,27 @@ def reject(
     from seedcore.cli.approvals import decide
 
     print(decide(load_settings(), task_id, reason, as_json=as_json))
+
+
+@app.command()
+def audit(
+    since: Annotated[str | None, typer.Option("--since", help="From when: 24h, 7d, or 2026-01-31T12:00:00Z.")] = None,
+    until: Annotated[str | None, typer.Option("--until", help="Until when, as --since.")] = None,
+    actor: Annotated[str | None, typer.Option("--actor", help="Whose deeds.")] = None,
+    action: Annotated[str | None, typer.Option("--action", help="Method and route, as the log has it.")] = None,
+    tenant: Annotated[str | None, typer.Option("--tenant", help="Of which tenant.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON array.")] = False,
+    export: Annotated[bool, typer.Option("--export", help="JSON lines, one a row, as they come.")] = False,
+) -> None:
+    """Who did what from where, the newest first. Needs a key with the scope `admin`."""
+    from seedcore.cli.audit_export import audit_line, audit_rows
+
+    rows = audit_rows(load_settings(), since, until, actor=actor, action=action, tenant=tenant)
+    if as_json and not export:
+        print(json.dumps(list(rows), indent=2))
+        return
+    for row in rows:
+        print(json.dumps(row) if export else audit_line(row))
 
 
 @skill_app.command("new")

@@ -187,4 +187,5 @@ async def expire(connection: asyncpg.Connection, settings: Settings) -> Expired:
             if gone < PAGE:
                 break
     done.rows += await metric_series.forget(connection, settings.metrics_retention_d * DAY_S)
+    done.rows += await connection.fetchval(retention.FORGET_AUDIT, settings.audit_days * DAY_S)
     return done

@@ -51,6 +51,9 @@ delete from seedcore.plan_ends where ctid = any(array(
   select ctid from seedcore.plan_ends where at < now() - make_interval(secs => $1) order by at limit $2))
 """
 
+# Of the audit log, which is append-only but for this function.
+FORGET_AUDIT = "select seedcore.forget_audit($1::float8)"
+
 # What outlived its day's partition; index finished_at of the default partition.
 EXPIRE_FINISHED = """
 with old as (
