@@ -20,7 +20,7 @@ class ApiKeys:
         own = [(key, Caller(f"setting-{at}", "setting")) for at, key in enumerate(settings.api_key_list, 1)]
         approvers = [(key, Caller(name, "approver")) for key, name in settings.approvers.items()]
         # Without API keys the approvers' are needed only for what approvers do.
-        self.closed = bool(own)
+        self._closed = bool(own)
         self._callers = tuple((key.encode(), caller) for key, caller in (*approvers, *own))
 
     def find(self, given: bytes) -> Caller | None:
@@ -37,7 +37,7 @@ class ApiKeys:
         Raises:
             UnauthorizedError: there are keys.
         """
-        if self.closed:
+        if self._closed:
             raise UnauthorizedError("Send a key as `Authorization: Bearer KEY`: a stored one, or of SEEDCORE_API_KEYS.")
         return ANONYMOUS
 

@@ -34,6 +34,8 @@ _NO_APPLICATION = errors.UnavailableError("No application answers yet; retry.", 
 # Serve then awaits the service itself, instead of a task of it beside one that waits for the client to leave. What is
 # over within milliseconds needs no cancellation; streams see for themselves when the client leaves.
 _SHORT = "    http-request set-header x-request-disconnect-disabled ?1 if METH_POST { path /api/v1/tasks }\n"
+# The audit log names where a request came from: the replica trusts what a proxy on its machine says last.
+_FROM = "    option forwardfor\n"
 _CLOSED = errors.NotFoundError("/-/routes is not served here; /docs lists the paths of an application.")
 
 
@@ -102,7 +104,7 @@ def amended(config: str, folder: Path, certificate: Certificate | None = None) -
     config = re.sub(r"(?m)^    errorfile \d+ .*\n", "", config)
     config = re.sub(r"(?m)^defaults\n", lambda found: found[0] + lines, config, count=1)
     closed = f"    http-request return {_answer(folder, 'routes', _CLOSED)} if {{ path -i /-/routes }}\n"
-    config = re.sub(r"(?m)^frontend http_frontend\n    bind .*\n", lambda found: found[0] + closed + _SHORT, config)
+    config = re.sub(r"(?m)^frontend http_frontend\n    bind .*\n", lambda found: found[0] + _FROM + closed + _SHORT, config)
     none = f"    http-request return {_answer(folder, 'none', _NO_APPLICATION)}\n"
     config = re.sub(
         r"(?m)^(backend default_backend\n)    http-request return .*\n", lambda found: found[1] + none, config

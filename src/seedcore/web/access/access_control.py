@@ -83,7 +83,7 @@ class AccessControl:
         if route_path(scope) in OPEN_PATHS:
             return
         try:
-            caller = admission.caller = await self._caller(admission.rule, scope)
+            caller = admission.caller = await self._caller(scope)
             put_caller(scope, caller)
             check_rights(caller, admission.rule)
         except SeedCoreError as error:
@@ -109,7 +109,7 @@ class AccessControl:
         if self._own is not None:
             await self._own.aclose()
 
-    async def _caller(self, rule: RouteRule, scope: Scope) -> Caller:
+    async def _caller(self, scope: Scope) -> Caller:
         given = presented_key(scope["headers"])
         if not given:
             return self._setting_keys.without_key()
@@ -119,8 +119,6 @@ class AccessControl:
             return await self.keys.find(hash_of(given))
         if self._oidc is not None and looks_like_token(given):
             return await self._oidc.caller(given)
-        if rule.foreign_keys and not self._setting_keys.closed:
-            return ANONYMOUS
         raise UnauthorizedError(UNKNOWN_KEY)
 
     def _pool(self) -> Database:

@@ -12,13 +12,11 @@ class RouteRule:
         scope: what the caller must hold (`admin` holds all).
         platform: it concerns all tenants, so a tenant's key may not do it.
         audited: it goes into the audit log whatever its status; refusals always do.
-        foreign_keys: where requests without a key are let in, a key that is not SeedCore's is ignored.
     """
 
     scope: str
     platform: bool = False
     audited: bool = False
-    foreign_keys: bool = False
 
 
 READ = RouteRule("read")
