@@ -120,3 +120,9 @@ def test_docs_say_truly_that_the_probe_of_operators_needs_no_key_and_names_nothi
 
 def test_a_configuration_of_another_form_stays_as_it_is(tmp_path: Path):
     assert amended("global\n    maxconn 10\n", tmp_path) == "global\n    maxconn 10\n"
+
+
+def test_a_service_is_told_last_where_a_request_came_from(port: int, folder: Path):
+    config = (folder / "haproxy-amended.cfg").read_text()
+    frontend = config.split("frontend http_frontend\n", 1)[1].split("\n\n", 1)[0]
+    assert "    option forwardfor\n" in frontend

@@ -104,7 +104,9 @@ def amended(config: str, folder: Path, certificate: Certificate | None = None) -
     config = re.sub(r"(?m)^    errorfile \d+ .*\n", "", config)
     config = re.sub(r"(?m)^defaults\n", lambda found: found[0] + lines, config, count=1)
     closed = f"    http-request return {_answer(folder, 'routes', _CLOSED)} if {{ path -i /-/routes }}\n"
-    config = re.sub(r"(?m)^frontend http_frontend\n    bind .*\n", lambda found: found[0] + _FROM + closed + _SHORT, config)
+    config = re.sub(
+        r"(?m)^frontend http_frontend\n    bind .*\n", lambda found: found[0] + _FROM + closed + _SHORT, config
+    )
     none = f"    http-request return {_answer(folder, 'none', _NO_APPLICATION)}\n"
     config = re.sub(
         r"(?m)^(backend default_backend\n)    http-request return .*\n", lambda found: found[1] + none, config
