@@ -14,7 +14,7 @@ from seedcore.tasks.model import Lease, Outcome, Retry
 from seedcore.tasks.sql.claim import CLAIM, CLAIM_IN_TURNS, SURVEY
 from seedcore.tasks.sql.finish import FINISH, FINISH_AND_CLAIM, FINISH_AND_CLAIM_IN_TURNS, LATE, SETTLE, SPEND
 from seedcore.tasks.sql.leases import HOLD, PROGRESS, RELEASE, RETRY, STARTED
-from seedcore.tasks.sql.limits import ADMIT
+from seedcore.tasks.sql.limits import ADMIT_AFTER
 
 
 async def claim(
@@ -153,10 +153,10 @@ async def _retry(connection: asyncpg.Connection, retries: Sequence[Retry]) -> se
         [r.error_code for r in retries],
         [r.error_message for r in retries],
     )
-    keys = {r.limit_key for r in retries if r.limit_key is not None}
-    if keys:
-        # A task that waits for its next attempt frees its place for others of its key.
-        await connection.execute(ADMIT, sorted(keys))
+    limited = [r.id for r in retries if r.limit_key is not None]
+    if limited:
+        # A task that waits for its next attempt frees its place for others of its keys.
+        await connection.execute(ADMIT_AFTER, limited)
     return {row["id"] for row in rows}
 
 

@@ -42,8 +42,8 @@ with gone as (
   delete from seedcore.leases l using unnest($1::uuid[], $2::bigint[], $3::bool[]) a(id, token, slow)
   where l.id between a.id and a.id and l.token = a.token returning l.id, l.attempts, a.slow)
 , back as (
-  insert into seedcore.ready (id, queue, slow, rank, attempts)
-  select g.id, t.queue, t.slow or g.slow, -t.priority, g.attempts - 1 from gone g
+  insert into seedcore.ready (id, queue, slow, rank, attempts, tenant)
+  select g.id, t.queue, t.slow or g.slow, -t.priority, g.attempts - 1, t.tenant from gone g
   cross join lateral (select * from seedcore.tasks where id = g.id offset 0) t returning queue, slow)
 , woken as (select count(seedcore.wake(d.queue, d.slow)) from (select distinct queue, slow from back) d)
 select id from gone, woken

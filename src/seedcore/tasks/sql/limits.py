@@ -17,6 +17,14 @@ select array_agg(key) filter (where key is not null) from k
 
 ADMIT = "select seedcore.admit($1::text[])"
 
+# Let others of these tasks' keys through.
+ADMIT_AFTER = """
+select seedcore.admit(array(
+  select t.limit_key from seedcore.tasks t where t.id = any($1::uuid[]) and t.limit_key is not null
+  union select l->>'key' from seedcore.tasks t cross join lateral jsonb_array_elements(t.limits) l
+  where t.id = any($1::uuid[])))
+"""
+
 # A key whose limit was removed while tasks of it were deferred or running: one at a time, as for an undefined key.
 UNDEFINED_KEYS = """
 insert into seedcore.limits (key, max_running)

@@ -81,11 +81,12 @@ with lost as (
 , judged as (select l.*, not begun and {_UNCOUNTED} < $5 as unbegun from lost l)
 , seen as (
   select l.*, not unbegun and attempts >= t.max_attempts as dead,
-         t.parent_id is not null or t.limit_key is not null as follow_up, t.queue, t.type, t.slow, t.priority
+         t.parent_id is not null or t.limit_key is not null as follow_up, t.queue, t.type, t.slow, t.priority,
+         t.tenant
   from judged l cross join lateral (select * from seedcore.tasks where id = l.id offset 0) t)
 , back as (
-  insert into seedcore.ready (id, queue, slow, rank, attempts)
-  select id, queue, slow, -priority, attempts - 1 from seen where unbegun returning queue, slow)
+  insert into seedcore.ready (id, queue, slow, rank, attempts, tenant)
+  select id, queue, slow, -priority, attempts - 1, tenant from seen where unbegun returning queue, slow)
 , woken as (select count(seedcore.wake(d.queue, d.slow)) from (select distinct queue, slow from back) d)
 , again as (
   insert into seedcore.deferred (id, run_at, attempts)
@@ -108,14 +109,14 @@ with due as (
     select ctid from seedcore.deferred where run_at <= now() order by run_at limit $1 for update skip locked))
   returning id, attempts)
 , seen as (
-  select d.*, t.queue, t.slow, t.priority, t.limit_key
+  select d.*, t.queue, t.slow, t.priority, t.limit_key, t.limits, t.tenant
   from due d cross join lateral (select * from seedcore.tasks where id = d.id offset 0) t)
 , moved as (
-  insert into seedcore.ready (id, queue, slow, rank, attempts)
-  select id, queue, slow, -priority, attempts from seen where limit_key is null returning queue, slow)
+  insert into seedcore.ready (id, queue, slow, rank, attempts, tenant)
+  select id, queue, slow, -priority, attempts, tenant from seen where limit_key is null returning queue, slow)
 , waits as (
-  insert into seedcore.gated (id, key, queue, slow, rank, attempts)
-  select id, limit_key, queue, slow, -priority, attempts from seen where limit_key is not null)
+  insert into seedcore.gated (id, key, queue, slow, rank, attempts, tenant, limits)
+  select id, limit_key, queue, slow, -priority, attempts, tenant, limits from seen where limit_key is not null)
 , woken as (select count(seedcore.wake(d.queue, d.slow)) from (select distinct queue, slow from moved) d)
 select count(*) from due, woken
 """

@@ -136,7 +136,8 @@ _STORE = f"""
 , closing as (insert into seedcore.deadlines (id, at) select id, deadline from fresh where deadline is not null)
 , gated as (
   insert into seedcore.gated (id, key, queue, slow, rank, tenant, limits)
-  select id, limit_key, queue, slow, -priority, tenant, limits::jsonb from fresh where due and limit_key is not null returning id)
+  select id, limit_key, queue, slow, -priority, tenant, limits::jsonb
+  from fresh where due and limit_key is not null returning id)
 , later as (
   insert into seedcore.deferred (id, run_at) select id, run_after from fresh where not due returning run_at)
 {_logged(_BY)}

@@ -172,3 +172,112 @@ create table seedcore.metric_series (
   since   timestamptz not null default now(),
   primary key (name, labels)
 ) with (fillfactor = 50);
+
+-- What is left of a key: how many more may run, and the tokens in its bucket. Tasks that let it go meanwhile are forgotten.
+create function seedcore.gate_state(gate seedcore.limits, out room integer, out stock double precision)
+language plpgsql as $$
+begin
+  delete from seedcore.admitted a where a.key = gate.key
+     and not exists (select 1 from seedcore.ready r where r.id = a.id)
+     and not exists (select 1 from seedcore.leases l where l.id = a.id)
+     and not exists (select 1 from seedcore.held h where h.id = a.id and h.plan is not null);
+  room := case when gate.max_running is null then 1000
+               else gate.max_running - (select count(*) from seedcore.admitted a where a.key = gate.key) end;
+  stock := case when gate.rate_per_s is null then 'infinity' else least(gate.burst,
+             gate.tokens + extract(epoch from clock_timestamp() - gate.refilled_at) * gate.rate_per_s) end;
+end $$;
+
+-- As `admit`, where tasks have several keys. The rows of all keys that may matter are locked in their order, before
+-- anything is taken; a task whose keys are not among them is left for the next time. A task goes when each of its keys
+-- has a place and `cost` tokens, and takes from all at once; else it goes on waiting at the key that stopped it, under
+-- its old number. One that costs more than a bucket holds goes when the bucket is full, and leaves it in debt.
+create function seedcore.admit_several(keys text[]) returns integer language plpgsql as $$
+declare
+  names   text[] := '{}';
+  rooms   integer[] := '{}';
+  stocks  double precision[] := '{}';
+  bursts  integer[] := '{}';
+  gate    seedcore.limits%rowtype;
+  state   record;
+  wanted  text[];
+  waiting record;
+  need    record;
+  place   integer;
+  stopped text;
+  total   integer := 0;
+begin
+  select array_agg(distinct k.key) into wanted from (
+    select unnest(keys) as key
+    union all select w.key from unnest(keys) g(key) cross join lateral (
+      select l->>'key' as key from (
+        select s.limits from seedcore.gated s where s.key = g.key and s.limits is not null
+        order by s.rank, s.seq limit 1000) s
+      cross join lateral jsonb_array_elements(s.limits) l) w) k;
+  insert into seedcore.limits (key, max_running)
+  select k.key, 1 from unnest(wanted) k(key)
+   where not exists (select 1 from seedcore.limits l where l.key = k.key) order by k.key
+  on conflict do nothing;
+  for gate in select * from seedcore.limits l where l.key = any(wanted) order by l.key for update loop
+    state := seedcore.gate_state(gate);
+    names := names || gate.key;
+    rooms := rooms || state.room;
+    stocks := stocks || state.stock;
+    bursts := bursts || gate.burst;
+  end loop;
+  for own in 1 .. cardinality(names) loop
+    continue when names[own] <> all(keys);
+    for waiting in
+      select g.ctid as place, g.* from seedcore.gated g where g.key = names[own] order by g.rank, g.seq limit 1000
+      for update skip locked
+    loop
+      stopped := null;
+      -- Its own key first: what is behind it waits for it, too.
+      for need in select * from seedcore.needs_of(waiting.key, waiting.limits) n order by n.key <> waiting.key loop
+        place := array_position(names, need.key);
+        if place is null then
+          stopped := '';
+        elsif rooms[place] < 1 or stocks[place] < least(need.cost, bursts[place]) then
+          stopped := need.key;
+        end if;
+        exit when stopped is not null;
+      end loop;
+      exit when stopped = waiting.key;
+      continue when stopped = '';
+      if stopped is not null then
+        update seedcore.gated g set key = stopped where g.ctid = waiting.place;
+        continue;
+      end if;
+      for need in select * from seedcore.needs_of(waiting.key, waiting.limits) loop
+        place := array_position(names, need.key);
+        rooms[place] := rooms[place] - 1;
+        stocks[place] := stocks[place] - need.cost;
+        insert into seedcore.admitted (id, key, cost) values (waiting.id, need.key, need.cost)
+        on conflict (id, key) do update set cost = excluded.cost;
+      end loop;
+      delete from seedcore.gated g where g.ctid = waiting.place;
+      insert into seedcore.ready (queue, slow, rank, attempts, id, tenant)
+      values (waiting.queue, waiting.slow, waiting.rank, waiting.attempts, waiting.id, waiting.tenant);
+      perform seedcore.wake(waiting.queue, waiting.slow);
+      total := total + 1;
+    end loop;
+  end loop;
+  for own in 1 .. cardinality(names) loop
+    update seedcore.limits l set
+      tokens = case when l.rate_per_s is null then l.burst else stocks[own] end,
+      refilled_at = clock_timestamp(),
+      next_at = case when l.rate_per_s is not null then (
+        select clock_timestamp() + make_interval(secs => greatest(least(n.cost, l.burst) - stocks[own], 0) / l.rate_per_s)
+          from (select g.key, g.limits from seedcore.gated g where g.key = l.key order by g.rank, g.seq limit 1) h
+          cross join lateral seedcore.needs_of(h.key, h.limits) n where n.key = l.key) end
+     where l.key = names[own];
+  end loop;
+  return total;
+end $$;
+
+-- The keys of a task that waits, with the tokens that it takes of each.
+create function seedcore.needs_of(the_key text, limits jsonb) returns table (key text, cost double precision)
+language sql immutable as $$
+  select the_key, 1.0::double precision where limits is null
+  union all
+  select l->>'key', (l->>'cost')::double precision from jsonb_array_elements(limits) l
+$$;
