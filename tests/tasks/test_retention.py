@@ -143,3 +143,13 @@ async def test_days_to_come_are_made_ahead_and_take_in_what_came_too_early(pg_se
     await reaping.expire(connection, pg_settings)
     assert await connection.fetchval("select count(*) from seedcore.tasks_default") == 0
     assert (await queries.get(connection, early.id)).status == "queued"
+
+
+async def test_the_audit_log_forgets_what_is_older_than_its_days(pg_settings, connection):
+    await connection.execute(
+        "insert into seedcore.audit (id, at, actor, actor_kind, action, status)"
+        " select seedcore.first_id(m), m, name, 'key', 'POST /x', 200 from (values"
+        " (now() - interval '366 days', 'old'), (now() - interval '364 days', 'young')) v (m, name)"
+    )
+    await reaping.expire(connection, pg_settings)
+    assert [row["actor"] for row in await connection.fetch("select actor from seedcore.audit")] == ["young"]
