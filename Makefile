@@ -48,10 +48,11 @@ bench-startup: ## cold start and memory, median of five starts
 	$(call install,demo)
 	@exec $(VENV)/bin/python -m benchmarks.startup $(ARGS)
 
-docs: ## write docs/configuration.md and docs/errors.md again
+docs: ## write docs/configuration.md, docs/errors.md and docs/operations/metrics.md again
 	$(call install,demo)
 	$(VENV)/bin/seedcore config docs > docs/configuration.md
 	$(VENV)/bin/seedcore config errors > docs/errors.md
+	$(VENV)/bin/seedcore config metrics > docs/operations/metrics.md
 
 clean: ## remove the virtual environment and every cache (not the data directory)
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist build

@@ -52,6 +52,7 @@ STARTS_RAY = (
     "tests/e2e/",
     "tests/examples/test_ray_examples.py",
     "tests/utils/test_ray_tls.py",
+    "tests/utils/metrics/",
     "tests/utils/test_ray_utils.py",
     "tests/organism/test_cluster.py",
     "tests/worker/execution/test_deadly_",

@@ -30,6 +30,7 @@ class RayHead:
     temp_dir: Path
     process: subprocess.Popen[bytes]
     env: dict[str, str] = field(repr=False)
+    metrics_port: int = 0
 
     @property
     def address(self) -> str:
@@ -142,7 +143,9 @@ def launch_ray_head(*, num_cpus: int = 1, env: Mapping[str, str] | None = None) 
             start_new_session=True,
             preexec_fn=_die_with_parent,
         )
-    return RayHead(port=gcs, client_port=client, temp_dir=temp_dir, process=process, env=environment)
+    return RayHead(
+        port=gcs, client_port=client, temp_dir=temp_dir, process=process, env=environment, metrics_port=metrics
+    )
 
 
 def _die_with_parent() -> None:

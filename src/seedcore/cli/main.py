@@ -181,6 +181,14 @@ def config_errors() -> None:
     print(errors_page(), end="")
 
 
+@config_app.command("metrics")
+def config_metrics() -> None:
+    """Print docs/operations/metrics.md, made from the catalogue of metrics."""
+    from seedcore.cli.metrics_docs import metrics_page
+
+    print(metrics_page(), end="")
+
+
 @config_app.command("check")
 def config_check(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of lines.")] = False,

@@ -128,3 +128,18 @@ CATALOGUE: tuple[MetricSpec, ...] = (
 )
 
 BY_NAME: dict[str, MetricSpec] = {spec.name: spec for spec in CATALOGUE}
+
+FALLBACKS: dict[str, str] = {
+    "bounded_report": "A host reported an impossible time or amount; the nearest possible value was taken.",
+    "default_retry_policy": "A host was lost, and the retry policies of its skills could not be read.",
+    "http": "A service had no Serve handle, and was called over HTTP.",
+    "known_keys": "The database did not answer, and a key was judged by what was known of it.",
+    "no_plan": "No plan was available, and the task ran as it is.",
+    "old_routing_table": "The Organism did not answer the Coordinator, which went on with the table that it had.",
+    "old_snapshot": "A task was decided about with a snapshot older than 5 s.",
+    "polling": "The event feed could not listen to the database, and polled.",
+    "reaper": "A worker took the lead of the reaper, which was away.",
+    "stored_snapshot": "No Coordinator answered a new worker, which took the snapshot in PostgreSQL.",
+    "unnoted_begin": "A call began that could not be noted: after a crash it counts as an attempt.",
+}
+"""What the label of `seedcore_fallbacks_total` says."""
