@@ -9,6 +9,7 @@ from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from seedcore.web.access.caller import Caller, put_caller
+from seedcore.web.guard import RequestGuard
 
 NAME = b"x-test-caller"
 CALLERS: Mapping[str, Caller] = {
@@ -35,8 +36,9 @@ class Callers:
 
 
 def install(app: FastAPI) -> None:
-    """Behind the guard, which is the outermost."""
-    app.user_middleware.insert(1, Middleware(Callers))
+    """Behind the guard, which puts its own caller in."""
+    names = [middleware.cls for middleware in app.user_middleware]
+    app.user_middleware.insert(names.index(RequestGuard) + 1, Middleware(Callers))
 
 
 @asynccontextmanager

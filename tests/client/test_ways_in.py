@@ -64,11 +64,13 @@ class Ways:
 
     async def _submit(self, way: str, type_: str, params: str, options: dict[str, Any]) -> UUID:
         if way == "http":
-            fields = json.dumps({"type": type_, **options})
+            named = {"tenant": "X-SeedCore-Tenant", "traceparent": "traceparent"}
+            headers = {named[name]: value for name, value in options.items() if name in named and value is not None}
+            fields = json.dumps({"type": type_} | {n: value for n, value in options.items() if n not in named})
             answer = await self.http.post(
                 "/api/v1/tasks",
                 content=f'{fields[:-1]}, "params": {params}}}',
-                headers={"content-type": "application/json"},
+                headers={"content-type": "application/json", **headers},
             )
             if answer.status_code in (400, 413, 422):
                 raise SeedCoreError(answer.text)
@@ -140,6 +142,11 @@ TIMES += [str(int(SOON.timestamp())), "2020-01-01T00:00:00.123456+01:00"]
 NO_TIMES = ["1969-12-31T23:59:59Z", "9999-01-01T00:00:00Z", "2030-01-01T00:00:00", "2030-01-01", "infinity", "tomorrow"]
 NO_TIMES += ["now", "soon", "", True, -1, 1e30, [], {}]
 
+TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+TRACES = [TRACE, f"cc{TRACE[2:]}", f"cc{TRACE[2:]}-what-comes"]
+NO_TRACES = ["", "x", f"{TRACE}-x", TRACE.upper(), f"ff{TRACE[2:]}", TRACE[:-1], f"00-{'0' * 32}{TRACE[35:]}"]
+NO_TRACES += [f"{TRACE[:36]}{'0' * 16}-01", f"cc{TRACE[2:]}x"]
+
 ACCEPTED: list[dict[str, Any]] = [
     {},
     *at_bounds(),
@@ -147,6 +154,10 @@ ACCEPTED: list[dict[str, Any]] = [
     *({name: at} for name in ("run_after", "deadline") for at in TIMES),
     {"limit": {"key": "k"}},
     {"limit": {"key": "k", "max_running": None, "rate_per_s": None, "burst": None}},
+    *({"traceparent": trace} for trace in (*TRACES, *NO_TRACES, None)),
+    *({"tenant": name} for name in ("acme", "default", "a" * 40, "a-1", None)),
+    {"tenant": "acme", "limit": {"key": "k"}, "idempotency_key": "k", "traceparent": TRACE},
+    {"tenant": "acme", "limits": [{"key": "b", "cost": 2}, {"key": "a"}]},
     {"limit": {"key": "k", "cost": 1}},
     {"limit": {"key": "k", "cost": 2.5}},
     {"limits": [{"key": "k"}]},
@@ -172,6 +183,7 @@ NOT_ACCEPTED: list[dict[str, Any]] = [
     {"limits": [{"key": f"k{n}"} for n in range(9)]},
     {"limits": [{"key": "k"}], "limit": {"key": "l"}},
     *({"limit": {"key": f"a{control}b"}} for control in ("\x01", "\x1f", "\x7f")),
+    *({"tenant": name} for name in ("", "A", "a" * 41, "1", "-a", "a b", "a@b")),
     {"prioritty": 1},
 ]
 
