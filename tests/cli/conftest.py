@@ -3,11 +3,18 @@
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+import threading
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 
+from seedcore.api.__main__ import make_server
+from seedcore.settings import Settings
+
+Command = Callable[..., str]
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
@@ -25,5 +32,33 @@ def seedcore(starts_server: None, tmp_path: Path) -> Run:
             timeout=60,
             check=False,
         )
+
+    return run
+
+
+@pytest.fixture
+def port(pg_settings: Settings) -> Iterator[str]:
+    """The port of a gateway with one key of the settings, `root`."""
+    server = make_server(pg_settings.model_copy(update={"api_keys": SecretStr("root")}))
+    server.config.port = 0
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    until = time.monotonic() + 30
+    while not server.started:
+        assert time.monotonic() < until
+        time.sleep(0.02)
+    yield str(server.servers[0].sockets[0].getsockname()[1])
+    server.should_exit = True
+    thread.join(20)
+
+
+@pytest.fixture
+def command(seedcore: Run, port: str) -> Command:
+    """Run a command with a key, and return what it prints."""
+
+    def run(*arguments: str, key: str = "root", status: int = 0) -> str:
+        done = seedcore(*arguments, SEEDCORE_HTTP_PORT=port, SEEDCORE_API_KEY=key)
+        assert done.returncode == status, done.stderr
+        return done.stdout if status == 0 else done.stderr
 
     return run

@@ -2,48 +2,12 @@
 
 import json
 import re
-import threading
-import time
-from collections.abc import Callable, Iterator
 
 import pytest
-from pydantic import SecretStr
 
-from seedcore.api.__main__ import make_server
-from seedcore.settings import Settings
-
-from .conftest import Run
+from .conftest import Command
 
 pytestmark = pytest.mark.integration
-Command = Callable[..., str]
-
-
-@pytest.fixture
-def port(pg_settings: Settings) -> Iterator[str]:
-    """The port of a gateway with one key of the settings, `root`."""
-    server = make_server(pg_settings.model_copy(update={"api_keys": SecretStr("root")}))
-    server.config.port = 0
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    until = time.monotonic() + 30
-    while not server.started:
-        assert time.monotonic() < until
-        time.sleep(0.02)
-    yield str(server.servers[0].sockets[0].getsockname()[1])
-    server.should_exit = True
-    thread.join(20)
-
-
-@pytest.fixture
-def command(seedcore: Run, port: str) -> Command:
-    """Run a command with a key, and return what it prints."""
-
-    def run(*arguments: str, key: str = "root", status: int = 0) -> str:
-        done = seedcore(*arguments, SEEDCORE_HTTP_PORT=port, SEEDCORE_API_KEY=key)
-        assert done.returncode == status, done.stderr
-        return done.stdout if status == 0 else done.stderr
-
-    return run
 
 
 def test_a_key_is_made_used_rotated_and_revoked(command: Command):

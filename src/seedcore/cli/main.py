@@ -9,6 +9,7 @@ import typer
 
 from seedcore import __version__
 from seedcore.cli.key_commands import key_app
+from seedcore.cli.tenant_commands import tenant_app
 from seedcore.errors import InvalidInputError, SeedCoreError, SettingsError
 from seedcore.settings import SECRET_FIELDS, Settings, env_names, load_settings
 
@@ -32,6 +33,7 @@ app.add_typer(skill_app, name="skill")
 policy_app = typer.Typer(help="The policy: try its rules.", no_args_is_help=True)
 app.add_typer(policy_app, name="policy")
 app.add_typer(key_app, name="key", no_args_is_help=True)
+app.add_typer(tenant_app, name="tenant", no_args_is_help=True)
 
 
 def _show_version(wanted: bool) -> None:

@@ -116,3 +116,26 @@ class AuditPage(BaseModel):
 
     items: list[AuditRow]
     next_cursor: str | None
+
+
+class WeightIn(BaseModel):
+    """A tenant's weight."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    weight: int = Field(ge=1, le=1000, strict=True)
+
+
+class TenantOut(BaseModel):
+    """A tenant that has ready tasks, or a weight of its own."""
+
+    name: str
+    weight: int
+    ready: int = Field(description="tasks that may be claimed, counted up to 1,000 of each queue and priority")
+
+
+class TenantPage(BaseModel):
+    """A page of tenants, by name."""
+
+    items: list[TenantOut]
+    next_cursor: str | None

@@ -31,6 +31,7 @@ OPERATE_ALL = replace(OPERATE, platform=True)
 REPORT = RouteRule("operate", platform=True)
 """What SeedCore's own processes report; too often for the audit log, and no decision of a person."""
 ADMIN_READ = RouteRule("admin")
+ADMIN_READ_ALL = replace(ADMIN_READ, platform=True)
 ADMIN = RouteRule("admin", audited=True)
 ADMIN_ALL = replace(ADMIN, platform=True)
 
@@ -96,6 +97,8 @@ _GATEWAY = {
     "POST /api/v1/keys/{name}/rotate": ADMIN,
     "DELETE /api/v1/keys/{name}": ADMIN,
     "GET /api/v1/audit": ADMIN_READ,
+    "GET /api/v1/tenants": ADMIN_READ_ALL,
+    "PUT /api/v1/tenants/{name}": ADMIN_ALL,
 }
 
 # What shows or changes the whole system is the platform's: it has no tenant in it, or all of them.
