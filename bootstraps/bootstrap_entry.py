@@ -18,6 +18,7 @@ from bootstraps.bootstrap_organism import bootstrap_organism
 from bootstraps.bootstrap_warmth import bootstrap_warmth
 from seedcore.errors import RayConnectionError, SeedCoreError, SettingsError, UnavailableError
 from seedcore.settings import Settings, get_settings
+from seedcore.stores.metric_series import MetricSeriesWriter
 from seedcore.stores.migrate import migrate
 from seedcore.stores.postgres import Database
 from seedcore.tasks import queries
@@ -25,6 +26,8 @@ from seedcore.tasks.events.task_feed import EventFeed
 from seedcore.tasks.model import Status, TaskSpec
 from seedcore.tasks.submission.submit import submit
 from seedcore.telemetry.logs import configure_logs, get_logger
+from seedcore.telemetry.metrics import counter
+from seedcore.telemetry.metrics.metric_export import MetricExport
 from seedcore.utils.ray_utils import refuse_embedded_on_many_nodes, shutdown_ray, wait_for_ray
 
 
@@ -52,10 +55,16 @@ async def bootstrap(settings: Settings) -> None:
     Raises:
         SeedCoreError: what did not start, and why.
     """
-    log = get_logger("bootstraps", mode=settings.bootstrap_mode)
     deadline = time.monotonic() + settings.bootstrap_timeout_s
     # First of all: everything else waits for the schema.
     await asyncio.to_thread(migrate, settings)
+    try:
+        await _start_all(settings, deadline)
+    finally:
+        await _export_metrics(settings)
+
+
+async def _start_all(settings: Settings, deadline: float) -> None:
     if settings.bootstrap_mode in ("all", "organism"):
         await _connect_or_use_http(settings, deadline)
         await bootstrap_organism(settings, deadline)
@@ -64,7 +73,16 @@ async def bootstrap(settings: Settings) -> None:
         await bootstrap_dispatchers(settings, deadline)
     if settings.bootstrap_mode == "all":
         seconds, _ = await asyncio.gather(canary(settings, deadline), bootstrap_warmth(settings, deadline))
-        log.info("canary completed", seconds=round(seconds, 3))
+        get_logger("bootstraps").info("canary completed", seconds=round(seconds, 3))
+
+
+async def _export_metrics(settings: Settings) -> None:
+    """Add what this process has counted, such as its connections to Ray."""
+    database = Database(settings, size=1, name="seedcore-bootstrap")
+    try:
+        await MetricExport(settings, [MetricSeriesWriter(database)]).export(last=True)
+    finally:
+        await database.aclose()
 
 
 async def _connect_or_use_http(settings: Settings, deadline: float) -> None:
@@ -72,6 +90,7 @@ async def _connect_or_use_http(settings: Settings, deadline: float) -> None:
     try:
         await _connect(settings, min(deadline, time.monotonic() + settings.ray_connect_timeout_s))
     except RayConnectionError as error:
+        counter("seedcore_fallbacks_total").add(1, fallback="bootstrap_http")
         get_logger("bootstraps").warning(
             "no Ray, the organism is reached over HTTP", url=settings.base_url, reason=error.detail
         )

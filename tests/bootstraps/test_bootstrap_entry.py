@@ -14,6 +14,7 @@ import pytest
 from bootstraps import bootstrap_entry
 from seedcore.errors import RayConnectionError
 from seedcore.settings import Settings
+from seedcore.telemetry.metrics.metric_registry import REGISTRY
 
 
 def run(**environment: str) -> subprocess.CompletedProcess[str]:
@@ -121,6 +122,11 @@ async def test_the_organism_is_initialized_before_dispatchers_are_asked_to_work_
 
         return done
 
+    async def exported(_settings: Settings) -> None:
+        assert REGISTRY.take().counts["seedcore_fallbacks_total"]["bootstrap_http",] == 1
+
+    REGISTRY.take()
+    monkeypatch.setattr(bootstrap_entry, "_export_metrics", exported)
     monkeypatch.setattr(bootstrap_entry, "migrate", lambda _: steps.append("schema"))
     monkeypatch.setattr(bootstrap_entry, "wait_for_ray", wait_for_ray)
     for name in ("bootstrap_organism", "bootstrap_dispatchers", "canary", "bootstrap_warmth"):

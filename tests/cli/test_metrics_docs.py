@@ -13,7 +13,8 @@ def fallbacks_in_code() -> set[str]:
     """Every value of the label `fallback` that the code gives."""
     return {
         keyword.value.value
-        for path in (ROOT / "src/seedcore").rglob("*.py")
+        for folder in ("src/seedcore", "bootstraps")
+        for path in (ROOT / folder).rglob("*.py")
         for call in ast.walk(ast.parse(path.read_text()))
         if isinstance(call, ast.Call)
         for keyword in call.keywords

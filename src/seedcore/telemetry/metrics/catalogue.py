@@ -130,6 +130,7 @@ CATALOGUE: tuple[MetricSpec, ...] = (
 BY_NAME: dict[str, MetricSpec] = {spec.name: spec for spec in CATALOGUE}
 
 FALLBACKS: dict[str, str] = {
+    "bootstrap_http": "Bootstrap found no Ray, and reached the Organism over HTTP.",
     "bounded_report": "A host reported an impossible time or amount; the nearest possible value was taken.",
     "default_retry_policy": "A host was lost, and the retry policies of its skills could not be read.",
     "http": "A service had no Serve handle, and was called over HTTP.",
