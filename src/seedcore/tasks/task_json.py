@@ -65,7 +65,7 @@ def task_json(record: TaskRecord, payloads: bool = True) -> bytes:
         "limits": record.limits or None,
         "errors": shown["errors"],
         "tenant": record.tenant,
-        "trace_id": trace_id(task_id, record.traceparent),
+        "trace_id": trace_id(str(record.parent_id or task_id), record.traceparent),
     }
     if wrong:
         fields["unreadable"] = wrong

@@ -52,7 +52,7 @@ class TaskTraces:
             pause_s: until the next attempt; None: there is none.
             lost: its host said nothing of the run, so its span is made here.
         """
-        if (at := self._recorded(held.lease)) is None:
+        if held.lease.recorded is False or (at := self._recorded(held.lease)) is None:
             return
         ended = time.time_ns()
         decision = held.decision
