@@ -26,9 +26,9 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 CODE = ("src", "entrypoints", "bootstraps", "docker", "deploy", "serve_config", "benchmarks", "examples")
 TEXT = {".py", ".sql", ".yaml", ".yml", ".sh", ".md", ".toml", ".tpl", ".env", ".cfg", "", ".example"}
 # Made by the first start, not part of the repository.
-MADE = {"docker/.env"}
+MADE = {"docker/.env", "docker/certs"}
 # Variables and a state of other programs.
-FOREIGN = {"OPENBLAS_NUM_THREADS", "DEPLOY_FAILED", "RAY_ENV_HOOK"}
+FOREIGN = {"OPENBLAS_NUM_THREADS", "DEPLOY_FAILED", "RAY_ENV_HOOK", "SSL_CERT_FILE"}
 METHODS = "GET|POST|PUT|DELETE|PATCH"
 each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 
