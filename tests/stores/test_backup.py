@@ -8,7 +8,7 @@ import shutil
 import socket
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,8 @@ from seedcore.stores.backup import backup, restore
 from seedcore.stores.embedded import embedded_postgres, postgres_programs
 from seedcore.stores.migrate import migrate
 from seedcore.stores.postgres import resolve_dsn
+from seedcore.web.access.key_repository import NewKey, create_key, find_keys
+from seedcore.web.access.key_secret import hash_of
 
 pytestmark = pytest.mark.integration
 OLD = postgres_programs().parents[1] / "pginstall" / "bin"
@@ -237,6 +239,29 @@ def operators(old: Settings) -> Settings:
     migrate(old)
     execute(old, f"do $do$ begin {OPERATORS} end $do$")
     return old
+
+
+def with_connection(settings: Settings, work: Callable[[asyncpg.Connection], Awaitable[Any]]) -> Any:
+    async def run() -> Any:
+        connection = await asyncpg.connect(resolve_dsn(settings))
+        try:
+            return await work(connection)
+        finally:
+            await connection.close()
+
+    return asyncio.run(run())
+
+
+def test_a_key_works_after_a_restore_with_all_its_rights(operators: Settings, tmp_path: Path):
+    wanted = NewKey("robot", "acme", ("read", "submit"), payloads=False, expires_in_s=3600)
+    _, secret = with_connection(operators, lambda connection: create_key(connection, wanted, "admin"))
+    backup(operators, tmp_path / "b.dump")
+    execute(operators, "drop schema seedcore cascade")
+    restore(operators, tmp_path / "b.dump")
+    (found,) = with_connection(operators, lambda connection: find_keys(connection, [hash_of(secret.encode())]))
+    assert (found.name, found.tenant, set(found.scopes), found.payloads) == ("robot", "acme", {"read", "submit"}, False)
+    assert not found.revoked
+    assert 0 < found.left_s <= 3600
 
 
 def test_keys_tenants_roles_and_audit_come_back_as_they_were(operators: Settings, tmp_path: Path):
