@@ -13,7 +13,7 @@ pytestmark = pytest.mark.integration
 
 ECHO: dict[str, Any] = {"type": "echo", "params": {"value": 1}}
 DIRECT, FRAMEWORK = "application/json", "application/x+json"
-OWN = ("id", "created_at")
+OWN = ("id", "created_at", "trace_id")
 
 
 async def answers(http: httpx.AsyncClient, content: str, headers: Any = ()) -> list[httpx.Response]:
