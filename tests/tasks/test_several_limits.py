@@ -296,3 +296,31 @@ async def test_waiting_limits_are_shown_as_submitted(connection):
     (one,) = await submitted(connection, several(1, ("a", 1), ("b", 2)))
     stored = await connection.fetchval("select limits::text from seedcore.gated where id = $1", one)
     assert json.loads(stored) == [{"key": "a", "cost": 1}, {"key": "b", "cost": 2}]
+
+
+@pytest.mark.parametrize("cost", [1, 1e9])
+async def test_a_debt_that_takes_longer_than_time_can_say_stops_no_other_key(connection, cost: float):
+    await let(connection, "a", None, per_s=1e-8, burst=1_000_000)
+    await let(connection, "z", 1)
+    await submitted(connection, several(1, ("a", 1e9)))
+    assert await reaping.admit(connection) == 1
+    waits = several(2, ("a", cost)) if cost != 1 else task(2, limit=Limit("a"))
+    await submitted(connection, waits, task(3, limit=Limit("z")))
+    assert await reaping.admit(connection) == 1
+    assert set((await gates(connection)).values()) == {"a"}
+
+
+async def test_to_define_a_limit_takes_the_locks_of_other_keys_in_their_order(connection, database):
+    await let(connection, "a", 2)
+    await let(connection, "b", 1)
+    await submitted(connection, several(1, ("a", 1), ("b", 1)), several(2, ("a", 1), ("b", 1)))
+    assert await reaping.admit(connection) == 1
+    async with database.connection() as other:
+        async with connection.transaction():
+            await connection.execute("select from seedcore.limits where key = 'a' for update")
+            putting = asyncio.create_task(limits.put(other, "b", 2, None, 1))
+            async with asyncio.timeout(10):
+                while not await connection.fetchval("select count(*) from pg_locks where not granted"):
+                    await asyncio.sleep(0.01)
+            await connection.execute("select from seedcore.limits where key = 'b' for update nowait")
+        assert (await putting).waiting == 0

@@ -49,9 +49,9 @@ async def put(
     connection: asyncpg.Connection, key: str, max_running: int | None, rate_per_s: float | None, burst: int
 ) -> LimitState:
     """Define a key's limit, whole; None takes a bound away. Tasks that may go now go."""
-    async with connection.transaction():
-        await connection.execute(PUT, key, max_running, rate_per_s, burst)
-        await connection.execute(ADMIT, [key])
+    # Not in one transaction: `admit` locks this key and those that its waiting tasks also name, in their order.
+    await connection.execute(PUT, key, max_running, rate_per_s, burst)
+    await connection.execute(ADMIT, [key])
     return await get(connection, key)
 
 

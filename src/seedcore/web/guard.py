@@ -10,7 +10,8 @@ from seedcore.settings import Settings
 from seedcore.telemetry.logs import get_logger
 from seedcore.web.access.access_control import AccessControl
 from seedcore.web.problems import unexpected
-from seedcore.web.request_limits import ResponseChannel, check_declared_length, check_url_text, limit_body
+from seedcore.web.request_limits import check_declared_length, check_url_text, limit_body
+from seedcore.web.response_channel import ResponseChannel, StreamRefusedError
 
 
 class RequestGuard:
@@ -33,15 +34,25 @@ class RequestGuard:
             await self.app(scope, receive, send)
             return
         admission = self._access.begin(scope)
-        channel = ResponseChannel(send, partial(self._access.settle, admission))
+        recheck = partial(self._access.check_again, admission, scope)
+        channel = ResponseChannel(send, partial(self._access.settle, admission), recheck)
+        admitted = False
         try:
             async with asyncio.timeout(self._timeout_s) as deadline:
                 channel.deadline = deadline
                 headers = {name.lower(): value for name, value in scope["headers"]}
                 await self._access.admit(admission, scope)
+                admitted = True
                 check_url_text(scope)
                 check_declared_length(headers, self._max_body)
                 await self.app(scope, limit_body(receive, self._max_body), channel)
+        except StreamRefusedError as refusal:
+            self._logger.info("event stream ended", path=scope["path"], reason=str(refusal))
+            await channel.end()
+        except asyncio.CancelledError:
+            if admitted and not channel.settled:
+                self._access.give_up(admission)
+            raise
         except errors.SeedCoreError as error:
             await channel.fail(error, scope, receive)
         except TimeoutError as error:

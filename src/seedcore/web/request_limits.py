@@ -1,16 +1,11 @@
-"""Limits of a request: the size of its body, the text of its URL, and its time."""
+"""Limits of a request: the size of its body, and the text of its URL."""
 
-import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from urllib.parse import unquote_to_bytes
 
-from starlette.types import Message, Receive, Scope, Send
+from starlette.types import Message, Receive, Scope
 
 from seedcore import errors
-from seedcore.web.problems import problem_response
-
-SETTLE_S = 10.0
-"""What a request gets beyond its deadline for being recorded."""
 
 
 def check_declared_length(headers: Mapping[bytes, bytes], limit: int) -> None:
@@ -64,41 +59,3 @@ def _unfit(part: bytes) -> str | None:
         return "U+0000" if "\0" in unquote_to_bytes(part).decode() else None
     except UnicodeDecodeError:
         return "bytes that are not UTF-8"
-
-
-class ResponseChannel:
-    """The `send` channel; it knows whether the response has begun, and lifts the deadline of event streams.
-
-    `settle` is awaited once with the status, before the answer leaves.
-    """
-
-    def __init__(self, send: Send, settle: Callable[[int], Awaitable[None]] | None = None) -> None:
-        self._send, self._settle = send, settle
-        self.started = False
-        self.deadline: asyncio.Timeout | None = None
-
-    async def __call__(self, message: Message) -> None:
-        """Pass the message on."""
-        if message["type"] == "http.response.start":
-            await self._begin(message["status"])
-            kind = dict(message.get("headers", ())).get(b"content-type", b"")
-            if kind.startswith(b"text/event-stream") and self.deadline is not None:
-                self.deadline.reschedule(None)
-        await self._send(message)
-
-    async def fail(self, error: errors.SeedCoreError, scope: Scope, receive: Receive) -> None:
-        """Send the problem document; when bytes have left already, the connection can only be cut."""
-        if self.started:
-            raise error
-        # The deadline is over, or no longer counts.
-        self.deadline = None
-        await problem_response(error)(scope, receive, self)
-
-    async def _begin(self, status: int) -> None:
-        """Record the answer before it leaves; the deadline allows for that."""
-        settle, self._settle = self._settle, None
-        if settle is not None:
-            if self.deadline is not None and (when := self.deadline.when()) is not None:
-                self.deadline.reschedule(max(when, asyncio.get_running_loop().time() + SETTLE_S))
-            await settle(status)
-        self.started = True

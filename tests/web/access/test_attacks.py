@@ -15,6 +15,7 @@ from pydantic import SecretStr
 from seedcore.api.__main__ import make_server
 from seedcore.api.app import build_app
 from seedcore.settings import Settings
+from seedcore.web.sse import EventStream
 from tests.web.application import refused
 
 pytestmark = pytest.mark.integration
@@ -103,6 +104,91 @@ async def test_a_key_that_another_process_revoked_is_refused_within_a_second(htt
         assert loop.time() - revoked_at < 1.0
         await asyncio.sleep(0.02)
     assert "revoked" in refused(answer, 401, "unauthorized")["detail"]
+
+
+async def test_an_event_stream_ends_when_its_key_is_revoked(pg_settings: Settings, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(EventStream.__init__, "__kwdefaults__", {"heartbeat_s": 0.2})
+    settings = pg_settings.model_copy(update={"api_keys": SecretStr("root")})
+    task = {"type": "echo", "params": {"value": 1}}
+    async with serving(settings) as port, httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=20) as client:
+        for busy in (True, False):
+            headers = {"X-API-Key": await new_key(client, "reader", "read")}
+            async with client.stream("GET", "/api/v1/events", headers=headers) as stream:
+                assert stream.status_code == 200
+                lines = stream.aiter_lines()
+                assert await anext(lines) == ": ping", "it goes on while the key is good"
+                assert (await client.delete(f"{KEYS}/reader", headers=dict(ROOT))).status_code == 204
+                if busy:
+                    assert (await client.post(TASKS, json=task, headers=dict(ROOT))).status_code == 201
+                async with asyncio.timeout(10):
+                    rest = [line async for line in lines]
+            assert not any(line.startswith("data:") for line in rest), "nothing that happened since is shown"
+
+
+async def test_no_name_of_a_tenants_key_keeps_the_platforms_from_being_revoked(http: httpx.AsyncClient):
+    stolen = {"X-API-Key": await new_key(http, "ci", "admin")}
+    tenant = {"X-API-Key": await new_key(http, "boss", "admin", tenant="acme")}
+    body = {"name": "ci", "scopes": ["read"]}
+    made = await http.post(KEYS, json=body, headers=tenant)
+    assert made.status_code == 201
+    assert (await http.post(f"{KEYS}/ci/rotate", headers=dict(ROOT))).json()["tenant"] is None
+    assert (await http.delete(f"{KEYS}/ci", headers=dict(ROOT))).status_code == 204
+    assert (await http.get(TASKS, headers=stolen)).status_code == 401
+    own = {"X-API-Key": made.json()["key"]}
+    assert (await http.get(TASKS, headers=own)).status_code == 200, "the tenant's own goes on"
+
+
+async def test_no_path_keeps_refusals_out_of_the_audit_log(http: httpx.AsyncClient, app: FastAPI, pg_dsn: str):
+    for path in (f"{KEYS}/guess/rotate", f"{TASKS}/a%00b/cancel"):
+        assert (await http.post(path)).status_code == 401
+    assert (await http.post(f"{TASKS}/c%00d/cancel", headers=dict(ROOT))).status_code == 422
+    await app.state.access.audit.aclose()
+    assert await audited(pg_dsn) == {
+        ("guess", 401),
+        ("a\N{REPLACEMENT CHARACTER}b", 401),
+        ("c\N{REPLACEMENT CHARACTER}d", 422),
+    }
+
+
+async def test_a_client_that_leaves_at_once_is_in_the_audit_log(app: FastAPI, pg_dsn: str):
+    """Ray Serve ends a request whose client has gone; what it changed by then stands."""
+    connection = await asyncpg.connect(pg_dsn)
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "path": "/api/v1/queue/default/pause",
+        "query_string": b"",
+        "headers": [(b"x-api-key", b"root")],
+        "client": ("10.0.0.1", 1),
+    }
+
+    async def nothing(*_: Any) -> Any:
+        return {"type": "http.request"}
+
+    try:
+        async with connection.transaction():
+            await connection.execute("lock table seedcore.paused in exclusive mode")
+            request = asyncio.create_task(app(scope, nothing, nothing))
+            async with asyncio.timeout(10):
+                while not await connection.fetchval("select count(*) from pg_locks where not granted"):
+                    await asyncio.sleep(0.01)
+            request.cancel()
+            await asyncio.gather(request, return_exceptions=True)
+    finally:
+        await connection.close()
+    await app.state.access.audit.aclose()
+    assert await audited(pg_dsn) == {("default", 499)}
+
+
+async def audited(dsn: str) -> set[tuple[str, int]]:
+    connection = await asyncpg.connect(dsn)
+    try:
+        return {
+            (row["target"], row["status"])
+            for row in await connection.fetch("select target, status from seedcore.audit")
+        }
+    finally:
+        await connection.close()
 
 
 def tricks(key: str) -> Iterator[list[tuple[str, Any]]]:

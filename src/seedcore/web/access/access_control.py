@@ -22,6 +22,8 @@ from seedcore.web.access.scopes import RouteRule
 from seedcore.web.authentication import ApiKeys, presented_key
 
 REFUSED = (401, 403)
+GIVEN_UP = 499
+"""The status of a request whose client left before it had an answer: what it changed stands."""
 
 
 @dataclass(slots=True)
@@ -91,6 +93,21 @@ class AccessControl:
                 admission.caller = error.caller
             admission.reason = error.code
             raise
+
+    async def check_again(self, admission: Admission, scope: Scope) -> None:
+        """Check that a request which is answered for long still has the rights that it was let in with.
+
+        Raises:
+            UnauthorizedError: its key has expired, was revoked, or has other rights by now.
+            UnavailableError: the key cannot be checked now.
+        """
+        if route_path(scope) not in OPEN_PATHS and await self._caller(scope) != admission.caller:
+            raise UnauthorizedError("This key has other rights by now.")
+
+    def give_up(self, admission: Admission) -> None:
+        """Record a request that ends without an answer, because its client has left."""
+        if admission.rule.audited:
+            self.audit.record_soon(_entry(admission, GIVEN_UP, admission.detail))
 
     async def settle(self, admission: Admission, status: int) -> None:
         """Record a request whose answer, with this status, is about to leave."""

@@ -30,11 +30,22 @@ class AuditLog:
         self._refusals: dict[tuple[object, ...], tuple[AuditEntry, int]] = {}
         self._rows_left, self._counted_at = float(BURST_ROWS), clock()
         self._summing: asyncio.Task[None] | None = None
+        self._writing: set[asyncio.Task[None]] = set()
         self._log = get_logger("seedcore.web.audit")
 
     async def record(self, entry: AuditEntry) -> None:
-        """Write a row now; when that fails, it is logged and counted, and the caller goes on."""
-        await self._write([entry])
+        """Write a row now; when that fails, it is logged and counted, and the caller goes on.
+
+        It is written even if the request is given up meanwhile.
+        """
+        await asyncio.shield(self.record_soon(entry))
+
+    def record_soon(self, entry: AuditEntry) -> asyncio.Task[None]:
+        """The same without waiting for it: the task that writes the row."""
+        task = asyncio.create_task(self._write([entry]), name="write-audit")
+        self._writing.add(task)
+        task.add_done_callback(self._writing.discard)
+        return task
 
     def note_refusal(self, entry: AuditEntry) -> None:
         """A refused request: equal ones are summed, and written within a second or as the bound on rows allows."""
@@ -57,7 +68,8 @@ class AuditLog:
             self._summing = asyncio.create_task(self._sum(), name="sum-refusals")
 
     async def aclose(self) -> None:
-        """Write what has been summed."""
+        """Write what has been summed, and what is being written."""
+        await asyncio.gather(*self._writing, return_exceptions=True)
         if self._summing is not None:
             self._summing.cancel()
             await asyncio.gather(self._summing, return_exceptions=True)

@@ -58,10 +58,17 @@ order by id desc limit $7
 async def write_entries(connection: asyncpg.Connection, entries: Sequence[AuditEntry]) -> None:
     """Append rows, in this order."""
     columns = [
-        [getattr(entry, name) for entry in entries]
+        [_storable(getattr(entry, name)) for entry in entries]
         for name in ("actor", "actor_kind", "tenant", "action", "target", "status", "source")
     ]
     await connection.execute(_WRITE, *columns, [orjson.dumps(entry.detail).decode() for entry in entries])
+
+
+def _storable(value: object) -> object:
+    """The value without what PostgreSQL keeps in no text: one such row would cost those that are written with it."""
+    if not isinstance(value, str):
+        return value
+    return value.replace("\0", "\N{REPLACEMENT CHARACTER}").encode(errors="replace").decode()
 
 
 async def find_entries(connection: asyncpg.Connection, wanted: AuditFilter) -> list[dict[str, Any]]:

@@ -156,7 +156,7 @@ async def revoke_key(connection: asyncpg.Connection, name: str, tenant: str | No
 
 
 async def get_active_key(connection: asyncpg.Connection, name: str, tenant: str | None) -> StoredKey:
-    """The newest active key of a name; `tenant` None: of any tenant.
+    """The newest active key of a name; `tenant` None: the platform's, else that of the only tenant that has one.
 
     Raises:
         NotFoundError: there is none.
@@ -175,6 +175,9 @@ async def _active(connection: asyncpg.Connection, name: str, tenant: str | None)
     rows = await connection.fetch(_ACTIVE, name, tenant)
     if not rows:
         raise NotFoundError(f"There is no active key {name!r}.")
+    if tenant is None and (own := [row for row in rows if row["tenant"] is None]):
+        # No key of a tenant stands in the way of the platform's.
+        return own
     if len({row["tenant"] for row in rows}) > 1:
         raise ConflictError(f"Several tenants have a key {name!r}: say which with `tenant`.")
     return list(rows)

@@ -103,7 +103,7 @@ class OidcVerifier:
         words = given.split() if isinstance(given, str) else given if isinstance(given, list) else ()
         scopes = frozenset(word for word in words if isinstance(word, str)) & ALL_SCOPES
         tenant = claims.get(self._settings.oidc_tenant_claim, "default")
-        if tenant != PLATFORM and not (isinstance(tenant, str) and _TENANT.match(tenant)):
+        if tenant != PLATFORM and not (isinstance(tenant, str) and _TENANT.fullmatch(tenant)):
             raise UnauthorizedError(f"The claim {self._settings.oidc_tenant_claim!r} of this token names no tenant.")
         name = str(claims["sub"])[:MAX_NAME]
         if not name.isprintable() or not name:

@@ -58,7 +58,7 @@ begin
       tokens = stock - case when l.rate_per_s is null then 0 else moved end,
       refilled_at = clock_timestamp(),
       next_at = case when l.rate_per_s is not null and exists (select 1 from seedcore.gated g where g.key = l.key)
-                     then clock_timestamp() + make_interval(secs => greatest(1 - (stock - moved), 0) / l.rate_per_s) end
+                     then clock_timestamp() + make_interval(secs => least(greatest(1 - (stock - moved), 0) / l.rate_per_s, 1e9)) end
      where l.key = gate.key;
     total := total + moved;
   end loop;
@@ -158,7 +158,8 @@ begin
       tokens = case when l.rate_per_s is null then l.burst else stocks[own] end,
       refilled_at = clock_timestamp(),
       next_at = case when l.rate_per_s is not null then (
-        select clock_timestamp() + make_interval(secs => greatest(least(n.cost, l.burst) - stocks[own], 0) / l.rate_per_s)
+        select clock_timestamp()
+               + make_interval(secs => least(greatest(least(n.cost, l.burst) - stocks[own], 0) / l.rate_per_s, 1e9))
           from (select g.key, g.limits from seedcore.gated g where g.key = l.key order by g.rank, g.seq limit 1) h
           cross join lateral seedcore.needs_of(h.key, h.limits) n where n.key = l.key) end
      where l.key = names[own];

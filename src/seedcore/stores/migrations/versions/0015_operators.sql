@@ -266,7 +266,8 @@ begin
       tokens = case when l.rate_per_s is null then l.burst else stocks[own] end,
       refilled_at = clock_timestamp(),
       next_at = case when l.rate_per_s is not null then (
-        select clock_timestamp() + make_interval(secs => greatest(least(n.cost, l.burst) - stocks[own], 0) / l.rate_per_s)
+        select clock_timestamp()
+               + make_interval(secs => least(greatest(least(n.cost, l.burst) - stocks[own], 0) / l.rate_per_s, 1e9))
           from (select g.key, g.limits from seedcore.gated g where g.key = l.key order by g.rank, g.seq limit 1) h
           cross join lateral seedcore.needs_of(h.key, h.limits) n where n.key = l.key) end
      where l.key = names[own];
