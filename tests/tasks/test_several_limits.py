@@ -324,3 +324,17 @@ async def test_to_define_a_limit_takes_the_locks_of_other_keys_in_their_order(co
                     await asyncio.sleep(0.01)
             await connection.execute("select from seedcore.limits where key = 'b' for update nowait")
         assert (await putting).waiting == 0
+
+
+async def test_many_keys_are_let_through_some_at_a_time(connection, database, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(reaping, "KEYS_AT_ONCE", 2)
+    await submitted(connection, *(several(n, (key, 2)) for n, key in enumerate("abcde")))
+    async with database.connection() as other:
+        async with connection.transaction():
+            await connection.execute("select from seedcore.limits where key = 'e' for update")
+            admitting = asyncio.create_task(reaping.admit(other))
+            async with asyncio.timeout(10):
+                while set((await gates(connection)).values()) != {"e"}:
+                    await asyncio.sleep(0.01)
+            await connection.execute("select from seedcore.limits where key <> 'e' for update nowait")
+        assert await admitting == 5

@@ -14,6 +14,9 @@ from seedcore.tasks.sql import commands, limits, retention
 from seedcore.tasks.sql import reap as reap_sql
 
 PAGE = 1000
+KEYS_AT_ONCE = 200
+"""Keys whose tasks are admitted in one transaction: its time grows with their square."""
+
 DAY_S = 86_400.0
 DAYS_AHEAD = 4
 MAX_UNCOUNTED = 5
@@ -147,12 +150,16 @@ async def promote(connection: asyncpg.Connection) -> int:
 
 
 async def admit(connection: asyncpg.Connection) -> int:
-    """Let tasks of keys through, as far as their limits allow; returns how many."""
-    keys = await connection.fetchval(limits.WAITING_KEYS)
-    if not keys:
-        return 0
-    await connection.execute(limits.UNDEFINED_KEYS, keys)
-    return int(await connection.fetchval(limits.ADMIT, keys))
+    """Let tasks of keys through, as far as their limits allow; returns how many.
+
+    Some keys at a time: the rows of all would be locked until the last one, and endings of their tasks wait for that.
+    """
+    keys = await connection.fetchval(limits.WAITING_KEYS) or []
+    total = 0
+    for some in (keys[n : n + KEYS_AT_ONCE] for n in range(0, len(keys), KEYS_AT_ONCE)):
+        await connection.execute(limits.UNDEFINED_KEYS, some)
+        total += await connection.fetchval(limits.ADMIT, some)
+    return total
 
 
 async def expire(connection: asyncpg.Connection, settings: Settings) -> Expired:

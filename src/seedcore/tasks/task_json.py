@@ -87,7 +87,7 @@ def _hidden(record: TaskRecord) -> dict[str, str | None]:
     """The same without what the task carries; None also where that cannot be read."""
     decision = errors = None
     if record.decision_text is not None and not unreadable(record.decision_text):
-        decision = json.dumps({**json.loads(record.decision_text), "evidence": None})
+        decision = json.dumps({**json.loads(record.decision_text), "reason": None, "evidence": None})
     if not unreadable(record.errors_text):
         errors = json.dumps([{**error, "message": None} for error in record.errors])
     return {"params": None, "result": None, "decision": decision, "errors": errors}
