@@ -310,31 +310,42 @@ async def test_a_debt_that_takes_longer_than_time_can_say_stops_no_other_key(con
     assert set((await gates(connection)).values()) == {"a"}
 
 
-async def test_to_define_a_limit_takes_the_locks_of_other_keys_in_their_order(connection, database):
-    await let(connection, "a", 2)
-    await let(connection, "b", 1)
-    await submitted(connection, several(1, ("a", 1), ("b", 1)), several(2, ("a", 1), ("b", 1)))
-    assert await reaping.admit(connection) == 1
-    async with database.connection() as other:
-        async with connection.transaction():
-            await connection.execute("select from seedcore.limits where key = 'a' for update")
-            putting = asyncio.create_task(limits.put(other, "b", 2, None, 1))
-            async with asyncio.timeout(10):
-                while not await connection.fetchval("select count(*) from pg_locks where not granted"):
-                    await asyncio.sleep(0.01)
-            await connection.execute("select from seedcore.limits where key = 'b' for update nowait")
-        assert (await putting).waiting == 0
+async def test_a_transaction_that_stays_open_with_a_key_holds_up_no_other(connection, database, session):
+    """Whoever may submit from SQL may leave a transaction open that changed a limit."""
+    for key in "ab":
+        await let(connection, key, 1)
+    both = [task(n, limit=Limit(key)) for n, key in enumerate("aabb")]
+    await submitted(connection, *both, several(5, ("a", 1), ("c", 1)))
+    assert await reaping.admit(connection) == 2
+    held = await claim(connection, session)
+    async with database.connection() as other, asyncio.timeout(20):
+        async with other.transaction():
+            options = {"limit": {"key": "a", "max_running": 2}}
+            await other.execute("select seedcore.enqueue('echo', '{\"value\": 1}', $1)", json.dumps(options))
+            await leases.finish(connection, [done(lease) for lease in held])
+            assert [lease.limit_key for lease in await claim(connection, session)] == ["b"]
+            assert await reaping.admit(connection) == 0
+        assert await reaping.admit(connection) == 2
 
 
-async def test_many_keys_are_let_through_some_at_a_time(connection, database, monkeypatch: pytest.MonkeyPatch):
+async def test_who_passes_over_a_key_wakes_the_reaper(connection, database):
+    await let(connection, "a", 1)
+    await submitted(connection, task(1, limit=Limit("a")), several(2, ("a", 1), ("b", 1)))
+    heard: asyncio.Queue[str] = asyncio.Queue()
+
+    def hear(*args: Any) -> None:
+        heard.put_nowait(args[-1])
+
+    await connection.add_listener("seedcore_later", hear)
+    async with database.connection() as other, other.transaction():
+        await other.execute("select from seedcore.limits where key = 'a' for update")
+        assert await reaping.admit(connection) == 0
+        async with asyncio.timeout(10):
+            assert await heard.get() == "0.1"
+    await connection.remove_listener("seedcore_later", hear)
+
+
+async def test_many_keys_are_let_through_some_at_a_time(connection, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(reaping, "KEYS_AT_ONCE", 2)
     await submitted(connection, *(several(n, (key, 2)) for n, key in enumerate("abcde")))
-    async with database.connection() as other:
-        async with connection.transaction():
-            await connection.execute("select from seedcore.limits where key = 'e' for update")
-            admitting = asyncio.create_task(reaping.admit(other))
-            async with asyncio.timeout(10):
-                while set((await gates(connection)).values()) != {"e"}:
-                    await asyncio.sleep(0.01)
-            await connection.execute("select from seedcore.limits where key <> 'e' for update nowait")
-        assert await admitting == 5
+    assert await reaping.admit(connection) == 5

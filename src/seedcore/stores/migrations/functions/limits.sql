@@ -16,6 +16,7 @@ begin
 end $$;
 
 -- Let tasks of these keys through, the highest priority first, as far as their limits allow. The key's row is the lock.
+-- A key that somebody else has locked is passed over, since that transaction may stay open: the reaper comes back.
 -- Where tasks wait that have several keys or a cost, they are looked at one by one.
 create or replace function seedcore.admit(keys text[]) returns integer language plpgsql as $$
 declare
@@ -24,12 +25,14 @@ declare
   room  integer;
   moved integer;
   total integer := 0;
+  done  text[] := '{}';
 begin
   if exists (select 1 from unnest(keys) k(key) cross join lateral (
                select 1 from seedcore.gated g where g.key = k.key and g.limits is not null limit 1) s) then
     return seedcore.admit_several(keys);
   end if;
-  for gate in select * from seedcore.limits l where l.key = any(keys) order by l.key for update loop
+  for gate in select * from seedcore.limits l where l.key = any(keys) order by l.key for update skip locked loop
+    done := done || gate.key;
     delete from seedcore.admitted a where a.key = gate.key
        and not exists (select 1 from seedcore.ready r where r.id = a.id)
        and not exists (select 1 from seedcore.leases l where l.id = a.id)
@@ -62,7 +65,17 @@ begin
      where l.key = gate.key;
     total := total + moved;
   end loop;
+  perform seedcore.come_back(keys, done);
   return total;
+end $$;
+
+-- Wake the reaper when tasks wait for keys that were passed over.
+create or replace function seedcore.come_back(keys text[], done text[]) returns void language plpgsql as $$
+begin
+  if exists (select 1 from (select unnest(keys) as key except select unnest(done)) k
+              where exists (select 1 from seedcore.gated g where g.key = k.key)) then
+    perform pg_notify('seedcore_later', '0.1');
+  end if;
 end $$;
 
 -- What is left of a key: how many more may run, and the tokens in its bucket. Tasks that let it go meanwhile are forgotten.
@@ -80,9 +93,10 @@ begin
 end $$;
 
 -- As `admit`, where tasks have several keys. The rows of all keys that may matter are locked in their order, before
--- anything is taken; a task whose keys are not among them is left for the next time. A task goes when each of its keys
--- has a place and `cost` tokens, and takes from all at once; else it goes on waiting at the key that stopped it, under
--- its old number. One that costs more than a bucket holds goes when the bucket is full, and leaves it in debt.
+-- anything is taken; a task whose keys are not among them, or were passed over, is left for the next time. A task goes
+-- when each of its keys has a place and `cost` tokens, and takes from all at once; else it goes on waiting at the key that
+-- stopped it, under its old number. One that costs more than a bucket holds goes when the bucket is full, and leaves it in
+-- debt. No time is written that is further away than 1e9 s: a debt may take longer than timestamps reach.
 create or replace function seedcore.admit_several(keys text[]) returns integer language plpgsql as $$
 declare
   names   text[] := '{}';
@@ -109,7 +123,7 @@ begin
   select k.key, 1 from unnest(wanted) k(key)
    where not exists (select 1 from seedcore.limits l where l.key = k.key) order by k.key
   on conflict do nothing;
-  for gate in select * from seedcore.limits l where l.key = any(wanted) order by l.key for update loop
+  for gate in select * from seedcore.limits l where l.key = any(wanted) order by l.key for update skip locked loop
     state := seedcore.gate_state(gate);
     names := names || gate.key;
     rooms := rooms || state.room;
@@ -134,7 +148,10 @@ begin
         exit when stopped is not null;
       end loop;
       exit when stopped = waiting.key;
-      continue when stopped = '';
+      if stopped = '' then
+        perform seedcore.come_back(array[waiting.key], '{}');
+        continue;
+      end if;
       if stopped is not null then
         update seedcore.gated g set key = stopped where g.ctid = waiting.place;
         continue;
@@ -164,6 +181,7 @@ begin
           cross join lateral seedcore.needs_of(h.key, h.limits) n where n.key = l.key) end
      where l.key = names[own];
   end loop;
+  perform seedcore.come_back(keys, names);
   return total;
 end $$;
 

@@ -25,6 +25,7 @@ def downgrade() -> None:
     op.execute("drop index seedcore.limits_tenant")
     op.execute("drop function seedcore.admit_several(text[])")
     op.execute("drop function seedcore.needs_of(text, jsonb)")
+    op.execute("drop function seedcore.come_back(text[], text[])")
     op.execute("drop function seedcore.gate_state(seedcore.limits)")
     op.execute("alter table seedcore.schedules drop column tenant")
     op.execute("delete from seedcore.admitted a using seedcore.admitted b where a.id = b.id and a.key > b.key")

@@ -173,6 +173,15 @@ create table seedcore.metric_series (
   primary key (name, labels)
 ) with (fillfactor = 50);
 
+-- Wake the reaper when tasks wait for keys that were passed over.
+create function seedcore.come_back(keys text[], done text[]) returns void language plpgsql as $$
+begin
+  if exists (select 1 from (select unnest(keys) as key except select unnest(done)) k
+              where exists (select 1 from seedcore.gated g where g.key = k.key)) then
+    perform pg_notify('seedcore_later', '0.1');
+  end if;
+end $$;
+
 -- What is left of a key: how many more may run, and the tokens in its bucket. Tasks that let it go meanwhile are forgotten.
 create function seedcore.gate_state(gate seedcore.limits, out room integer, out stock double precision)
 language plpgsql as $$
@@ -188,9 +197,10 @@ begin
 end $$;
 
 -- As `admit`, where tasks have several keys. The rows of all keys that may matter are locked in their order, before
--- anything is taken; a task whose keys are not among them is left for the next time. A task goes when each of its keys
--- has a place and `cost` tokens, and takes from all at once; else it goes on waiting at the key that stopped it, under
--- its old number. One that costs more than a bucket holds goes when the bucket is full, and leaves it in debt.
+-- anything is taken; a task whose keys are not among them, or were passed over, is left for the next time. A task goes
+-- when each of its keys has a place and `cost` tokens, and takes from all at once; else it goes on waiting at the key that
+-- stopped it, under its old number. One that costs more than a bucket holds goes when the bucket is full, and leaves it in
+-- debt. No time is written that is further away than 1e9 s: a debt may take longer than timestamps reach.
 create function seedcore.admit_several(keys text[]) returns integer language plpgsql as $$
 declare
   names   text[] := '{}';
@@ -217,7 +227,7 @@ begin
   select k.key, 1 from unnest(wanted) k(key)
    where not exists (select 1 from seedcore.limits l where l.key = k.key) order by k.key
   on conflict do nothing;
-  for gate in select * from seedcore.limits l where l.key = any(wanted) order by l.key for update loop
+  for gate in select * from seedcore.limits l where l.key = any(wanted) order by l.key for update skip locked loop
     state := seedcore.gate_state(gate);
     names := names || gate.key;
     rooms := rooms || state.room;
@@ -242,7 +252,10 @@ begin
         exit when stopped is not null;
       end loop;
       exit when stopped = waiting.key;
-      continue when stopped = '';
+      if stopped = '' then
+        perform seedcore.come_back(array[waiting.key], '{}');
+        continue;
+      end if;
       if stopped is not null then
         update seedcore.gated g set key = stopped where g.ctid = waiting.place;
         continue;
@@ -272,6 +285,7 @@ begin
           cross join lateral seedcore.needs_of(h.key, h.limits) n where n.key = l.key) end
      where l.key = names[own];
   end loop;
+  perform seedcore.come_back(keys, names);
   return total;
 end $$;
 
