@@ -311,8 +311,13 @@ async def test_who_may_not_see_payloads_sees_none(parties: Parties, dispatcher: 
             shown = (await party.get(f"{TASKS}/{task['id']}")).json()
             assert (shown["payloads_hidden"], shown["params"], shown["result"]) == (True, None, None)
         assert shown["decision"] == {
-            "route": "fast", "rule": "known_skill", "reason": None, "agent": "a-1", "delta_energy": 0.5, "evidence": None
-        }  # fmt: skip
+            "route": "fast",
+            "rule": "known_skill",
+            "reason": None,
+            "agent": "a-1",
+            "delta_energy": 0.5,
+            "evidence": None,
+        }
         texts = [
             (await party.get(path)).text
             for path in (TASKS, DEAD, f"{TASKS}/{dead['id']}", f"{TASKS}/{dead['id']}/events", SCHEDULES)
