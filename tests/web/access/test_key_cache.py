@@ -12,7 +12,7 @@ from seedcore.settings import Settings
 from seedcore.stores.postgres import Database
 from seedcore.web.access import key_cache
 from seedcore.web.access.key_cache import FRESH_S, GRACE_S, IDLE_S, KeyCache, KnownKeyRefusedError
-from seedcore.web.access.key_repository import NewKey, create_key, revoke_key
+from seedcore.web.access.key_repository import NewKey, create_key, find_keys, revoke_key
 from seedcore.web.access.key_secret import hash_of
 
 pytestmark = pytest.mark.integration
@@ -197,3 +197,29 @@ async def test_a_key_that_nobody_uses_is_forgotten(
     async with asyncio.timeout(10):
         await task
     assert cache._entries == {}
+
+
+async def test_what_was_read_before_a_change_is_read_again(
+    cache: KeyCache, database: CountedDatabase, clock: Clock, still: None, monkeypatch: pytest.MonkeyPatch
+):
+    digest = await stored(database)
+    read, go_on = asyncio.Event(), asyncio.Event()
+
+    async def slow(*args: Any) -> Any:
+        found = await find_keys(*args)
+        read.set()
+        await go_on.wait()
+        return found
+
+    monkeypatch.setattr(key_cache, "find_keys", slow)
+    first = asyncio.create_task(cache.find(digest))
+    async with asyncio.timeout(10):
+        await read.wait()
+        async with Database.connection(database) as connection:
+            await revoke_key(connection, "ci", None)
+        clock.now += 0.1
+        cache.forget()
+        go_on.set()
+        assert (await first).name == "ci", "it came before the change"
+        with pytest.raises(KnownKeyRefusedError, match="revoked"):
+            await cache.find(digest)

@@ -64,6 +64,7 @@ class KeyCache:
         self._asking: asyncio.Task[None] | None = None
         self._refreshing: asyncio.Task[None] | None = None
         self._away = False
+        self._forgotten_at = float("-inf")
         self._log = get_logger("seedcore.web.access")
 
     async def find(self, digest: bytes) -> Caller:
@@ -88,7 +89,7 @@ class KeyCache:
 
     def forget(self) -> None:
         """Keys have been changed by this process: look all of them up again before they are used."""
-        now = self._clock()
+        now = self._forgotten_at = self._clock()
         for entry in self._entries.values():
             entry.checked_at = min(entry.checked_at, now - 2 * FRESH_S)
         self._unknown.clear()
@@ -189,7 +190,9 @@ class KeyCache:
         caller = Caller(key.name, "key", frozenset(key.scopes), key.tenant, key.payloads)
         refused = "This key has been revoked." if key.revoked else None
         ends_at = float("inf") if key.left_s is None else began + key.left_s
-        entry = _Entry(caller, refused, ends_at, began, began)
+        # A query that began before that may have read what was so before.
+        checked_at = began if began >= self._forgotten_at else began - 2 * FRESH_S
+        entry = _Entry(caller, refused, ends_at, checked_at, began)
         if before is not None:
             entry.used_at, entry.noted_at = before.used_at, before.noted_at
         self._entries[digest] = entry
