@@ -35,6 +35,7 @@ from seedcore.tasks.claims.claim_cursor import ClaimCursor
 PARTS = ("drain", "shares", "weights")
 TENANTS = (0, 1, 10, 100)
 BIG, SMALL_TASKS, SMALL_TENANTS = 1_000_000, 200, 99
+BIG_NAME = "aaa-big"
 
 # Tasks of many tenants, mixed: of $2 tenants in turns, or of the one named $3.
 PRELOAD = """
@@ -75,11 +76,11 @@ async def work(connection: asyncpg.Connection, service: Service, most: int | Non
         _, claimed = await leases.finish_and_claim(connection, outcomes, "default", session, BATCH, cursor=cursor)
 
 
-async def database(server: str) -> tuple[str, list[asyncpg.Connection]]:
-    """A migrated database, and the workers' connections."""
-    dsn = await fresh_database(server, "bench_fairness")
+async def database(server: str, name: str = "drain") -> list[asyncpg.Connection]:
+    """The workers' connections to a new, migrated database."""
+    dsn = await fresh_database(server, f"bench_fairness_{name}")
     await asyncio.to_thread(migrate, load_settings(pg_dsn=dsn))
-    return dsn, [await connect(dsn) for _ in range(WORKERS)]
+    return [await connect(dsn) for _ in range(WORKERS)]
 
 
 async def run(connections: Sequence[asyncpg.Connection], most: int | None = None) -> Service:
@@ -105,7 +106,7 @@ async def drain(server: str, jobs: int, rounds: int) -> list[dict[str, Any]]:
     for n in range(rounds):
         print(f"drain, round {n + 1} of {rounds}", file=sys.stderr, flush=True)
         for count in TENANTS:
-            _, connections = await database(server)
+            connections = await database(server)
             await connections[0].execute(PRELOAD, jobs, count, None)
             await connections[0].execute("vacuum analyze")
             await connections[0].execute("checkpoint")
@@ -154,33 +155,43 @@ def waits(service: Service, small: Sequence[str]) -> list[float]:
     return [at for at, claimed in service.claims for name, n in claimed.items() if name in names for _ in range(n)]
 
 
-async def shares(server: str, big: int, folder: Path | None) -> dict[str, Any]:
-    """The small ones beside a big one, and alone."""
+async def shares(server: str, big: int, rounds: int, folder: Path | None) -> dict[str, Any]:
+    """The small ones beside a big one, and alone, in turns; medians."""
     names = [f"t{n:03}" for n in range(SMALL_TENANTS)]
+    most = (SMALL_TENANTS + 2) * SMALL_TASKS + 2 * WORKERS * BATCH
+    cases = {case: await database(server, case) for case in ("alone", "beside")}
+    for _ in range(0, big, 100_000):
+        await cases["beside"][0].execute(PRELOAD, min(big, 100_000), 1, BIG_NAME, timeout=600)
     seen: dict[str, Service] = {}
-    result: dict[str, Any] = {"big": big, "small": [SMALL_TENANTS, SMALL_TASKS]}
-    for case in ("alone", "beside"):
-        print(f"small tenants {case}", file=sys.stderr, flush=True)
-        _, connections = await database(server)
-        if case == "beside":
-            for _ in range(0, big, 100_000):
-                await connections[0].execute(PRELOAD, min(big, 100_000), 1, "aaa-big", timeout=600)
-        await connections[0].execute(PRELOAD, SMALL_TENANTS * SMALL_TASKS, SMALL_TENANTS, None)
-        await connections[0].execute("vacuum analyze", timeout=600)
-        await connections[0].execute("checkpoint")
-        most = (SMALL_TENANTS + 2) * SMALL_TASKS + 2 * WORKERS * BATCH if case == "beside" else None
-        seen[case] = service = await run(connections, most)
-        has = dict.fromkeys(names, SMALL_TASKS) | ({"aaa-big": big} if case == "beside" else {})
-        got = while_all_have_work(service, has)
-        waited = sorted(waits(service, names))
-        assert len(waited) == SMALL_TENANTS * SMALL_TASKS, f"{len(waited)} of the small ones' tasks"
-        result[case] = {
-            "jain": round(jain([got[name] for name in has]), 4),
-            "counted": got.total(),
-            "p50_ms": round(1000 * statistics.median(waited), 1),
-            "p99_ms": round(1000 * waited[int(0.99 * len(waited))], 1),
-            "tasks_per_s": round(service.done / service.claims[-1][0]),
-        }
+    rows: dict[str, list[dict[str, float]]] = defaultdict(list)
+    for n in range(rounds):
+        print(f"shares, round {n + 1} of {rounds}", file=sys.stderr, flush=True)
+        for case, connections in cases.items():
+            beside = case == "beside"
+            await connections[0].execute(PRELOAD, SMALL_TENANTS * SMALL_TASKS, SMALL_TENANTS, None)
+            await connections[0].execute("vacuum analyze", timeout=600)
+            await connections[0].execute("checkpoint")
+            seen[case] = service = await run(connections, most if beside else None)
+            has = dict.fromkeys(names, SMALL_TASKS) | ({BIG_NAME: big} if beside else {})
+            got = while_all_have_work(service, has)
+            waited = sorted(waits(service, names))
+            assert len(waited) == SMALL_TENANTS * SMALL_TASKS, f"{len(waited)} of the small ones' tasks"
+            rows[case].append(
+                {
+                    "jain": round(jain([got[name] for name in has]), 4),
+                    "counted": got.total(),
+                    "p50_ms": round(1000 * statistics.median(waited), 1),
+                    "p99_ms": round(1000 * waited[int(0.99 * len(waited))], 1),
+                    "tasks_per_s": round(service.done / service.claims[-1][0]),
+                }
+            )
+    result: dict[str, Any] = {"big": big, "small": [SMALL_TENANTS, SMALL_TASKS], "rounds": rounds}
+    for case, runs in rows.items():
+        result[case] = {key: statistics.median(run[key] for run in runs) for key in runs[0]}
+        result[case] |= {"least_jain": min(run["jain"] for run in runs), "p99s_ms": [run["p99_ms"] for run in runs]}
+    ratios = [b["p99_ms"] / a["p99_ms"] for a, b in zip(rows["alone"], rows["beside"], strict=True)]
+    result["p99_ratio"] = round(statistics.median(ratios), 3)
+    for connections in cases.values():
         for connection in connections:
             await connection.close()
     if folder is not None:
@@ -197,7 +208,7 @@ def plot(seen: dict[str, Service], folder: Path, big: int) -> Path:
     from matplotlib import pyplot
 
     figure, axes = pyplot.subplots(1, 2, figsize=(8.4, 3.4))
-    times, sums = [0.0], defaultdict(lambda: [0])
+    times, sums = [0.0], defaultdict[str, list[int]](lambda: [0])
     names = sorted({name for _, claimed in seen["beside"].claims for name in claimed})
     for at, claimed in seen["beside"].claims:
         times.append(at)
@@ -229,7 +240,7 @@ def plot(seen: dict[str, Service], folder: Path, big: int) -> Path:
 
 async def weights(server: str) -> dict[str, float]:
     """Shares of three tenants with backlogs, relative to their weights."""
-    _, connections = await database(server)
+    connections = await database(server)
     given = {"t000": 1, "t001": 2, "t002": 4}
     for name, weight in given.items():
         await tenants.put(connections[0], name, weight)
@@ -251,7 +262,7 @@ async def measure(server: str, options: argparse.Namespace) -> dict[str, Any]:
         else:
             print("pgqueuer is not installed (pip install -e '.[bench]'): left out", file=sys.stderr)
     if "shares" in options.parts:
-        found["shares"] = await shares(server, options.big, options.plot)
+        found["shares"] = await shares(server, options.big, options.rounds, options.plot)
     if "weights" in options.parts:
         found["weights"] = await weights(server)
     return found

@@ -8,7 +8,7 @@ import asyncpg
 
 from seedcore.tasks import tenants
 from seedcore.tasks.claims.claim_cursor import MAX_SURVEYED, ClaimCursor, ClaimPlan
-from seedcore.tasks.claims.claim_position import WHOLE
+from seedcore.tasks.claims.claim_position import WHOLE, Head
 from seedcore.tasks.deadlines import close_late
 from seedcore.tasks.model import Lease, Outcome, Retry
 from seedcore.tasks.sql.claim import CLAIM, CLAIM_IN_TURNS, SURVEY
@@ -56,7 +56,10 @@ async def _claimed(
 ) -> list[Lease]:
     """Those that may run. The others are late: they end as the reaper ends them, without an attempt."""
     if cursor is not None:
-        cursor.claimed([(-lease.priority, lease.tenant, lease.seq) for lease in claimed], limit)
+        found: dict[Head, list[int]] = {}
+        for lease in claimed:
+            found.setdefault((-lease.priority, lease.tenant), []).append(lease.seq)
+        cursor.claimed(found, limit)
     late = [lease for lease in claimed if lease.left_s is not None and lease.left_s <= 0]
     if not late:
         return claimed

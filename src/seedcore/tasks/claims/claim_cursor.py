@@ -1,18 +1,21 @@
 """What a claimant remembers of one lane from claim to claim. Nothing of it is written, so claimants never contend."""
 
 import time
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from seedcore.tasks.claims.ageing import Ageing
-from seedcore.tasks.claims.claim_position import FIRST, FULL_S, LAST, WHOLE, ClaimPosition, Head, Places
+from seedcore.tasks.claims.claim_position import FIRST, FULL_S, LAST, WHOLE, Claimed, ClaimPosition, Head, Places
 from seedcore.tasks.claims.turns import MAX_VISITS, SPARE_VISITS, Turns, Visit
 from seedcore.tasks.model import DEFAULT_TENANT
 
 SURVEY_S = 0.05
 """With tenants, a claimant looks this often which of them have ready tasks."""
 
+SURVEY_SHARE = 0.02
+"""The more there is to look at, the less often: looking takes so much of the time."""
+
+MAX_SURVEY_S = 0.5
 QUIET_SURVEY_S = 0.1
 """Without, it looks so often whether there are some, while its claims come full; else a claim sees all there is."""
 
@@ -55,6 +58,7 @@ class ClaimCursor:
         self._aged: set[Head] = set()
         self._mixed_until = self._surveyed_at = self._whole_survey_at = self._weighed_at = float("-inf")
         self._full = True
+        self._pause_s = SURVEY_S
         self._from: tuple[int, str, int] = (FIRST, "", 0)
 
     @property
@@ -62,7 +66,7 @@ class ClaimCursor:
         """Whether to look which tenants and priorities have ready tasks, before the next claim."""
         now = time.monotonic()
         if now < self._mixed_until:
-            return now - self._surveyed_at >= SURVEY_S
+            return now - self._surveyed_at >= self._pause_s
         return self._full and now - self._surveyed_at >= QUIET_SURVEY_S
 
     @property
@@ -96,6 +100,8 @@ class ClaimCursor:
 
     def surveyed(self, rows: Sequence[tuple[int, str, int]], last_seq: int) -> None:
         """These heads (rank, tenant, first number) have tasks, and `last_seq` is the last number that was given."""
+        took_s = time.monotonic() - self._surveyed_at
+        self._pause_s = min(max(SURVEY_S, took_s / SURVEY_SHARE), MAX_SURVEY_S)
         if rows:
             self._ageing.sampled(last_seq)
         begun = self._from[:2]
@@ -140,19 +146,17 @@ class ClaimCursor:
         ranks, names, seqs, ends, end_names, end_seqs, quotas = (list(column) for column in zip(*found, strict=True))
         return ClaimPlan(places, (ranks, names, seqs, ends, end_names, end_seqs, quotas, len(aged), old_places))
 
-    def claimed(self, rows: Sequence[tuple[int, str, int]], limit: int) -> None:
-        """Of at most `limit`, these rows (rank, tenant, number) were claimed."""
-        self._full = len(rows) >= limit
-        self._position.claimed(rows, limit)
-        counts = Counter[Head]()
-        for rank, tenant, seq in rows:
-            head = (rank, tenant)
-            counts[head] += 1
-            if seq >= self._heads.get(head, 0):
-                self._heads[head] = seq + 1
-        self._note_tenants({tenant for _, tenant in counts})
-        aged = sum(counts[head] for head in self._aged)
-        self._ageing.claimed(len(rows), aged)
+    def claimed(self, found: Claimed, limit: int) -> None:
+        """Of at most `limit` these were claimed."""
+        counts = {head: len(seqs) for head, seqs in found.items()}
+        total = sum(counts.values())
+        self._full = total >= limit
+        self._position.claimed(found, self._full)
+        for head, seqs in found.items():
+            self._heads[head] = max(self._heads.get(head, 0), max(seqs) + 1)
+        self._note_tenants({tenant for _, tenant in found})
+        aged = sum(counts.get(head, 0) for head in self._aged)
+        self._ageing.claimed(total, aged)
         if self._visits:
             before = aged + sum(count for (rank, _), count in counts.items() if rank < self._visits[0].head[0])
             for head in self._turns.served(self._visits, counts, limit - before):

@@ -7,7 +7,7 @@ moment ago. A task that was submitted before that and committed late is found by
 
 import time
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Mapping, Sequence
 from itertools import islice
 
 LAG_S = 0.1
@@ -20,6 +20,9 @@ MAX_HEADS = 256
 
 Head = tuple[int, str]
 """A rank and a tenant: in the order of a lane, the rows of one head follow each other."""
+
+Claimed = Mapping[Head, Sequence[int]]
+"""The numbers of claimed rows, by head."""
 
 Places = tuple[list[int], list[str], list[int], list[int], list[str]]
 """Ranges to look through, in order: ranks, tenants, the numbers behind which to begin; ranks and tenants of their ends.
@@ -63,22 +66,18 @@ class ClaimPosition:
         """The number behind which this claim begins, in this head."""
         return 0 if self._whole else self._settled.get(head, 0)
 
-    def claimed(self, rows: Iterable[tuple[int, str, int]], limit: int) -> None:
-        """Of at most `limit`, these (rank, tenant, seq) were claimed: the rows before the last of a head were read."""
+    def claimed(self, found: Claimed, full: bool) -> None:
+        """These were claimed: the rows before the last of each head were read. `full`: there may be more."""
         last: dict[Head, int] = {}
-        count = 0
-        for rank, tenant, seq in rows:
-            count += 1
-            head = (rank, tenant)
-            if seq < self._settled.get(head, 0):
+        for head, seqs in found.items():
+            if (lowest := min(seqs)) < self._settled.get(head, 0):
                 # It had been passed over, and others may have been too: go on from there.
-                self._settled[head] = seq
+                self._settled[head] = lowest
                 self._recent.clear()
-            if seq > last.get(head, 0):
-                last[head] = seq
+            last[head] = max(seqs)
         if self._whole:
-            self._read_all = count < limit
-        elif count < limit and not self._read_all:
+            self._read_all = not full
+        elif not full and not self._read_all:
             # Nothing more there; but the last full read stopped at its limit.
             self._full_read_at = float("-inf")
         if last:
