@@ -22,6 +22,7 @@ class Backlogs:
     def claim(self, limit: int) -> int:
         """A claim; returns how many it took."""
         names = sorted(name for name, count in self.ready.items() if count > 0)
+        self.turns.begin()
         visits = self.turns.plan(0, names, limit) if names else []
         taken, left = Counter[tuple[int, str]](), limit
         for head, quota in visits:
@@ -76,6 +77,16 @@ def test_who_comes_late_gets_its_share_and_no_more():
         queue.claim(100)
     got = queue.served - before
     assert max(got.values()) - min(got.values()) <= 102
+
+
+def test_a_claim_that_came_to_nothing_changes_no_turn():
+    queue, other = (Backlogs({"a": 1000, "b": 1000}, {"a": 3}) for _ in range(2))
+    for _ in range(5):
+        other.turns.begin()
+        other.turns.plan(0, ["a", "b"], 50)
+        queue.claim(50)
+        other.claim(50)
+    assert queue.served == other.served
 
 
 def test_heavy_weights_do_not_leave_the_light_without_turns():

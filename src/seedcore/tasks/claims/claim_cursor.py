@@ -16,7 +16,7 @@ SURVEY_SHARE = 0.02
 """The more there is to look at, the less often: looking takes so much of the time."""
 
 MAX_SURVEY_S = 0.5
-QUIET_SURVEY_S = 0.1
+QUIET_SURVEY_S = 0.25
 """Without, it looks so often whether there are some, while its claims come full; else a claim sees all there is."""
 
 MIXED_S = 300.0
@@ -122,6 +122,7 @@ class ClaimCursor:
         """What to look through for `limit` tasks."""
         places = self._position.places()
         self._visits, self._aged = [], set()
+        self._turns.begin()
         if not self._heads:
             return ClaimPlan(places)
         by_rank: dict[int, list[str]] = {}

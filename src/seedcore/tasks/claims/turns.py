@@ -13,8 +13,8 @@ from seedcore.tasks.claims.claim_position import Head
 MAX_VISITS = 128
 """Heads that one claim visits at most."""
 
-SPARE_VISITS = 8
-"""A claim of few tasks visits at least so many, in case the first have none any more."""
+SPARE_VISITS = 16
+"""So many more are ready to be visited, in case the first have too few."""
 
 TURNS_A_CLAIM = 32
 """So many turns fit into a claim: shorter ones cost more, longer ones let the others wait."""
@@ -52,6 +52,10 @@ class Turns:
         self._next = {rank: tenant for rank, tenant in self._next.items() if rank in ranks}
         self._open = {rank: tenant for rank, tenant in self._open.items() if rank in ranks}
 
+    def begin(self) -> None:
+        """A claim is planned: what was planned for one that came to nothing is forgotten."""
+        self._planned = {}
+
     def plan(self, rank: int, tenants: Sequence[str], limit: int) -> list[Visit]:
         """Visits for a claim of `limit` to the tenants (in order) that have tasks of this rank.
 
@@ -77,7 +81,7 @@ class Turns:
             left -= quotas[head] - took
             if left <= 0:
                 break
-        most = min(len(quotas) + max(limit, SPARE_VISITS), MAX_VISITS)
+        most = min(len(quotas) + SPARE_VISITS, MAX_VISITS)
         for head, weight in order:
             if head not in quotas and len(quotas) < most:
                 self._planned[head] = self._credit(head) + weight * unit
