@@ -7,6 +7,7 @@ from typing import Any
 import asyncpg
 import httpx
 import pytest
+from fastapi import FastAPI
 
 from tests.web.application import refused
 
@@ -30,6 +31,13 @@ async def test_a_secret_is_shown_once_and_only_its_hash_is_kept(http: httpx.Asyn
             assert not any(secret in row["row"] for row in rows)
     finally:
         await connection.close()
+
+
+async def test_where_approvers_are_configured_only_they_make_keys_that_approve(app: FastAPI, http: httpx.AsyncClient):
+    app.state.gateway.approvers = {"hers": "ada"}
+    for scope in ("approve", "admin"):
+        refused(await http.post(KEYS, json={"name": "ci", "scopes": ["read", scope]}, headers=ROOT), 403, "forbidden")
+    assert (await http.post(KEYS, json={"name": "ci", "scopes": ["read"]}, headers=ROOT)).status_code == 201
 
 
 async def test_two_active_keys_of_a_tenant_have_different_names(http: httpx.AsyncClient, make_key: MakeKey):

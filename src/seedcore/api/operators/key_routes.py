@@ -6,13 +6,13 @@ from typing import Annotated, cast
 from fastapi import APIRouter, Path, Query, Request, Response
 from pydantic_core import to_jsonable_python
 
-from seedcore.api.gateway import GatewayDep
+from seedcore.api.gateway import Gateway, GatewayDep
 from seedcore.errors import ForbiddenError, InvalidInputError, MissingScopeError, NotFoundError, PlatformOnlyError
 from seedcore.schemas.access import KEY_NAME, KeyIn, KeyOut, KeyPage, KeyQuery, NewKeyOut, RotateIn, Tenant
 from seedcore.schemas.api import parse_uuid
 from seedcore.web.access import key_repository
 from seedcore.web.access.access_control import AccessControl, admission_of
-from seedcore.web.access.caller import Caller, CallerDep
+from seedcore.web.access.caller import Caller, CallerDep, approver_name
 from seedcore.web.access.key_repository import NewKey, StoredKey
 
 router = APIRouter(prefix="/api/v1/keys", tags=["keys"])
@@ -28,7 +28,7 @@ async def create_key(
     """Make a key; the answer holds its secret, which nobody can read again. 409 when the name is taken."""
     tenant = _own_tenant(caller, body.tenant)
     payloads = caller.payloads if body.payloads is None else body.payloads
-    _check_held(caller, tuple(body.scopes), payloads)
+    _check_held(caller, tuple(body.scopes), payloads, gateway)
     if body.expires_at is not None and body.expires_at <= datetime.now(UTC):
         raise InvalidInputError.for_field("expires_at", "must be in the future")
     scopes = tuple(dict.fromkeys(body.scopes))
@@ -68,7 +68,7 @@ async def rotate_key(
     whose = _own_tenant(caller, tenant, hidden=name)
     async with gateway.database.connection() as connection:
         before = await key_repository.get_active_key(connection, name, whose)
-        _check_held(caller, before.scopes, before.payloads)
+        _check_held(caller, before.scopes, before.payloads, gateway)
         made, secret = await key_repository.rotate_key(
             connection, name, whose, given.grace_s, given.expires_in_s, caller.name
         )
@@ -101,8 +101,10 @@ def _own_tenant(caller: Caller, asked: str | None, hidden: str | None = None) ->
     raise PlatformOnlyError("Your key belongs to another tenant.")
 
 
-def _check_held(caller: Caller, scopes: tuple[str, ...], payloads: bool) -> None:
-    """Nobody hands out what they do not hold."""
+def _check_held(caller: Caller, scopes: tuple[str, ...], payloads: bool, gateway: Gateway) -> None:
+    """Nobody hands out what they do not hold; nor the right to approve, where only approvers have it."""
+    if {"approve", "admin"}.intersection(scopes):
+        approver_name(caller, bool(gateway.approvers))
     for scope in scopes:
         if scope not in caller.scopes and "admin" not in caller.scopes:
             raise MissingScopeError(f"You do not hold the scope {scope!r} yourself.", scope=scope)
