@@ -28,3 +28,16 @@ async def session(connection: asyncpg.Connection) -> UUID:
     session = uuid4()
     await sessions.open_session(connection, session, "test", "default", 60)
     return session
+
+
+@pytest.fixture
+async def heard(connection: asyncpg.Connection) -> AsyncIterator[list[float]]:
+    """The seconds until something is due, as the reaper hears them."""
+    told: list[float] = []
+
+    def take(_connection: object, _pid: int, _channel: str, seconds: object) -> None:
+        told.append(float(str(seconds)))
+
+    await connection.add_listener("seedcore_later", take)
+    yield told
+    await connection.remove_listener("seedcore_later", take)

@@ -1,5 +1,6 @@
 """Limits by key: how many run at once, how many start in a second; keyless tasks pay nothing."""
 
+import asyncio
 import time
 from collections import Counter
 from uuid import uuid4
@@ -93,6 +94,19 @@ async def test_a_rate_lets_a_burst_through_and_then_so_many_a_second(connection,
         assert through <= 5 + 20 * (time.monotonic() - began) + 1
     assert time.monotonic() - began > 0.4
     assert await connection.fetchval("select next_at from seedcore.limits where key = 'k'") is None
+
+
+async def test_the_reaper_hears_when_a_key_is_due_although_an_end_found_that_out(connection, session, heard):
+    await submitted(connection, *(task(n, limit=Limit("k", max_running=1, rate_per_s=0.1, burst=1)) for n in range(3)))
+    await reaping.admit(connection)
+    await connection.execute("update seedcore.limits set next_at = null")
+    held = await claim(connection, session)
+    heard.clear()
+    await leases.finish(connection, [done(lease) for lease in held])
+    async with asyncio.timeout(5):
+        while not heard:
+            await connection.fetch("select 1")
+    assert heard == [pytest.approx(10, abs=5)]
 
 
 async def test_what_a_submit_does_not_say_stays_and_what_it_says_holds_at_once(connection):

@@ -78,6 +78,24 @@ async def test_a_task_takes_its_cost_of_each_keys_tokens(connection):
     assert await reaping.admit(connection) == 1
 
 
+async def test_the_reaper_hears_when_tokens_are_due_although_an_end_found_that_out(connection, session, heard):
+    """Two may run, so the third is held against its tokens only when a place is free: by a worker."""
+    await let(connection, "running", 2)
+    await let(connection, "tokens", None, per_s=1, burst=140)
+    await submitted(connection, *(several(n, ("running", 1), ("tokens", 50)) for n in range(4)))
+    assert await reaping.admit(connection) == 2
+    held = await claim(connection, session)
+    heard.clear()
+    await leases.finish(connection, [done(lease) for lease in held])
+    async with asyncio.timeout(5):
+        while not heard:
+            await connection.fetch("select 1")
+    assert heard == [pytest.approx(10, abs=5)]
+    await reaping.admit(connection)
+    await connection.fetch("select 1")
+    assert len(heard) == 1, "it knows already"
+
+
 async def test_one_key_with_a_cost_counts_it_too(connection):
     await let(connection, "tokens", None, per_s=1, burst=10)
     await submitted(connection, several(1, ("tokens", 7)), several(2, ("tokens", 3)), several(3, ("tokens", 3)))

@@ -17,6 +17,7 @@ end $$;
 
 -- Let tasks of these keys through, the highest priority first, as far as their limits allow. The key's row is the lock.
 -- A key that somebody else has locked is passed over, since that transaction may stay open: the reaper comes back.
+-- Whoever does so, the reaper hears when a key that had no such time is due next.
 -- Where tasks wait that have several keys or a cost, they are looked at one by one.
 create or replace function seedcore.admit(keys text[]) returns integer language plpgsql as $$
 declare
@@ -63,6 +64,8 @@ begin
       next_at = case when l.rate_per_s is not null and exists (select 1 from seedcore.gated g where g.key = l.key)
                      then clock_timestamp() + make_interval(secs => least(greatest(1 - (stock - moved), 0) / l.rate_per_s, 1e9)) end
      where l.key = gate.key;
+    perform pg_notify('seedcore_later', extract(epoch from l.next_at - clock_timestamp())::text)
+       from seedcore.limits l where l.key = gate.key and gate.next_at is null and l.next_at is not null;
     total := total + moved;
   end loop;
   perform seedcore.come_back(keys, done);
@@ -103,6 +106,7 @@ declare
   rooms   integer[] := '{}';
   stocks  double precision[] := '{}';
   bursts  integer[] := '{}';
+  timed   boolean[] := '{}';
   gate    seedcore.limits%rowtype;
   state   record;
   wanted  text[];
@@ -129,6 +133,7 @@ begin
     rooms := rooms || state.room;
     stocks := stocks || state.stock;
     bursts := bursts || gate.burst;
+    timed := timed || (gate.next_at is not null);
   end loop;
   for own in 1 .. cardinality(names) loop
     continue when names[own] <> all(keys);
@@ -182,6 +187,9 @@ begin
      where l.key = names[own];
   end loop;
   perform seedcore.come_back(keys, names);
+  perform pg_notify('seedcore_later', extract(epoch from min(l.next_at) - clock_timestamp())::text)
+     from seedcore.limits l join unnest(names, timed) n(key, timed) on n.key = l.key
+    where not n.timed having min(l.next_at) is not null;
   return total;
 end $$;
 
