@@ -56,6 +56,26 @@ async def test_equal_refusals_are_summed(app: FastAPI, http: httpx.AsyncClient, 
     assert told == {("reader", 403, "missing_scope", 20), ("anonymous", 401, "unauthorized", 20)}
 
 
+async def test_refusals_of_keys_that_share_a_name_are_told_apart(
+    app: FastAPI, http: httpx.AsyncClient, make_key: MakeKey
+):
+    for tenant in (None, "acme", "umbrella"):
+        reader = await make_key("reader", "read", tenant=tenant)
+        assert (await http.post("/api/v1/tasks", json={}, headers=reader)).status_code == 403
+    await app.state.access.audit.aclose()
+    found = [(row["tenant"], row["detail"]["count"]) for row in await rows(http) if row["status"] == 403]
+    assert sorted(found, key=str) == [("acme", 1), ("umbrella", 1), (None, 1)]
+
+
+async def test_the_end_of_a_key_is_recorded_with_whose_it_was(http: httpx.AsyncClient, make_key: MakeKey):
+    await make_key("ci", "read", tenant="acme")
+    assert (await http.post(f"{KEYS}/ci/rotate", json={"grace_s": 1}, headers=ROOT)).status_code == 201
+    assert (await http.delete(f"{KEYS}/ci", headers=ROOT)).status_code == 204
+    revoked, rotated = (row for row in (await rows(http))[:2])
+    assert (revoked["target"], revoked["detail"]) == ("ci", {"of_tenant": "acme"})
+    assert rotated["detail"] == {"grace_s": 1, "of_tenant": "acme"}
+
+
 async def test_the_log_is_filtered_and_paged(http: httpx.AsyncClient, make_key: MakeKey):
     for n in range(5):
         await make_key(f"k{n}", "read")

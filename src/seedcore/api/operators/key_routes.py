@@ -72,6 +72,7 @@ async def rotate_key(
         made, secret = await key_repository.rotate_key(
             connection, name, whose, given.grace_s, given.expires_in_s, caller.name
         )
+    _note(request, name, grace_s=given.grace_s, of_tenant=made.tenant)
     _access(request).keys.forget()
     response.headers["Cache-Control"] = "no-store"
     return NewKeyOut(**_shown(made), key=secret)
@@ -85,7 +86,8 @@ async def revoke_key(
     _note(request, name)
     whose = _own_tenant(caller, tenant, hidden=name)
     async with gateway.database.connection() as connection:
-        await key_repository.revoke_key(connection, name, whose)
+        revoked = await key_repository.revoke_key(connection, name, whose)
+    _note(request, name, of_tenant=revoked.tenant)
     _access(request).keys.forget()
 
 

@@ -51,6 +51,8 @@ class AuditLog:
         """A refused request: equal ones are summed, and written within a second or as the bound on rows allows."""
         key: tuple[object, ...] = (
             entry.actor,
+            entry.actor_kind,
+            entry.tenant,
             entry.action,
             entry.target,
             entry.status,
