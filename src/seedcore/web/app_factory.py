@@ -5,6 +5,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 from fastapi import FastAPI
 from fastapi.responses import JSONResponse
+from fastapi.telemetry import TelemetryConfig
 
 from seedcore import __version__
 from seedcore.settings import Settings
@@ -16,6 +17,15 @@ from seedcore.web.health import HealthCheck, health_response
 from seedcore.web.methods import MethodsMiddleware
 from seedcore.web.problems import add_problem_handlers
 from seedcore.web.request_meter import RequestMeter
+
+_NO_TELEMETRY: TelemetryConfig = {
+    "tracing": False,
+    "metrics": False,
+    "logs": False,
+    "operation_spans": False,
+    "auto_configure": False,
+}
+"""FastAPI has spans of its own as soon as a process exports any; SeedCore's `accept tasks` says it already."""
 
 
 def create_app(
@@ -42,7 +52,7 @@ def create_app(
             finally:
                 await access.aclose()
 
-    app = FastAPI(title=f"SeedCore {service}", version=__version__, lifespan=with_access)
+    app = FastAPI(title=f"SeedCore {service}", version=__version__, lifespan=with_access, telemetry=_NO_TELEMETRY)
     app.state.access = access
     add_problem_handlers(app)
     app.add_middleware(MethodsMiddleware)
