@@ -34,6 +34,11 @@ The gateway asks for the scope `read`, and for a key of the platform. Every repl
   clocks of nodes and database differ, waits differ by as much.
 - `seedcore_task_wait_seconds` has first attempts of tasks that waited for no earlier step and no approval: of others
   the database does not say when they were due.
+- `seedcore_task_total_seconds` has tasks that a worker ends: not those that are cancelled, and not goals, which their
+  last step ends.
+- Depth and age of a queue that a worker serves are 0 while nothing waits; of another there is no series then.
+- Ray's port is 8080 under Compose and 8081 on Kubernetes. With `seedcore run` it is another at each start: `pgrep -af
+  raylet/raylet` shows it as `--metrics_export_port`.
 - `seedcore_dead_total` has failures in workers, by a lost worker and by a deadline; `seedcore_dead_letters` has all.
 
 `SEEDCORE_METRICS=false` counts nothing. `python -m benchmarks.telemetry` measures what metrics cost,

@@ -80,6 +80,16 @@ async def test_what_waits_runs_and_failed_is_shown(http: httpx.AsyncClient, disp
     assert found["seedcore_store_up"] == {("postgres",): 1}
 
 
+async def test_a_queue_that_is_worked_on_is_shown_while_nothing_waits(
+    http: httpx.AsyncClient, dispatcher: Dispatcher
+) -> None:
+    await submit(http, 1, queue="default")
+    await dispatcher.lease()
+    found = await scrape(http)
+    assert found["seedcore_queue_depth"] == {("default", "ready"): 0}
+    assert found["seedcore_queue_oldest_seconds"] == {("default",): 0}
+
+
 async def test_histograms_are_cumulative_and_end_at_their_count(http: httpx.AsyncClient, app: FastAPI) -> None:
     await fill(app.state.gateway.database, 2)
     found = await scrape(http)

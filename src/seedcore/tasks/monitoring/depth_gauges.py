@@ -28,6 +28,10 @@ async def read_depths(connection: asyncpg.Connection) -> GaugeSamples:
     samples["seedcore_dead_letters"] = {(): float(dead)}
     for state in ("running", "waiting", "approval"):
         samples[f"seedcore_tasks_{state}"] = {(): float(totals[state])}
+    for row in sessions:
+        # A queue that somebody works on is shown although nothing waits in it.
+        samples["seedcore_queue_depth"].setdefault((row["queue"], "ready"), 0)
+        samples["seedcore_queue_oldest_seconds"].setdefault((row["queue"],), 0)
     samples["seedcore_dispatchers"] = {(row["queue"],): row["n"] for row in sessions}
     return samples
 
