@@ -18,7 +18,9 @@ import pytest
 
 from benchmarks.faults import TARGETS
 from benchmarks.system import System
+from tests.e2e import skills_that_call
 from tests.e2e.stream import Stream
+from tests.support.otlp_collector import CollectedSpan, OtlpCollector, otlp_collector, trace_text
 
 pytestmark = [pytest.mark.e2e, pytest.mark.integration, pytest.mark.timeout(300)]
 
@@ -27,11 +29,25 @@ ACME = Path(__file__).parents[2] / "examples" / "acme_skills"
 
 
 @pytest.fixture(scope="module")
-def system() -> Iterator[System]:
-    """SeedCore with the example package's skills and organs."""
+def collector() -> Iterator[OtlpCollector]:
+    with otlp_collector() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def system(collector: OtlpCollector, tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
+    """SeedCore with the example package's skills and organs; traces are recorded where the caller's is."""
     path = os.pathsep.join([str(ACME / "src"), str(Path(__file__).parent)])
-    package = {"PYTHONPATH": path, "SEEDCORE_SKILLS": "acme_skills,skills_for_people,skills_that_lead"}
-    with System(**package, SEEDCORE_ORGANS_PATH=str(ACME / "organs.yaml")) as running:
+    skills = "acme_skills,skills_for_people,skills_that_call,skills_that_lead"
+    organs = tmp_path_factory.mktemp("organs") / "organs.yaml"
+    organs.write_text((ACME / "organs.yaml").read_text() + skills_that_call.ORGAN)
+    traces = {
+        "OTEL_TRACES_EXPORTER": "otlp",
+        "OTEL_EXPORTER_OTLP_ENDPOINT": collector.url,
+        "OTEL_TRACES_SAMPLER": "parentbased_always_off",
+        "OTEL_BSP_SCHEDULE_DELAY": "200",
+    }
+    with System(PYTHONPATH=path, SEEDCORE_SKILLS=skills, SEEDCORE_ORGANS_PATH=str(organs), **traces) as running:
         yield running
 
 
@@ -155,6 +171,111 @@ def test_a_task_from_sql_runs_like_any_other(system: System):
     with psycopg.connect(dsn(system)) as connection:
         (task_id,) = connection.execute("""select seedcore.enqueue('echo', '{"value": "from SQL"}')""").fetchone()
     assert until_ended(system, str(task_id))["result"] == {"value": "from SQL"}
+
+
+def traceparent(trace: str) -> dict[str, str]:
+    return {"traceparent": f"00-{trace}-00f067aa0ba902b7-01"}
+
+
+def tree(spans: list[CollectedSpan]) -> dict[str, tuple[str, str]]:
+    """By the name of each span: what it is below, and in which process it was made."""
+    names = {span.id: span.name for span in spans}
+    made_by = {span.name: str(span.resource["service.instance.id"]) for span in spans}
+    print(trace_text(spans, ("seedcore.host",)))
+    return {span.name: (names.get(span.parent, "the caller"), made_by[span.name]) for span in spans}
+
+
+def test_a_trace_goes_from_http_and_from_sql_through_all_processes_to_the_model_call(
+    system: System, collector: OtlpCollector
+):
+    by_http, by_sql = "4bf92f3577b34da6a3ce929d0e0e4736", "5bf92f3577b34da6a3ce929d0e0e4736"
+    ask = {"type": "models.ask", "params": {"question": "why?"}}
+    answer = httpx.post(f"{system.url}/api/v1/tasks", json=ask, headers=traceparent(by_http), timeout=60)
+    with psycopg.connect(dsn(system)) as connection:
+        sql = "select seedcore.enqueue('models.ask', '{\"question\": \"how?\"}', %s::text::jsonb)"
+        (second,) = connection.execute(sql, (json.dumps(traceparent(by_sql)),)).fetchone()
+    for task_id, trace in ((answer.json()["id"], by_http), (str(second), by_sql)):
+        task = until_ended(system, task_id)
+        assert (task["status"], task["trace_id"]) == ("completed", trace)
+    below = {
+        "submit models.ask": "the caller",
+        "wait (queue)": "submit models.ask",
+        "decide": "submit models.ask",
+        "run models.ask": "submit models.ask",
+        "chat small-1": "run models.ask",
+    }
+    found = tree(collector.until(*below, trace=by_sql))
+    assert {name: above for name, (above, _) in found.items()} == below
+    found = tree(collector.until("accept tasks", *below, trace=by_http))
+    above = {"accept tasks": "the caller"} | below | {"submit models.ask": "accept tasks"}
+    assert {name: above for name, (above, _) in found.items()} == above
+    makers = {name: re.sub(r"-\d+$", "", maker) for name, (_, maker) in found.items()}
+    assert makers["accept tasks"] == "gateway"
+    assert makers["submit models.ask"] == makers["decide"] == "seedcore-dispatcher"
+    assert makers["run models.ask"] == makers["chat small-1"] == "seedcore-host-models"
+
+
+def test_a_plans_steps_are_in_the_trace_of_their_task(system: System, collector: OtlpCollector):
+    trace = "6bf92f3577b34da6a3ce929d0e0e4736"
+    goal = {"type": "goal", "params": {"goal": ["summary", "keywords"], "inputs": {"text": "Agents run skills."}}}
+    answer = httpx.post(f"{system.url}/api/v1/tasks", json=goal, headers=traceparent(trace), timeout=60)
+    assert until_ended(system, answer.json()["id"])["status"] == "completed"
+    steps = ("text.keywords", "text.summarize")
+    names = [f"{span} {step}" for span in ("submit", "run") for step in steps]
+    found = tree(collector.until("submit goal", *names, trace=trace))
+    for step in steps:
+        assert found[f"submit {step}"][0] == "submit goal"
+        assert found[f"run {step}"][0] == f"submit {step}"
+
+
+def test_a_tenants_key_sees_its_own_work_and_is_refused_once_it_is_revoked(system: System):
+    made = {name: httpx.post(f"{system.url}/api/v1/keys", json=key, timeout=30).json()["key"] for name, key in KEYS}
+    with httpx.Client(base_url=system.url, headers={"X-API-Key": made["shop"]}, timeout=30) as shop:
+        others = post(system, "/api/v1/tasks", {"type": "echo", "params": {"value": 1}}).json()["id"]
+        own = shop.post("/api/v1/tasks", json={"type": "models.ask", "params": {"question": "who?"}}).json()
+        assert own["tenant"] == "shop"
+        assert until_ended(system, own["id"])["status"] == "completed"
+        assert [task["id"] for task in shop.get("/api/v1/tasks").json()["items"]] == [own["id"]]
+        assert shop.get(f"/api/v1/tasks/{others}").status_code == 404
+        assert shop.get("/metrics").json()["code"] == "platform_only"
+        assert shop.get("/ml/xgboost/list_models").status_code == 200
+    applications = ("/api/v1/queue", "/ml/xgboost/list_models", "/pipeline/valve", "/state/unified-state")
+    with httpx.Client(base_url=system.url, headers={"X-API-Key": made["watch"]}, timeout=30) as watch:
+        assert {watch.get(path).status_code for path in applications} == {200}
+        assert httpx.delete(f"{system.url}/api/v1/keys/watch", timeout=30).status_code == 204
+        revoked = time.monotonic()
+        while {watch.get(path).status_code for path in applications} != {401}:
+            assert time.monotonic() < revoked + 1.5
+    audit = system.get("/api/v1/audit?action=DELETE%20/api/v1/keys/%7Bname%7D")["items"]
+    assert [(row["target"], row["status"], row["source"]) for row in audit] == [("watch", 204, "127.0.0.1")]
+    written = [path.read_text(errors="replace") for path in (system.data_dir / "logs").iterdir()] + [system.output()]
+    assert any("the model has answered" in text for text in written)
+    assert not [key for key in made.values() if any(key in text for text in written)]
+
+
+KEYS = [
+    ("shop", {"name": "shop", "scopes": ["read", "submit"], "tenant": "shop"}),
+    ("watch", {"name": "watch", "scopes": ["read"]}),
+]
+
+
+def test_what_models_were_asked_is_in_the_metrics(system: System):
+    """After the tests above, which asked three times."""
+    wanted = {
+        'seedcore_attempts_total{queue="default",type="models.ask",outcome="completed"}': 3,
+        'seedcore_task_total_seconds_count{queue="default",type="models.ask"}': 3,
+        'seedcore_model_tokens_total{model="small-1",direction="input"}': 36,
+        'seedcore_model_money_total{model="small-1"}': 0.75,
+        'seedcore_queue_depth{queue="default",state="ready"}': 0,
+    }
+    deadline = time.monotonic() + 10
+    while True:
+        lines = httpx.get(f"{system.url}/metrics", timeout=30).text.splitlines()
+        found = {name: float(value) for name, _, value in (line.rpartition(" ") for line in lines) if name in wanted}
+        if found == wanted:
+            break
+        assert time.monotonic() < deadline, found
+        time.sleep(0.2)
 
 
 def test_work_that_changes_for_good_is_planned_then_done_by_a_recipe_and_the_valve_closes(system: System):
