@@ -1,5 +1,6 @@
 """The Coordinator over HTTP: policy and valves."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,8 @@ import pytest
 
 from seedcore.coordinator.service import CoordinatorService
 from seedcore.settings import Settings
+from seedcore.tasks import commands
+from seedcore.web.access.key_repository import NewKey, create_key
 
 from .support import FakeOrganism, question
 
@@ -48,6 +51,27 @@ async def test_a_policy_is_reloaded_and_a_wrong_one_changes_nothing(http: httpx.
     after = (await http.post("/policy/reload")).json()
     assert (after["changed"], after["rules"], after["reloads"]) == (True, [], 1)
     assert (await http.post("/decide", json=asked)).json()["decisions"][0]["route"] == "fast"
+
+
+async def test_what_is_run_and_waited_for_is_the_callers_and_shows_what_the_caller_may_see(
+    http: httpx.AsyncClient, service: CoordinatorService
+):
+    trace = "4bf92f3577b34da6a3ce929d0e0e4736"
+    async with service._database.connection() as connection:
+        _, secret = await create_key(connection, NewKey("blind", None, ["submit"], payloads=False), "test")
+        headers = {"X-API-Key": secret, "X-SeedCore-Tenant": "acme", "traceparent": f"00-{trace}-00f067aa0ba902b7-01"}
+        body = {"type": "echo", "params": {"value": "secret"}}
+        asked = asyncio.create_task(http.post("/route-and-execute", json=body, headers=headers))
+        async with asyncio.timeout(20):
+            while (task := await connection.fetchrow("select id, submitted_by from seedcore.tasks")) is None:
+                await asyncio.sleep(0.01)
+            await commands.cancel(connection, task["id"])
+            answer = await asked
+    assert task["submitted_by"] == "blind"
+    shown = answer.json()
+    assert (answer.status_code, shown["status"], shown["id"]) == (200, "cancelled", str(task["id"]))
+    assert (shown["tenant"], shown["trace_id"]) == ("acme", trace)
+    assert (shown["params"], shown["payloads_hidden"]) == (None, True)
 
 
 async def test_a_policy_that_is_wrong_at_the_start_decides_nothing_until_it_is_fixed(

@@ -6,11 +6,11 @@ from fastapi import APIRouter, Query, Response
 
 from seedcore.api.gateway import GatewayDep
 from seedcore.api.raw_json import JSON_OBJECT, json_answer
-from seedcore.api.request_origin import seen_tenant
 from seedcore.schemas.api import DeadQuery, RequeueIn, parse_uuid
 from seedcore.tasks import dead_letters
 from seedcore.tasks.task_json import page_json
 from seedcore.web.access.caller import CallerDep
+from seedcore.web.access.request_origin import seen_tenant
 
 router = APIRouter(prefix="/api/v1/dead", tags=["dead letters"])
 

@@ -4,10 +4,10 @@ from fastapi.responses import Response
 
 from seedcore.api.gateway import Gateway
 from seedcore.api.headers import decoded_key
-from seedcore.api.request_origin import TENANT_HEADER, origin_of
 from seedcore.api.task_routes import submit_task
 from seedcore.tasks.submission.task_request import TaskIn
 from seedcore.web.access.caller import Caller
+from seedcore.web.access.request_origin import TENANT_HEADER, origin_of
 from seedcore.web.direct_routes import DirectHandler, Headers
 
 _FIELDS = TaskIn.model_fields.keys()

@@ -6,11 +6,11 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Query
 
 from seedcore.api.gateway import GatewayDep
-from seedcore.api.headers import TenantDep
 from seedcore.schemas.api import LimitBody
 from seedcore.tasks import limits
 from seedcore.tasks.submission.task_options import LIMIT_KEY
 from seedcore.tasks.submission.tenancy import scoped, unscoped
+from seedcore.web.access.request_origin import TenantDep
 
 router = APIRouter(prefix="/api/v1/limits", tags=["limits"])
 

@@ -6,7 +6,7 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Query, Response
 
 from seedcore.api.gateway import GatewayDep
-from seedcore.api.headers import IdempotencyKey, OriginDep, TenantDep
+from seedcore.api.headers import IdempotencyKey
 from seedcore.api.raw_json import JSON_OBJECT, json_answer
 from seedcore.tasks import queries
 from seedcore.tasks.schedules import repository
@@ -14,6 +14,7 @@ from seedcore.tasks.schedules.schedule import Schedule, ScheduleBody, ScheduleIn
 from seedcore.tasks.submission.tenancy import scoped
 from seedcore.tasks.task_json import task_json
 from seedcore.web.access.caller import Caller, CallerDep
+from seedcore.web.access.request_origin import OriginDep, TenantDep
 
 router = APIRouter(prefix="/api/v1/schedules", tags=["schedules"])
 

@@ -6,9 +6,8 @@ from uuid import UUID
 from fastapi import APIRouter, Path, Query, Response
 
 from seedcore.api.gateway import GatewayDep
-from seedcore.api.headers import IdempotencyKey, OriginDep
+from seedcore.api.headers import IdempotencyKey
 from seedcore.api.raw_json import JSON_OBJECT, json_answer
-from seedcore.api.request_origin import seen_tenant
 from seedcore.errors import InvalidInputError
 from seedcore.schemas.api import BatchIn, BatchOut, RejectIn, TaskQuery, parse_uuid
 from seedcore.tasks import commands, queries
@@ -16,6 +15,7 @@ from seedcore.tasks.model import Status
 from seedcore.tasks.submission.task_request import QUEUE_NAME
 from seedcore.tasks.task_json import page_json, plan_json, task_json
 from seedcore.web.access.caller import CallerDep, approver_name
+from seedcore.web.access.request_origin import OriginDep, seen_tenant
 
 router = APIRouter(prefix="/api/v1")
 QueueName = Annotated[str, Path(pattern=QUEUE_NAME)]

@@ -42,9 +42,10 @@ from seedcore.stores.postgres import Database
 from seedcore.tasks import queries
 from seedcore.tasks.events.task_feed import EventFeed
 from seedcore.tasks.plans.recipes import recipes
+from seedcore.tasks.submission.tenancy import HERE, Origin
 from seedcore.tasks.submission.validate import Submission
 from seedcore.tasks.task_json import task_json
-from seedcore.web.access.caller import CallerDep, approver_name
+from seedcore.web.access.caller import ANONYMOUS, Caller, CallerDep, approver_name
 from seedcore.web.service_base import Operation, ServiceBase
 
 Json = dict[str, object]
@@ -118,7 +119,14 @@ class CoordinatorService(ServiceBase):
             Operation("POST", "/decide", self.decide, DecideRequest, summary="Show a decision without acting"),
             Operation("POST", "/decide-columns", self.decide_columns, DecideColumns, summary="Of the previous release"),
             Operation("POST", "/exchange", self.exchange, WorkerReport, summary="A worker's report, and what changed"),
-            Operation("POST", "/route-and-execute", self.route_and_execute, ExecuteRequest, summary="Run and wait"),
+            Operation(
+                "POST",
+                "/route-and-execute",
+                self.route_and_execute,
+                ExecuteRequest,
+                summary="Run and wait",
+                submits=True,
+            ),
             Operation(
                 "POST", "/anomaly-triage", self.anomaly_triage, TriageRequest, summary="Detect, reason, decide, act"
             ),
@@ -186,7 +194,9 @@ class CoordinatorService(ServiceBase):
         """
         return orjson.dumps(await self._publisher.exchange(request))
 
-    async def route_and_execute(self, request: ExecuteRequest) -> bytes:
+    async def route_and_execute(
+        self, request: ExecuteRequest, *, origin: Origin = HERE, caller: Caller = ANONYMOUS
+    ) -> bytes:
         """Submit a task, wait for its end, and answer with the ended task, whatever its end.
 
         Raises:
@@ -194,7 +204,7 @@ class CoordinatorService(ServiceBase):
         """
         fields = request.model_dump(exclude={"wait_s"}, exclude_unset=True)
         async with self._database.connection() as connection:
-            _, submitted = await self._submission.one(connection, fields)
+            _, submitted = await self._submission.one(connection, fields, origin)
         wait_s = min(request.wait_s or self.settings.route_wait_s, self.settings.request_timeout_s - 1)
         if not await self._feed.wait_ended(submitted.id, wait_s):
             raise DeadlineError(
@@ -202,7 +212,7 @@ class CoordinatorService(ServiceBase):
                 id=str(submitted.id),
             )
         async with self._feed.lookups.connection() as connection:
-            return task_json(await queries.get(connection, submitted.id))
+            return task_json(await queries.get(connection, submitted.id), caller.payloads)
 
     async def recipes(self) -> Json:
         """Every recipe, including withdrawn ones, and how its runs ended."""

@@ -20,6 +20,8 @@ from seedcore.telemetry.metrics.metric_export import MetricExport, RunningExport
 from seedcore.utils import gc_tuning
 from seedcore.utils.metrics.ray_metrics import ray_sinks
 from seedcore.utils.ray_utils import refuse_embedded_on_many_nodes
+from seedcore.web.access.caller import CallerDep
+from seedcore.web.access.request_origin import OriginDep
 from seedcore.web.app_factory import create_app
 from seedcore.web.problems import field_errors, unexpected
 
@@ -32,7 +34,8 @@ class Operation:
     """An operation of a service: `method` and `path` over HTTP, `path` alone over a Serve handle.
 
     `handler` takes the validated `request` model (nothing when there is none) and returns a model or JSON value, or
-    JSON that is encoded already as `bytes`; `returns` is the model that such bytes hold.
+    JSON that is encoded already as `bytes`; `returns` is the model that such bytes hold. With `submits`, the handler
+    also takes `origin` and `caller`, which it has defaults for: a handle has neither.
     """
 
     method: str
@@ -42,6 +45,7 @@ class Operation:
     status: int = 200
     summary: str | None = None
     returns: type[BaseModel] | None = None
+    submits: bool = False
 
 
 class ServiceBase:
@@ -151,7 +155,8 @@ def _add_route(app: FastAPI, operation: Operation) -> None:
     model = returns if inspect.isclass(returns) and issubclass(returns, BaseModel) else None
 
     async def endpoint(**given: object) -> object:
-        answer = await operation.handler(*given.values())
+        request = () if operation.request is None else (given.pop("request"),)
+        answer = await operation.handler(*request, **given)
         if isinstance(answer, bytes):
             return Response(answer, operation.status, media_type="application/json")
         # FastAPI encodes values without a model in its own way; callers of a handle must read the same.
@@ -162,6 +167,9 @@ def _add_route(app: FastAPI, operation: Operation) -> None:
         source = Query() if operation.method == "GET" else Body()
         kind = Annotated[operation.request, source]  # type: ignore[name-defined]
         parameters.append(inspect.Parameter("request", inspect.Parameter.KEYWORD_ONLY, annotation=kind))
+    if operation.submits:
+        for name, of in (("origin", OriginDep), ("caller", CallerDep)):
+            parameters.append(inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, annotation=of))
     endpoint.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     endpoint.__name__ = operation.path.strip("/").replace("/", "_").replace("-", "_")
     app.add_api_route(

@@ -1,11 +1,14 @@
 """Whose tasks a request reads and submits: the caller's tenant, or the one that a platform caller names."""
 
 import re
+from typing import Annotated
+
+from fastapi import Depends, Header
 
 from seedcore.errors import ForbiddenError, InvalidInputError
 from seedcore.tasks.model import DEFAULT_TENANT, TENANT_NAME
 from seedcore.tasks.submission.tenancy import Origin, read_traceparent
-from seedcore.web.access.caller import Caller
+from seedcore.web.access.caller import Caller, CallerDep
 
 TENANT_HEADER = "X-SeedCore-Tenant"
 
@@ -41,3 +44,34 @@ def origin_of(caller: Caller, tenant: str | None, traceparents: list[str]) -> Or
     """Where what a request submits comes from; a `traceparent` that is malformed, or given twice, is ignored."""
     traceparent = read_traceparent(traceparents[0]) if len(traceparents) == 1 else None
     return Origin(tenant_of(caller, tenant), traceparent, caller.by)
+
+
+_Tenants = Annotated[
+    list[str] | None,
+    Header(alias=TENANT_HEADER, description="whose, of a caller without a tenant; `default` when left out"),
+]
+
+
+def _one(tenants: list[str] | None) -> str | None:
+    if tenants is not None and len(tenants) > 1:
+        raise InvalidInputError.for_field(TENANT_HEADER, "is given more than once")
+    return tenants[0] if tenants else None
+
+
+async def _tenant(caller: CallerDep, tenants: _Tenants = None) -> str:
+    return tenant_of(caller, _one(tenants))
+
+
+async def _origin(
+    caller: CallerDep,
+    tenants: _Tenants = None,
+    traceparent: Annotated[list[str] | None, Header(description="the caller's trace context (W3C)")] = None,
+) -> Origin:
+    return origin_of(caller, _one(tenants), traceparent or [])
+
+
+TenantDep = Annotated[str, Depends(_tenant)]
+"""The tenant whose schedules and limits a request names."""
+
+OriginDep = Annotated[Origin, Depends(_origin)]
+"""Where what a request submits comes from."""
