@@ -53,13 +53,15 @@ async def test_a_policy_is_reloaded_and_a_wrong_one_changes_nothing(http: httpx.
     assert (await http.post("/decide", json=asked)).json()["decisions"][0]["route"] == "fast"
 
 
+@pytest.mark.parametrize("tenant", [None, "acme"], ids=["for a tenant", "by a tenant"])
 async def test_what_is_run_and_waited_for_is_the_callers_and_shows_what_the_caller_may_see(
-    http: httpx.AsyncClient, service: CoordinatorService
+    http: httpx.AsyncClient, service: CoordinatorService, tenant: str | None
 ):
     trace = "4bf92f3577b34da6a3ce929d0e0e4736"
     async with service._database.connection() as connection:
-        _, secret = await create_key(connection, NewKey("blind", None, ["submit"], payloads=False), "test")
-        headers = {"X-API-Key": secret, "X-SeedCore-Tenant": "acme", "traceparent": f"00-{trace}-00f067aa0ba902b7-01"}
+        _, secret = await create_key(connection, NewKey("blind", tenant, ["submit"], payloads=False), "test")
+        headers = {"X-API-Key": secret, "traceparent": f"00-{trace}-00f067aa0ba902b7-01"}
+        headers |= {} if tenant else {"X-SeedCore-Tenant": "acme"}
         body = {"type": "echo", "params": {"value": "secret"}}
         asked = asyncio.create_task(http.post("/route-and-execute", json=body, headers=headers))
         async with asyncio.timeout(20):

@@ -106,7 +106,7 @@ _PIPELINE = {
     "POST /decide": SUBMIT_ALL,
     "POST /decide-columns": REPORT,
     "POST /exchange": REPORT,
-    "POST /route-and-execute": SUBMIT_ALL,
+    "POST /route-and-execute": SUBMIT,
     "POST /anomaly-triage": OPERATE_ALL,
     "GET /triage": READ_ALL,
     "GET /triage/{triage_id}": READ_ALL,
