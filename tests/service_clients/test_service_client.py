@@ -1,6 +1,7 @@
 """Typed clients: a Serve handle first, HTTP second, and the same errors over both."""
 
 import asyncio
+import contextlib
 import json
 from collections.abc import Callable
 from typing import Any
@@ -14,6 +15,7 @@ from ray.serve.exceptions import BackPressureError, RayServeException
 from seedcore import errors
 from seedcore.service_clients.service_client import ServiceClient, json_of
 from seedcore.settings import load_settings
+from seedcore.telemetry.metrics.metric_registry import REGISTRY
 
 SECRET = "hunter2"
 
@@ -74,6 +76,17 @@ async def test_without_ray_calls_go_over_http_and_the_fallback_is_counted():
     await client.call("POST", "/x", {"n": 1})
     assert (client.counts.handle, client.counts.http, client.counts.fallbacks) == (0, 2, 2)
     assert client.counts.last_fallback_reason == "this process is not connected to Ray"
+
+
+async def test_a_call_that_nothing_answers_is_no_fallback_in_the_metrics():
+    def refuse(_: httpx.Request) -> httpx.Response:
+        raise httpx.ConnectError("refused")
+
+    REGISTRY.take()
+    for answer in (refuse, lambda _: httpx.Response(503, json={}), lambda _: httpx.Response(200, json={})):
+        with contextlib.suppress(errors.SeedCoreError):
+            await by_http(answer).call("POST", "/x")
+    assert REGISTRY.take().counts["seedcore_fallbacks_total"] == {("http",): 1}
 
 
 async def test_the_request_carries_path_body_and_key():

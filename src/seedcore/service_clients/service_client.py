@@ -103,7 +103,6 @@ class ServiceClient:
         if not isinstance(handle, str):
             return handle
         self.counts.fallbacks += 1
-        counter("seedcore_fallbacks_total").add(1, fallback="http")
         if handle != self.counts.last_fallback_reason:
             self.counts.last_fallback_reason = handle
             self._log.info("no Serve handle, falling back to HTTP", reason=handle)
@@ -159,7 +158,10 @@ class ServiceClient:
             raise errors.UnavailableError(
                 f"{self.settings.base_url}{self.prefix} does not answer ({type(error).__name__}). Is SeedCore running?"
             ) from error
-        return json_of(response)
+        answer = json_of(response)
+        # Not before: who waits for a service that starts takes no second-best way.
+        counter("seedcore_fallbacks_total").add(1, fallback="http")
+        return answer
 
     async def health(self) -> dict[str, object]:
         """The body of the service's `GET /health` over HTTP, whatever its status."""
