@@ -85,6 +85,19 @@ def starts_server() -> None:
     """Requested by each fixture that starts a server or a process: what uses it becomes an integration test."""
 
 
+AUDIT_WRITE = "seedcore.web.access.audit_log.AuditLog._write"
+
+
+async def _unwritten(_log: object, _entries: object) -> None:
+    """Without a database there is no audit log."""
+
+
+@pytest.fixture
+def no_audit_log(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For a service that was not started, and has no database."""
+    monkeypatch.setattr(AUDIT_WRITE, _unwritten)
+
+
 @pytest.fixture(autouse=True)
 def _no_sockets(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A test without the marker `integration` or `e2e` connects to nothing, and nothing can connect to it."""
@@ -92,10 +105,7 @@ def _no_sockets(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch)
         yield
         return
 
-    async def unwritten(_log: object, _entries: object) -> None:
-        """Without a database there is no audit log."""
-
-    monkeypatch.setattr("seedcore.web.access.audit_log.AuditLog._write", unwritten)
+    monkeypatch.setattr(AUDIT_WRITE, _unwritten)
     with no_sockets(request.node.nodeid):
         yield
 

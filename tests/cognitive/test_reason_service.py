@@ -114,7 +114,7 @@ async def test_a_task_that_did_not_fail_and_one_that_is_not_there_are_said(http,
 async def test_without_a_database_the_answer_is_unavailable(tmp_path):
     service = CognitiveService({}, load_settings(data_dir=tmp_path, pg_dsn="postgresql://nobody@127.0.0.1:9/none"))
     await service.start()
-    service._reader._database.connection = _away
+    service._reader.database.connection = _away
     async with httpx.AsyncClient(transport=httpx.ASGITransport(service.build_app()), base_url="http://t") as http:
         answer = await http.post("/reason-about-failure", json={"stream": "echo"})
     assert (answer.status_code, answer.json()["code"]) == (503, "unavailable")

@@ -322,6 +322,7 @@ async def test_what_was_interrupted_says_so_and_old_records_go(pg_settings, tmp_
         ({"data": [1.0] * 30, "task": {"params": {}}}, "task.type"),
     ],
 )
+@pytest.mark.usefixtures("no_audit_log")
 async def test_bad_input_names_the_field(settings, body, field):
     service = CoordinatorService({}, settings)
     async with httpx.AsyncClient(transport=httpx.ASGITransport(service.build_app()), base_url="http://c") as http:
