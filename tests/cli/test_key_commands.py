@@ -54,5 +54,5 @@ def test_the_audit_log_is_shown_and_exported(command: Command):
     lines = command("audit", "--export", "--action", "POST /api/v1/keys").splitlines()
     assert [json.loads(line)["id"] for line in lines] == [rows[1]["id"]]
     shown = command("audit", "--actor", "setting-1")
-    assert shown.splitlines()[0].endswith("DELETE /api/v1/keys/{name}  ci")
+    assert "DELETE /api/v1/keys/{name}  ci" in shown.splitlines()[0]
     assert command("audit", "--since", "2000-01-01", "--until", "2000-01-02") == ""
