@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gzip
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -65,7 +66,7 @@ async def asked(app: FastAPI, sent: Sent) -> Answer:
         "headers": [(name.lower(), value) for name, value in sent.headers],
     }  # fmt: skip
     waiting = [{"type": "http.request", "body": sent.body, "more_body": False}]
-    answer, streams = Answer(0, "", ""), asyncio.Event()
+    answer, streams, body, packed = Answer(0, "", ""), asyncio.Event(), bytearray(), False
 
     async def receive() -> Any:
         if waiting:
@@ -73,13 +74,15 @@ async def asked(app: FastAPI, sent: Sent) -> Answer:
         return await asyncio.Event().wait()
 
     async def send(message: Any) -> None:
+        nonlocal packed
         if message["type"] == "http.response.start":
-            answer.status = message["status"]
-            answer.content_type = dict(message["headers"]).get(b"content-type", b"").decode()
+            headers = dict(message["headers"])
+            answer.status, packed = message["status"], headers.get(b"content-encoding") == b"gzip"
+            answer.content_type = headers.get(b"content-type", b"").decode()
             if answer.content_type.startswith("text/event-stream"):
                 streams.set()
         else:
-            answer.body += message.get("body", b"").decode()
+            body.extend(message.get("body", b""))
 
     running = asyncio.ensure_future(app(scope, receive, send))
     beginning = asyncio.ensure_future(streams.wait())
@@ -89,6 +92,7 @@ async def asked(app: FastAPI, sent: Sent) -> Answer:
         running.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await running
+    answer.body = (gzip.decompress(body) if packed else bytes(body)).decode()
     return answer
 
 

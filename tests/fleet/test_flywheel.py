@@ -46,7 +46,7 @@ async def http(pg_settings: Settings):
 
 
 async def told(http: httpx.AsyncClient, *entries: LedgerEntry) -> None:
-    async with http.service._repository._database.connection() as connection:
+    async with http.service._repository.database.connection() as connection:
         await ledger_repository.append(connection, entries)
 
 
@@ -84,7 +84,7 @@ async def test_by_itself_it_turns_once_a_period_however_many_replicas_there_are(
     try:
         await told(http, LedgerEntry("o/echo", "energy", 1.0, Sums(outcomes=500, failures=250)))
         assert await asyncio.gather(*[store.turn_when_due(60) for store in stores]) == [None] * 3, "a period begins"
-        async with stores[0]._database.connection() as connection:
+        async with stores[0].database.connection() as connection:
             await connection.execute("update seedcore.leaders set expires_at = now() where role = 'flywheel'")
         turns = [turn for turn in await asyncio.gather(*[store.turn_when_due(60) for store in stores]) if turn]
         assert [turn["v"] for turn in turns] == [pytest.approx(1.1)]
@@ -117,7 +117,7 @@ async def test_the_ledger_is_paged_and_calibrates_by_scope(http: httpx.AsyncClie
 
 
 async def test_the_change_at_a_moment_is_measured_from_the_ledger(http: httpx.AsyncClient):
-    async with http.service._repository._database.connection() as connection:
+    async with http.service._repository.database.connection() as connection:
         for minutes, delta in ((-5, 1.0), (5, 3.0)):
             sums = Sums(outcomes=100, realised_delta=100 * delta, realised_squares=100 * (delta * delta + 0.25))
             await ledger_repository.append(connection, [LedgerEntry("o/x", "energy", 1.0, sums)])
@@ -137,7 +137,7 @@ async def test_only_retention_deletes_entries(http: httpx.AsyncClient):
     await told(
         http, LedgerEntry("o/x", "energy", 1.0, Sums(outcomes=1)), LedgerEntry("o/y", "energy", 1.0, Sums(outcomes=1))
     )
-    async with http.service._repository._database.connection() as connection:
+    async with http.service._repository.database.connection() as connection:
         await connection.execute("update seedcore.energy_ledger set at = now() - interval '2 days' where scope = 'o/x'")
         await ledger_repository.delete_expired(connection, 86_400)
     assert [item["scope"] for item in (await http.get("/ledger")).json()["items"]] == ["o/y"]

@@ -73,8 +73,9 @@ def test_the_next_supervisor_adopts_it(server: EmbeddedServer, data_dir: Path) -
     before = server.status()
     kill(before["supervisor_pid"])
     assert server.acquire() == uri
-    # It has the lock before it has written that it is the one.
-    wait_for(lambda: server.status()["supervisor_pid"] != before["supervisor_pid"], "the next supervisor")
+    # It has the lock before it has written that it is the one; a moment before, nobody has written anything.
+    known = (None, before["supervisor_pid"])
+    wait_for(lambda: server.status().get("supervisor_pid") not in known, "the next supervisor")
     after = server.status()
     assert (after["running"], after["pid"]) == (True, before["pid"])
 
