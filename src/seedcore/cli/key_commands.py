@@ -30,7 +30,7 @@ def create(
     no_payloads: Annotated[bool, typer.Option("--no-payloads", help="It may not see params and results.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Make a key, and print its secret: nobody can read it again. Exit status: 0 made, 1 refused, 2 a bad argument."""
+    """Make a key, and print its secret: it cannot be read again. Exit status: 0 made, 1 refused, 2 a bad argument."""
     body: dict[str, object] = {"name": name, "scopes": list(scope)}
     if tenant is not None:
         body["tenant"] = tenant

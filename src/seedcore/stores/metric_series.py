@@ -16,7 +16,7 @@ GAUGE_EVERY_S = 60.0
 """A gauge that does not change is written this often, so that it is known to live."""
 
 GAUGE_LIVES_S = 300.0
-"""A gauge that nobody has written for so long belongs to a process that has ended."""
+"""A gauge that was not written for so long belongs to a process that has ended."""
 
 MAX_READ = 20_000
 """Series that are read at most, the first ones that there were."""

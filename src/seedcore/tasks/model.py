@@ -122,7 +122,7 @@ class Lease:
         left_s: seconds from the claim to its deadline; None: it has none.
 
     The last three are the dispatcher's own: whether it was reported to the valves, rule and reason of running without
-    a plan when one was wanted, and whether its trace is recorded (None: nobody has asked yet).
+    a plan when one was wanted, and whether its trace is recorded (None: not asked yet).
     """
 
     id: UUID

@@ -25,7 +25,7 @@ OfTenant = Annotated[Tenant | None, Query(description="whose key, where several 
 async def create_key(
     body: KeyIn, gateway: GatewayDep, caller: CallerDep, request: Request, response: Response
 ) -> NewKeyOut:
-    """Make a key; the answer holds its secret, which nobody can read again. 409 when the name is taken."""
+    """Make a key; the answer holds its secret, which cannot be read again. 409 when the name is taken."""
     tenant = _own_tenant(caller, body.tenant)
     payloads = caller.payloads if body.payloads is None else body.payloads
     _check_held(caller, tuple(body.scopes), payloads, gateway)
@@ -62,7 +62,7 @@ async def rotate_key(
     body: RotateIn | None = None,
     tenant: OfTenant = None,
 ) -> NewKeyOut:
-    """Give a key a new secret; the old one goes on for `grace_s`, so that nobody is locked out meanwhile."""
+    """Give a key a new secret; the old one goes on for `grace_s`, so that no client is locked out meanwhile."""
     given = body or RotateIn()
     _note(request, name, grace_s=given.grace_s)
     whose = _own_tenant(caller, tenant, hidden=name)
@@ -104,7 +104,7 @@ def _own_tenant(caller: Caller, asked: str | None, hidden: str | None = None) ->
 
 
 def _check_held(caller: Caller, scopes: tuple[str, ...], payloads: bool, gateway: Gateway) -> None:
-    """Nobody hands out what they do not hold; nor the right to approve, where only approvers have it."""
+    """A caller grants only what it holds, and the right to approve only where it may approve itself."""
     if {"approve", "admin"}.intersection(scopes):
         approver_name(caller, bool(gateway.approvers))
     for scope in scopes:

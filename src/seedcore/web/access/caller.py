@@ -65,7 +65,7 @@ CallerDep = Annotated[Caller, Depends(_caller)]
 
 
 def approver_name(caller: Caller, approvers_configured: bool) -> str | None:
-    """Under which name `caller` releases or refuses tasks; None: anonymously, where nobody is configured for it.
+    """Under which name `caller` releases or refuses tasks; None: anonymously, where no approver is configured.
 
     Raises:
         ForbiddenError: there are approvers, and it is none of them, nor has it a key with the scope `approve`.

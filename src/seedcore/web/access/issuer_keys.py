@@ -81,7 +81,7 @@ class IssuerKeys:
             keys = await self._read()
         except (httpx.HTTPError, ValueError) as error:
             self._log.warning("keys of the issuer not read", reason=f"{type(error).__name__}: {error}")
-            # Without any keys nobody gets in: ask again soon.
+            # Without any keys no token is valid: ask again soon.
             if not fresh:
                 self._asked_at = now - AGAIN_S + 1.0
             return

@@ -236,6 +236,6 @@ class KeyCache:
 
 
 def _retrieve(future: asyncio.Future[None]) -> None:
-    """Look at the error of a future that nobody waits for any more: asyncio would log it."""
+    """Look at the error of a future that no request waits for any more: asyncio would log it."""
     if not future.cancelled():
         future.exception()

@@ -111,7 +111,7 @@ async def note_use(connection: asyncpg.Connection, hashes: Sequence[bytes]) -> N
 
 
 async def create_key(connection: asyncpg.Connection, key: NewKey, by: str) -> tuple[StoredKey, str]:
-    """Make a key, and return it with its secret, which nobody can read again.
+    """Make a key, and return it with its secret, which cannot be read again.
 
     Raises:
         ConflictError: the tenant has an active key of that name.

@@ -85,7 +85,7 @@ begin
 end $$;
 
 -- `enqueue` submits with its owner's rights: a role needs EXECUTE on it, and no rights on tables. Who could submit
--- before still can, and nobody else.
+-- before still can, and no other role.
 revoke execute on function seedcore.enqueue(text, jsonb, jsonb) from public;
 do $$
 declare
