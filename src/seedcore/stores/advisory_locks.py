@@ -17,3 +17,6 @@ SCHEDULES_AND_RECIPES = 24303
 """Class with two uses. Key 0: those who make a schedule, one after the other. Key `hashtext` of a plan's signature:
 who turns that plan into a recipe (migration 0009). A signature whose hash is 0 would share the schedules' lock; that
 costs a recipe one later attempt, and nothing else."""
+
+API_KEYS = 24304
+"""Class of those who make or replace an API key; the key is `hashtext` of its name."""

@@ -9,6 +9,7 @@ from uuid import UUID
 import asyncpg
 
 from seedcore.errors import ConflictError, NotFoundError
+from seedcore.stores.advisory_locks import API_KEYS
 from seedcore.web.access.key_secret import hash_of, new_secret
 
 
@@ -60,7 +61,7 @@ case when revoked_at is not null then 'revoked' when expires_at <= now() then 'e
 """
 
 # Nothing else may make or replace a key of that name at the same time.
-_LOCK = "select pg_advisory_xact_lock(hashtext('seedcore.api_keys'), hashtext($1))"
+_LOCK = f"select pg_advisory_xact_lock({API_KEYS}, hashtext($1))"
 
 _FIND = """
 select hash, name, tenant, scopes, payloads, revoked_at is not null as revoked,
