@@ -322,6 +322,17 @@ def test_functions_change_all_or_none(empty_pg_settings: Settings, admin: psycop
     assert dict(admin.execute(FUNCTIONS).fetchall()) == before
 
 
+def test_functions_change_in_the_transaction_of_the_migration_that_they_need(
+    empty_pg_settings: Settings, admin: psycopg.Connection, folder: Path
+):
+    with module._locked(empty_pg_settings) as connection:
+        module._Run(connection, folder).upgrade("0014")
+    (folder / "functions/zz.sql").write_text("create or replace function seedcore.broken() returns nothing")
+    with pytest.raises(psycopg.errors.InvalidFunctionDefinition):
+        migrate(empty_pg_settings, folder=folder)
+    assert admin.execute("select version_num from seedcore.schema_version").fetchone() < (SCHEMA_VERSION,)
+
+
 def test_a_release_that_was_rolled_back_leaves_the_newer_ones_functions(
     empty_pg_settings: Settings, admin: psycopg.Connection, folder: Path
 ):

@@ -21,6 +21,7 @@ from seedcore.stores.postgres import SCHEMA_VERSION, resolve_dsn
 from seedcore.telemetry.logs import get_logger, mask
 
 if TYPE_CHECKING:
+    from alembic.runtime.migration import MigrationInfo
     from alembic.script import Script
     from sqlalchemy import Connection
 
@@ -58,7 +59,7 @@ def migrate(settings: Settings, phase: Phase | None = None, *, folder: Path = MI
                 get_logger("seedcore.stores").warning(
                     "the schema keeps what an older release needs", reason=error.detail
                 )
-        run.replace_functions(folder / "functions")
+        run.replace_functions()
         version = run.version()
     get_logger("seedcore.stores").info("schema is up to date", version=version)
     return version
@@ -105,6 +106,8 @@ class _Run:
         self._config = Config()
         self._config.set_main_option("script_location", str(folder))
         self._config.attributes["connection"] = connection
+        self._config.attributes["on_version_apply"] = self._with_functions
+        self._functions = folder / "functions"
         self._scripts = ScriptDirectory.from_config(self._config)
 
     def version(self) -> str:
@@ -123,14 +126,25 @@ class _Run:
                 self._refuse_older(script.revision)
             self._apply(script.revision)
 
-    def replace_functions(self, folder: Path) -> None:
-        """Bring the SQL functions to what `folder` says, all or none; a newer release's functions stay."""
+    def replace_functions(self) -> None:
+        """Bring the SQL functions to what their files say, all or none; a newer release's functions stay."""
         if self._is_newer(self.version()):
             return
-        cursor = self._connection.connection.cursor()
-        for script in sorted(folder.glob("*.sql")):
-            cursor.execute(script.read_text(encoding="utf-8"))
+        self._create_functions()
         self._connection.commit()
+
+    def _with_functions(self, *, step: "MigrationInfo", **_: object) -> None:
+        """The functions change in the transaction of the migration that they need.
+
+        Those of the release before may not fit the new tables, and workers call them between two transactions.
+        """
+        if step.is_upgrade and (step.up_revision_id or "") >= SCHEMA_VERSION:
+            self._create_functions()
+
+    def _create_functions(self) -> None:
+        cursor = self._connection.connection.cursor()
+        for script in sorted(self._functions.glob("*.sql")):
+            cursor.execute(script.read_text(encoding="utf-8"))
 
     def _is_newer(self, version: str) -> bool:
         return version > (self._scripts.get_current_head() or "")

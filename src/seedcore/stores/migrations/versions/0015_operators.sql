@@ -1,5 +1,9 @@
 -- For operators: tenants, keys, an audit log, traces, fair shares, several limits a task, and metrics.
 
+-- What ends tasks deletes their leases first, then calls functions that `admitted`'s key below matters to: it waits here,
+-- and calls those of this release.
+lock table seedcore.leases in access exclusive mode;
+
 -- Who a task belongs to; `traceparent` (W3C) is the caller's, null: the trace is named by the task's id. `limits` holds
 -- [{key, cost}] by key when there are several, or a cost other than 1; `limit_key` is then the first. `submitted_by`: the
 -- name of the key that was presented.
