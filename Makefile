@@ -22,34 +22,34 @@ define install
 endef
 
 run: ## start SeedCore here; Ctrl-C stops everything that it started
-	$(call install,demo)
+	$(call install,demo$(comma)tune)
 	@exec $(VENV)/bin/seedcore run
 
 test: ## the whole test suite
-	$(call install,test$(comma)dev$(comma)demo)
+	$(call install,test$(comma)dev$(comma)demo$(comma)tune)
 	$(VENV)/bin/python -m pytest $(SIDE_BY_SIDE) $(ARGS)
 
 test-unit: ## the tests that need no server and no Ray
-	$(call install,test$(comma)dev$(comma)demo)
+	$(call install,test$(comma)dev$(comma)demo$(comma)tune)
 	$(VENV)/bin/python -m pytest $(SIDE_BY_SIDE) -m "not integration and not e2e" --hypothesis-profile quick $(ARGS)
 
 check: ## format, lint, types and the import contracts
-	$(call install,test$(comma)dev$(comma)demo)
+	$(call install,test$(comma)dev$(comma)demo$(comma)tune)
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports
 
 demo: ## start SeedCore unless it runs, train a classifier, let tasks predict every held-out patient (ARGS=--stop ends it)
-	$(call install,demo)
+	$(call install,demo$(comma)tune)
 	@exec $(VENV)/bin/python -m examples.demo $(ARGS)
 
 bench-startup: ## cold start and memory, median of five starts
-	$(call install,demo)
+	$(call install,demo$(comma)tune)
 	@exec $(VENV)/bin/python -m benchmarks.startup $(ARGS)
 
 docs: ## write docs/configuration.md, docs/errors.md and docs/operations/metrics.md again
-	$(call install,demo)
+	$(call install,demo$(comma)tune)
 	$(VENV)/bin/seedcore config docs > docs/configuration.md
 	$(VENV)/bin/seedcore config errors > docs/errors.md
 	$(VENV)/bin/seedcore config metrics > docs/operations/metrics.md

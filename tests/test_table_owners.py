@@ -14,13 +14,15 @@ MIGRATIONS = SOURCES / "stores/migrations"
 RELATIONS_OF = {
     "tasks": """admitted dead deadlines deferred ended events events_default finished finished_default gated held
         idempotency leases limits paused plan_ends plans ready recipes schedules sessions settings skills sql_roles
-        task_state tasks tasks_default tenants ticks usage""",
+        history task_state tasks tasks_default tenants ticks usage""",
     "fleet": """agent_change agent_memory agents energy_ledger energy_weights hosts quarantined_skills skill_deaths
         valves""",
     "organism": "evolutions host_plans organism organs",
     "coordinator": "holds triages",
     "state": "organ_samples samples",
     "memory": "flashbulbs",
+    "ml": """arrivals model_aliases model_generation model_monitors model_uses outcomes predictions promotions
+        tuning_trials""",
     "stores": "leaders metric_series schema_version snapshot_generation snapshots",
     "web": "api_keys audit",
 }

@@ -5,7 +5,7 @@ import httpx
 import pytest
 
 from seedcore.errors import InvalidInputError, NotFoundError
-from seedcore.ml import service as module
+from seedcore.ml.operations import training_operations
 from seedcore.ml.service import MLService
 from tests.ml.support import flowers
 
@@ -109,11 +109,11 @@ async def test_a_version_that_another_replica_trained_or_deleted_counts_at_once(
 
 
 async def test_the_cache_of_models_is_bounded(service: MLService):
-    service.predictor.capacity = 2
+    service.parts.predictor.capacity = 2
     for name in ("a", "b", "c"):
         await service.invoke("/xgboost/train", {"name": name, "params": {"n_estimators": 2}} | flowers())
         await service.invoke("/xgboost/predict", {"name": name, "features": [0, 0, 0]})
-    assert service.predictor.loaded == 2
+    assert service.parts.predictor.loaded == 2
     assert (await service.invoke("/xgboost/predict", {"name": "a", "features": [0, 0, 0]}))["prediction"] == "iris"
 
 
@@ -187,7 +187,7 @@ async def test_bad_prediction_input_is_a_problem(http: httpx.AsyncClient, ask, s
 
 
 async def test_too_many_trainings_at_once_are_refused_with_a_retry_time(http: httpx.AsyncClient, monkeypatch):
-    monkeypatch.setattr(module, "MAX_TRAININGS", 1)
+    monkeypatch.setattr(training_operations, "MAX_TRAININGS", 1)
     slow = {"name": "slow", "params": {"n_estimators": 300}} | flowers(n=600)
     answers = await asyncio.gather(*(http.post("/xgboost/train", json=slow) for _ in range(3)))
     assert sorted(a.status_code for a in answers) == [200, 429, 429]
@@ -222,7 +222,7 @@ async def test_it_is_ready_once_a_model_was_trained_and_asked_and_none_of_it_is_
 ):
     await warm(http)
     assert (await http.get("/health")).json()["models"] == 0
-    assert list(service.store.names()) == []
+    assert list(service.parts.store.names()) == []
 
 
 async def test_a_warm_up_that_fails_is_in_health_with_its_reason(settings, monkeypatch: pytest.MonkeyPatch):
@@ -247,7 +247,7 @@ async def test_health_tells_whether_the_folder_can_be_used(service: MLService, h
     answer = await http.get("/health")
     assert answer.status_code == 200
     assert answer.json()["models"] == 1
-    service.store.root.rename(service.store.root.with_name("moved"))
+    service.parts.store.root.rename(service.parts.store.root.with_name("moved"))
     answer = await http.get("/health")
     assert answer.status_code == 503
     assert answer.json()["storage"]["usable"] is False

@@ -55,7 +55,11 @@ class Column(BaseModel):
     """One feature column."""
 
     name: str
-    type: Literal["number"] = "number"
+    type: Literal["number", "category", "boolean"] = "number"
+    categories: list[str] | None = Field(None, description="Those of the training set, in the order of their numbers.")
+    low: float | None = Field(None, description="The smallest value of the training set.")
+    high: float | None = Field(None, description="The largest value of the training set.")
+    missing: int = Field(0, description="Rows of the training set without a value.")
 
 
 class ModelSchema(BaseModel):

@@ -9,7 +9,7 @@ from uuid import UUID
 
 import asyncpg
 
-Role = Literal["reaper", "flywheel"]
+Role = Literal["reaper", "flywheel", "models"]
 
 _RESIGN = "delete from seedcore.leaders where role = $1 and owner = $2"
 

@@ -15,7 +15,7 @@ from seedcore.errors import (
     TooLargeError,
     UnavailableError,
 )
-from seedcore.ml import dataset
+from seedcore.ml.data import dataset
 
 MAX_FILE_BYTES = 256 * 1024 * 1024
 # Numbers as programs write them. `007`, `+7`, `1_000`, `٣` and 30 digits stay text: as numbers, different labels would

@@ -9,9 +9,9 @@ import numpy as np
 
 from seedcore import errors
 from seedcore.errors import FieldError, InvalidInputError
-from seedcore.ml.dataset import Floats, to_number
-from seedcore.ml.model_store import ManifestStamp, ModelManifest, ModelStore, damaged_model
-from seedcore.ml.training import as_probabilities
+from seedcore.ml.data.dataset import Floats, to_number
+from seedcore.ml.registry.model_store import ManifestStamp, ModelManifest, ModelStore, damaged_model
+from seedcore.ml.training.train import as_probabilities
 from seedcore.schemas.ml import Features, RowPrediction
 
 CACHED_MODELS = 16

@@ -15,10 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seedcore.errors import DeadlineError
-from seedcore.ml import dataset, dataset_files, evaluation
-from seedcore.ml.dataset import Floats, Table
-from seedcore.ml.model_store import ModelManifest
-from seedcore.ml.xgboost_params import resolve_params
+from seedcore.ml.data import dataset, dataset_files
+from seedcore.ml.data.dataset import Floats, Table
+from seedcore.ml.registry.model_store import ModelManifest
+from seedcore.ml.training import evaluation
+from seedcore.ml.training.xgboost_params import resolve_params
 from seedcore.schemas.ml import Task, TrainRequest
 from seedcore.settings import Settings
 

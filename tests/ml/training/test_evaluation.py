@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from sklearn import metrics as reference
 
-from seedcore.ml import evaluation
+from seedcore.ml.training import evaluation
 
 
 @pytest.mark.parametrize("ties", [False, True])

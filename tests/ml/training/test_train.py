@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 
 from seedcore.errors import DeadlineError
-from seedcore.ml.dataset import from_rows
-from seedcore.ml.training import split, train
-from seedcore.ml.xgboost_params import resolve_params
+from seedcore.ml.data.dataset import from_rows
+from seedcore.ml.training.train import split, train
+from seedcore.ml.training.xgboost_params import resolve_params
 from tests.ml.support import flowers
 
 

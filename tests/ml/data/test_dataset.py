@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from seedcore.errors import InvalidInputError, TooLargeError
-from seedcore.ml.dataset import from_records, from_rows
+from seedcore.ml.data.dataset import from_records, from_rows
 from tests.ml.support import flowers
 
 

@@ -5,7 +5,7 @@ import pytest
 from pydantic import ValidationError
 
 from seedcore.errors import InvalidInputError
-from seedcore.ml.drift_api import score_drift
+from seedcore.ml.operations.drift_api import score_drift
 from seedcore.schemas.drift import DriftRequest
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from seedcore.errors import ConflictError, InvalidInputError, NotFoundError, UnavailableError
-from seedcore.ml import model_store as module
-from seedcore.ml.model_store import MANIFEST, MODEL, ModelManifest, ModelStore
+from seedcore.ml.registry import model_store as module
+from seedcore.ml.registry.model_store import MANIFEST, MODEL, ModelManifest, ModelStore
 
 
 def draft(name: str = "m") -> ModelManifest:

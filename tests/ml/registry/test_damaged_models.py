@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from seedcore.ml.model_store import MANIFEST, MODEL
+from seedcore.ml.registry.model_store import MANIFEST, MODEL
 from seedcore.ml.service import MLService
 from tests.ml.support import flowers
 

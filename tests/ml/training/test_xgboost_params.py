@@ -1,7 +1,7 @@
 import pytest
 
 from seedcore.errors import InvalidInputError
-from seedcore.ml.xgboost_params import RULES, resolve_params
+from seedcore.ml.training.xgboost_params import RULES, resolve_params
 
 
 def test_nothing_given_means_the_defaults():

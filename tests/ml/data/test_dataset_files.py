@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from seedcore.errors import InvalidInputError, NotConfiguredError, NotFoundError, TooLargeError, UnavailableError
-from seedcore.ml import dataset, dataset_files
+from seedcore.ml.data import dataset, dataset_files
 from tests.ml.support import flowers
 
 

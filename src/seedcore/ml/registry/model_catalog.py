@@ -1,6 +1,6 @@
 """Describes stored models in the wire format: lists them, and gives one version's details."""
 
-from seedcore.ml.model_store import ModelManifest, ModelStore
+from seedcore.ml.registry.model_store import ModelManifest, ModelStore
 from seedcore.schemas.ml import Column, ListModelsResponse, ModelInfo, ModelQuery, ModelRef, ModelSchema, ModelSummary
 
 

@@ -1,0 +1,1 @@
+"""Data of models: tables, schemas, and where rows come from."""

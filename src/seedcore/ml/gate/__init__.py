@@ -1,0 +1,1 @@
+"""The gate: outcomes, shadow answers, and the test that promotes or refuses."""

@@ -1,0 +1,1 @@
+"""Predictions: loaded models, their cache, and what rows they take."""

@@ -1,0 +1,1 @@
+"""The registry: model files, their aliases, and who uses them."""

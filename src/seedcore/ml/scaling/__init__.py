@@ -1,0 +1,1 @@
+"""Scaling: arrivals as they were recorded, and as they are forecast."""

@@ -1,0 +1,1 @@
+"""Training: parameters, splits, fitting, and how good a model is."""

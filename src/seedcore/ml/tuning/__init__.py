@@ -1,0 +1,1 @@
+"""Tuning: search spaces, trials on Ray, and the best of them."""
