@@ -200,12 +200,13 @@ async def test_a_training_whose_client_went_away_stops_and_keeps_nothing(service
     slow = {"name": "slow", "params": {"n_estimators": 5000, "max_depth": 12}} | flowers(n=3000)
     call = asyncio.create_task(service.invoke("/xgboost/train", slow))
     await asyncio.sleep(0.3)
-    assert service._running_trainings == 1
+    training = service.training
+    assert training.running == 1
     call.cancel()
     with pytest.raises(asyncio.CancelledError):
         await call
     async with asyncio.timeout(10):
-        while service._running_trainings:
+        while training.running:
             await asyncio.sleep(0.02)
     assert (await service.invoke("/xgboost/list_models"))["total_count"] == 0
 

@@ -39,7 +39,8 @@ class MLService(ServiceBase):
         store = ModelStore(given.models_dir)
         database = Database(given, name="seedcore-ml")
         self.parts = MLParts(given, store, Predictor(store), database, Submission(given, SkillRegistry.load(given)))
-        self._rooms = (ModelOperations(self.parts), TrainingOperations(self.parts))
+        self.training = TrainingOperations(self.parts)
+        self._rooms = (ModelOperations(self.parts), self.training)
         self._warming = Warming({"xgboost": lambda: asyncio.to_thread(self._warm_up)})
         super().__init__(args, given)
 

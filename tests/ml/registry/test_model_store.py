@@ -9,7 +9,8 @@ import pytest
 
 from seedcore.errors import ConflictError, InvalidInputError, NotFoundError, UnavailableError
 from seedcore.ml.registry import model_store as module
-from seedcore.ml.registry.model_store import MANIFEST, MODEL, ModelManifest, ModelStore
+from seedcore.ml.registry.model_manifest import ModelManifest
+from seedcore.ml.registry.model_store import MANIFEST, MODEL, ModelStore
 
 
 def draft(name: str = "m") -> ModelManifest:

@@ -9,7 +9,7 @@ from typing import TypeVar
 from seedcore.errors import OverloadedError
 from seedcore.ml.parts import MLParts
 from seedcore.ml.registry import model_catalog
-from seedcore.ml.registry.model_store import ModelManifest
+from seedcore.ml.registry.model_manifest import ModelManifest
 from seedcore.ml.training.train import TrainedModel, train_request
 from seedcore.schemas import ml as schemas
 from seedcore.telemetry.logs import get_logger
@@ -29,7 +29,7 @@ class TrainingOperations:
     def __init__(self, parts: MLParts) -> None:
         self._settings, self._store = parts.settings, parts.store
         self._trainers = ThreadPoolExecutor(MAX_TRAININGS, thread_name_prefix="train")
-        self._running = 0
+        self.running = 0
 
     def operations(self) -> Sequence[Operation]:
         """What this part serves."""
@@ -37,11 +37,11 @@ class TrainingOperations:
 
     async def train(self, request: schemas.TrainRequest) -> schemas.TrainResponse:
         """Train on the given table; the metrics are measured on a fifth of the rows that training did not see."""
-        if self._running >= MAX_TRAININGS:
+        if self.running >= MAX_TRAININGS:
             raise OverloadedError(f"{MAX_TRAININGS} models are being trained already.", retry_after_s=2)
         stop = threading.Event()
         work = asyncio.get_running_loop().run_in_executor(self._trainers, self._train_and_save, request, stop)
-        self._running += 1
+        self.running += 1
         try:
             # Shielded: a cancelled request must keep its slot while its thread still works.
             manifest, trained = await asyncio.shield(self._release_slot_after(work))
@@ -61,7 +61,7 @@ class TrainingOperations:
         try:
             return await work
         finally:
-            self._running -= 1
+            self.running -= 1
 
     def _train_and_save(
         self, request: schemas.TrainRequest, stop: threading.Event

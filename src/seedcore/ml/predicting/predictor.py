@@ -10,7 +10,8 @@ import numpy as np
 from seedcore import errors
 from seedcore.errors import FieldError, InvalidInputError
 from seedcore.ml.data.dataset import Floats, to_number
-from seedcore.ml.registry.model_store import ManifestStamp, ModelManifest, ModelStore, damaged_model
+from seedcore.ml.registry.model_manifest import ModelManifest
+from seedcore.ml.registry.model_store import ManifestStamp, ModelStore, damaged_model
 from seedcore.ml.training.train import as_probabilities
 from seedcore.schemas.ml import Features, RowPrediction
 

@@ -1,6 +1,7 @@
 """Describes stored models in the wire format: lists them, and gives one version's details."""
 
-from seedcore.ml.registry.model_store import ModelManifest, ModelStore
+from seedcore.ml.registry.model_manifest import ModelManifest
+from seedcore.ml.registry.model_store import ModelStore
 from seedcore.schemas.ml import Column, ListModelsResponse, ModelInfo, ModelQuery, ModelRef, ModelSchema, ModelSummary
 
 

@@ -13,79 +13,20 @@ import time
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
 from hashlib import sha256
 from pathlib import Path
-from typing import Literal
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from seedcore.errors import ConflictError, InvalidInputError, NotFoundError, UnavailableError
-from seedcore.schemas.ml import NAME_PATTERN, BrokenModel, Column, Label, LabelKind, Task
+from seedcore.ml.registry.model_manifest import ModelManifest
+from seedcore.schemas.ml import NAME_PATTERN, BrokenModel
 
 MODEL, MANIFEST = "model.ubj", "manifest.json"
 MAX_VERSIONS = 1000
 _TEMPORARY = ".new-"
 _STALE_S = 6 * 3600
 _NAME = re.compile(NAME_PATTERN.removesuffix("$"))
-
-
-class Lineage(BaseModel):
-    """Where a version comes from.
-
-    Attributes:
-        source: kind of its data: `rows`, `file`, `history`, `predictions`, `bundled` or `import`.
-        data_sha256: of the table that it was trained on.
-        query: the SELECT over `seedcore.history`, or the file's name.
-        code_version: of SeedCore.
-        parent: the version of the same name that it follows: retrained from, or tuned beside.
-        job_id: the task that trained it; with it a repeated attempt finds what an earlier one stored.
-    """
-
-    source: str = "rows"
-    data_sha256: str = ""
-    query: str | None = None
-    code_version: str = ""
-    parent: int | None = None
-    job_id: str | None = None
-
-
-class ModelManifest(BaseModel):
-    """What is stored about one version.
-
-    Attributes:
-        columns: what is known of each feature, in the order of `features`; empty in models of earlier releases, whose
-            features are numbers.
-        intervals: of metrics, (low, high) with 95 % confidence.
-        slices: columns whose values are judged apart at the gate, each with the loss that is allowed in one.
-        outcome: what says whether a prediction was right: labels that are posted, or the success of the task that
-            asked for it (`success`, for boolean labels).
-        loss_scale: of a regression, what counts as a loss of 1: the 99th percentile of errors on held-out rows.
-        reference: rows kept beside the model, in `reference.npz`, as what its inputs looked like (at most 1,000).
-    """
-
-    name: str
-    version: int
-    created_at: datetime
-    task: Task
-    features: list[str]
-    label_column: str
-    label_kind: LabelKind
-    labels: list[Label]
-    params: dict[str, float | int]
-    metrics: dict[str, float]
-    n_rows: int
-    sha256: str
-    size_bytes: int
-    xgboost_version: str
-    columns: list[Column] = []
-    intervals: dict[str, tuple[float, float]] = {}
-    importance: dict[str, float] = {}
-    slices: dict[str, float] = {}
-    outcome: Literal["posted", "success"] = "posted"
-    loss_scale: float | None = None
-    reference: int = 0
-    lineage: Lineage = Lineage()
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from seedcore.errors import DeadlineError
 from seedcore.ml.data import dataset, dataset_files
 from seedcore.ml.data.dataset import Floats, Table
-from seedcore.ml.registry.model_store import ModelManifest
+from seedcore.ml.registry.model_manifest import ModelManifest
 from seedcore.ml.training import evaluation
 from seedcore.ml.training.xgboost_params import resolve_params
 from seedcore.schemas.ml import Task, TrainRequest
