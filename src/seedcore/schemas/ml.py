@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_vali
 
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 MAX_BATCH_ROWS = 10_000
+MIN_TRAIN_ROWS = 10
 
 ModelName = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
 Version = Annotated[int, Field(ge=1)]
@@ -20,23 +21,67 @@ class _ModelRequest(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
+class HistorySource(_ModelRequest):
+    """Training data from ended tasks of the caller's tenant: one SELECT over the view `seedcore.history`."""
+
+    sql: str = Field(min_length=1, max_length=20_000)
+
+
+class RecordedSource(_ModelRequest):
+    """Training data from what `ml.predict` tasks asked of a model, with what was true of them (`/ml/outcomes`)."""
+
+    recorded: ModelName = Field(description="The model's name; its features are the columns.")
+    rows: int = Field(10_000, ge=MIN_TRAIN_ROWS, le=1_000_000, description="The newest ones.")
+
+
+Margin = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+
+
 class TrainRequest(_ModelRequest):
     """A training set and its parameters. Give exactly one of `dataset`, `rows` with `columns`, and `data_source`.
 
-    Features are numbers, booleans or null (missing). Integer, text and boolean labels mean classification, float labels
-    mean regression.
+    Features are numbers, booleans, text (categories) or null (missing). Integer, text and boolean labels mean
+    classification, float labels mean regression.
     """
 
     name: ModelName
     dataset: list[dict[str, object]] | None = Field(None, description="One object a row, each with the same columns.")
     rows: list[list[object]] | None = Field(None, description="One list a row, in the order of `columns`.")
     columns: list[str] | None = Field(None, description="Names of the columns of `rows`, including the label's.")
-    data_source: str | None = Field(
+    data_source: str | HistorySource | RecordedSource | None = Field(
         None,
-        description="A CSV or Parquet file, relative to `datasets` in the data directory. Labels in a CSV are numbers "
-        "when all are plain numbers, else text: `007` is text.",
+        description="A CSV or Parquet file, relative to `datasets` in the data directory; `bundled:NAME`, one of "
+        "scikit-learn's sets; `{sql}`, a SELECT over `seedcore.history`; or `{recorded}`, a model's recorded "
+        "predictions with their outcomes. Labels in a CSV are numbers when all are plain numbers, else text: `007` is "
+        "text.",
     )
     label_column: str
+    weight_column: str | None = Field(None, description="Weights of the rows, not negative; no feature.")
+    time_column: str | None = Field(
+        None,
+        description="When each row was: numbers or ISO 8601 times. The newest rows are held out then; no feature.",
+    )
+    category_columns: list[str] = Field(
+        default_factory=list, max_length=4096, description="Columns of categories, besides those that hold text."
+    )
+    early_stopping_rounds: int | None = Field(
+        None,
+        ge=1,
+        le=1000,
+        description="Stop when so many rounds did not improve a fifth of the rows that are not held out.",
+    )
+    device: Literal["cpu", "cuda"] = Field("cpu", description="`cuda` needs the extra `gpu`.")
+    slices: dict[str, Margin] = Field(
+        default_factory=dict,
+        max_length=20,
+        description="Columns whose values the gate judges apart, each with how much loss one value may gain.",
+    )
+    outcome: Literal["posted", "success"] = Field(
+        "posted",
+        description="What says whether a prediction was right: labels that are posted, or the success of the task that "
+        "asked for it.",
+    )
+    parent: Version | None = Field(None, description="The version that this one follows, for its lineage.")
     params: dict[str, object] = Field(
         default_factory=dict, description="XGBoost parameters; only known ones are allowed."
     )
@@ -49,6 +94,12 @@ class TrainRequest(_ModelRequest):
         if (self.rows is None) != (self.columns is None):
             raise ValueError("rows and columns go together")
         return self
+
+
+class JobAccepted(BaseModel):
+    """A job: a task, which `GET /api/v1/tasks/{job_id}` shows."""
+
+    job_id: str
 
 
 class Column(BaseModel):

@@ -11,16 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seedcore.errors import FieldError, InvalidInputError, TooLargeError
-from seedcore.schemas.ml import Label, LabelKind
+from seedcore.ml.data.column_encoder import FLOAT32_MAX, MAX_ERRORS, Floats, abbreviated, to_number
+from seedcore.schemas.ml import MIN_TRAIN_ROWS, Column, Label, LabelKind
 
-FLOAT32_MAX = float(np.finfo(np.float32).max)
-MIN_ROWS = 10
+MIN_ROWS = MIN_TRAIN_ROWS
 MIN_ROWS_PER_CLASS = 2
 MAX_CLASSES = 256
 MAX_COLUMNS = 4096
-_MAX_REPORTED = 20
-
-Floats = NDArray[np.float32]
+_MAX_REPORTED = MAX_ERRORS
 
 
 class CellLocator(Protocol):
@@ -32,7 +30,17 @@ class CellLocator(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Features (n, d) with NaN where a value is missing, and targets (n,): class numbers, or the values themselves."""
+    """A training set.
+
+    Attributes:
+        columns: names of the features.
+        matrix: features (n, d): numbers, 1 and 0 for booleans, codes of categories; NaN where a value is missing.
+        labels: the classes; empty for a regression.
+        targets: (n,) class numbers, or the values themselves.
+        schema: what is known of each feature; empty: all are numbers.
+        weights: (n,) of the rows; None: all count alike.
+        times: (n,) seconds since 1970, or whatever number says when; None: the rows have no order.
+    """
 
     columns: tuple[str, ...]
     matrix: Floats
@@ -40,23 +48,9 @@ class Table:
     label_kind: LabelKind
     labels: tuple[Label, ...]
     targets: Floats
-
-
-def to_number(value: object) -> float:
-    """A feature's value as a float; null is NaN.
-
-    Raises:
-        ValueError: the message says what is allowed.
-    """
-    if value is None:
-        return math.nan
-    if not isinstance(value, (int, float)):
-        raise ValueError(f"must be a number, a boolean or null, not {_abbreviated(value)}")
-    if value != value:
-        return math.nan
-    if not -FLOAT32_MAX <= value <= FLOAT32_MAX:
-        raise ValueError("must be finite and fit a 32-bit float")
-    return float(value)
+    schema: tuple[Column, ...] = ()
+    weights: Floats | None = None
+    times: NDArray[np.float64] | None = None
 
 
 # `float` also takes `1_000`, digits of other scripts and `infinity`; here those are text.
@@ -72,12 +66,7 @@ def parse_cell(value: object) -> float:
             raise ValueError
         return to_number(float(value))
     except ValueError:
-        raise ValueError(f"must be a number or empty, not {_abbreviated(value)}") from None
-
-
-def _abbreviated(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 40 else text[:37] + "..."
+        raise ValueError(f"must be a number or empty, not {abbreviated(value)}") from None
 
 
 def from_rows(columns: Sequence[str], rows: Sequence[Sequence[object]], label_column: str, max_rows: int) -> Table:
@@ -188,7 +177,7 @@ def encode_labels(
         raise InvalidInputError.for_field("label_column", message)
     if len(set(values)) < 2:
         what = "one value" if kind == "number" else "one class"
-        message = f"all labels are {_abbreviated(values[0])}: {what} only; at least 2"
+        message = f"all labels are {abbreviated(values[0])}: {what} only; at least 2"
         raise InvalidInputError.for_field("label_column", message)
     if kind == "number":
         return kind, (), np.asarray(values, dtype=np.float32)

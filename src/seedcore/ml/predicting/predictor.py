@@ -9,7 +9,7 @@ import numpy as np
 
 from seedcore import errors
 from seedcore.errors import FieldError, InvalidInputError
-from seedcore.ml.data.dataset import Floats, to_number
+from seedcore.ml.data.column_encoder import Floats, to_number
 from seedcore.ml.registry.model_manifest import ModelManifest
 from seedcore.ml.registry.model_store import ManifestStamp, ModelStore, damaged_model
 from seedcore.ml.training.train import as_probabilities

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from seedcore.errors import DeadlineError
+from seedcore.errors import DeadlineError, InvalidInputError
 from seedcore.ml.data import dataset, dataset_files
-from seedcore.ml.data.dataset import Floats, Table
+from seedcore.ml.data.column_encoder import Floats
+from seedcore.ml.data.dataset import Table
 from seedcore.ml.registry.model_manifest import ModelManifest
 from seedcore.ml.training import evaluation
 from seedcore.ml.training.xgboost_params import resolve_params
@@ -81,7 +82,8 @@ def _read_table(request: TrainRequest, settings: Settings) -> Table:
         return dataset.from_records(request.dataset, label, max_rows)
     if request.rows is not None and request.columns is not None:
         return dataset.from_rows(request.columns, request.rows, label, max_rows)
-    assert request.data_source is not None
+    if not isinstance(request.data_source, str):
+        raise InvalidInputError.for_field("data_source", "must be the name of a file")
     return dataset_files.load_file(settings.data_dir / "datasets", request.data_source, label, max_rows)
 
 
