@@ -20,3 +20,6 @@ costs a recipe one later attempt, and nothing else."""
 
 API_KEYS = 24304
 """Class of those who make or replace an API key; the key is `hashtext` of its name."""
+
+MODELS = 24305
+"""Class of those who set an alias of a model or delete versions; the key is `hashtext` of its name."""

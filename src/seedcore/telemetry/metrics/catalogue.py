@@ -130,11 +130,13 @@ CATALOGUE: tuple[MetricSpec, ...] = (
 BY_NAME: dict[str, MetricSpec] = {spec.name: spec for spec in CATALOGUE}
 
 FALLBACKS: dict[str, str] = {
+    "aliases_stale": "The database did not answer, and the last known aliases of models were used.",
     "bootstrap_http": "Bootstrap found no Ray, and reached the Organism over HTTP.",
     "bounded_report": "A host reported an impossible time or amount; the nearest possible value was taken.",
     "default_retry_policy": "A host was lost, and the retry policies of its skills could not be read.",
     "http": "A service had no Serve handle, and was called over HTTP.",
     "known_keys": "The database did not answer, and a key was judged by what was known of it.",
+    "ml_predict_remote": "A worker whose node lacks the model folder asked the ML service for predictions.",
     "no_plan": "No plan was available, and the task ran as it is.",
     "old_routing_table": "The Organism did not answer the Coordinator, which went on with the table that it had.",
     "old_snapshot": "A task was decided about with a snapshot older than 5 s.",
