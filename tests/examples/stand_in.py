@@ -21,7 +21,7 @@ class StandIn:
     """What was submitted, and how to spoil it."""
 
     def __init__(self, settings: Settings, spoil: Spoil = lambda _task, _number: None) -> None:
-        self.ml = MLService({}, settings)
+        self.ml = MLService({}, settings, background=False)
         self.spoil = spoil
         self.by_key: dict[str, str] = {}
         self.tasks: dict[str, dict[str, Any]] = {}

@@ -22,7 +22,7 @@ def flowers(n: int = 90, seed: int = 1, classes: tuple[Any, ...] = ("iris", "ros
 @asynccontextmanager
 async def started_service(settings: Settings) -> AsyncIterator[MLService]:
     """An ML service in this process, stopped at the end."""
-    service = MLService({"version": "test"}, settings)
+    service = MLService({"version": "test"}, settings, background=False)
     await service.start()
     yield service
     await service.stop()

@@ -94,7 +94,7 @@ async def test_a_version_can_be_chosen_and_latest_is_the_newest(http: httpx.Asyn
 
 
 async def test_a_version_that_another_replica_trained_or_deleted_counts_at_once(service: MLService, settings):
-    other = MLService({}, settings)
+    other = MLService({}, settings, background=False)
     train = {"name": "m", "params": {"n_estimators": 5}} | flowers()
     ask = {"name": "m", "features": [0, 0, 0]}
     await service.invoke("/xgboost/train", train)
@@ -231,7 +231,7 @@ async def test_a_warm_up_that_fails_is_in_health_with_its_reason(settings, monke
         raise OSError("libxgboost.so cannot be read")
 
     monkeypatch.setattr("seedcore.ml.service.train_request", broken)
-    made = MLService({"version": "test"}, settings)
+    made = MLService({"version": "test"}, settings, background=False)
     await made.start()
     try:
         async with asyncio.timeout(60):

@@ -9,6 +9,7 @@ import numpy as np
 from ray import serve
 
 from seedcore.errors import UnavailableError
+from seedcore.ml.monitoring.leader_loop import LeaderJob, LeaderLoop
 from seedcore.ml.operations import anomaly_api
 from seedcore.ml.operations.drift_api import score_drift
 from seedcore.ml.operations.model_operations import ModelOperations
@@ -30,17 +31,28 @@ from seedcore.web.service_base import Operation, ServiceBase
 
 
 class MLService(ServiceBase):
-    """Trains models, stores them and predicts with them; detects anomalies and drift."""
+    """Trains models, stores them and predicts with them; detects anomalies and drift.
+
+    Args:
+        args: the `args` of the application in the Serve config.
+        settings: the settings; None: those of the process.
+        background: whether to lead, where no other replica does, and do the leader's jobs (these need PostgreSQL).
+    """
 
     name = "MLService"
 
-    def __init__(self, args: Mapping[str, object] | None = None, settings: Settings | None = None) -> None:
+    def __init__(
+        self, args: Mapping[str, object] | None = None, settings: Settings | None = None, *, background: bool = True
+    ) -> None:
         given = settings or get_settings()
         store = ModelStore(given.models_dir)
         database = Database(given, name="seedcore-ml")
         self.parts = MLParts(given, store, Predictor(store), database, Submission(given, SkillRegistry.load(given)))
         self.training = TrainingOperations(self.parts)
         self._rooms = (ModelOperations(self.parts), self.training)
+        jobs: list[LeaderJob] = []
+        self.leader = LeaderLoop(database, jobs)
+        self._background = background
         self._warming = Warming({"xgboost": lambda: asyncio.to_thread(self._warm_up)})
         super().__init__(args, given)
 
@@ -49,8 +61,9 @@ class MLService(ServiceBase):
         return self.parts.database
 
     async def stop(self) -> None:
-        """Cancel the warm-up if it is still running, and close connections."""
+        """Cancel the warm-up if it is still running, end the leader's jobs, and close connections."""
         self._warm_up_task.cancel()
+        await self.leader.stop()
         await self.parts.database.aclose()
 
     def operations(self) -> Sequence[Operation]:
@@ -65,6 +78,8 @@ class MLService(ServiceBase):
     async def start(self) -> None:
         """Create the model folder; if that fails, health reports it and requests get the same error."""
         self._warm_up_task = asyncio.create_task(self._warming.run(), name="warm up")
+        if self._background:
+            self.leader.start()
         try:
             await asyncio.to_thread(self.parts.store.prepare)
         except UnavailableError as error:
@@ -72,7 +87,7 @@ class MLService(ServiceBase):
 
     async def health(self) -> Mapping[str, object]:
         """Ready when the model folder is writable and the warm-up has trained a model; `cold` says why not."""
-        status = await asyncio.to_thread(self._storage_health)
+        status = await asyncio.to_thread(self._storage_health) | {"leader": self.leader.health()}
         if self._warming.cold:
             status |= {"ready": False, "cold": dict(self._warming.cold)}
         return status
