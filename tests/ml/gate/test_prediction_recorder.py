@@ -8,24 +8,25 @@ from uuid import uuid4
 import pytest
 
 from seedcore.ml.gate.prediction_recorder import CAPACITY, PredictionRecorder
-from seedcore.ml.gate.recorded_predictions import MAX_FEATURES, RecordedPrediction
+from seedcore.ml.gate.recorded_predictions import MAX_FEATURES
+from seedcore.ml.predicting.prediction_row import ModelAnswer, PredictionRow
 from seedcore.settings import Settings, load_settings
 from seedcore.stores.postgres import Database
 
 NAN = float("nan")
 
 
-def prediction(**changes: object) -> RecordedPrediction:
+def prediction(**changes: object) -> PredictionRow:
     values: dict[str, object] = {
-        "task_id": uuid4(),
+        "task_id": str(uuid4()),
         "tenant": "default",
         "name": "iris",
         "version": 1,
-        "answer": {"prediction": 1},
-        "features": [1.0, NAN, None, 1e300, 1e-300],
+        "answer": ModelAnswer(1),
+        "features": [1.0, NAN, 1e300, 1e-300],
         "seconds": 0.001,
     }
-    return RecordedPrediction(**(values | changes))  # type: ignore[arg-type]
+    return PredictionRow(**(values | changes))  # type: ignore[arg-type]
 
 
 async def rows(database: Database) -> list[dict[str, object]]:
@@ -43,7 +44,12 @@ async def until(database: Database, number: int) -> list[dict[str, object]]:
 async def test_a_prediction_is_in_the_table_soon_and_its_caller_does_not_wait(pg_settings: Settings):
     database = Database(pg_settings, size=2)
     recorder = PredictionRecorder(database)
-    shadow = prediction(promotion=uuid4(), candidate=2, candidate_answer={"prediction": 0}, candidate_seconds=0.002)
+    shadow = prediction(
+        promotion=str(uuid4()),
+        candidate=2,
+        candidate_answer=ModelAnswer("b", {"a": 0.25, "b": 0.75}),
+        candidate_seconds=0.002,
+    )
     await rows(database)
     began = time.perf_counter()
     recorder.record(prediction())
@@ -51,18 +57,21 @@ async def test_a_prediction_is_in_the_table_soon_and_its_caller_does_not_wait(pg
     assert time.perf_counter() - began < 0.02
     first, second = await until(database, 2)
     await recorder.aclose()
-    assert first["features"] == [1.0, None, None, pytest.approx(3.4e38), 0.0]
-    assert json.loads(str(first["answer"])) == {"prediction": 1}
+    assert first["features"] == [1.0, None, pytest.approx(3.4e38), 0.0]
+    assert json.loads(str(first["answer"])) == {"prediction": 1, "probabilities": None}
     assert first["candidate"] is None
-    assert (second["promotion"], second["candidate"]) == (shadow.promotion, 2)
-    assert json.loads(str(second["candidate_answer"])) == {"prediction": 0}
+    assert (str(second["promotion"]), second["candidate"]) == (shadow.promotion, 2)
+    assert json.loads(str(second["candidate_answer"])) == {
+        "prediction": "b",
+        "probabilities": {"a": 0.25, "b": 0.75},
+    }
     assert recorder.status() == {"waiting": 0, "written": 2, "dropped": 0, "refused": 0, "failing": None}
     await database.aclose()
 
 
 async def test_closing_writes_what_waits_and_a_task_that_ran_twice_has_one_row(pg_settings: Settings):
     database = Database(pg_settings, size=2)
-    recorder, task = PredictionRecorder(database), uuid4()
+    recorder, task = PredictionRecorder(database), str(uuid4())
     for version in (1, 2):
         recorder.record(prediction(task_id=task, version=version))
     await recorder.aclose()
@@ -73,8 +82,8 @@ async def test_closing_writes_what_waits_and_a_task_that_ran_twice_has_one_row(p
 async def test_a_row_that_cannot_be_stored_costs_no_other(pg_settings: Settings):
     database = Database(pg_settings, size=2)
     recorder = PredictionRecorder(database)
-    for answer in ({"prediction": "a"}, {"prediction": "\0"}, {"prediction": NAN}, {"prediction": "b"}):
-        recorder.record(prediction(answer=answer))
+    for label in ("a", "\0", NAN, "b"):
+        recorder.record(prediction(answer=ModelAnswer(label)))
     recorder.record(prediction(features=[0.0] * (MAX_FEATURES + 1)))
     await recorder.aclose()
     assert [json.loads(str(row["answer"]))["prediction"] for row in await rows(database)] == ["a", "b"]
@@ -94,7 +103,7 @@ async def test_it_waits_for_a_database_that_is_away_within_its_bound(pg_settings
             await asyncio.sleep(0.01)
     assert recorder.status()["dropped"] == 2
     recorder._database = database = Database(pg_settings, size=2)
-    assert {row["task_id"] for row in await until(database, 3)} == {one.task_id for one in made[2:]}
+    assert {str(row["task_id"]) for row in await until(database, 3)} == {one.task_id for one in made[2:]}
     async with asyncio.timeout(10):
         while recorder.status()["failing"] is not None:
             await asyncio.sleep(0.01)

@@ -1,8 +1,9 @@
 """A confidence sequence for the mean of numbers in [-1, 1], by betting (Waudby-Smith and Ramdas 2024).
 
-Against "the mean is at most m" a gambler with the bet γ has the capital Π(1 - γ + γ(1 + x)/(1 + m)), which is not
-expected to grow while that is true. The capital here is a mixture over BETS. By Ville's inequality it ever reaches 1/α
-with probability α at most, whenever one looks and however often. The m that it has not refuted are the sequence.
+Against "the mean is at most m" a gambler with the bet b has the capital Π(1 - b + b(1 + x)/(1 + m)), which is not
+expected to grow while that is true. The capital here is a mixture over BETS. By Ville's inequality it reaches 1/alpha
+with a probability of at most alpha, however often and whenever one looks. The m that it has not refuted are the
+sequence.
 
 The order of numbers does not matter to a mixture of fixed bets, so the state is how often each of CELLS values came. A
 number between two of them counts at both in parts with its mean: as the logarithm is concave, this understates the
@@ -38,7 +39,7 @@ def log_capital(counts: Floats, values: Floats, m: float) -> Floats:
         m: greater than -1, at most 1.
 
     Returns:
-        shape (…): what is at least log(1/α) refutes the hypothesis with an error of at most α.
+        shape (…): what is at least log(1/alpha) refutes the hypothesis with an error of at most alpha.
     """
     growth = np.log(1.0 - BETS + BETS * ((1.0 + values[:, None]) / (1.0 + m)))
     capital = counts @ growth
@@ -87,7 +88,7 @@ class BettingMean:
         return self.total / self.n if self.n else 0.0
 
     def log_evidence(self, m: float) -> float:
-        """Logarithm of the evidence that the mean is more than m; log(1/α) or more is a proof with error α at most."""
+        """Logarithm of the evidence that the mean is more than m: log(1/alpha) is enough for an error of alpha."""
         used = np.flatnonzero(self._counts)
         return float(log_capital(self._counts[used], CELLS[used], max(m, -1.0 + 1e-9))) if self.n else 0.0
 

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 
 import asyncpg
 
-from seedcore.ml.gate.recorded_predictions import MAX_FEATURES, RecordedPrediction, write_predictions
+from seedcore.ml.gate.recorded_predictions import MAX_FEATURES, write_predictions
+from seedcore.ml.predicting.prediction_row import PredictionRow
 from seedcore.stores.postgres import DATABASE_ERRORS, Database
 from seedcore.telemetry.logs import get_logger
 from seedcore.utils.waiting import wait_for_event
@@ -31,7 +32,7 @@ class PredictionRecorder:
 
     def __init__(self, database: Database, *, capacity: int = CAPACITY) -> None:
         self._database, self._capacity = database, capacity
-        self._waiting: deque[RecordedPrediction] = deque()
+        self._waiting: deque[PredictionRow] = deque()
         self._writer: asyncio.Task[None] | None = None
         self._hurry = asyncio.Event()
         self._closing = False
@@ -39,15 +40,15 @@ class PredictionRecorder:
         self._failing: str | None = None
         self._log = get_logger("seedcore.ml.recorder")
 
-    def record(self, prediction: RecordedPrediction) -> None:
+    def record(self, row: PredictionRow, /) -> None:
         """Take a prediction; returns at once, whatever the database does."""
-        if len(prediction.features) > MAX_FEATURES:
+        if len(row.features) > MAX_FEATURES:
             self._refused += 1
             return
         if len(self._waiting) >= self._capacity:
             self._waiting.popleft()
             self._dropped += 1
-        self._waiting.append(prediction)
+        self._waiting.append(row)
         if len(self._waiting) >= BATCH:
             self._hurry.set()
         if self._writer is None or self._writer.done():
@@ -96,7 +97,7 @@ class PredictionRecorder:
             else:
                 self._failing, pause = None, RETRY_S[0]
 
-    async def _write(self, batch: Sequence[RecordedPrediction]) -> None:
+    async def _write(self, batch: Sequence[PredictionRow]) -> None:
         try:
             async with asyncio.timeout(10), self._database.connection(wait_s=2) as connection:
                 await write_predictions(connection, batch)
@@ -112,7 +113,7 @@ class PredictionRecorder:
         else:
             self._written += len(batch)
 
-    def _put_back(self, batch: Sequence[RecordedPrediction]) -> None:
+    def _put_back(self, batch: Sequence[PredictionRow]) -> None:
         room = max(0, self._capacity - len(self._waiting))
         kept = batch[max(0, len(batch) - room) :] if room else []
         self._dropped += len(batch) - len(kept)

@@ -2,11 +2,12 @@
 
 import json
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from uuid import UUID
+from collections.abc import Sequence
+from dataclasses import asdict
 
 import asyncpg
+
+from seedcore.ml.predicting.prediction_row import PredictionRow
 
 MAX_FEATURES = 4_096
 """Values of one row; a model with more has no row in the table."""
@@ -22,60 +23,36 @@ on conflict (task_id) do nothing
 """
 
 
-@dataclass(frozen=True, slots=True)
-class RecordedPrediction:
-    """One prediction of an `ml.predict` task.
-
-    Attributes:
-        answer: `{prediction, probabilities?}`, as the task's result has them.
-        features: in the order of the model's schema; NaN or None where one is missing, categories by their number.
-        seconds: that the prediction took, without the wait for a turn.
-        promotion: the open one that the candidate answered for; None: there was no shadow.
-        candidate_answer: the shadow's; None although there is a `candidate`: it could not answer.
-    """
-
-    task_id: UUID
-    tenant: str
-    name: str
-    version: int
-    answer: Mapping[str, object]
-    features: Sequence[float | None]
-    seconds: float
-    promotion: UUID | None = None
-    candidate: int | None = None
-    candidate_answer: Mapping[str, object] | None = None
-    candidate_seconds: float | None = None
-
-    def to_row(self) -> dict[str, object]:
-        """As JSON has it: PostgreSQL's `real` is single precision, and JSON has no NaN."""
-        return {
-            "task_id": str(self.task_id),
-            "tenant": self.tenant,
-            "name": self.name,
-            "version": self.version,
-            "answer": self.answer,
-            "features": [_finite(value) for value in self.features],
-            "seconds": self.seconds,
-            "promotion": None if self.promotion is None else str(self.promotion),
-            "candidate": self.candidate,
-            "candidate_answer": self.candidate_answer,
-            "candidate_seconds": self.candidate_seconds,
-        }
+def _columns(row: PredictionRow) -> dict[str, object]:
+    """As JSON has it: PostgreSQL's `real` is single precision, and JSON has no NaN."""
+    return {
+        "task_id": row.task_id,
+        "tenant": row.tenant,
+        "name": row.name,
+        "version": row.version,
+        "answer": asdict(row.answer),
+        "features": [_finite(value) for value in row.features],
+        "seconds": row.seconds,
+        "promotion": row.promotion,
+        "candidate": row.candidate,
+        "candidate_answer": None if row.candidate_answer is None else asdict(row.candidate_answer),
+        "candidate_seconds": row.candidate_seconds,
+    }
 
 
-def _finite(value: float | None) -> float | None:
-    if value is None or not math.isfinite(value):
+def _finite(value: float) -> float | None:
+    if not math.isfinite(value):
         return None
     # Below and above these bounds `real` would refuse the row.
     size = abs(value)
     return math.copysign(3.4e38, value) if size > 3.4e38 else 0.0 if size < 1.2e-38 else float(value)
 
 
-async def write_predictions(connection: asyncpg.Connection, predictions: Sequence[RecordedPrediction]) -> None:
+async def write_predictions(connection: asyncpg.Connection, rows: Sequence[PredictionRow]) -> None:
     """Insert rows; of two with one task the first stays, so a batch may be sent again.
 
     Raises:
         ValueError: one holds a number that JSON does not have.
         asyncpg.DataError: one holds text that PostgreSQL does not take.
     """
-    await connection.execute(_INSERT, json.dumps([one.to_row() for one in predictions], allow_nan=False))
+    await connection.execute(_INSERT, json.dumps([_columns(row) for row in rows], allow_nan=False))
