@@ -5,6 +5,7 @@ from typing import Any
 
 from seedcore.decision.policy import Policy
 from seedcore.decision.rulings import valve_facts
+from seedcore.decision.salience import formula
 from seedcore.decision.stream_status import StreamStatus
 from seedcore.stores.postgres import Database, loads
 from seedcore.tasks import history
@@ -16,7 +17,8 @@ async def replay(database: Database, policy: Policy, limit: int, threshold: floa
     """Recorded and new routes of at most `limit` tasks, by count.
 
     Rules that use facts that are not recorded (fleet, budget, approval, evidence of one monitor) cannot be tried:
-    `untested` names them, and they hold for no task here.
+    `untested` names them, and they hold for no task here. `approximated` names the rules that ask for the salience,
+    which is not recorded either: here it is the formula's, of the recorded evidence, priority and attempts.
     """
     untested = sorted(rule.name for rule in policy.rules if _unrecorded(rule.fields))
     tested = Policy(policy.source, policy.version, [rule for rule in policy.rules if rule.name not in untested])
@@ -38,6 +40,7 @@ async def replay(database: Database, policy: Policy, limit: int, threshold: floa
         "changes": [{"from": before, "to": after, "tasks": count} for (before, after), count in changes.most_common()],
         "failures": dict(tested.failures),
         "untested": untested,
+        "approximated": sorted(rule.name for rule in tested.rules if ("salience", "") in rule.fields),
     }
 
 
@@ -48,10 +51,12 @@ def _unrecorded(fields: frozenset[tuple[str, str]]) -> bool:
 def _facts(row: history.PastDecision, recorded: dict[str, Any], threshold: float) -> dict[str, dict[str, Any]]:
     evidence = recorded.get("evidence")
     state = "learning" if evidence is None else "open" if evidence >= threshold else "closed"
+    salience = {"valve_evidence": evidence, "priority": row.priority, "attempts": row.attempts}
     task = {"type": row.type, "domain": row.domain, "priority": row.priority, "size": row.params_bytes}
     return {
         "task": {**task, "attempt": row.attempts, "approved": False},
         "valve": valve_facts(StreamStatus(state, evidence)),
+        "salience": {"": formula(salience)},
         "fleet": {"agents": 0, "queued_s": 0.0},
         "budget": {"plans_per_minute": 0},
     }

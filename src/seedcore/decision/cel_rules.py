@@ -1,6 +1,7 @@
 """Compiles one rule of the policy: a CEL expression over declared facts, checked when it is loaded."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
@@ -30,11 +31,15 @@ FACTS: dict[str, dict[str, type]] = {
     "fleet": {"agents": int, "queued_s": float},
     "budget": {"plans_per_minute": int},
 }
-"""The facts that rules may use; see docs/policy.md."""
+"""The facts that rules may use, by group; see docs/policy.md."""
+
+VARIABLES: dict[str, type] = {"salience": float}
+"""Facts that have no group: `salience` alone. Among facts each is a group with one value, whose name is empty."""
 
 MAX_EXPRESSION = 2_000
 _ALLOWED = {"size", "startsWith", "endsWith", "contains", "matches", "int", "double", "string"}
 _FIELD = re.compile(r"\b(task|valve|fleet|budget)\s*(?:\.\s*([A-Za-z_]\w*)|(\[))")
+_VARIABLE = re.compile(r"(?<![\w.])(salience)\b")
 _STRING = re.compile(r"\"(?:\\.|[^\"\\])*\"|'(?:\\.|[^'\\])*'")
 _SAMPLES: tuple[dict[type, FactValue], ...] = (
     {str: "", int: 0, float: 0.0, bool: False},
@@ -45,7 +50,7 @@ _SAMPLES: tuple[dict[type, FactValue], ...] = (
 class _Program(Protocol):
     """A compiled CEL expression."""
 
-    def execute(self, facts: Facts) -> object: ...
+    def execute(self, facts: Mapping[str, object]) -> object: ...
 
     def variables(self) -> list[str]: ...
 
@@ -54,7 +59,13 @@ class _Program(Protocol):
 
 def sample_facts(values: dict[type, FactValue]) -> Facts:
     """Every fact, with one value for each type."""
-    return {group: {name: values[kind] for name, kind in fields.items()} for group, fields in FACTS.items()}
+    groups = FACTS | {name: {"": kind} for name, kind in VARIABLES.items()}
+    return {group: {name: values[kind] for name, kind in fields.items()} for group, fields in groups.items()}
+
+
+def as_variables(facts: Facts) -> dict[str, object]:
+    """Facts as CEL takes them: an object for each group, the value itself where there is no group."""
+    return {group: values[""] if "" in values else values for group, values in facts.items()}
 
 
 @dataclass(slots=True)
@@ -63,7 +74,7 @@ class PolicyRule:
 
     Attributes:
         wait_s: how long a task that it holds waits for a person; None: as the setting says.
-        fields: the facts that the expression uses, as (group, name).
+        fields: the facts that the expression uses, as (group, name); the name is empty where there is no group.
     """
 
     name: str
@@ -86,7 +97,7 @@ class PolicyRule:
         Raises:
             Exception: the expression cannot be evaluated, such as a division by zero; the task must not pass then.
         """
-        answer = self._program.execute(facts)
+        answer = self._program.execute(as_variables(facts))
         if not isinstance(answer, bool):
             raise TypeError(f"{answer!r} is neither true nor false")
         return answer
@@ -98,9 +109,9 @@ class PolicyRule:
             program: _Program = cel.compile(self.when)
         except ValueError as error:
             raise self._error(str(error)) from None
-        undeclared = sorted(set(program.variables()) - set(FACTS))
+        undeclared = sorted(set(program.variables()) - {*FACTS, *VARIABLES})
         if undeclared:
-            raise self._error(f"{', '.join(undeclared)} is not known; facts: {', '.join(FACTS)}")
+            raise self._error(f"{', '.join(undeclared)} is not known; facts: {', '.join((*FACTS, *VARIABLES))}")
         # Names that begin without a letter are operators; one of them occurs in every loop.
         loops = [name for name in program.functions() if name == "@not_strictly_false"]
         if loops or re.search(r"\.\s*(all|exists|exists_one|map|filter)\s*\(", _STRING.sub("''", self.when)):
@@ -111,8 +122,9 @@ class PolicyRule:
         return program
 
     def _fields(self) -> frozenset[tuple[str, str]]:
-        found = set()
-        for group, name, bracket in _FIELD.findall(_STRING.sub("''", self.when)):
+        text = _STRING.sub("''", self.when)
+        found = {(name, "") for name in _VARIABLE.findall(text)}
+        for group, name, bracket in _FIELD.findall(text):
             if bracket or name not in FACTS[group]:
                 raise self._error(f"{group}.{name or '[…]'} is not known; {group} has {', '.join(FACTS[group])}")
             found.add((group, name))
@@ -121,7 +133,7 @@ class PolicyRule:
     def _check_types(self) -> None:
         # `&&` and `||` hide errors of their other operand, so every operand is also tried by itself.
         for values in _SAMPLES:
-            facts = sample_facts(values)
+            facts = as_variables(sample_facts(values))
             for text in (self.when, *_operands(self.when)):
                 try:
                     answer = cel.compile(text).execute(facts)

@@ -1,12 +1,13 @@
 """Applies the policy to a batch before agents are selected: each task's evidence, and the rule that holds for it."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from seedcore.decision.batch import TaskBatch
 from seedcore.decision.cel_rules import Facts, FactValue
 from seedcore.decision.fleet_table import Fleet
 from seedcore.decision.policy import Policy, Ruling, RulingCache
+from seedcore.decision.salience import formula, task_salience
 from seedcore.decision.stream_status import (
     ActiveHold,
     HoldLookup,
@@ -32,6 +33,7 @@ class PolicyContext:
         plans_per_minute: tasks that were planned in the last minute.
         recipe_types: types with a recipe of several steps in force.
         holds: the held streams; None: none is.
+        salience: of streams, by their names; of one that is missing, the formula says what its evidence says.
     """
 
     policy: Policy
@@ -39,6 +41,7 @@ class PolicyContext:
     plans_per_minute: int = 0
     recipe_types: Collection[str] = ()
     holds: HoldLookup | None = None
+    salience: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +64,8 @@ def apply_policy(tasks: TaskBatch, fleet: Fleet, context: PolicyContext) -> Ruli
     if not policy.rules and not context.recipe_types and not context.holds:
         return Rulings(evidence, [None] * len(evidence))
     # Tasks that are equal in every fact that matters are ruled on once.
-    names = ["type", "approved", *sorted({*policy.facts_used("task")} - {"type", "domain", "approved"})]
+    used = {*policy.facts_used("task")} | ({"priority", "attempt"} if policy.uses("salience") else set())
+    names = ["type", "approved", *sorted(used - {"type", "domain", "approved"})]
     cache: RulingCache = {}
     known: dict[tuple[object, ...], Ruling | None] = {}
     rulings: list[Ruling | None] = []
@@ -103,13 +107,21 @@ class _BatchLookups:
 
     def facts(self, task: dict[str, FactValue], domain: str | None) -> Facts:
         type_ = str(task["type"])
+        salience = self._salience((domain, type_), task) if self.context.policy.uses("salience") else 0.0
         return {
             "task": task | {"domain": domain or ""},
+            "salience": {"": salience},
             "valve": self._valve((domain, type_)) if self.context.policy.uses("valve") else {},
             # The backlog of every agent is summed up for it: not where no rule reads it.
             "fleet": self._fleet(type_) if self.context.policy.uses("fleet") else {},
             "budget": {"plans_per_minute": self.context.plans_per_minute},
         }
+
+    def _salience(self, key: StreamKey, task: dict[str, FactValue]) -> float:
+        stream = self.context.salience.get(stream_name(*key))
+        if stream is None:
+            stream = formula({"valve_evidence": self.status(key).evidence})
+        return task_salience(stream, int(task["priority"]), int(task["attempt"]))
 
     def _valve(self, key: StreamKey) -> dict[str, FactValue]:
         known = self._valve_facts.get(key)

@@ -96,6 +96,8 @@ class SnapshotParts(TypedDict, total=False):
             otherwise than by `learned`.
         policy: the policy in force; None: there is none, and nothing may be decided.
         streams: the status of each monitored stream by its name; an update has those that changed.
+        salience: the salience of each active stream by its name, while a rule of the policy asks for it; an update has
+            those that changed, and null for one that is not active any more.
         holds: every held stream by its name.
         recipe_types: types for which a recipe of several steps is in force.
         v: V, in seconds².
@@ -108,6 +110,7 @@ class SnapshotParts(TypedDict, total=False):
     money: dict[str, TypeMoneyJson]
     policy: PolicyJson | None
     streams: dict[str, StreamStatusJson]
+    salience: dict[str, float | None]
     holds: dict[str, HoldJson]
     recipe_types: list[str]
     v: float

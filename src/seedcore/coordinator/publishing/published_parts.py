@@ -19,6 +19,7 @@ class CurrentState(NamedTuple):
     routing: RoutingTable
     policy: PolicyJson | None
     streams: Mapping[str, StreamStatusJson]
+    salience: Mapping[str, float]
     holds: Mapping[str, HoldJson]
     recipe_types: Sequence[str]
     v: float
@@ -46,6 +47,7 @@ class PublishedParts:
         self._dirty = False
         self._single: dict[str, _Versioned[object]] = {}
         self._streams: dict[str, _Versioned[StreamStatusJson]] = {}
+        self._salience: dict[str, _Versioned[float | None]] = {}
         self._backlog: dict[str, _Versioned[Outstanding]] = {}
 
     @property
@@ -70,6 +72,11 @@ class PublishedParts:
             if known is None or known.value != status:
                 self._streams[name] = _Versioned(status, self.next_version, status)
                 self._changed(urgent=known is None or _signal(known.value) != _signal(status))
+        for name in state.salience.keys() | self._salience.keys():
+            score, before = state.salience.get(name), self._salience.get(name)
+            if (None if before is None else before.value) != score:
+                self._salience[name] = _Versioned(score, self.next_version, score)
+                self._changed(urgent=False)
 
     def _set(self, name: str, value: object, mark: object, *, urgent: bool = True) -> None:
         known = self._single.get(name)
@@ -107,6 +114,9 @@ class PublishedParts:
         streams = {name: part.value for name, part in self._streams.items() if part.version > version}
         if streams:
             found["streams"] = streams
+        salience = {name: part.value for name, part in self._salience.items() if part.version > version}
+        if salience:
+            found["salience"] = salience
         backlog = {name: p.value for name, p in self._backlog.items() if p.version > version and name != reader}
         if backlog:
             found["backlog"] = backlog
@@ -114,7 +124,7 @@ class PublishedParts:
 
     def whole(self, reader: str | None) -> SnapshotParts:
         """Every part."""
-        return {"streams": {}, "backlog": {}, **self.since(-1, reader)}
+        return {"streams": {}, "salience": {}, "backlog": {}, **self.since(-1, reader)}
 
 
 def _signal(status: StreamStatusJson) -> tuple[str, bool, bool]:

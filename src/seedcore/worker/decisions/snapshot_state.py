@@ -35,10 +35,11 @@ class WorkerHold:
 
 
 class StreamTable:
-    """Status and holds of streams, by name; see `decision.stream_status.StatusLookup` and `HoldLookup`."""
+    """Status, salience and holds of streams, by name; see `decision.stream_status.StatusLookup` and `HoldLookup`."""
 
     def __init__(self) -> None:
         self.statuses: dict[str, StreamStatus] = {}
+        self.salience: dict[str, float] = {}
         self._holds: dict[str, WorkerHold] = {}
 
     def status(self, key: StreamKey) -> StreamStatus:
@@ -114,7 +115,8 @@ class SnapshotState:
             raise UnavailableError("There is no snapshot yet: no Coordinator has answered.", retry_after_s=1)
         if self.policy is None:
             raise UnavailableError(f"There is no policy: {self._no_policy}.", retry_after_s=1)
-        return PolicyContext(self.policy, self.streams, plans_per_minute, self.recipe_types, self.streams)
+        streams, salience = self.streams, self.streams.salience
+        return PolicyContext(self.policy, streams, plans_per_minute, self.recipe_types, streams, salience)
 
     def apply(self, update: SnapshotUpdate, unheard: Iterable[ReportBody]) -> bool:
         """Adopt an answer of the Coordinator; False when it was ignored.
@@ -167,6 +169,10 @@ class SnapshotState:
         if "streams" in parts:
             changed = {name: StreamStatus(*fields) for name, fields in parts["streams"].items()}
             self.streams.statuses = changed if whole else self.streams.statuses | changed
+        if whole or "salience" in parts:
+            known = {} if whole else self.streams.salience
+            merged = known | parts.get("salience", {})
+            self.streams.salience = {name: score for name, score in merged.items() if score is not None}
         if "holds" in parts:
             self.streams.set_holds(parts["holds"])
         self.recipe_types = frozenset(parts.get("recipe_types", self.recipe_types))
