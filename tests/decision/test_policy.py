@@ -1,6 +1,7 @@
 """Policy: what is refused at load, which rule decides, and what happens when one fails."""
 
 import time
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -103,6 +104,11 @@ def test_the_rule_of_the_highest_priority_decides_and_says_why():
         ("[1].exists(task, task > 0)", "loops"),
         ("task['type'] == 'a'", "is not known"),
         ("duration(task.type) == duration('1s')", "not allowed"),
+        ("salience", "neither true nor false"),
+        ("salience > 'a'", "No such overload"),
+        ("salience.score > 0.5", "."),
+        ("task.salience > 0.5", "task.salience is not known"),
+        ("[0.1].exists(salience, salience > 0.0)", "loops"),
         ("true || " * MAX_EXPRESSION + "true", "longer than"),
     ],
 )
@@ -167,6 +173,16 @@ def test_every_declared_fact_can_be_asked_for():
             assert rule.fields == {(group, name)}
 
 
+def test_the_salience_is_a_fact_without_a_group():
+    rule = PolicyRule("r", "salience >= 0.5 && task.type != 'salience'", "hold")
+    assert rule.fields == {("salience", ""), ("task", "type")}
+    known = facts()
+    assert not rule.holds(known)
+    known["salience"][""] = 0.5
+    assert rule.holds(known)
+    assert PolicyRule("r", "task.type == 'a.salience'", "hold").fields == {("task", "type")}
+
+
 class Monitors:
     """Monitors whose streams all have one status."""
 
@@ -219,6 +235,27 @@ def test_evidence_is_in_every_decision_and_rules_see_it():
     rules = policy(("valve.state == 'open' && valve.evidence > 0.6 && task.priority > 0", "plan"))
     assert [(v.route, v.evidence) for v in decided(columns(2), rules, status=status)] == [("fast", 0.7)] * 2
     assert decided(columns(priority=1), rules, status=status)[0].route == "plan"
+
+
+def salience_of(tasks, status=UNWATCHED, **known):
+    """What a rule sees, found by rules with thresholds in thousandths."""
+    rules = policy(*[(f"salience >= {n / 1000}", "hold", f"priority: {n}") for n in range(0, 1000, 50)])
+    context = PolicyContext(rules, Monitors(status), salience=known)
+    return [int(r.rule[1:]) * 50 / 1000 for r in apply_policy(tasks, fleet_of(2), context).rulings]
+
+
+def test_rules_see_the_salience_of_the_stream_raised_by_the_task():
+    assert salience_of(columns(2), echo=0.42) == [0.4, 0.4]
+    assert salience_of(columns(domain="a"), **{"a/echo": 0.71, "echo": 0.1}) == [0.7]
+    # 1 - 0.6 * 0.7 * 0.85
+    assert salience_of(columns(priority=100, attempt=2), echo=0.4) == [0.6]
+    mixed = TaskBatch.of_types(["echo"] * 2)
+    assert salience_of(replace(mixed, priority=[0, 100]), echo=0.4) == [0.4, 0.55]
+
+
+def test_of_a_stream_without_a_score_the_formula_says_what_its_evidence_says():
+    assert salience_of(columns()) == [0.0]
+    assert salience_of(columns(), StreamStatus("open", 0.9), other=0.9) == [0.5]
 
 
 def test_a_batch_of_a_hundred_against_a_thousand_agents_is_quick():

@@ -14,11 +14,13 @@ MAX_CHARACTERS, MAX_VALUES, MAX_DEPTH = 2_000, 256, 4
 """Limits on what is read of one task's params; the rest counts only as bytes."""
 
 _NUMBERS = TEXT_BUCKETS
-_LENGTH, _VALUES, _EMPTY, _SIZE, _TYPE, _GAP = range(TEXT_BUCKETS + NUMBER_BUCKETS, TEXT_BUCKETS + NUMBER_BUCKETS + 6)
+_LENGTH, _VALUES, _EMPTY, TASK_SIZE, _TYPE, _GAP = range(
+    TEXT_BUCKETS + NUMBER_BUCKETS, TEXT_BUCKETS + NUMBER_BUCKETS + 6
+)
 TASK_COLUMNS = _GAP + 1
 OUTCOME_COLUMNS = 2 + ERROR_BUCKETS
 SUCCESS = 1
-"""The column of an outcome that is 1 when it succeeded."""
+"""The column of an outcome that is 1 when it succeeded. TASK_SIZE is the column of a task with log(1 + bytes)."""
 
 
 def task_features(type_: str, params: object, *, gap_s: float | None = None, size: int = 0) -> list[float]:
@@ -36,7 +38,7 @@ def task_features(type_: str, params: object, *, gap_s: float | None = None, siz
     row = [0.0] * TASK_COLUMNS
     left = _read(row, "", params, MAX_CHARACTERS, 0)
     row[_LENGTH] = log1p(MAX_CHARACTERS - left)
-    row[_SIZE] = log1p(size)
+    row[TASK_SIZE] = log1p(size)
     row[_TYPE] = _bucket(type_, 1 << 16) / (1 << 16)
     row[_GAP] = 0.0 if gap_s is None else log1p(1e3 * max(gap_s, 0.0))
     return row

@@ -9,6 +9,7 @@ from seedcore.coordinator.monitors.maintenance import MonitorMaintenance
 from seedcore.coordinator.monitors.row_feeder import RowFeeder
 from seedcore.coordinator.monitors.stream_holds import StreamHolds
 from seedcore.coordinator.monitors.stream_monitors import MAX_STREAMS, StreamMonitors
+from seedcore.coordinator.monitors.stream_salience import ScoringService, StreamSalience
 from seedcore.coordinator.policy_file import PolicyFile, read_policy
 from seedcore.coordinator.publishing.plan_budget import PlanBudget
 from seedcore.decision.policy import Policy
@@ -28,6 +29,7 @@ class PolicyHealth(TypedDict):
     policy: dict[str, object]
     valves: dict[str, object]
     plans: dict[str, int]
+    salience: dict[str, object]
 
 
 class PolicyRuntime:
@@ -40,6 +42,7 @@ class PolicyRuntime:
         self,
         settings: Settings,
         database: Database,
+        scorer: ScoringService,
         actions: Collection[str] = (),
         changed: asyncio.Event | None = None,
     ) -> None:
@@ -52,6 +55,7 @@ class PolicyRuntime:
         self.maintenance = MonitorMaintenance(
             self.streams, database, settings.arl0, settings.recipe_least, self.holds, self._changed
         )
+        self.salience = StreamSalience(self.streams, database, scorer, lambda: self._uses_salience, self._changed)
         self.budget = PlanBudget()
         self._arl0 = settings.arl0
         self._file: PolicyFile | None = None
@@ -72,6 +76,7 @@ class PolicyRuntime:
         self._running = [
             asyncio.create_task(self.maintenance.run(), name="valves"),
             asyncio.create_task(self._feeder.run(), name="feed monitors"),
+            asyncio.create_task(self.salience.run(), name="score streams"),
         ]
 
     async def aclose(self) -> None:
@@ -99,6 +104,7 @@ class PolicyRuntime:
             plans_per_minute=self.budget.spent(),
             recipe_types=self.maintenance.recipe_types,
             holds=self.holds,
+            salience=self.salience.published,
         )
 
     @property
@@ -119,6 +125,15 @@ class PolicyRuntime:
     def published(self) -> PolicyJson | None:
         """The policy in force as workers get it; None: there is none."""
         return None if self._file is None else self._file.published
+
+    @property
+    def published_salience(self) -> Mapping[str, float]:
+        """The salience of active streams as workers get it; empty while no rule asks for it."""
+        return self.salience.published
+
+    @property
+    def _uses_salience(self) -> bool:
+        return self._file is not None and self._file.policy.uses("salience")
 
     @property
     def loaded(self) -> bool:
@@ -193,4 +208,5 @@ class PolicyRuntime:
             "policy": policy,
             "valves": {"streams": len(states), "open": states.count("open"), "failing": self.maintenance.failing},
             "plans": {"unplanned": self.unplanned},
+            "salience": self.salience.health(),
         }

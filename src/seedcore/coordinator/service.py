@@ -72,13 +72,13 @@ class CoordinatorService(ServiceBase):
         )
         self._ledger = LedgerWriter(self._database, self._routing, settings, changed)
         actions = load_actions(settings)
-        self._policy = PolicyRuntime(settings, self._database, actions, changed)
+        self._ml, self._cognitive = MLClient(settings, timeout_s=15), CognitiveClient(settings, timeout_s=10)
+        self._policy = PolicyRuntime(settings, self._database, self._ml, actions, changed)
         self._policy.start()
         self._publish(changed)
         self._decider = BatchDecider(self._fleet, self._routing, self._policy, self._learner)
         self._feed = EventFeed(self._database)
         self._submission = Submission(settings, SkillRegistry.load(settings))
-        self._ml, self._cognitive = MLClient(settings, timeout_s=15), CognitiveClient(settings, timeout_s=10)
         self._triage = self._make_triage(actions)
 
     def _publish(self, changed: asyncio.Event) -> None:
@@ -99,11 +99,11 @@ class CoordinatorService(ServiceBase):
     async def stop(self) -> None:
         """Close connections."""
         await self._triage.aclose()
-        await self._ml.aclose()
         await self._cognitive.aclose()
         await self._publisher.aclose()
         await self._fleet.aclose()
         await self._policy.aclose()
+        await self._ml.aclose()
         await self._ledger.aclose()
         await self._feed.aclose()
         await self._database.aclose()

@@ -1,7 +1,6 @@
 """Compiles one rule of the policy: a CEL expression over declared facts, checked when it is loaded."""
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
@@ -50,7 +49,7 @@ _SAMPLES: tuple[dict[type, FactValue], ...] = (
 class _Program(Protocol):
     """A compiled CEL expression."""
 
-    def execute(self, facts: Mapping[str, object]) -> object: ...
+    def execute(self, facts: dict[str, object]) -> object: ...
 
     def variables(self) -> list[str]: ...
 
@@ -65,7 +64,7 @@ def sample_facts(values: dict[type, FactValue]) -> Facts:
 
 def as_variables(facts: Facts) -> dict[str, object]:
     """Facts as CEL takes them: an object for each group, the value itself where there is no group."""
-    return {group: values[""] if "" in values else values for group, values in facts.items()}
+    return {group: values.get("", values) for group, values in facts.items()}
 
 
 @dataclass(slots=True)

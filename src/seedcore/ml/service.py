@@ -13,6 +13,7 @@ from seedcore.ml.monitoring.leader_loop import LeaderJob, LeaderLoop
 from seedcore.ml.operations import anomaly_api
 from seedcore.ml.operations.drift_api import score_drift
 from seedcore.ml.operations.model_operations import ModelOperations
+from seedcore.ml.operations.salience_operations import SalienceOperations
 from seedcore.ml.operations.training_operations import TrainingOperations
 from seedcore.ml.parts import MLParts
 from seedcore.ml.predicting.predictor import LoadedModel, Predictor
@@ -49,7 +50,8 @@ class MLService(ServiceBase):
         database = Database(given, name="seedcore-ml")
         self.parts = MLParts(given, store, Predictor(store), database, Submission(given, SkillRegistry.load(given)))
         self.training = TrainingOperations(self.parts)
-        self._rooms = (ModelOperations(self.parts), self.training)
+        self.salience = SalienceOperations(self.parts)
+        self._rooms = (ModelOperations(self.parts), self.training, self.salience)
         jobs: list[LeaderJob] = []
         self.leader = LeaderLoop(database, jobs)
         self._background = background
@@ -64,6 +66,7 @@ class MLService(ServiceBase):
         """Cancel the warm-up if it is still running, end the leader's jobs, and close connections."""
         self._warm_up_task.cancel()
         await self.leader.stop()
+        await self.salience.stop()
         await self.parts.database.aclose()
 
     def operations(self) -> Sequence[Operation]:
@@ -87,7 +90,8 @@ class MLService(ServiceBase):
 
     async def health(self) -> Mapping[str, object]:
         """Ready when the model folder is writable and the warm-up has trained a model; `cold` says why not."""
-        status = await asyncio.to_thread(self._storage_health) | {"leader": self.leader.health()}
+        status = await asyncio.to_thread(self._storage_health)
+        status |= {"leader": self.leader.health(), "salience": self.salience.scorer.health()}
         if self._warming.cold:
             status |= {"ready": False, "cold": dict(self._warming.cold)}
         return status

@@ -23,6 +23,7 @@ from seedcore.schemas.ml import (
     TrainRequest,
     TrainResponse,
 )
+from seedcore.schemas.salience import SalienceResponse
 from seedcore.service_clients.service_client import ServiceClient
 from seedcore.settings import Settings
 
@@ -101,6 +102,14 @@ class MLClient(ServiceClient):
         if false_alarm is not None:
             body["false_alarm"] = false_alarm
         return await self.call_model(DetectBatchResponse, "POST", "/detect/anomaly/batch", body)
+
+    async def score_salience(self, items: Sequence[Mapping[str, float | None]]) -> SalienceResponse:
+        """One score for each item, in order; see `schemas.salience`."""
+        body = {"items": [dict(item) for item in items]}
+        answer = await self.call_model(SalienceResponse, "POST", "/score/salience", body)
+        if len(answer.scores) != len(items):
+            raise errors.UnavailableError(f"The ML service scored {len(answer.scores)} of {len(items)} items.")
+        return answer
 
     async def list_models(self) -> ListModelsResponse:
         """All models with their versions."""

@@ -9,7 +9,7 @@ from uuid import UUID
 import asyncpg
 
 from seedcore.tasks.failure_codes import NOT_FAILURES_OF_THE_WORK
-from seedcore.tasks.sql.history import DECISIONS, RECENT_ENDS, STEPS_BY_AGENT, STREAM_ENDS
+from seedcore.tasks.sql.history import DEAD_BY_STREAM, DECISIONS, RECENT_ENDS, STEPS_BY_AGENT, STREAM_ENDS
 
 
 class PastDecision(NamedTuple):
@@ -75,6 +75,12 @@ async def recent_ends(
     """Ended tasks that were submitted within the last `within_s` seconds: the newest `limit`, except `without`."""
     rows = await connection.fetch(RECENT_ENDS, within_s, limit, without, NOT_FAILURES_OF_THE_WORK)
     return [TaskEnd(*row) for row in rows]
+
+
+async def dead_by_stream(connection: asyncpg.Connection, within_s: float, limit: int) -> dict[str, int]:
+    """Tasks that failed for good in the last `within_s` seconds, by stream; the newest `limit` at most."""
+    rows = await connection.fetch(DEAD_BY_STREAM, within_s, limit, NOT_FAILURES_OF_THE_WORK)
+    return {row["stream"]: row["dead"] for row in rows}
 
 
 async def steps_by_agent(connection: asyncpg.Connection, within_s: float, plans: int) -> list[StepsOfAgent]:

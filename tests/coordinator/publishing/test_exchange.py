@@ -405,3 +405,34 @@ async def test_a_stream_that_is_split_over_workers_has_one_valve_with_one_budget
     assert (stream.seen, stream.work.observed, stream.work.columns) == (13_000, 13_000, TASK_COLUMNS)
     # Twice the promised rate is beyond what chance makes of it.
     assert stream.work.alarms <= 24
+
+
+async def test_salience_is_published_while_a_rule_asks_for_it(service: CoordinatorService, policy_settings: Settings):
+    failed = [[0.0, 0.0, 0.0, 0.0, 0.0, 0.0]] * 8
+    rows = {"type": "echo", "seen": 8, "tasks": [[0.0] * TASK_COLUMNS] * 8, "outcomes": failed}
+    reporter = Reporter(service)
+    await reporter.exchange(streams=[rows])
+    await service._policy.salience.step()
+    assert (await Reporter(service, "w2").exchange())["parts"]["salience"] == {}
+    assert policy_settings.policy_path is not None
+    policy_settings.policy_path.write_text("rules: [{name: grave, when: salience > 0.5, route: hold}]")
+    service._policy.reload()
+
+    async def no_ml(*_: object) -> object:
+        raise UnavailableError("ML is away.")
+
+    service._ml.call = no_ml  # type: ignore[method-assign,assignment]
+    await service._policy.salience.step()
+    update = await reporter.exchange()
+    # All of eight tasks failed.
+    assert update["parts"]["salience"] == {"echo": 0.7}
+    assert (await reporter.exchange())["parts"].get("salience") is None
+    health = await service.health()
+    assert health["salience"] == {
+        "wanted": True, "learned": 0, "formula": 1, "rounds": 1, "fallbacks": 1, "failing": "ML is away."
+    }  # fmt: skip
+    policy_settings.policy_path.write_text(POLICY)
+    service._policy.reload()
+    await service._policy.salience.step()
+    assert (await reporter.exchange())["parts"]["salience"] == {"echo": None}
+    assert (await Reporter(service, "w3").exchange())["parts"]["salience"] == {}

@@ -24,7 +24,7 @@ PLANS = {"spent": 0, "lent": 0}
 def state(epoch: int = 1, **given: Any) -> CurrentState:
     routing = {"epoch": epoch, "skills": {}, "timeouts": {}, "organs": {}}
     fields = {"routing": routing, "policy": None, "streams": {}, "holds": {}, "recipe_types": [], "v": 1.0}
-    return CurrentState(**fields | given)
+    return CurrentState(**{"salience": {}} | fields | given)
 
 
 def outcome(agent: str, task_type: str, count: int = 1, seconds: float = 2.0) -> Any:
@@ -45,12 +45,13 @@ class Reader:
         update = orjson.loads(orjson.dumps(answer))
         parts = update["parts"]
         if update["whole"]:
-            self.parts = {"streams": {}, "backlog": {}}
+            self.parts = {"streams": {}, "salience": {}, "backlog": {}}
             self.rates, self.money = RateTable(), MoneyRates()
         self.rates.replace(parts.pop("rates", {}))
         self.money.replace(parts.pop("money", {}))
-        for name in ("streams", "backlog"):
+        for name in ("streams", "salience", "backlog"):
             self.parts[name] |= parts.pop(name, {})
+        self.parts["salience"] = {name: score for name, score in self.parts["salience"].items() if score is not None}
         self.parts |= parts
         add_increments(update["learned"], self.rates, self.money, lambda _: "")
         self.known = update["generation"], update["version"]
@@ -108,11 +109,15 @@ class Readers(RuleBasedStateMachine):
     def a_backlog_changes(self, n: int, count: int) -> None:
         self.snapshot.parts.set_backlog(f"w{n}", [("a", "x", count)] if count else [])
 
-    @rule(part=st.sampled_from(["holds", "streams", "v", "recipe_types", "routing", "policy"]), value=st.integers(1, 3))
+    @rule(
+        part=st.sampled_from(["holds", "streams", "salience", "v", "recipe_types", "routing", "policy"]),
+        value=st.integers(1, 3),
+    )
     def something_changes(self, part: str, value: int) -> None:
         new: dict[str, Any] = {
             "holds": {"x": {"until": float(value), "reason": "", "wait_s": None}} if value > 1 else {},
             "streams": {**self.state.streams, f"s{value}": ("closed", value / 7, None, None, False)},
+            "salience": {f"s{n}": value / 7 for n in range(value - 1)},
             "v": float(value),
             "recipe_types": ["x"] * value,
             "routing": state(value).routing,
@@ -182,7 +187,7 @@ def test_who_knows_no_version_of_this_generation_gets_the_whole(known: tuple[int
     update = published().update(GENERATION, known, "w", "w", 1, PLANS)
     assert update["whole"]
     assert set(update["parts"]) == {
-        "routing", "policy", "holds", "v", "recipe_types", "streams", "backlog", "rates", "money"
+        "routing", "policy", "holds", "v", "recipe_types", "streams", "salience", "backlog", "rates", "money"
     }  # fmt: skip
 
 

@@ -101,6 +101,10 @@ async def test_an_anomaly_is_found_reasoned_about_decided_and_posted_to_a_webhoo
         assert body["reasons"]["hypotheses"][0]["name"] == "incident:data"
         assert body["decision"]["would_change"]
         assert body["request"]["context"] == {"why": "a test"}
+        salience = body["salience"]
+        assert salience["source"] == "formula"
+        assert salience["score"] == pytest.approx(0.6 * salience["features"]["valve_evidence"])
+        assert body["decision"]["facts"]["salience"] == salience["score"] > 0.3
         assert (len(told), told[0]["id"], told[0]["decision"]["decision"]) == (1, body["id"], "notify")
         assert (await http.get(f"/triage/{body['id']}")).json() == body
         (listed,) = (await http.get("/triage")).json()["items"]
@@ -113,6 +117,7 @@ async def test_nothing_that_stands_out_is_the_default_and_a_dry_run_never_acts(p
         coordinator(pg_settings, "{actions: {notify: {cost: 0}}}", tmp_path, webhooks=f"ops={url}") as http,
     ):
         quiet = (await http.post("/anomaly-triage", json={"data": calm()})).json()
+        assert quiet["salience"]["score"] == quiet["decision"]["facts"]["salience"] == 0.0
         assert (quiet["action"], quiet["status"], quiet["decision"]["method"]) == ("none", "decided", "default")
         dry = (await http.post("/anomaly-triage", json={"data": spiky(), "dry_run": True})).json()
         assert (dry["action"], dry["status"], dry["result"]) == ("notify", "decided", None)

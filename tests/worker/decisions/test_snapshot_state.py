@@ -45,6 +45,25 @@ def test_a_change_changes_what_it_names_and_nothing_else():
     assert (known.v, known.fleet.epoch, known.version) == (3.0, 1, 2)
 
 
+def test_salience_is_merged_by_stream_and_a_null_ends_one():
+    known = state()
+    known.apply(update(parts=whole_parts(salience={"a": 0.5, "b": 0.25})), [])
+    known.apply(update(2, {"salience": {"b": None, "c": 0.75}}, whole=False), [])
+    assert known.context(0).salience == {"a": 0.5, "c": 0.75}
+    known.apply(update(3, {"v": 2.0}, whole=False), [])
+    assert known.context(0).salience == {"a": 0.5, "c": 0.75}
+
+
+def test_a_snapshot_of_a_release_without_salience_leaves_it_to_the_formula():
+    known = state()
+    known.apply(update(parts=whole_parts(salience={"a": 0.5})), [])
+    assert known.apply(update(7, generation=2), [])
+    assert known.context(0).salience == {}
+    fresh = state()
+    assert fresh.load(stored(), 1.0)
+    assert fresh.context(0).salience == {}
+
+
 @pytest.mark.parametrize(
     "other",
     [

@@ -31,12 +31,15 @@ RECENT_TIMES, RECENT_ENDS = 50, 100
 """Outcomes whose times are compared with what is usual, and whose failures are counted."""
 
 DEAD_S, MAX_DEAD = 3_600.0, 10_000
+DATABASE_S = 0.5
+"""Longest wait for a connection: without the count a round is only less exact."""
+
 FALLBACK = "salience_formula"
 
 Features = dict[str, float | None]
 
 
-class SalienceScorer(Protocol):
+class ScoringService(Protocol):
     """Scores items: the ML service's client."""
 
     async def score_salience(self, items: Sequence[Mapping[str, float | None]]) -> SalienceResponse:
@@ -66,7 +69,7 @@ class StreamSalience:
         self,
         streams: StreamMonitors,
         database: Database,
-        scorer: SalienceScorer,
+        scorer: ScoringService,
         wanted: Callable[[], bool],
         changed: asyncio.Event,
         clock: Callable[[], float] = time.monotonic,
@@ -113,29 +116,36 @@ class StreamSalience:
         if self.published != before:
             self._changed.set()
 
-    async def of(self, name: str, more: Mapping[str, float | None]) -> SalienceScore:
-        """The salience of a stream now, with further features; by the formula while ML is away.
+    async def of_incident(self, stream: str | None, evidence: float) -> dict[str, object]:
+        """The salience of an incident as JSON: `score`, `source`, `model`, and the `features` that it is of.
+
+        Those are its stream's; of one without a monitor, or without a stream, only the evidence is known.
 
         Args:
-            name: the stream; one without a monitor has only `more`.
-            more: features that precede the stream's own.
+            stream: where it is.
+            evidence: that it is no chance, in [0, 1]; the valve's counts where it is higher.
         """
-        stream = self._streams.get(name)
-        features: Features = dict(more)
-        if stream is not None:
-            ((_, dead),) = await self._with_dead_letters([stream])
-            features = stream_features(stream, dead) | features
+        watched = None if stream is None else self._streams.get(stream)
+        features: Features = {}
+        if watched is not None:
+            ((_, dead),) = await self._with_dead_letters([watched])
+            features = stream_features(watched, dead)
+        features["valve_evidence"] = max(evidence, features.get("valve_evidence") or 0.0)
         scores = await self._score([features])
-        return SalienceScore(score=formula(features), source="formula") if scores is None else scores[0]
+        score = SalienceScore(score=formula(features), source="formula") if scores is None else scores[0]
+        return {**score.model_dump(), "features": features}
 
     async def _score(self, features: Sequence[Features]) -> list[SalienceScore] | None:
         self.counts["rounds"] += 1
         try:
-            answer = await self._scorer.score_salience(features)
-        except SeedCoreError as error:
+            # A round must not wait longer than the next one is away.
+            async with asyncio.timeout(SCORE_S):
+                answer = await self._scorer.score_salience(features)
+        except (SeedCoreError, TimeoutError) as error:
+            reason = error.detail if isinstance(error, SeedCoreError) else f"no answer within {SCORE_S:g} s"
             if self.failing is None:
-                self._log.warning("ML does not score, going on with the last scores or the formula", reason=error.detail)
-            self.failing = error.detail
+                self._log.warning("ML does not score, going on with the last scores or the formula", reason=reason)
+            self.failing = reason
             self.counts["fallbacks"] += 1
             counter("seedcore_fallbacks_total").add(1, fallback=FALLBACK)
             return None
@@ -154,11 +164,9 @@ class StreamSalience:
                 found.append(stream)
         return found
 
-    async def _with_dead_letters(
-        self, streams: Sequence[MonitoredStream]
-    ) -> list[tuple[MonitoredStream, int | None]]:
+    async def _with_dead_letters(self, streams: Sequence[MonitoredStream]) -> list[tuple[MonitoredStream, int | None]]:
         try:
-            async with self._database.connection() as connection:
+            async with self._database.connection(wait_s=DATABASE_S) as connection:
                 dead = await history.dead_by_stream(connection, DEAD_S, MAX_DEAD)
         except DATABASE_ERRORS as error:
             self._log.debug("dead letters not counted", reason=f"{type(error).__name__}: {error}")

@@ -124,7 +124,8 @@ class PublishedParts:
 
     def whole(self, reader: str | None) -> SnapshotParts:
         """Every part."""
-        return {"streams": {}, "salience": {}, "backlog": {}, **self.since(-1, reader)}
+        salience = {name: part.value for name, part in self._salience.items() if part.value is not None}
+        return {"streams": {}, "backlog": {}, **self.since(-1, reader), "salience": salience}
 
 
 def _signal(status: StreamStatusJson) -> tuple[str, bool, bool]:

@@ -102,6 +102,7 @@ class SnapshotPublisher:
                 self._fleet.table,
                 self._policy.published,
                 {stream.name: _plain(stream.status) for stream in self._policy.streams.all()},
+                self._policy.published_salience,
                 self._policy.holds.published(),
                 sorted(self._policy.maintenance.recipe_types),
                 self._routing.v,

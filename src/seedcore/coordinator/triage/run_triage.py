@@ -31,6 +31,8 @@ from seedcore.telemetry.logs import get_logger
 
 MAX_INFLIGHT = 8
 ACTION_S = 25.0
+CHANCE = "chance"
+"""The hypothesis that nothing happened."""
 MAX_REASONED = 1_000
 """Anomalies of one series that reasoning receives."""
 
@@ -96,13 +98,15 @@ class TriageRunner:
         series = request.given() or await recorded(self.tools.database, request.stream or "")
         findings = await self._detect(series, request.false_alarm)
         reasons = await self._reason(request, findings)
-        decision = await self._decide(request, policy, findings, reasons)
+        salience = await self._salience(request, findings, reasons)
+        decision = await self._decide(request, policy, findings, reasons, salience)
         details: Json = {
             "request": request.model_dump(mode="json", exclude_unset=True, exclude={"data", "series"}),
             "series": {name: {"points": len(values), "values": values} for name, values in series.items()},
             "findings": {name: found.model_dump(mode="json") for name, found in findings.items()},
             "reasons": reasons.model_dump(mode="json"),
             "decision": decision,
+            "salience": salience,
             "policy": self.policy.version,
         }
         triage_id, action = new_id(), str(decision["decision"])
@@ -160,10 +164,22 @@ class TriageRunner:
             question |= {"stream": request.stream, "valve": stream_valve(request.stream, self.policy)}
         return await self.reasoning.reason_about_failure(question)
 
+    async def _salience(self, request: TriageRequest, findings: Findings, reasons: ReasonResponse) -> Json:
+        """How much the incident matters: what is known of its stream, and what is likelier than chance."""
+        chance = next((h.belief for h in reasons.hypotheses if h.name == CHANCE), 1.0)
+        found = any(finding.anomalies for finding in findings.values())
+        return await self.policy.salience.of_incident(request.stream, 1.0 - chance if found else 0.0)
+
     async def _decide(
-        self, request: TriageRequest, policy: TriagePolicy, findings: Findings, reasons: ReasonResponse
+        self,
+        request: TriageRequest,
+        policy: TriagePolicy,
+        findings: Findings,
+        reasons: ReasonResponse,
+        salience: Json,
     ) -> Json:
         facts = collect_facts(request, policy, findings, self.policy, self.tools.webhooks)
+        facts["salience"] = float(str(salience["score"]))
         if not facts["anomalies"] and facts["valve.state"] != "open":
             reason = f"none of {facts['points']} points is an anomaly, and no valve is open"
             return {"method": "default", "decision": policy.default, "reason": reason, "facts": facts}

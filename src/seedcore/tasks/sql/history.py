@@ -43,6 +43,14 @@ join seedcore.tasks t on t.id = e.id
 where $3::uuid is null or e.id <> $3::uuid
 """
 
+# Index dead_finished, primary key of tasks.
+DEAD_BY_STREAM = """
+select case when t.domain is null then t.type else t.domain || '/' || t.type end as stream, count(*) as dead
+from (select id from seedcore.dead where finished_at >= now() - make_interval(secs => $1) and error_code <> all($3::text[])
+      order by finished_at desc limit $2) d
+join seedcore.tasks t on t.id = d.id group by 1
+"""
+
 # Indexes plans_since and tasks_parent, primary keys of `finished` and `dead`.
 STEPS_BY_AGENT = """
 with recent as (

@@ -142,6 +142,7 @@ FALLBACKS: dict[str, str] = {
     "old_snapshot": "A task was decided about with a snapshot older than 5 s.",
     "polling": "The event feed could not listen to the database, and polled.",
     "reaper": "A worker took the lead of the reaper, which was away.",
+    "salience_formula": "The learned salience did not answer, or ML did not; the formula or the last score counted.",
     "stored_snapshot": "No Coordinator answered a new worker, which took the snapshot in PostgreSQL.",
     "unnoted_begin": "A call began that could not be noted: after a crash it counts as an attempt.",
 }

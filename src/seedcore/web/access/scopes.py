@@ -127,6 +127,7 @@ _ML = {
     "GET /xgboost/model_info": READ,
     "DELETE /xgboost/delete_model": OPERATE_ALL,
     "POST /drift/score": SUBMIT,
+    "POST /score/salience": SUBMIT,
     "POST /detect/anomaly": SUBMIT,
     "POST /detect/anomaly/batch": SUBMIT,
 }
