@@ -1,5 +1,7 @@
 """The formula of the salience: monotone in each feature, within [0, 1], and combined as the rules see it."""
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -67,3 +69,14 @@ def test_values_beyond_their_range_count_as_its_ends():
     assert formula({"failure_share": 7.0}) == formula({"failure_share": 1.0})
     assert formula({"seconds_ratio": -1.0}) == 0.0
     assert task_salience(0.2, 30_000, 0) == pytest.approx(1 - 0.8 * 0.7)
+
+
+def test_the_page_lists_each_feature_with_its_meaning_default_and_weight():
+    page = (Path(__file__).parents[2] / "docs" / "models.md").read_text(encoding="utf-8")
+    for feature in FEATURES:
+        (line,) = [line for line in page.splitlines() if line.startswith(f"| `{feature.name}` ")]
+        _, _, kind, means, null, weight, *_ = (cell.strip() for cell in line.split("|"))
+        assert kind.split(",")[0] == feature.kind
+        assert means == feature.means
+        assert null == ("false" if feature.kind == "boolean" else f"{feature.default:g}")
+        assert float(weight) == feature.weight

@@ -8,8 +8,8 @@ from uuid import UUID
 
 import asyncpg
 
-from seedcore.tasks.failure_codes import NOT_FAILURES_OF_THE_WORK
-from seedcore.tasks.sql.history import DEAD_BY_STREAM, DECISIONS, RECENT_ENDS, STEPS_BY_AGENT, STREAM_ENDS
+from seedcore.tasks.failure_codes import NOT_FAILURES_OF_THE_WORK, FailureCode
+from seedcore.tasks.sql.history import DEAD_BY_STREAM, DECISIONS, ENDED_WORK, RECENT_ENDS, STEPS_BY_AGENT, STREAM_ENDS
 
 
 class PastDecision(NamedTuple):
@@ -49,6 +49,52 @@ class StepsOfAgent(NamedTuple):
     agent: str
     steps: int
     completed: int
+
+
+class EndedWork(NamedTuple):
+    """An ended task of any tenant: what was known of it beforehand, and what became of it. Never its params.
+
+    Attributes:
+        stream: `type` or `domain/type`.
+        created_s, finished_s: seconds since 1970.
+        seconds: of its last attempt; None: it never began.
+        failed: for good, and not by a refusal.
+        escalated: it was sent to be planned, neither as a goal nor by a recipe.
+        approval: a person released or refused it.
+        evidence: of a change in its stream when it was decided about; None: unknown.
+        money: what its attempts said that they spent; None: they said nothing.
+    """
+
+    stream: str
+    type: str
+    priority: int
+    attempts: int
+    params_bytes: int
+    created_s: float
+    finished_s: float
+    seconds: float | None
+    failed: bool
+    escalated: bool
+    approval: bool
+    evidence: float | None
+    money: float | None
+
+
+_BY_A_PERSON = (FailureCode.APPROVAL_REJECTED, FailureCode.APPROVAL_EXPIRED)
+_ROUTINE = ("goal", "recipe")
+"""Rules whose plans are no escalation."""
+
+
+async def ended_work(connection: asyncpg.Connection, limit: int, within_s: float | None) -> list[EndedWork]:
+    """The newest `limit` ended tasks that were not cancelled, in the order of submission.
+
+    Args:
+        connection: where.
+        limit: how many at most.
+        within_s: only those that were submitted within so many seconds; None: all.
+    """
+    rows = await connection.fetch(ENDED_WORK, limit, within_s, NOT_FAILURES_OF_THE_WORK, _BY_A_PERSON, _ROUTINE)
+    return [EndedWork(*row) for row in rows]
 
 
 async def decisions(connection: asyncpg.Connection, limit: int) -> list[PastDecision]:

@@ -124,7 +124,9 @@ class PublishedParts:
 
     def whole(self, reader: str | None) -> SnapshotParts:
         """Every part."""
-        salience = {name: part.value for name, part in self._salience.items() if part.value is not None}
+        salience: dict[str, float | None] = {
+            name: part.value for name, part in self._salience.items() if part.value is not None
+        }
         return {"streams": {}, "backlog": {}, **self.since(-1, reader), "salience": salience}
 
 

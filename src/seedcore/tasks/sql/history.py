@@ -43,6 +43,30 @@ join seedcore.tasks t on t.id = e.id
 where $3::uuid is null or e.id <> $3::uuid
 """
 
+# Primary keys, in the order of submission, and that of usage for each task.
+ENDED_WORK = """
+select case when t.domain is null then t.type else t.domain || '/' || t.type end as stream, t.type, t.priority,
+       e.attempts, octet_length(t.params::text) as params_bytes,
+       extract(epoch from t.created_at)::float8 as created_s, extract(epoch from e.finished_at)::float8 as finished_s,
+       extract(epoch from e.finished_at - e.started_at)::float8 as seconds,
+       e.code is not null and e.code <> all($3::text[]) as failed,
+       coalesce(e.decision->>'route' = 'plan' and e.decision->>'rule' <> all($5::text[]), false) as escalated,
+       t.approved or coalesce(e.code = any($4::text[]), false) as approval,
+       (e.decision->>'evidence')::float8 as evidence, u.money
+from (select * from (select id, attempts, started_at, finished_at, null as code, decision from seedcore.finished
+                     where status = 'completed' and ($2::float8 is null
+                       or id >= seedcore.first_id(now() - make_interval(secs => $2)))
+                     order by id desc limit $1) f
+      union all
+      select * from (select id, attempts, started_at, finished_at, error_code, decision from seedcore.dead
+                     where $2::float8 is null or id >= seedcore.first_id(now() - make_interval(secs => $2))
+                     order by id desc limit $1) d
+      order by id desc limit $1) e
+join seedcore.tasks t on t.id = e.id
+left join lateral (select sum(money) as money from seedcore.usage where id = e.id) u on true
+order by t.created_at, t.id
+"""
+
 # Index dead_finished, primary key of tasks.
 DEAD_BY_STREAM = """
 select case when t.domain is null then t.type else t.domain || '/' || t.type end as stream, count(*) as dead
