@@ -6,9 +6,11 @@ import threading
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from fastapi import FastAPI
 from ray import serve
 
 from seedcore.errors import UnavailableError
+from seedcore.ml.data.training_data import read_local
 from seedcore.ml.monitoring.leader_loop import LeaderJob, LeaderLoop
 from seedcore.ml.operations import anomaly_api
 from seedcore.ml.operations.drift_api import score_drift
@@ -18,7 +20,7 @@ from seedcore.ml.operations.training_operations import TrainingOperations
 from seedcore.ml.parts import MLParts
 from seedcore.ml.predicting.predictor import LoadedModel, Predictor
 from seedcore.ml.registry.model_store import ModelStore
-from seedcore.ml.training.train import train_request
+from seedcore.ml.training.model_draft import train_request
 from seedcore.schemas import ml as schemas
 from seedcore.schemas.anomaly import DetectBatchRequest, DetectBatchResponse, DetectRequest, DetectResponse
 from seedcore.schemas.drift import DriftRequest, DriftResponse
@@ -78,6 +80,10 @@ class MLService(ServiceBase):
             Operation("POST", "/detect/anomaly/batch", self.detect_batch, DetectBatchRequest),
         )
 
+    def extend(self, app: FastAPI) -> None:
+        """The routes that name something in their path."""
+        self.training.extend(app)
+
     async def start(self) -> None:
         """Create the model folder; if that fails, health reports it and requests get the same error."""
         self._warm_up_task = asyncio.create_task(self._warming.run(), name="warm up")
@@ -104,7 +110,7 @@ class MLService(ServiceBase):
             import xgboost  # noqa: F401
         rows: list[list[object]] = [[float(i), "high" if i > 9 else "low"] for i in range(20)]
         request = schemas.TrainRequest(name="warm-up", columns=["x", "label"], rows=rows, label_column="label")
-        manifest, trained = train_request(request, self.settings, threading.Event())
+        manifest, trained = train_request(request, read_local(request, self.settings), threading.Event())
         LoadedModel(manifest, trained.ubj).predict(np.zeros((1, 1), dtype=np.float32))
 
     def _storage_health(self) -> dict[str, object]:

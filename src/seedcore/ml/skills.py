@@ -1,4 +1,4 @@
-"""The skill `ml.predict`: one prediction of a trained model, as `/ml/xgboost/predict` answers it."""
+"""The skills of the room: `ml.predict` answers as `/ml/xgboost/predict`, `ml.train` is what `train/submit` submits."""
 
 from seedcore.errors import (
     ConflictError,
@@ -9,7 +9,8 @@ from seedcore.errors import (
     TooLargeError,
     UnavailableError,
 )
-from seedcore.schemas.ml import PredictRequest, PredictResponse
+from seedcore.ml.job_outcomes import ThrottledReport, job_errors
+from seedcore.schemas.ml import PredictRequest, PredictResponse, TrainRequest, TrainResponse
 from seedcore.skills.skill_decorator import SkillClients, SkillContext, skill
 
 # A retry would raise these again.
@@ -34,3 +35,15 @@ async def ml_predict(params: PredictRequest, context: SkillContext) -> PredictRe
         retryable = not isinstance(error, _NOT_RETRYABLE)
         raise SkillError(error.detail, errors=error.errors, retryable=retryable, cause=error.code) from error
     return PredictResponse.model_validate(answer, from_attributes=True)
+
+
+@skill("ml.train", organ="ml", timeout_s=6 * 3600, slow=True, process=True)
+def ml_train(params: TrainRequest, context: SkillContext) -> TrainResponse:
+    """Train a model and store it as the next version of its name; a later attempt goes on where a killed one was."""
+    from seedcore.ml.training.train_job import run_train_job, train_response
+    from seedcore.settings import get_settings
+
+    with job_errors("train"):
+        report = ThrottledReport(context)
+        manifest = run_train_job(params, get_settings(), context.task_id, context.tenant, report)
+        return train_response(manifest)

@@ -22,7 +22,7 @@ class _ModelRequest(BaseModel):
 
 
 class HistorySource(_ModelRequest):
-    """Training data from ended tasks of the caller's tenant: one SELECT over the view `seedcore.history`."""
+    """Training data from ended tasks of the caller's tenant: one query over the view `seedcore.history`."""
 
     sql: str = Field(min_length=1, max_length=20_000)
 
@@ -51,7 +51,7 @@ class TrainRequest(_ModelRequest):
     data_source: str | HistorySource | RecordedSource | None = Field(
         None,
         description="A CSV or Parquet file, relative to `datasets` in the data directory; `bundled:NAME`, one of "
-        "scikit-learn's sets; `{sql}`, a SELECT over `seedcore.history`; or `{recorded}`, a model's recorded "
+        "scikit-learn's sets; `{sql}`, a query over `seedcore.history`; or `{recorded}`, a model's recorded "
         "predictions with their outcomes. Labels in a CSV are numbers when all are plain numbers, else text: `007` is "
         "text.",
     )
@@ -96,6 +96,20 @@ class TrainRequest(_ModelRequest):
         return self
 
 
+class DatasetFile(BaseModel):
+    """A file that models can be trained on; `file` is its `data_source`."""
+
+    file: str
+    bytes: int
+    stored_at: datetime
+
+
+class DatasetList(BaseModel):
+    """All files of training sets."""
+
+    files: list[DatasetFile]
+
+
 class JobAccepted(BaseModel):
     """A job: a task, which `GET /api/v1/tasks/{job_id}` shows."""
 
@@ -131,6 +145,12 @@ class TrainResponse(BaseModel):
     name: str
     version: int
     metrics: dict[str, float]
+    intervals: dict[str, tuple[float, float]] = Field(
+        default_factory=dict, description="(low, high) of metrics, with 95 % confidence."
+    )
+    importance: dict[str, float] = Field(
+        default_factory=dict, description="Each feature's share of the gain of all splits, the largest first."
+    )
     training_time_s: float
     model_schema: ModelSchema = Field(alias="schema")
 

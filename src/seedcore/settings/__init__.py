@@ -79,6 +79,11 @@ class Settings(
         """Folder of the model registry."""
         return self.xgb_storage_path or self.data_dir / "models"
 
+    @property
+    def datasets_dir(self) -> Path:
+        """Folder of the files that models are trained on."""
+        return self.data_dir / "datasets"
+
 
 GROUPS: tuple[type[SettingsGroup], ...] = tuple(
     base for base in reversed(Settings.__bases__) if issubclass(base, SettingsGroup)

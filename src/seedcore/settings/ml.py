@@ -24,3 +24,36 @@ class MlSettings(SettingsGroup):
         validation_alias=AliasChoices("SEEDCORE_MAX_TRAIN_ROWS"),
         description="Maximum of rows in one training set.",
     )
+    max_train_bytes: int = Field(
+        2 * 1024**3,
+        ge=1024**2,
+        validation_alias=AliasChoices("SEEDCORE_MAX_TRAIN_BYTES"),
+        description="Most memory that one training may need, by estimate: 16 bytes for each value.",
+    )
+    max_dataset_bytes: int = Field(
+        256 * 1024**2,
+        ge=1024,
+        validation_alias=AliasChoices("SEEDCORE_MAX_DATASET_BYTES"),
+        description="Largest file of a training set, uploaded or not.",
+    )
+    max_datasets_bytes: int = Field(
+        10 * 1024**3,
+        ge=1024,
+        validation_alias=AliasChoices("SEEDCORE_MAX_DATASETS_BYTES"),
+        description="Largest sum of all files of training sets; an upload over it is refused.",
+    )
+    history_query_s: float = Field(
+        30.0,
+        gt=0,
+        le=3600,
+        validation_alias=AliasChoices("SEEDCORE_HISTORY_QUERY_S"),
+        description="Longest time that a query over `seedcore.history` may take, with reading its rows.",
+    )
+    model_jobs: int = Field(
+        2,
+        ge=1,
+        le=1000,
+        validation_alias=AliasChoices("SEEDCORE_MODEL_JOBS"),
+        description="Most jobs of models that run at once in the whole system: the limit `ml-jobs` gets it with each "
+        "training that is submitted.",
+    )

@@ -10,7 +10,7 @@ from seedcore.settings import Settings
 from seedcore.telemetry.logs import get_logger
 from seedcore.web.access.access_control import AccessControl
 from seedcore.web.problems import unexpected
-from seedcore.web.request_limits import check_declared_length, check_url_text, limit_body
+from seedcore.web.request_limits import BodyLimit, check_declared_length, check_url_text, limit_body
 from seedcore.web.response_channel import ResponseChannel, StreamRefusedError
 
 
@@ -24,7 +24,8 @@ class RequestGuard:
     def __init__(self, app: ASGIApp, settings: Settings, access: AccessControl) -> None:
         self.app = app
         self._access = access
-        self._max_body = settings.max_batch_bytes
+        self._max_body = BodyLimit(settings.max_batch_bytes, "SEEDCORE_MAX_BATCH_BYTES")
+        self._max_upload = BodyLimit(settings.max_dataset_bytes, "SEEDCORE_MAX_DATASET_BYTES")
         self._timeout_s = settings.request_timeout_s
         self._logger = get_logger("seedcore.web")
 
@@ -44,8 +45,9 @@ class RequestGuard:
                 await self._access.admit(admission, scope)
                 admitted = True
                 check_url_text(scope)
-                check_declared_length(headers, self._max_body)
-                await self.app(scope, limit_body(receive, self._max_body), channel)
+                limit = self._max_upload if admission.rule.upload else self._max_body
+                check_declared_length(headers, limit)
+                await self.app(scope, limit_body(receive, limit), channel)
         except StreamRefusedError as refusal:
             self._logger.info("event stream ended", path=scope["path"], reason=str(refusal))
             await channel.end()

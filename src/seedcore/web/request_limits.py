@@ -1,6 +1,7 @@
 """Limits of a request: the size of its body, and the text of its URL."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from urllib.parse import unquote_to_bytes
 
 from starlette.types import Message, Receive, Scope
@@ -8,34 +9,42 @@ from starlette.types import Message, Receive, Scope
 from seedcore import errors
 
 
-def check_declared_length(headers: Mapping[bytes, bytes], limit: int) -> None:
+@dataclass(frozen=True, slots=True)
+class BodyLimit:
+    """The most bytes of a body, and the setting that says so."""
+
+    size: int
+    setting: str
+
+
+def check_declared_length(headers: Mapping[bytes, bytes], limit: BodyLimit) -> None:
     """Refuse a body by its Content-Length, before it is read.
 
     Raises:
-        TooLargeError: it is over `limit` bytes.
+        TooLargeError: it is over the limit.
     """
     length = headers.get(b"content-length", b"0")
-    if length.isdigit() and int(length) > limit:
+    if length.isdigit() and int(length) > limit.size:
         raise _too_large(limit)
 
 
-def limit_body(receive: Receive, limit: int) -> Receive:
-    """The same channel, which raises TooLargeError once more than `limit` bytes have come."""
+def limit_body(receive: Receive, limit: BodyLimit) -> Receive:
+    """The same channel, which raises TooLargeError once more bytes than the limit have come."""
     seen = 0
 
     async def counted() -> Message:
         nonlocal seen
         message = await receive()
         seen += len(message.get("body", b""))
-        if seen > limit:
+        if seen > limit.size:
             raise _too_large(limit)
         return message
 
     return counted
 
 
-def _too_large(limit: int) -> errors.TooLargeError:
-    return errors.TooLargeError(f"The body is larger than {limit} bytes (SEEDCORE_MAX_BATCH_BYTES).", limit=limit)
+def _too_large(limit: BodyLimit) -> errors.TooLargeError:
+    return errors.TooLargeError(f"The body is larger than {limit.size} bytes ({limit.setting}).", limit=limit.size)
 
 
 def check_url_text(scope: Scope) -> None:

@@ -4,8 +4,17 @@ import numpy as np
 import pytest
 
 from seedcore.errors import InvalidInputError, TooLargeError
-from seedcore.ml.data.dataset import from_records, from_rows
+from seedcore.ml.data import inline_rows
+from seedcore.ml.data.dataset import ColumnRoles, Table, TrainLimits
 from tests.ml.support import flowers
+
+
+def from_rows(columns, rows, label, limit) -> Table:
+    return inline_rows.from_rows(columns, rows, ColumnRoles(label), TrainLimits(limit))
+
+
+def from_records(records, label, limit) -> Table:
+    return inline_rows.from_records(records, ColumnRoles(label), TrainLimits(limit))
 
 
 def rows(labels, n=12):
@@ -75,7 +84,7 @@ def test_every_bad_cell_and_row_is_named_up_to_a_bound():
     assert fields(caught) == ["rows.3", "rows.5", "rows.7"]
     assert "'abc'" in caught.value.errors[0].message
     with pytest.raises(InvalidInputError) as caught:
-        from_rows(["x", "y"], [["?", 0]] * 60, "y", 100)
+        from_rows(["x", "y"], [[1.0, 0], *[["?", 0]] * 60], "y", 100)
     assert len(fields(caught)) == 20
 
 

@@ -6,8 +6,13 @@ import numpy as np
 import pytest
 
 from seedcore.errors import InvalidInputError, NotConfiguredError, NotFoundError, TooLargeError, UnavailableError
-from seedcore.ml.data import dataset, dataset_files
+from seedcore.ml.data import dataset_files, inline_rows
+from seedcore.ml.data.dataset import ColumnRoles, Table, TrainLimits
 from tests.ml.support import flowers
+
+
+def load(folder: Path, source: str, label: str, rows: int) -> Table:
+    return dataset_files.load_file(folder, source, ColumnRoles(label), TrainLimits(rows))
 
 
 @pytest.fixture
@@ -25,8 +30,8 @@ def folder(tmp_path: Path) -> Path:
 
 def test_a_csv_gives_the_same_table_as_its_rows(folder: Path):
     table = flowers()
-    expected = dataset.from_rows(table["columns"], table["rows"], "kind", 1000)
-    found = dataset_files.load_file(folder, "sub/flowers.csv", "kind", 1000)
+    expected = inline_rows.from_rows(table["columns"], table["rows"], ColumnRoles("kind"), TrainLimits(1000))
+    found = load(folder, "sub/flowers.csv", "kind", 1000)
     assert found.columns == expected.columns
     assert found.labels == expected.labels
     assert np.allclose(found.matrix, expected.matrix)
@@ -36,7 +41,7 @@ def test_a_csv_gives_the_same_table_as_its_rows(folder: Path):
 def test_labels_of_a_csv_get_the_narrowest_type(folder: Path, cells, kind):
     lines = ["x,y", *(f"{i},{cells[i % 2]}" for i in range(12))]
     (folder / "t.csv").write_text("\n".join(lines))
-    assert dataset_files.load_file(folder, "t.csv", "y", 100).label_kind == kind
+    assert load(folder, "t.csv", "y", 100).label_kind == kind
 
 
 @pytest.mark.parametrize(
@@ -58,20 +63,20 @@ def test_labels_are_text_unless_every_one_is_a_plain_number(
 ):
     lines = ["x,y", *(f"{i},{cells[i % 2]}" for i in range(12))]
     (folder / "t.csv").write_text("\n".join(lines))
-    assert dataset_files.load_file(folder, "t.csv", "y", 100).labels == labels
+    assert load(folder, "t.csv", "y", 100).labels == labels
 
 
 @pytest.mark.parametrize("cell", ["1_000", "٣", "infinity", "0x10", "1 000", "1e"])
 def test_a_feature_that_is_no_plain_number_is_refused(folder: Path, cell: str):
     (folder / "t.csv").write_text("\n".join(["x,y", *(f"{i},{i % 2}" for i in range(12)), f"{cell},1"]))
     with pytest.raises(InvalidInputError, match="line 14, x: must be a number or empty"):
-        dataset_files.load_file(folder, "t.csv", "y", 100)
+        load(folder, "t.csv", "y", 100)
 
 
 def test_numbers_as_programs_write_them_are_features(folder: Path):
     cells = ["01", "+2", " 3", "4.", ".5", "6e0", "-7.0E-1", "nan", "", "1e-400"]
     (folder / "t.csv").write_text("\n".join(["x,y", *(f"{cell},{n % 2}" for n, cell in enumerate(cells))]))
-    found = dataset_files.load_file(folder, "t.csv", "y", 100).matrix[:, 0]
+    found = load(folder, "t.csv", "y", 100).matrix[:, 0]
     assert np.allclose(found, [1, 2, 3, 4, 0.5, 6, -0.7, np.nan, np.nan, 0], equal_nan=True)
 
 
@@ -81,7 +86,7 @@ def test_numbers_as_programs_write_them_are_features(folder: Path):
 def test_what_cannot_be_the_name_of_a_file_is_refused(folder: Path, source: str):
     (folder / "circle.csv").symlink_to(folder / "circle.csv")
     with pytest.raises(InvalidInputError) as caught:
-        dataset_files.load_file(folder, source, "y", 100)
+        load(folder, source, "y", 100)
     assert [e.field for e in caught.value.errors] == ["data_source"]
 
 
@@ -91,18 +96,18 @@ def test_a_file_that_the_disk_refuses_is_unavailable(folder: Path, monkeypatch: 
 
     monkeypatch.setattr(Path, "open", refuse)
     with pytest.raises(UnavailableError, match="Input/output error"):
-        dataset_files.load_file(folder, "sub/flowers.csv", "kind", 1000)
+        load(folder, "sub/flowers.csv", "kind", 1000)
 
 
 def test_an_empty_cell_is_a_missing_value(folder: Path):
     (folder / "t.csv").write_text("x,y\n" + "".join(f"{'' if i == 3 else i},{i % 2}\n" for i in range(12)))
-    assert np.isnan(dataset_files.load_file(folder, "t.csv", "y", 100).matrix[3, 0])
+    assert np.isnan(load(folder, "t.csv", "y", 100).matrix[3, 0])
 
 
 def test_a_bad_cell_is_named_by_line_and_column(folder: Path):
     (folder / "t.csv").write_text("x,y\n1,0\noops,1\n")
     with pytest.raises(InvalidInputError, match="line 3, x: must be a number") as caught:
-        dataset_files.load_file(folder, "t.csv", "y", 100)
+        load(folder, "t.csv", "y", 100)
     assert caught.value.errors[0].field == "data_source"
 
 
@@ -110,29 +115,29 @@ def test_a_bad_cell_is_named_by_line_and_column(folder: Path):
 def test_no_path_leads_out_of_the_folder(folder: Path, path: str):
     (folder / "link.csv").symlink_to(folder.parent / "secret.csv")
     with pytest.raises(InvalidInputError) as caught:
-        dataset_files.load_file(folder, path, "a", 100)
+        load(folder, path, "a", 100)
     assert caught.value.errors[0].field == "data_source"
 
 
 def test_a_file_that_is_not_there_is_not_found(folder: Path):
     with pytest.raises(NotFoundError):
-        dataset_files.load_file(folder, "none.csv", "y", 100)
+        load(folder, "none.csv", "y", 100)
     with pytest.raises(NotFoundError):
-        dataset_files.load_file(folder.parent / "absent", "none.csv", "y", 100)
+        load(folder.parent / "absent", "none.csv", "y", 100)
 
 
 @pytest.mark.parametrize("content", [b"", b"\xff\xfe\x00", b'x,y\n"1,0\n'])
 def test_a_file_that_is_no_csv_is_refused(folder: Path, content: bytes):
     (folder / "t.csv").write_bytes(content)
     with pytest.raises(InvalidInputError):
-        dataset_files.load_file(folder, "t.csv", "y", 100)
+        load(folder, "t.csv", "y", 100)
 
 
 def test_a_file_over_the_limit_is_refused_unread(folder: Path):
     with (folder / "big.csv").open("wb") as file:
-        file.truncate(dataset_files.MAX_FILE_BYTES + 1)
+        file.truncate(TrainLimits(1).file + 1)
     with pytest.raises(TooLargeError):
-        dataset_files.load_file(folder, "big.csv", "y", 100)
+        load(folder, "big.csv", "y", 100)
 
 
 def test_parquet_is_read_or_the_missing_library_named(folder: Path):
@@ -142,13 +147,13 @@ def test_parquet_is_read_or_the_missing_library_named(folder: Path):
     except ImportError:
         (folder / "t.parquet").write_bytes(b"PAR1")
         with pytest.raises(NotConfiguredError, match="pip install pyarrow"):
-            dataset_files.load_file(folder, "t.parquet", "kind", 1000)
+            load(folder, "t.parquet", "kind", 1000)
         return
     table = flowers()
     columns = dict(zip(table["columns"], zip(*table["rows"], strict=True), strict=True))
     pyarrow.parquet.write_table(pyarrow.table({k: list(v) for k, v in columns.items()}), folder / "t.parquet")
-    expected = dataset.from_rows(table["columns"], table["rows"], "kind", 1000)
-    assert np.array_equal(dataset_files.load_file(folder, "t.parquet", "kind", 1000).matrix, expected.matrix)
+    expected = inline_rows.from_rows(table["columns"], table["rows"], ColumnRoles("kind"), TrainLimits(1000))
+    assert np.array_equal(load(folder, "t.parquet", "kind", 1000).matrix, expected.matrix)
     (folder / "t.parquet").write_bytes(b"PAR1")
     with pytest.raises(InvalidInputError, match="Parquet"):
-        dataset_files.load_file(folder, "t.parquet", "kind", 1000)
+        load(folder, "t.parquet", "kind", 1000)

@@ -5,15 +5,17 @@ import numpy as np
 import pytest
 
 from seedcore.errors import DeadlineError
-from seedcore.ml.data.dataset import from_rows
-from seedcore.ml.training.train import split, train
+from seedcore.ml.data.dataset import ColumnRoles, TrainLimits
+from seedcore.ml.data.inline_rows import from_rows
+from seedcore.ml.training.splits import split
+from seedcore.ml.training.train import train
 from seedcore.ml.training.xgboost_params import resolve_params
 from tests.ml.support import flowers
 
 
 def table(**kwargs):
     made = flowers(**kwargs)
-    return from_rows(made["columns"], made["rows"], "kind", 10_000)
+    return from_rows(made["columns"], made["rows"], ColumnRoles("kind"), TrainLimits(10_000))
 
 
 def test_the_same_seed_gives_the_same_model_and_metrics():
@@ -26,8 +28,9 @@ def test_the_same_seed_gives_the_same_model_and_metrics():
 
 def test_a_fifth_of_each_class_is_held_out():
     made = table(n=92)
-    fitting, held = split(made, 0)
-    assert sorted([*fitting, *held]) == list(range(92))
+    parts = split(made, 0)
+    held = parts.held
+    assert sorted([*parts.fitting, *held]) == list(range(92))
     assert [int((made.targets[held] == code).sum()) for code in range(3)] == [6, 6, 6]
 
 
@@ -35,7 +38,7 @@ def test_metrics_are_of_held_out_rows_not_of_those_learnt():
     """Labels that nothing explains: a model that were measured on its own rows would look perfect."""
     rng = np.random.default_rng(0)
     rows = [[float(rng.random()), int(rng.integers(0, 2))] for _ in range(400)]
-    made = from_rows(["x", "y"], rows, "y", 1000)
+    made = from_rows(["x", "y"], rows, ColumnRoles("y"), TrainLimits(1000))
     trained = train(made, resolve_params({"max_depth": 10}), threading.Event())
     assert trained.metrics["accuracy"] < 0.7
     assert (trained.metrics["n_train"], trained.metrics["n_valid"]) == (320, 80)

@@ -204,9 +204,7 @@ class ColumnEncoder:
                     continue
                 return None
             numbers = plain_numbers(values)
-            if numbers is None or (
-                self._booleans[i] and not np.all((numbers == 0) | (numbers == 1) | (numbers != numbers))
-            ):
+            if numbers is None or (self._booleans[i] and not all(v is None or v != v or v in (0, 1) for v in values)):
                 return None
             matrix[:, i] = numbers
         return matrix

@@ -4,7 +4,9 @@ import csv
 import errno
 import importlib
 import re
+from array import array
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +17,9 @@ from seedcore.errors import (
     TooLargeError,
     UnavailableError,
 )
-from seedcore.ml.data import dataset
+from seedcore.ml.data.dataset import ColumnRoles, Table, TrainLimits
+from seedcore.ml.data.dataset_builder import CHUNK_ROWS, TableBuilder
 
-MAX_FILE_BYTES = 256 * 1024 * 1024
 # Numbers as programs write them. `007`, `+7`, `1_000`, `٣` and 30 digits stay text: as numbers, different labels would
 # become one.
 _INTEGER = re.compile(r"0|-?[1-9][0-9]{0,17}")
@@ -26,17 +28,29 @@ _NUMBER = re.compile(
 )
 
 
-def load_file(folder: Path, source: str, label_column: str, max_rows: int) -> dataset.Table:
+def load_file(folder: Path, source: str, roles: ColumnRoles, limits: TrainLimits) -> Table:
     """The table in the file `source` of `folder`.
 
     Raises:
         InvalidInputError: the path is not valid or leaves the folder, or the content does not fit.
         NotFoundError: there is no such file.
         UnavailableError: the disk cannot be read.
-        TooLargeError: the file or its count of rows is over the limit.
+        TooLargeError: the file, its count of rows or the memory for them is over the limit.
     """
+    with _disk_errors(folder, source):
+        return _read(_inside(folder, source), source, roles, limits)
+
+
+def find_file(folder: Path, source: str) -> Path:
+    """The path of the file `source` of `folder`; see `load_file` for what it raises."""
+    with _disk_errors(folder, source):
+        return _inside(folder, source)
+
+
+@contextmanager
+def _disk_errors(folder: Path, source: str) -> Iterator[None]:
     try:
-        return _read(_inside(folder, source), source, label_column, max_rows)
+        yield
     except FileNotFoundError:
         raise _not_found(folder, source) from None
     except OSError as error:
@@ -45,14 +59,17 @@ def load_file(folder: Path, source: str, label_column: str, max_rows: int) -> da
         raise UnavailableError(f"The file {source!r} in {folder} cannot be read: {error.strerror or error}.") from error
 
 
-def _read(path: Path, source: str, label_column: str, max_rows: int) -> dataset.Table:
+def _read(path: Path, source: str, roles: ColumnRoles, limits: TrainLimits) -> Table:
     size = path.stat().st_size
-    if size > MAX_FILE_BYTES:
-        raise TooLargeError(f"data_source {source!r} has {size} bytes, at most {MAX_FILE_BYTES}.", limit=MAX_FILE_BYTES)
+    if size > limits.file:
+        raise TooLargeError(
+            f"data_source {source!r} has {size} bytes, at most {limits.file} (SEEDCORE_MAX_DATASET_BYTES).",
+            limit=limits.file,
+        )
     if path.suffix.lower() == ".parquet":
-        return _from_parquet(path, label_column, max_rows)
+        return _from_parquet(path, roles, limits)
     try:
-        return _from_csv(path, label_column, max_rows)
+        return _from_csv(path, roles, limits)
     except (UnicodeDecodeError, csv.Error) as error:
         raise _invalid(f"is not a CSV file in UTF-8: {error}") from None
 
@@ -76,18 +93,32 @@ def _not_found(folder: Path, source: str) -> NotFoundError:
     return NotFoundError(f"There is no file {source!r} in {folder}.")
 
 
-def _from_csv(path: Path, label_column: str, max_rows: int) -> dataset.Table:
+def _from_csv(path: Path, roles: ColumnRoles, limits: TrainLimits) -> Table:
     with path.open(newline="", encoding="utf-8-sig") as file:
         reader = csv.reader(file, strict=True)
         columns = next(reader, None)
         if not columns:
             raise _invalid("is empty; its first line must name the columns")
-        rows = (row for row in reader if row)
+        lines = array("L")
 
-        def locate(_row: int, column: str | None) -> tuple[str, str]:
-            return "data_source", f"line {reader.line_num}, {column}: " if column else f"line {reader.line_num} "
+        def rows() -> Iterator[Sequence[str]]:
+            for row in reader:
+                if row:
+                    lines.append(reader.line_num)
+                    yield row
 
-        return dataset.build_table(columns, rows, label_column, max_rows, locate, dataset.parse_cell, _typed_labels)
+        def locate(row: int, column: str | None) -> tuple[str, str]:
+            line = lines[row] if row < len(lines) else 1
+            return "data_source", f"line {line}, {column}: " if column else f"line {line} "
+
+        builder = TableBuilder(columns, roles, limits, locate, cells=True, read_labels=_typed_labels)
+        limits.check_size(min(_count_lines(path) - 1, limits.rows), len(columns))
+        return builder.build(rows())
+
+
+def _count_lines(path: Path) -> int:
+    with path.open("rb") as file:
+        return sum(block.count(b"\n") for block in iter(lambda: file.read(1 << 20), b""))
 
 
 def _typed_labels(cells: Sequence[object]) -> list[object]:
@@ -101,16 +132,17 @@ def _typed_labels(cells: Sequence[object]) -> list[object]:
     return list(cells)
 
 
-def _from_parquet(path: Path, label_column: str, max_rows: int) -> dataset.Table:
+def _from_parquet(path: Path, roles: ColumnRoles, limits: TrainLimits) -> Table:
     try:
         parquet: Any = importlib.import_module("pyarrow.parquet")
         arrow: Any = importlib.import_module("pyarrow")
     except ImportError:
         raise NotConfiguredError("Reading Parquet needs pyarrow: `pip install pyarrow`, or send a CSV.") from None
+    as_they_are = {roles.label, roles.weight, roles.time, *roles.categories}
 
-    def rows(file: Any) -> Iterator[Sequence[object]]:
-        for batch in file.iter_batches(batch_size=8192):
-            yield from zip(*(column.to_pylist() for column in batch.columns), strict=True)
+    def values(name: str, column: Any) -> Any:
+        plain = arrow.types.is_integer(column.type) or arrow.types.is_floating(column.type)
+        return column.to_numpy(zero_copy_only=False) if plain and name not in as_they_are else column.to_pylist()
 
     def locate(row: int, column: str | None) -> tuple[str, str]:
         return "data_source", f"row {row}, {column}: " if column else f"row {row} "
@@ -118,7 +150,12 @@ def _from_parquet(path: Path, label_column: str, max_rows: int) -> dataset.Table
     try:
         with parquet.ParquetFile(path) as file:
             columns = list(file.schema_arrow.names)
-            return dataset.build_table(columns, rows(file), label_column, max_rows, locate)
+            builder = TableBuilder(columns, roles, limits, locate)
+            limits.check_rows(file.metadata.num_rows)
+            limits.check_size(file.metadata.num_rows, len(columns))
+            for batch in file.iter_batches(batch_size=2 * CHUNK_ROWS):
+                builder.add_columns([values(name, column) for name, column in zip(columns, batch.columns, strict=True)])
+            return builder.finish()
     except (arrow.ArrowException, OSError) as error:  # Parquet raises OSError for damaged content
         raise _invalid(f"cannot be read as Parquet: {error}") from None
 

@@ -1,70 +1,133 @@
-"""Operations that train models."""
+"""Operations that train models, at once or as jobs, and the files that they are trained on."""
 
 import asyncio
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from typing import Annotated
 
-from seedcore.errors import OverloadedError
+from fastapi import FastAPI, Path, Request, Response
+
+from seedcore.errors import FieldError, OverloadedError, TooLargeError
+from seedcore.ml.data.dataset_uploads import DatasetUploads
+from seedcore.ml.data.training_data import check_source, read_data
 from seedcore.ml.parts import MLParts
-from seedcore.ml.registry import model_catalog
 from seedcore.ml.registry.model_manifest import ModelManifest
-from seedcore.ml.training.train import TrainedModel, train_request
+from seedcore.ml.training.fitting import check_device
+from seedcore.ml.training.train_job import train_and_store, train_response
+from seedcore.ml.training.xgboost_params import resolve_params
 from seedcore.schemas import ml as schemas
+from seedcore.tasks.submission.tenancy import HERE, Origin
 from seedcore.telemetry.logs import get_logger
+from seedcore.web.access.caller import ANONYMOUS, Caller
 from seedcore.web.service_base import Operation
-
-Answer = TypeVar("Answer")
 
 MAX_TRAININGS = 2
 """Training fills a core; a third run at once would only slow all three down."""
+
+JOBS_LIMIT = "ml-jobs"
+"""The limit's key that jobs of ML share."""
+
+_File = Annotated[str, Path(description="letters, digits, dots, dashes and underscores; ends in .csv or .parquet")]
 
 _log = get_logger("seedcore.MLService")
 
 
 class TrainingOperations:
-    """Trains models that fit a request."""
+    """Trains models that fit a request, submits those that are work, and keeps files of training sets."""
 
     def __init__(self, parts: MLParts) -> None:
-        self._settings, self._store = parts.settings, parts.store
+        self._parts, self._settings, self._store = parts, parts.settings, parts.store
         self._trainers = ThreadPoolExecutor(MAX_TRAININGS, thread_name_prefix="train")
+        self._uploads = DatasetUploads(
+            parts.settings.datasets_dir, parts.settings.max_dataset_bytes, parts.settings.max_datasets_bytes
+        )
         self.running = 0
 
     def operations(self) -> Sequence[Operation]:
         """What this part serves."""
-        return (Operation("POST", "/xgboost/train", self.train, schemas.TrainRequest, summary="Train a model"),)
+        request = schemas.TrainRequest
+        return (
+            Operation("POST", "/xgboost/train", self.train, request, summary="Train a model", submits=True),
+            Operation(
+                "POST",
+                "/xgboost/train/submit",
+                self.submit,
+                request,
+                status=202,
+                summary="Train a model as a task",
+                submits=True,
+            ),
+            Operation("GET", "/datasets", self.list_datasets, summary="List the files of training sets"),
+        )
 
-    async def train(self, request: schemas.TrainRequest) -> schemas.TrainResponse:
+    def extend(self, app: FastAPI) -> None:
+        """The routes that name a file."""
+
+        @app.put("/datasets/{file}", status_code=201, summary="Upload a CSV or Parquet file")
+        async def upload(file: _File, request: Request, response: Response) -> schemas.DatasetFile:
+            """Store the body as a file that trainings name as `data_source`: 201, or 200 where it replaces one."""
+            stored, new = await self._uploads.store(file, request.stream())
+            _log.info("training set stored", file=stored.file, bytes=stored.bytes)
+            response.status_code = 201 if new else 200
+            return stored
+
+        @app.delete("/datasets/{file}", status_code=204, summary="Delete a file of a training set")
+        async def delete(file: _File) -> None:
+            """Delete an uploaded file."""
+            await asyncio.to_thread(self._uploads.delete, file)
+
+    async def list_datasets(self) -> schemas.DatasetList:
+        """All files that trainings can name as `data_source`."""
+        return schemas.DatasetList(files=await asyncio.to_thread(self._uploads.list_files))
+
+    async def submit(
+        self, request: schemas.TrainRequest, *, origin: Origin = HERE, caller: Caller = ANONYMOUS
+    ) -> schemas.JobAccepted:
+        """Train as a task of the caller's tenant: off the serving path, with progress, and again after a kill."""
+        resolve_params(request.params)
+        await asyncio.to_thread(check_device, request.device)
+        await asyncio.to_thread(check_source, request, self._settings)
+        limit = {"key": JOBS_LIMIT, "max_running": self._settings.model_jobs}
+        fields = {"type": "ml.train", "params": request.model_dump(mode="json", exclude_unset=True), "limit": limit}
+        try:
+            self._parts.submission.check(fields, origin)
+        except TooLargeError as error:
+            message = (
+                f"The rows do not fit into a task ({error.extra.get('limit')} bytes, SEEDCORE_MAX_PARAMS_BYTES): "
+                "upload them with `PUT /ml/datasets/{file}`, and name the file as `data_source`."
+            )
+            field = "rows" if request.rows is not None else "dataset"
+            raise TooLargeError(message, errors=[FieldError(field, message)], **error.extra) from None
+        async with self._parts.database.connection() as connection:
+            _, submitted = await self._parts.submission.one(connection, fields, origin)
+        return schemas.JobAccepted(job_id=str(submitted.id))
+
+    async def train(
+        self, request: schemas.TrainRequest, *, origin: Origin = HERE, caller: Caller = ANONYMOUS
+    ) -> schemas.TrainResponse:
         """Train on the given table; the metrics are measured on a fifth of the rows that training did not see."""
         if self.running >= MAX_TRAININGS:
             raise OverloadedError(f"{MAX_TRAININGS} models are being trained already.", retry_after_s=2)
         stop = threading.Event()
-        work = asyncio.get_running_loop().run_in_executor(self._trainers, self._train_and_save, request, stop)
         self.running += 1
+        work = asyncio.ensure_future(self._train_and_save(request, origin.tenant, stop))
         try:
             # Shielded: a cancelled request must keep its slot while its thread still works.
-            manifest, trained = await asyncio.shield(self._release_slot_after(work))
+            manifest = await asyncio.shield(work)
         except asyncio.CancelledError:
             stop.set()
             raise
-        _log.info("model trained", model=manifest.name, version=manifest.version, seconds=trained.seconds)
-        return schemas.TrainResponse(
-            name=manifest.name,
-            version=manifest.version,
-            metrics=manifest.metrics,
-            training_time_s=round(trained.seconds, 6),
-            model_schema=model_catalog.schema_of(manifest),
+        _log.info(
+            "model trained", model=manifest.name, version=manifest.version, seconds=round(manifest.training_time_s, 3)
         )
+        return train_response(manifest)
 
-    async def _release_slot_after(self, work: asyncio.Future[Answer]) -> Answer:
+    async def _train_and_save(self, request: schemas.TrainRequest, tenant: str, stop: threading.Event) -> ModelManifest:
         try:
-            return await work
+            resolve_params(request.params)
+            data = await read_data(request, self._settings, self._parts.database, self._store.manifest, tenant)
+            loop = asyncio.get_running_loop()
+            return await loop.run_in_executor(self._trainers, train_and_store, request, data, self._store, stop)
         finally:
             self.running -= 1
-
-    def _train_and_save(
-        self, request: schemas.TrainRequest, stop: threading.Event
-    ) -> tuple[ModelManifest, TrainedModel]:
-        manifest, trained = train_request(request, self._settings, stop)
-        return self._store.save(trained.ubj, manifest), trained

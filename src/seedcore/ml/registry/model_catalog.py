@@ -38,7 +38,7 @@ def model_info(store: ModelStore, query: ModelQuery) -> ModelInfo:
 def schema_of(manifest: ModelManifest) -> ModelSchema:
     """What the model takes and answers."""
     return ModelSchema(
-        features=[Column(name=name) for name in manifest.features],
+        features=manifest.columns or [Column(name=name) for name in manifest.features],
         label_column=manifest.label_column,
         label_type=manifest.label_kind,
         labels=manifest.labels or None,

@@ -39,6 +39,7 @@ class ModelManifest(BaseModel):
         outcome: what says whether a prediction was right: labels that are posted, or the success of the task that
             asked for it (`success`, for boolean labels).
         loss_scale: of a regression, what counts as a loss of 1: the 99th percentile of errors on held-out rows.
+        training_time_s: how long both fits took.
         reference: rows kept beside the model, in `reference.npz`, as what its inputs looked like (at most 1,000).
     """
 
@@ -63,4 +64,5 @@ class ModelManifest(BaseModel):
     outcome: Literal["posted", "success"] = "posted"
     loss_scale: float | None = None
     reference: int = 0
+    training_time_s: float = 0
     lineage: Lineage = Lineage()

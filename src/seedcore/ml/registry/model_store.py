@@ -22,7 +22,7 @@ from seedcore.errors import ConflictError, InvalidInputError, NotFoundError, Una
 from seedcore.ml.registry.model_manifest import ModelManifest
 from seedcore.schemas.ml import NAME_PATTERN, BrokenModel
 
-MODEL, MANIFEST = "model.ubj", "manifest.json"
+MODEL, MANIFEST, REFERENCE = "model.ubj", "manifest.json", "reference.npz"
 MAX_VERSIONS = 1000
 _TEMPORARY = ".new-"
 _STALE_S = 6 * 3600
@@ -60,8 +60,10 @@ class ModelStore:
         except OSError as error:
             raise _storage_error(self.root, error) from error
 
-    def save(self, ubj: bytes, draft: ModelManifest) -> ModelManifest:
+    def save(self, ubj: bytes, draft: ModelManifest, reference: bytes | None = None) -> ModelManifest:
         """Store a model under the next number of its name; `draft`'s version, sha256 and size are filled in.
+
+        `reference` is an npz file that is kept beside the model: rows of what it was trained on.
 
         Raises:
             ConflictError: the name has too many versions.
@@ -78,6 +80,8 @@ class ModelStore:
             temporary = home / f"{_TEMPORARY}{uuid.uuid4().hex}"
             temporary.mkdir()
             _write(temporary / MODEL, ubj)
+            if reference is not None:
+                _write(temporary / REFERENCE, reference)
             _write(temporary / MANIFEST, manifest.model_dump_json(indent=1).encode())
             _sync_folder(temporary)
             temporary.rename(home / str(version))
@@ -184,6 +188,7 @@ class ModelStore:
                 # The manifest goes first: without it a version does not exist, whatever fails next.
                 (folder / MANIFEST).unlink(missing_ok=True)
                 (folder / MODEL).unlink(missing_ok=True)
+                (folder / REFERENCE).unlink(missing_ok=True)
         except OSError as error:
             raise _storage_error(self.root, error) from error
         return deleted

@@ -1,90 +1,79 @@
 """Trains a model: measures it on a held-out fifth of the rows, then trains the stored model on all rows.
 
-The metrics belong to a model that never saw the held-out rows. Both models are deterministic for the seed.
+The metrics belong to a model that never saw the held-out rows. Both models are deterministic for the seed. With early
+stopping the first fit finds the count of rounds on rows of their own, and the stored model gets that many.
 """
 
-import os
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass, field
+from hashlib import sha256
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
+from pydantic import BaseModel
 
-from seedcore.errors import DeadlineError, InvalidInputError
-from seedcore.ml.data import dataset, dataset_files
+from seedcore.errors import InvalidInputError, UnavailableError
 from seedcore.ml.data.column_encoder import Floats
 from seedcore.ml.data.dataset import Table
-from seedcore.ml.registry.model_manifest import ModelManifest
 from seedcore.ml.training import evaluation
-from seedcore.ml.training.xgboost_params import resolve_params
-from seedcore.schemas.ml import Task, TrainRequest
-from seedcore.settings import Settings
+from seedcore.ml.training.checkpoints import CheckpointState, JobCheckpoint
+from seedcore.ml.training.evaluation import Interval
+from seedcore.ml.training.fitting import Fit, check_device
+from seedcore.ml.training.splits import Rows, RowSplit, split
+from seedcore.schemas.ml import Task
 
 if TYPE_CHECKING:
     import xgboost
 
-HELD_OUT = 0.2
-# Below this many rows a second thread costs more than it saves.
-_ROWS_PER_THREAD = 20_000
+REFERENCE_ROWS = 1000
 
 
 @dataclass(frozen=True, slots=True)
 class TrainedModel:
-    """A model in XGBoost's UBJSON format, with its metrics on the held-out rows."""
+    """A model in XGBoost's UBJSON format, with its metrics on the held-out rows.
+
+    Attributes:
+        importance: each feature's share of the gain of all splits; features without a split are left out.
+        loss_scale: of a regression, the 99th percentile of the errors on held-out rows.
+        reference: rows of the training set (at most REFERENCE_ROWS, d), as what its inputs looked like.
+    """
 
     ubj: bytes
     task: Task
     metrics: dict[str, float]
     params: dict[str, float | int]
     seconds: float
+    intervals: dict[str, Interval] = field(default_factory=dict)
+    importance: dict[str, float] = field(default_factory=dict)
+    loss_scale: float | None = None
+    reference: Floats = field(default_factory=lambda: np.empty((0, 0), dtype=np.float32))
 
 
-def train_request(
-    request: TrainRequest, settings: Settings, stop: threading.Event
-) -> tuple[ModelManifest, TrainedModel]:
-    """Train on the request's table; (manifest without version and checksum, model).
+class HeldOutFacts(BaseModel):
+    """What the first fit found on the held-out rows."""
 
-    Raises:
-        InvalidInputError: names the parameters, columns or cells that are wrong.
-        DeadlineError: `stop` was set.
+    metrics: dict[str, float]
+    intervals: dict[str, Interval]
+    loss_scale: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingOptions:
+    """How to train, besides XGBoost's parameters.
+
+    Attributes:
+        early_stopping: rounds without an improvement after which the first fit stops; None: never.
+        device: `cpu` or `cuda`.
+        report: is called after each round with (rounds done, rounds in all).
+        checkpoint: where a killed training goes on from.
     """
-    import xgboost
 
-    params = resolve_params(request.params)
-    table = _read_table(request, settings)
-    trained = train(table, params, stop)
-    manifest = ModelManifest(
-        name=request.name,
-        version=0,
-        created_at=datetime.now(UTC),
-        task=trained.task,
-        features=list(table.columns),
-        label_column=table.label_column,
-        label_kind=table.label_kind,
-        labels=list(table.labels),
-        params=params,
-        metrics=trained.metrics,
-        n_rows=len(table.targets),
-        sha256="",
-        size_bytes=0,
-        xgboost_version=xgboost.__version__,
-    )
-    return manifest, trained
-
-
-def _read_table(request: TrainRequest, settings: Settings) -> Table:
-    label, max_rows = request.label_column, settings.max_train_rows
-    if request.dataset is not None:
-        return dataset.from_records(request.dataset, label, max_rows)
-    if request.rows is not None and request.columns is not None:
-        return dataset.from_rows(request.columns, request.rows, label, max_rows)
-    if not isinstance(request.data_source, str):
-        raise InvalidInputError.for_field("data_source", "must be the name of a file")
-    return dataset_files.load_file(settings.data_dir / "datasets", request.data_source, label, max_rows)
+    early_stopping: int | None = None
+    device: str = "cpu"
+    report: Callable[[int, int], None] = lambda _done, _total: None
+    checkpoint: JobCheckpoint | None = None
 
 
 def task_of(table: Table) -> Task:
@@ -94,93 +83,122 @@ def task_of(table: Table) -> Task:
     return "binary" if len(table.labels) == 2 else "multiclass"
 
 
-def train(table: Table, params: dict[str, float | int], stop: threading.Event) -> TrainedModel:
-    """Train on `table`.
-
-    Args:
-        params: from `resolve_params`.
-        stop: when set, training ends after the current tree.
-
-    Raises:
-        DeadlineError: `stop` was set.
-    """
-    begun = time.perf_counter()
-    task = task_of(table)
-    fitting, held = split(table, int(params["seed"]))
-    booster = _fit(table.matrix[fitting], table.targets[fitting], task, len(table.labels), params, stop)
-    answers = booster.inplace_predict(table.matrix[held])
-    found = _measure(task, table.targets[held], answers)
-    final = _fit(table.matrix, table.targets, task, len(table.labels), params, stop)
-    counts = {"n_train": float(len(fitting)), "n_valid": float(len(held))}
-    ubj = bytes(final.save_raw(raw_format="ubj"))
-    return TrainedModel(ubj, task, found | counts, params, time.perf_counter() - begun)
-
-
-def split(table: Table, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """(rows to fit, rows held out): a fifth of each class, or of all rows for regression; at least one of each."""
-    rng = np.random.default_rng(seed)
-    groups = (
-        [np.arange(len(table.targets))]
-        if not table.labels
-        else [np.flatnonzero(table.targets == code) for code in range(len(table.labels))]
-    )
-    fitting, held = [], []
-    for rows in groups:
-        mixed = rng.permutation(rows)
-        count = max(1, round(HELD_OUT * len(rows)))
-        held.append(mixed[:count])
-        fitting.append(mixed[count:])
-    return np.sort(np.concatenate(fitting)), np.sort(np.concatenate(held))
-
-
 def as_probabilities(task: Task, answers: Floats) -> Floats:
     """XGBoost's answers for classes as (n, k); for two classes it returns the probability of the second alone."""
     return np.column_stack([1 - answers, answers]) if task == "binary" else answers
 
 
-def _measure(task: Task, targets: Floats, answers: Floats) -> dict[str, float]:
-    if task == "regression":
-        return evaluation.regression(targets, answers)
-    return evaluation.classification(targets, as_probabilities(task, answers))
-
-
-_OBJECTIVES: dict[Task, str] = {
-    "binary": "binary:logistic",
-    "multiclass": "multi:softprob",
-    "regression": "reg:squarederror",
-}
-
-
-def _fit(
-    matrix: Floats,
-    targets: Floats,
-    task: Task,
-    n_classes: int,
+def train(
+    table: Table,
     params: dict[str, float | int],
     stop: threading.Event,
-) -> "xgboost.Booster":
+    options: TrainingOptions = TrainingOptions(),
+) -> TrainedModel:
+    """Train on `table`.
+
+    Args:
+        params: from `resolve_params`.
+        stop: when set, training ends after the current tree.
+        options: see there.
+
+    Raises:
+        InvalidInputError: the rows that are fitted do not allow it.
+        NotConfiguredError: the device is not there.
+        DeadlineError: `stop` was set.
+        UnavailableError: XGBoost cannot train here and now, or a checkpoint cannot be written.
+    """
+    check_device(options.device)
     import xgboost
 
-    threads = min(os.cpu_count() or 1, 1 + len(targets) // _ROWS_PER_THREAD)
-    options: dict[str, float | int | str] = {k: v for k, v in params.items() if k != "num_boost_round"}
-    options |= {"objective": _OBJECTIVES[task], "tree_method": "hist", "nthread": threads, "verbosity": 0}
-    if task == "multiclass":
-        options["num_class"] = n_classes
-    if task != "binary":
-        del options["scale_pos_weight"]
-    data = xgboost.DMatrix(matrix, label=targets, missing=np.nan, nthread=threads)
-    callbacks = [_stop_callback(stop.is_set)]
-    booster = xgboost.train(options, data, int(params["num_boost_round"]), callbacks=callbacks, verbose_eval=False)
-    if stop.is_set():
-        raise DeadlineError("Training was stopped before it ended; no model was stored.")
-    return booster
+    began = time.perf_counter()
+    task = task_of(table)
+    parts = split(table, int(params["seed"]), stopping=options.early_stopping is not None)
+    _check_fitting(table, parts.fitting)
+    state, booster = _begin(table, params, options)
+    fit = Fit(table, task, params, stop, options.report, options.checkpoint, options.device)
+    try:
+        if state.stage == 0:
+            state = _measure(table, task, parts, fit, state, booster, options)
+            booster = None
+        # The end of the first fit stands in the state, and the second one begins from there.
+        final = fit.run(state, booster, np.arange(len(table.targets)), state.target)
+    except xgboost.core.XGBoostError as error:
+        reason = str(error).split("\n")[0][:300]
+        raise UnavailableError(f"XGBoost could not train: {reason}") from error
+    facts = HeldOutFacts.model_validate_json(state.facts or "{}")
+    chosen = np.random.default_rng(int(params["seed"])).permutation(len(table.targets))[:REFERENCE_ROWS]
+    return TrainedModel(
+        bytes(final.save_raw(raw_format="ubj")),
+        task,
+        facts.metrics,
+        params,
+        time.perf_counter() - began,
+        facts.intervals,
+        _importance(final, table.columns),
+        facts.loss_scale,
+        table.matrix[np.sort(chosen)],
+    )
 
 
-def _stop_callback(stopped: Callable[[], bool]) -> "xgboost.callback.TrainingCallback":
-    import xgboost
+def _check_fitting(table: Table, fitting: Rows) -> None:
+    if table.labels and len(np.unique(table.targets[fitting])) < 2:
+        message = "the oldest rows, which are fitted first, are all of one class"
+        raise InvalidInputError.for_field("time_column", message)
+    if table.weights is not None and not table.weights[fitting].any():
+        raise InvalidInputError.for_field("weight_column", "the rows that are fitted all have the weight 0")
 
-    class StopTraining(xgboost.callback.TrainingCallback):
-        def after_iteration(self, model: object, epoch: int, evals_log: object) -> bool:
-            return stopped()
 
-    return StopTraining()
+def _begin(
+    table: Table, params: dict[str, float | int], options: TrainingOptions
+) -> tuple[CheckpointState, bytes | None]:
+    if options.checkpoint is None:
+        return CheckpointState(key=""), None
+    what = (table.digest(), sorted(params.items()), options.early_stopping, options.device)
+    key = sha256(repr(what).encode()).hexdigest()
+    return options.checkpoint.load(key) or (CheckpointState(key=key), None)
+
+
+def _measure(
+    table: Table,
+    task: Task,
+    parts: RowSplit,
+    fit: Fit,
+    state: CheckpointState,
+    booster: bytes | None,
+    options: TrainingOptions,
+) -> CheckpointState:
+    """The first fit; the state at the beginning of the second one, with what the first one found."""
+    rounds = fit.rounds
+    fitted = fit.run(state, booster, parts.fitting, rounds, parts.stopping, options.early_stopping)
+    target = state.best_round if options.early_stopping else rounds
+    answers = fitted.inplace_predict(table.matrix[parts.held], iteration_range=(0, target))
+    targets, scale = table.targets[parts.held], None
+    if task == "regression":
+        found = evaluation.regression(targets, answers)
+        scale = _loss_scale(targets, answers)
+    else:
+        found = evaluation.classification(targets, as_probabilities(task, answers))
+    found.metrics |= {"n_train": float(len(parts.fitting)), "n_valid": float(len(parts.held))}
+    if options.early_stopping:
+        found.metrics |= {"n_stopping": float(len(parts.stopping)), "rounds": float(target)}
+    facts = HeldOutFacts(metrics=found.metrics, intervals=found.intervals, loss_scale=scale)
+    following = CheckpointState(
+        key=state.key, stage=1, before=state.rounds, target=target, facts=facts.model_dump_json()
+    )
+    if options.checkpoint is not None:
+        options.checkpoint.save(following, None)
+    return following
+
+
+def _loss_scale(targets: Floats, answers: Floats) -> float:
+    """What counts as a loss of 1; where the model makes no error, how far targets are apart."""
+    exact = targets.astype(np.float64)
+    errors = float(np.quantile(np.abs(answers.astype(np.float64) - exact), 0.99))
+    return errors or float(np.ptp(exact)) or 1.0
+
+
+def _importance(booster: "xgboost.Booster", columns: tuple[str, ...]) -> dict[str, float]:
+    gains: dict[str, float] = booster.get_score(importance_type="total_gain")  # type: ignore[assignment]
+    whole = sum(gains.values())
+    shares = {columns[int(name.removeprefix("f"))]: gain / whole for name, gain in gains.items() if whole > 0}
+    return dict(sorted(shares.items(), key=lambda item: -item[1]))

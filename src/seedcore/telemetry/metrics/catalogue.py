@@ -78,6 +78,7 @@ CATALOGUE: tuple[MetricSpec, ...] = (
     _counter("seedcore_valve_alarms_total", ("stream",), "Alarms of the valve.", "alarms"),
     _counter("seedcore_plans_total", ("outcome",), "Plans that were asked for, by what came of it.", "plans"),
     _counter("seedcore_plan_spent_total", ("unit",), "What plans have spent of their budgets.", "units"),
+    _counter("seedcore_model_jobs_total", ("kind", "outcome"), "Attempts of models' jobs, by their end.", "attempts"),
     _counter("seedcore_model_calls_total", ("model", "outcome"), "Calls of language models.", "calls"),
     _counter("seedcore_model_tokens_total", ("model", "direction"), "Tokens of language models.", "tokens"),
     _counter("seedcore_model_money_total", ("model",), "What calls of language models cost.", "money"),

@@ -12,11 +12,13 @@ class RouteRule:
         scope: what the caller must hold (`admin` holds all).
         platform: it concerns all tenants, so a tenant's key may not do it.
         audited: it goes into the audit log whatever its status; refusals always do.
+        upload: its body is a file, bounded by SEEDCORE_MAX_DATASET_BYTES instead of SEEDCORE_MAX_BATCH_BYTES.
     """
 
     scope: str
     platform: bool = False
     audited: bool = False
+    upload: bool = False
 
 
 READ = RouteRule("read")
@@ -121,6 +123,10 @@ _PIPELINE = {
 
 _ML = {
     "POST /xgboost/train": OPERATE_ALL,
+    "POST /xgboost/train/submit": OPERATE_ALL,
+    "GET /datasets": READ_ALL,
+    "PUT /datasets/{file}": replace(OPERATE_ALL, upload=True),
+    "DELETE /datasets/{file}": OPERATE_ALL,
     "POST /xgboost/predict": SUBMIT,
     "POST /xgboost/batch_predict": SUBMIT,
     "GET /xgboost/list_models": READ,
