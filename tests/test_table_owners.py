@@ -21,8 +21,8 @@ RELATIONS_OF = {
     "coordinator": "holds triages",
     "state": "organ_samples samples",
     "memory": "flashbulbs",
-    "ml": """arrivals model_aliases model_generation model_monitors model_uses outcomes predictions promotions
-        tuning_trials""",
+    "ml": """arrivals arrivals_counted model_aliases model_generation model_monitors model_uses outcomes predictions
+        promotions tuning_trials""",
     "stores": "leaders metric_series schema_version snapshot_generation snapshots",
     "web": "api_keys audit",
 }

@@ -1,4 +1,4 @@
-"""Settings of ML: where models are kept, and the size of training sets."""
+"""Settings of ML: where models are kept, the size of training sets, and how long arrivals are kept."""
 
 from pathlib import Path
 from typing import Annotated, ClassVar
@@ -56,4 +56,11 @@ class MlSettings(SettingsGroup):
         validation_alias=AliasChoices("SEEDCORE_MODEL_JOBS"),
         description="Most jobs of models that run at once in the whole system: the limit `ml-jobs` gets it with each "
         "training that is submitted.",
+    )
+    arrivals_kept_s: float = Field(
+        28 * 86_400.0,
+        ge=3600,
+        le=366 * 86_400,
+        validation_alias=AliasChoices("SEEDCORE_ARRIVALS_KEPT_S"),
+        description="Time that counts of arrived tasks are kept, for forecasts; a week's pattern needs four weeks.",
     )

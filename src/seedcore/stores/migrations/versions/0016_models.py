@@ -12,6 +12,7 @@ phase = "before"
 
 _TABLES = (
     "arrivals",
+    "arrivals_counted",
     "tuning_trials",
     "model_uses",
     "model_generation",

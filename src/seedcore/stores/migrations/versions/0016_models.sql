@@ -118,6 +118,13 @@ create table seedcore.arrivals (
 );
 create index arrivals_at on seedcore.arrivals (at);
 
+-- From when to when arrivals were counted without a gap; what comes after `until` may still change.
+create table seedcore.arrivals_counted (
+  one         boolean primary key default true check (one),
+  since       timestamptz not null,
+  until_final timestamptz not null
+);
+
 -- Ended tasks of the tenant that `seedcore.tenant` names, for training; a client's SELECT sees nothing else.
 create view seedcore.history with (security_barrier) as
 select t.id, t.type, t.domain, t.queue, t.priority, t.params, t.parent_id, t.step, t.max_attempts,
