@@ -154,6 +154,10 @@ class ConflictError(SeedCoreError, code="conflict", status=409, title="Conflict"
     """The resource is not in a state that allows this."""
 
 
+class TooLittleHistoryError(ConflictError, code="too_little_history", title="Too little history"):
+    """Not enough has been recorded yet for a forecast; ask again after `retry_after_s`."""
+
+
 class MethodNotAllowedError(SeedCoreError, code="method_not_allowed", status=405, title="Method not allowed"):
     """The path does not take this method; `allow` names those that it takes."""
 

@@ -45,6 +45,7 @@ ACTIONS: Mapping[str, str] = {
     "bad_setting": "Correct the setting that the message names; `seedcore config check` shows all of them.",
     "batch_failed": "`accepted` are stored. Submit `unsure` again under their keys: that makes no second task.",
     "conflict": "Read the state (`detail` names it) and decide again. With an idempotency key: use another key.",
+    "too_little_history": "Ask again after `Retry-After`: a forecast needs a recorded slot of arrivals.",
     "database_conflict": "Try again; nothing was stored.",
     "database_denied": "Correct user and password in `SEEDCORE_PG_DSN`, or grant the role what it lacks.",
     "database_full": "Free space on PostgreSQL's volume, or enlarge it. What was acknowledged is kept.",

@@ -16,6 +16,7 @@ from seedcore.ml.operations import anomaly_api
 from seedcore.ml.operations.drift_api import score_drift
 from seedcore.ml.operations.model_operations import ModelOperations
 from seedcore.ml.operations.salience_operations import SalienceOperations
+from seedcore.ml.operations.scaling_operations import ScalingOperations
 from seedcore.ml.operations.training_operations import TrainingOperations
 from seedcore.ml.parts import MLParts
 from seedcore.ml.predicting.predictor import LoadedModel, Predictor
@@ -53,8 +54,9 @@ class MLService(ServiceBase):
         self.parts = MLParts(given, store, Predictor(store), database, Submission(given, SkillRegistry.load(given)))
         self.training = TrainingOperations(self.parts)
         self.salience = SalienceOperations(self.parts)
-        self._rooms = (ModelOperations(self.parts), self.training, self.salience)
-        jobs: list[LeaderJob] = []
+        self.scaling = ScalingOperations(self.parts)
+        self._rooms = (ModelOperations(self.parts), self.training, self.salience, self.scaling)
+        jobs: list[LeaderJob] = [*self.scaling.jobs()]
         self.leader = LeaderLoop(database, jobs)
         self._background = background
         self._warming = Warming({"xgboost": lambda: asyncio.to_thread(self._warm_up)})
@@ -69,6 +71,7 @@ class MLService(ServiceBase):
         self._warm_up_task.cancel()
         await self.leader.stop()
         await self.salience.stop()
+        await self.scaling.stop()
         await self.parts.database.aclose()
 
     def operations(self) -> Sequence[Operation]:

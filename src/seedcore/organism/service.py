@@ -17,11 +17,13 @@ from seedcore.decision.routing_table import RoutingTableAnswer
 from seedcore.errors import InvalidInputError, RayConnectionError
 from seedcore.fleet.organ_spec import HOSTS_REFUSED, OrganId, OrganSpec, load_organs
 from seedcore.organism import responses
+from seedcore.organism.control.foresight import Foresight
 from seedcore.organism.control.host import host_fingerprint
 from seedcore.organism.control.host_provisioner import HostProvisioner
 from seedcore.organism.control.organism_view import OrganismView
 from seedcore.organism.control.reconcile_loop import ReconcileLoop
 from seedcore.organism.control.reconciler import Reconciler
+from seedcore.organism.control.reserved_pools import configured_workers
 from seedcore.organism.desired.desired_state import Organ
 from seedcore.organism.desired.desired_state_writer import DesiredStateWriter
 from seedcore.organism.desired.repository import OrganismRepository
@@ -42,6 +44,7 @@ from seedcore.schemas.organism import (
     Route,
     Routes,
 )
+from seedcore.service_clients.ml_client import MLClient
 from seedcore.settings import Settings
 from seedcore.skills.registry import SkillRegistry
 from seedcore.stores.postgres import DATABASE_ERRORS, Database
@@ -77,21 +80,15 @@ class OrganismService(ServiceBase):
     async def start(self) -> None:
         """Read what the database holds and which hosts live, so that a restarted replica knows them at once."""
         skills = SkillRegistry.load(self.settings)
-        self._skill_names, specs = sorted(skills), skills.values()
-        declared = SkillDeclarations(
-            {spec.name: spec.organ for spec in specs},
-            {spec.name: spec.timeout_s for spec in specs if spec.timeout_s is not None},
-            {spec.name: spec.approval_s for spec in specs if spec.approval},
-        )
+        self._skill_names, declared = sorted(skills), SkillDeclarations.of(skills.values())
         self._database = Database(self.settings, size=3, name="seedcore-organism")
         self._hosts = self._make_provisioner(self.settings)
         writer = DesiredStateWriter(self._database, declared.organ, self.settings.energy_v)
         reconciler = Reconciler(self._hosts, self._fingerprint, self._slots, self.settings.drain_s)
-        settings = self.settings
-        workers = schemas.WorkerNumbers(
-            default=settings.dispatchers, graph=settings.graph_dispatchers, per_node=settings.workers_per_node
-        )
-        view = OrganismView(declared, self._fingerprint, workers)
+        view = OrganismView(declared, self._fingerprint, configured_workers(self.settings))
+        self._ml = MLClient(self.settings, timeout_s=5)
+        self._foresight = Foresight(self._ml, view, self.settings.scale_ahead_s, lambda: self._loop.leads)
+        reconciler.foreseen = self._foresight.load
         repository = OrganismRepository(self._database)
         self._loop = ReconcileLoop(repository, reconciler, view, writer.measure_settled)
         self._commands = OrganismCommands(self._database, self._loop, writer)
@@ -101,11 +98,14 @@ class OrganismService(ServiceBase):
             async with asyncio.timeout(FIRST_PASS_S):
                 await self._loop.try_reconcile()
         self._control_loop = asyncio.create_task(self._loop.run(), name="control-loop")
+        self._foresight.start()
         await asyncio.to_thread(self._record_ray_address)
 
     async def stop(self) -> None:
         """Let another replica lead; the hosts live on, unless the whole Ray ends with `serve run`."""
         self._control_loop.cancel()
+        await self._foresight.stop()
+        await self._ml.aclose()
         await asyncio.gather(self._control_loop, return_exceptions=True)
         # Only now: the loop would replace workers that have stopped.
         await asyncio.to_thread(self._release_leases)
@@ -265,7 +265,8 @@ class OrganismService(ServiceBase):
         is unknown: null. Missing workers are in `short`."""
         database = await self._database.ready()
         facts = self._queries.health()
-        return {**facts, "ready": facts["ready"] and database["ready"], "postgres": database}
+        ahead = {"scale_ahead": self._foresight.health()} if self.settings.scale_ahead_s else {}
+        return {**facts, **ahead, "ready": facts["ready"] and database["ready"], "postgres": database}
 
     def _tagged(self, response: Response, organ: Organ) -> OrganModel:
         response.headers["ETag"] = f'"{organ.version}"'

@@ -24,6 +24,7 @@ from seedcore.schemas.ml import (
     TrainResponse,
 )
 from seedcore.schemas.salience import SalienceResponse
+from seedcore.schemas.scaling import ScalingResponse
 from seedcore.service_clients.service_client import ServiceClient
 from seedcore.settings import Settings
 
@@ -110,6 +111,10 @@ class MLClient(ServiceClient):
         if len(answer.scores) != len(items):
             raise errors.UnavailableError(f"The ML service scored {len(answer.scores)} of {len(items)} items.")
         return answer
+
+    async def predict_scaling(self, request: Mapping[str, object]) -> ScalingResponse:
+        """Forecast arriving tasks; see `schemas.scaling.ScalingRequest`."""
+        return await self.call_model(ScalingResponse, "POST", "/predict/scaling", request)
 
     async def list_models(self) -> ListModelsResponse:
         """All models with their versions."""

@@ -39,6 +39,13 @@ class OrganismSettings(SettingsGroup):
         validation_alias=AliasChoices("SEEDCORE_AGENT_IDLE_S"),
         description="An agent without work for this long is put to sleep: what it has learned stays in PostgreSQL.",
     )
+    scale_ahead_s: float = Field(
+        0.0,
+        ge=0,
+        le=86_400,
+        validation_alias=AliasChoices("SEEDCORE_SCALE_AHEAD_S"),
+        description="Hosts are started for what the ML service forecasts within this time; 0: only for measured load.",
+    )
     agent_concurrency: int = Field(
         0,
         ge=0,

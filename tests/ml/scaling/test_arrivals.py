@@ -6,7 +6,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from seedcore.ml.scaling import arrivals as module
-from seedcore.ml.scaling.arrivals import SLOT_S, ArrivalCounter, floored
+from seedcore.ml.scaling.arrivals import ArrivalCounter, floored
+from seedcore.schemas.scaling import SLOT_S
 from seedcore.settings import Settings
 from seedcore.stores.postgres import Database
 
@@ -33,7 +34,8 @@ async def arrive(connection, at: datetime, tasks: int, kind: str = "echo", queue
     """Tasks whose ids say that they were submitted at that moment."""
     await connection.execute(
         """insert into seedcore.tasks (id, type, params, queue, max_attempts)
-           select overlay(seedcore.new_id()::text placing left(seedcore.first_id($1)::text, 13) from 1)::uuid, $2, '{}', $3, 1
+           select overlay(seedcore.new_id()::text placing left(seedcore.first_id($1)::text, 13) from 1)::uuid,
+                  $2, '{}', $3, 1
            from generate_series(1, $4)""",
         at,
         kind,

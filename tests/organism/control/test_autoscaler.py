@@ -3,7 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seedcore.organism.control.autoscaler import DOWN_S, HIGH, LOW, UP_S, Scale, energy_of, next_scale
+from seedcore.organism.control.autoscaler import DOWN_S, LOW, UP_S, Scale, energy_of, next_scale
+from seedcore.pricing.host_need import HIGH, hosts_needed
 
 BOUNDS = st.tuples(st.integers(1, 20), st.integers(0, 30)).map(lambda t: (t[0], t[0] + t[1]))
 SLOTS = st.integers(1, 300)
@@ -66,3 +67,21 @@ def test_every_change_of_the_number_lowers_the_energy_at_the_load_of_that_moment
         scale = next_scale(scale, running, slots, 2.0, min_hosts=1, max_hosts=20)
         if scale.hosts != before:
             assert energy_of(scale.hosts, running, slots) <= energy_of(before, running, slots) + 1e-9
+
+
+@given(running=st.integers(0, 500), foreseen=st.floats(0, 500), slots=st.integers(1, 50), hosts=st.integers(1, 20))
+def test_what_is_foreseen_adds_hosts_within_bounds_and_never_takes_any(running, foreseen, slots, hosts):
+    bounds = {"min_hosts": 1, "max_hosts": 20}
+    without = next_scale(Scale(hosts), running, slots, UP_S, **bounds)
+    ahead = next_scale(Scale(hosts), running, slots, UP_S, foreseen=foreseen, **bounds)
+    assert without.hosts <= ahead.hosts <= 20 or ahead.hosts == min(hosts_needed(foreseen, slots), 20)
+    assert ahead.hosts >= min(hosts_needed(foreseen, slots), 20)
+
+
+def test_a_foreseen_load_starts_hosts_at_once_and_keeps_them_until_it_is_over():
+    scale = next_scale(Scale(1), 0, 10, 1.0, min_hosts=1, max_hosts=8, foreseen=31.0)
+    assert scale.hosts == 4
+    for _ in range(3):
+        scale = next_scale(scale, 0, 10, DOWN_S, min_hosts=1, max_hosts=8, foreseen=31.0)
+        assert scale.hosts == 4
+    assert next_scale(scale, 0, 10, DOWN_S, min_hosts=1, max_hosts=8).hosts == 1

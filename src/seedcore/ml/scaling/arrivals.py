@@ -12,14 +12,12 @@ import asyncpg
 import numpy as np
 import numpy.typing as npt
 
+from seedcore.schemas.scaling import SLOT_S
 from seedcore.stores.postgres import Database
 from seedcore.tasks.monitoring import arrivals
 
-SLOT_S = 15
-"""Seconds of a slot."""
-
 LATE_S = 30
-"""A slot is counted again until so many seconds after its end: a transaction that submits and takes longer is missed."""
+"""A slot is counted again until so many seconds after its end; a submission that takes longer is missed."""
 
 PAGE_S, PAGES = 300, 24
 """Seconds of history that one statement counts, and statements in a round: two hours a round after a pause."""
@@ -57,7 +55,8 @@ where ($1::text is null or queue = $1) and ($2::text is null or type = $2) and a
 
 _TYPES = """
 select type, sum(tasks)::bigint as tasks from seedcore.arrivals
-where ($1::text is null or queue = $1) and ($2::text is null or type = $2) and at >= $3 group by 1 order by 2 desc limit $4
+where ($1::text is null or queue = $1) and ($2::text is null or type = $2) and at >= $3
+group by 1 order by 2 desc limit $4
 """
 
 
@@ -104,7 +103,9 @@ class ArrivalCounter:
             await connection.execute(_EXPIRE, self._kept_s, EXPIRE_ROWS)
         return True
 
-    async def series(self, queue: str | None, kind: str | None, step_s: int, max_steps: int) -> ArrivalSeries | None:
+    async def series(
+        self, queue: str | None, kind: str | None, step_s: int, max_steps: int, *, final: bool = True
+    ) -> ArrivalSeries | None:
         """Arrivals by steps, at most the newest `max_steps`; None queue or kind: all. None: nothing is counted yet.
 
         Args:
@@ -112,12 +113,13 @@ class ArrivalCounter:
             kind: their type; None: all types.
             step_s: a multiple of SLOT_S.
             max_steps: how many steps at most.
+            final: up to the last slot that cannot change any more; else up to the last one that has ended.
         """
         async with self._database.connection() as connection:
             mark = await connection.fetchrow(_MARK)
             if mark["since"] is None:
                 return None
-            end = floored(mark["until_final"], step_s)
+            end = floored(mark["until_final"] if final else mark["now"], step_s)
             kept = mark["now"] - timedelta(seconds=self._kept_s)
             # The step in which the record begins is not whole.
             first_whole = floored(max(mark["since"], kept) + timedelta(seconds=step_s - 1), step_s)
@@ -152,4 +154,4 @@ class ArrivalCounter:
             await connection.execute(_ADD, *(list(column) for column in zip(*found, strict=True)))
         final = floored(now - timedelta(seconds=LATE_S), SLOT_S)
         await connection.execute(_SET_MARK, since, max(begin, min(end, final)))
-        return end >= ended
+        return bool(end >= ended)

@@ -96,7 +96,7 @@ class _Model:
     seasonal: bool
     gains: int
     anchors: list[int]
-    calibrations: list[intervals.Calibration]
+    calibrations: list[intervals.ErrorRecord]
     seasons_s: tuple[float, ...]
 
     @property
@@ -170,7 +170,7 @@ def _best(errors: Floats) -> tuple[bool, int]:
     return (True, seasonal) if better else (False, plain)
 
 
-def _grown(calibration: intervals.Calibration, center: float, grown: float) -> tuple[float, float]:
+def _grown(calibration: intervals.ErrorRecord, center: float, grown: float) -> tuple[float, float]:
     """The interval around a forecast, so many times as wide on the scale."""
     low, high = calibration.bounds(center)
     if grown == 1.0:
@@ -227,6 +227,8 @@ def _from_few(given: Floats, steps: int, level: float) -> Forecast:
     shape = mean / spread
     draws = rng.poisson(rng.gamma(shape, spread, _DRAWS) * rng.gamma(n, 1.0 / n, _DRAWS)).astype(np.float64)
     low, high = np.quantile(draws, [(1 - level) / 2, 1 - (1 - level) / 2])
+    # Where hardly anything came, most counts are 0, and what is not known is the rate.
+    high = max(high, float(np.quantile(rng.gamma(float(given.sum()) + 0.5, 1.0 / n, _DRAWS), 1 - (1 - level) / 2)))
     flat = np.ones(steps)
     return Forecast(
         flat * float(given.mean()), flat * float(low), flat * float(high), "too_little_history", (), None, 0, n, 0

@@ -31,8 +31,8 @@ _LARGEST = 40.0
 
 
 Scale = Literal["root", "log"]
-"""`root`: of counts whose variance is their mean (Anscombe 1948); `log`: of those whose deviation is, whose seasons grow
-with their level, too."""
+"""`root`: of counts whose variance is their mean (Anscombe 1948). `log`: of those whose deviation is their mean, and
+whose seasons grow with their level."""
 
 
 def to_scale(counts: Floats, scale: Scale) -> Floats:
@@ -51,7 +51,7 @@ def to_counts(scaled: Floats, scale: Scale) -> Floats:
 
 
 @dataclass(frozen=True, slots=True)
-class Calibration:
+class ErrorRecord:
     """What the errors at one distance ahead say.
 
     Attributes:
@@ -74,7 +74,7 @@ class Calibration:
         return bounds(self.errors, center, self.miss, self.scale)
 
 
-def calibrate(centers: Sequence[float], actual: Sequence[float], delay: int, level: float, scale: Scale) -> Calibration:
+def calibrate(centers: Sequence[float], actual: Sequence[float], delay: int, level: float, scale: Scale) -> ErrorRecord:
     """Make the intervals of past forecasts with what was known then, and judge them.
 
     Args:
@@ -106,7 +106,7 @@ def calibrate(centers: Sequence[float], actual: Sequence[float], delay: int, lev
         beyond = max(low - actual[i], actual[i] - high, 0.0)
         missed.append(beyond > 0)
         held, tried, cost = held + (beyond == 0), tried + 1, cost + high - low + 2.0 / target * beyond
-    return Calibration(scale, sorted(errors[-WINDOW:]), miss, held, tried, cost / tried if tried else float("inf"))
+    return ErrorRecord(scale, sorted(errors[-WINDOW:]), miss, held, tried, cost / tried if tried else float("inf"))
 
 
 def bounds(errors: list[float], center: float, miss: float, scale: Scale) -> tuple[float, float]:
@@ -127,7 +127,7 @@ def _count(scaled: float, scale: Scale) -> float:
 
 
 def _quantile(errors: list[float], share: float) -> float:
-    """The quantile that a further error is below with that chance; beyond the outermost error by a part of the range."""
+    """What a further error is below with that chance; beyond the outermost error by a part of the range."""
     n = len(errors)
     place = share * (n + 1) - 1
     if place < 0:

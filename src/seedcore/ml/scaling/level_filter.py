@@ -2,8 +2,9 @@
 
 The model of a series z is z = level + X b + noise, where the level moves and may have a damped trend, and X has cosines
 and sines of the seasons. Smoothing is linear: the level of z - X b is that of z minus those of the columns of X times
-b. And least squares on what the filter did not foresee, of z and of the columns alike, is the best estimate of b in this
-model. So one pass over the series gives, for every pair of gains, forecasts at every origin from what came before it.
+b. And least squares on what the filter did not foresee, of z and of the columns alike, is the best estimate of b in
+this model. So one pass over the series gives, for every pair of gains, forecasts at every origin from what came before
+it.
 """
 
 from dataclasses import dataclass

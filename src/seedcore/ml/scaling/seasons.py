@@ -1,5 +1,7 @@
 """Finds the seasons of a series: frequencies whose power stands out of the spectrum around them."""
 
+from itertools import pairwise
+
 import numpy as np
 import numpy.typing as npt
 
@@ -45,7 +47,7 @@ def find(values: Floats, step_s: float) -> Floats:
 
 
 def periods(frequencies: Floats, step_s: float) -> list[float]:
-    """The seasons that the frequencies make up, in seconds: a frequency belongs to a season that is a multiple of it."""
+    """The seasons that the frequencies make up, in seconds: each frequency is one of them or a multiple."""
     seasons: list[float] = []
     for f in np.sort(frequencies):
         multiple = [f / base for base in seasons]
@@ -65,7 +67,7 @@ def columns(frequencies: Floats, begin: int, end: int) -> Floats:
     return np.hstack([np.cos(angle), np.sin(angle)])
 
 
-def _rest(values: Floats, x: Floats, found: list[float]) -> Floats:
+def _rest(values: Floats, x: npt.NDArray[np.floating], found: list[float]) -> Floats:
     """What a line and the frequencies leave, with far values pulled in."""
     design = np.column_stack([np.ones(len(x)), x, columns(np.array(found), 0, len(x))])
     coefficients, *_ = np.linalg.lstsq(design, values, rcond=None)
@@ -115,9 +117,9 @@ def _background(power: Floats, first: int) -> Floats:
     edges[-1] = len(power)
     if len(edges) > 2 and edges[-1] - edges[-2] < _BLOCK * _PADDING // 2:
         del edges[-2]
-    middles = np.array([np.sqrt(a * b) for a, b in zip(edges, edges[1:], strict=False)])
+    middles = np.array([np.sqrt(a * b) for a, b in pairwise(edges)])
     # The median of an exponential variable is ln 2 of its mean.
-    medians = np.array([np.median(power[a:b]) for a, b in zip(edges, edges[1:], strict=False)]) / np.log(2)
+    medians = np.array([np.median(power[a:b]) for a, b in pairwise(edges)]) / np.log(2)
     floor = float(medians.max()) * 1e-12 or 1e-300
     logs = np.log(np.maximum(medians, floor))
     level: Floats = np.exp(np.interp(np.log(np.maximum(np.arange(len(power)), 1)), np.log(middles), logs))

@@ -15,7 +15,9 @@ the two nothing changes: a load that stays the same changes the number at most o
 from dataclasses import dataclass
 from math import ceil
 
-HIGH, LOW = 0.8, 0.5
+from seedcore.pricing.host_need import HIGH, hosts_needed
+
+LOW = 0.5
 UP_S, DOWN_S = 5.0, 60.0
 
 
@@ -36,7 +38,16 @@ def energy_of(hosts: int, running: int, slots: int) -> float:
     return 0.5 * load * load / hosts + 0.5 * HIGH**2 * sum((j - 1) / j for j in range(1, hosts + 1))
 
 
-def next_scale(scale: Scale, running: int, slots: int, elapsed_s: float, *, min_hosts: int, max_hosts: int) -> Scale:
+def next_scale(
+    scale: Scale,
+    running: int,
+    slots: int,
+    elapsed_s: float,
+    *,
+    min_hosts: int,
+    max_hosts: int,
+    foreseen: float = 0.0,
+) -> Scale:
     """The scale after `elapsed_s` seconds with `running` tasks in hand.
 
     Args:
@@ -46,11 +57,14 @@ def next_scale(scale: Scale, running: int, slots: int, elapsed_s: float, *, min_
         elapsed_s: seconds since the last call.
         min_hosts: lower bound.
         max_hosts: upper bound, at least `min_hosts`.
+        foreseen: tasks in hand that a forecast expects in the time to come; 0: there is none. For these there are
+            hosts at once, and as long as they are foreseen: a wrong forecast can cost hosts, never take any away.
     """
+    min_hosts = min(max(min_hosts, hosts_needed(foreseen, slots)), max_hosts)
     hosts = min(max(scale.hosts, min_hosts), max_hosts)
     if hosts != scale.hosts:
         return Scale(hosts)
-    full = min(max(ceil(running / (HIGH * slots)), min_hosts), max_hosts)
+    full = min(max(hosts_needed(running, slots), min_hosts), max_hosts)
     easy = min(max(ceil(running / (LOW * slots)), min_hosts), max_hosts)
     if full > hosts:
         above_s = scale.above_s + elapsed_s

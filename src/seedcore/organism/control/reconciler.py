@@ -34,6 +34,7 @@ class Reconciler:
         slots: tasks that one host of an organ runs at once.
         drain_s: longest time that a draining host may take to finish its tasks.
         on_late_reply: see `LivenessChecker`.
+        foreseen: tasks in hand that a forecast expects of an organ, by its id; 0: there is no forecast.
 
     Attributes:
         node_count: living nodes that a worker fits on, when they were last known; None: they never were.
@@ -44,6 +45,7 @@ class Reconciler:
     slots: Callable[[Organ], int]
     drain_s: float
     on_late_reply: Callable[[], None] = lambda: None
+    foreseen: Callable[[str], float] = lambda _organ: 0.0
     node_count: int | None = None
     hosts: dict[str, Host] = field(default_factory=dict)
     scales: dict[str, Scale] = field(default_factory=dict)
@@ -191,7 +193,10 @@ class Reconciler:
         scale = self.scales.get(organ.id) or Scale(len(up))
         slots = self.slots(organ)
         min_hosts, max_hosts = organ.spec.min_hosts, organ.spec.max_hosts
-        after = next_scale(scale, running, slots, elapsed_s, min_hosts=min_hosts, max_hosts=max_hosts)
+        foreseen = self.foreseen(organ.id)
+        after = next_scale(
+            scale, running, slots, elapsed_s, min_hosts=min_hosts, max_hosts=max_hosts, foreseen=foreseen
+        )
         self.scales[organ.id] = after
         if after.hosts != scale.hosts and up:
             get_logger("seedcore.organism").info(
@@ -200,6 +205,7 @@ class Reconciler:
                 before=scale.hosts,
                 after=after.hosts,
                 running=running,
+                foreseen=round(foreseen, 2),
                 slots=slots,
                 delta_energy=energy_of(after.hosts, running, slots) - energy_of(max(1, scale.hosts), running, slots),
             )

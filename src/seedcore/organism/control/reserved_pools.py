@@ -10,9 +10,17 @@ from seedcore.fleet.quarantine_repository import QuarantinedSkill
 from seedcore.organism.control.host import DEFAULT_POOL, GRAPH_POOL, RESERVED
 from seedcore.organism.desired.desired_state import Organ
 from seedcore.schemas.organism import MAX_WORKERS, WorkerNumbers
+from seedcore.settings import Settings
 
 ONE_BY_ONE = HostLimits(agent_concurrency=1, host_concurrency=1, host_threads=1, host_processes=1)
 _NOT_IN_IDS = re.compile(r"[^a-z0-9_]+")
+
+
+def configured_workers(settings: Settings) -> WorkerNumbers:
+    """How many workers the settings ask for."""
+    return WorkerNumbers(
+        default=settings.dispatchers, graph=settings.graph_dispatchers, per_node=settings.workers_per_node
+    )
 
 
 def wanted_workers(numbers: WorkerNumbers, nodes: int) -> dict[str, int]:

@@ -1,6 +1,6 @@
 """Building the routing table: which organ runs which skill, and which agents live on which hosts, by columns."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypedDict
 
@@ -9,6 +9,7 @@ from seedcore.fleet.agent_lifecycle import Stage
 from seedcore.fleet.organ_spec import OrganSpec
 from seedcore.organism.agents.roster import Roster
 from seedcore.organism.routing.placement import Keys, keys_of, place
+from seedcore.skills.skill_decorator import SkillSpec
 
 
 class LivingAgent(TypedDict):
@@ -54,6 +55,15 @@ class SkillDeclarations:
     organ: Mapping[str, str]
     timeout_s: Mapping[str, float]
     approval_s: Mapping[str, float | None] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, specs: Collection[SkillSpec]) -> "SkillDeclarations":
+        """What these skills declare."""
+        return cls(
+            {spec.name: spec.organ for spec in specs},
+            {spec.name: spec.timeout_s for spec in specs if spec.timeout_s is not None},
+            {spec.name: spec.approval_s for spec in specs if spec.approval},
+        )
 
 
 def build_routing_table(

@@ -138,6 +138,7 @@ FALLBACKS: dict[str, str] = {
     "http": "A service had no Serve handle, and was called over HTTP.",
     "known_keys": "The database did not answer, and a key was judged by what was known of it.",
     "ml_predict_remote": "A worker whose node lacks the model folder asked the ML service for predictions.",
+    "no_forecast": "The ML service did not forecast for the Organism, which scaled by measured load alone.",
     "no_plan": "No plan was available, and the task ran as it is.",
     "old_routing_table": "The Organism did not answer the Coordinator, which went on with the table that it had.",
     "old_snapshot": "A task was decided about with a snapshot older than 5 s.",

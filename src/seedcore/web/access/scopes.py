@@ -136,6 +136,7 @@ _ML = {
     "POST /score/salience": SUBMIT,
     "POST /detect/anomaly": SUBMIT,
     "POST /detect/anomaly/batch": SUBMIT,
+    "POST /predict/scaling": SUBMIT_ALL,
 }
 
 _COGNITIVE = {
