@@ -13,7 +13,7 @@ from seedcore.ml.scaling.forecast import MAX_STEPS, MIN_STEPS, Forecast, forecas
 from seedcore.ml.scaling.host_needs import host_needs
 from seedcore.schemas.scaling import MAX_POINTS, SLOT_S, ForecastPoint, HostNeed, ScalingRequest, ScalingResponse
 from seedcore.service_clients.organism_client import OrganismClient
-from seedcore.tasks.monitoring import arrivals
+from seedcore.tasks.monitoring import arrival_reads
 from seedcore.web.service_base import Operation
 
 LATELY_S = 86_400.0
@@ -103,7 +103,7 @@ class ScalingOperations:
         if not arriving:
             return {}
         async with self._database.connection() as connection:
-            found = await arrivals.seconds_of_types(connection, LATELY_S, MAX_ENDS)
+            found = await arrival_reads.seconds_of_types(connection, LATELY_S, MAX_ENDS)
         return {item.type: item.mean_s for item in found if item.type in arriving}
 
     async def _count(self) -> None:

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from seedcore.schemas.scaling import SLOT_S
 from seedcore.stores.postgres import Database
-from seedcore.tasks.monitoring import arrivals
+from seedcore.tasks.monitoring import arrival_reads
 
 LATE_S = 30
 """A slot is counted again until so many seconds after its end; a submission that takes longer is missed."""
@@ -146,10 +146,10 @@ class ArrivalCounter:
         ended, earliest = floored(now, SLOT_S), floored(now - timedelta(seconds=BACKFILL_S), SLOT_S)
         since, begin = mark["since"], mark["until_final"]
         if since is None or begin < earliest:
-            oldest = await arrivals.oldest(connection)
+            oldest = await arrival_reads.oldest(connection)
             since = begin = min(ended, max(earliest, floored(oldest or now, SLOT_S)))
         end = min(ended, begin + timedelta(seconds=PAGE_S))
-        found = await arrivals.arrivals(connection, begin, end, SLOT_S)
+        found = await arrival_reads.arrivals(connection, begin, end, SLOT_S)
         if found:
             await connection.execute(_ADD, *(list(column) for column in zip(*found, strict=True)))
         final = floored(now - timedelta(seconds=LATE_S), SLOT_S)

@@ -6,8 +6,8 @@ from uuid import UUID
 
 import asyncpg
 
-# Range of the primary key of tasks. The first 48 bits of an id are its milliseconds; PostgreSQL before 17 has no function
-# for that.
+# Range of the primary key of tasks. The first 48 bits of an id are its milliseconds; PostgreSQL 16 has no function for
+# that.
 ARRIVALS = """
 select queue, type, to_timestamp(slot * $3::float8) as at, count(*)::integer as tasks
 from (select queue, type, floor(('x' || translate(left(id::text, 13), '-', ''))::bit(48)::bigint / 1000.0 / $3)::bigint
@@ -22,7 +22,8 @@ OLDEST = "select id from seedcore.tasks order by id limit 1"
 SECONDS_OF_TYPES = """
 select t.type, count(*) as tasks, avg(e.seconds)::float8 as mean_s
 from (select id, extract(epoch from finished_at - started_at)::float8 as seconds from seedcore.finished
-      where status = 'completed' and started_at is not null and id >= seedcore.first_id(now() - make_interval(secs => $1))
+      where status = 'completed' and started_at is not null
+        and id >= seedcore.first_id(now() - make_interval(secs => $1))
       order by id desc limit $2) e
 join seedcore.tasks t on t.id = e.id group by t.type
 """
