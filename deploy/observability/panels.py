@@ -126,6 +126,11 @@ DASHBOARDS: dict[str, tuple[str, list[Panel]]] = {
                 unit="percentunit",
             ),
             series("Alarms of the valve", (rate("seedcore_valve_alarms_total", "stream"), "{{stream}}"), unit="ops"),
+            series(
+                "Predictions of models",
+                (rate("seedcore_model_predictions_total", "model, version"), "{{model}} {{version}}"),
+                unit="ops",
+            ),
             series("Plans", (rate("seedcore_plans_total", "outcome"), "{{outcome}}"), unit="ops"),
             series("Spent by plans", (rate("seedcore_plan_spent_total", "unit"), "{{unit}}"), unit="ops"),
             series(

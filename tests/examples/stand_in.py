@@ -13,6 +13,7 @@ from fastapi.responses import JSONResponse, PlainTextResponse
 
 from seedcore.ml.service import MLService
 from seedcore.settings import Settings
+from tests.ml.support import know_aliases
 
 Spoil = Callable[[dict[str, Any], int], None]
 
@@ -22,6 +23,7 @@ class StandIn:
 
     def __init__(self, settings: Settings, spoil: Spoil = lambda _task, _number: None) -> None:
         self.ml = MLService({}, settings, background=False)
+        know_aliases(self.ml.parts.aliases)
         self.spoil = spoil
         self.by_key: dict[str, str] = {}
         self.tasks: dict[str, dict[str, Any]] = {}

@@ -6,8 +6,9 @@ import pytest
 
 from seedcore.errors import InvalidInputError, NotFoundError
 from seedcore.ml.operations import training_operations
+from seedcore.ml.predicting.model_cache import LEAST_BYTES
 from seedcore.ml.service import MLService
-from tests.ml.support import flowers
+from tests.ml.support import flowers, know_aliases
 
 
 async def trained(http: httpx.AsyncClient, name: str = "flowers", **kwargs) -> dict:
@@ -95,21 +96,22 @@ async def test_a_version_can_be_chosen_and_latest_is_the_newest(http: httpx.Asyn
 
 async def test_a_version_that_another_replica_trained_or_deleted_counts_at_once(service: MLService, settings):
     other = MLService({}, settings, background=False)
+    know_aliases(other.parts.aliases)
     train = {"name": "m", "params": {"n_estimators": 5}} | flowers()
     ask = {"name": "m", "features": [0, 0, 0]}
     await service.invoke("/xgboost/train", train)
     assert (await other.invoke("/xgboost/predict", ask))["model"]["version"] == 1
     await service.invoke("/xgboost/train", train)
     assert (await other.invoke("/xgboost/predict", ask))["model"]["version"] == 2
-    await service.invoke("/xgboost/delete_model", {"name": "m", "version": 2})
+    service.parts.store.delete("m", 2)
     assert (await other.invoke("/xgboost/predict", ask))["model"]["version"] == 1
-    await service.invoke("/xgboost/delete_model", {"name": "m"})
+    service.parts.store.delete("m")
     with pytest.raises(NotFoundError):
         await other.invoke("/xgboost/predict", ask | {"version": 1})
 
 
 async def test_the_cache_of_models_is_bounded(service: MLService):
-    service.parts.predictor.capacity = 2
+    service.parts.predictor.models.max_bytes = 2 * LEAST_BYTES
     for name in ("a", "b", "c"):
         await service.invoke("/xgboost/train", {"name": name, "params": {"n_estimators": 2}} | flowers())
         await service.invoke("/xgboost/predict", {"name": name, "features": [0, 0, 0]})
@@ -117,7 +119,7 @@ async def test_the_cache_of_models_is_bounded(service: MLService):
     assert (await service.invoke("/xgboost/predict", {"name": "a", "features": [0, 0, 0]}))["prediction"] == "iris"
 
 
-async def test_models_are_listed_described_and_deleted(http: httpx.AsyncClient):
+async def test_models_are_listed_and_described(http: httpx.AsyncClient):
     await trained(http)
     await trained(http)
     listed = (await http.get("/xgboost/list_models")).json()
@@ -128,11 +130,7 @@ async def test_models_are_listed_described_and_deleted(http: httpx.AsyncClient):
     assert info["params"]["num_boost_round"] == 20
     assert len(info["sha256"]) == 64
     assert info["schema"]["label_column"] == "kind"
-    gone = await http.request("DELETE", "/xgboost/delete_model", json={"name": "flowers", "version": 2})
-    assert gone.json() == {"name": "flowers", "deleted": [2]}
-    assert (await http.get("/xgboost/model_info", params={"name": "flowers"})).json()["version"] == 1
-    again = await http.request("DELETE", "/xgboost/delete_model", json={"name": "flowers", "version": 2})
-    assert again.status_code == 404
+    assert info["aliases"] == listed["models"][0]["aliases"] == {}
 
 
 async def test_a_handle_gets_the_same_json_as_http(service: MLService, http: httpx.AsyncClient):
@@ -172,7 +170,8 @@ async def test_bad_training_input_is_a_problem_that_names_the_field(http: httpx.
     [
         ({"name": "none", "features": [0, 0, 0]}, 404),
         ({"name": "flowers", "version": 9, "features": [0, 0, 0]}, 404),
-        ({"name": "flowers", "alias": "champion", "features": [0, 0, 0]}, 422),
+        ({"name": "flowers", "alias": "champion", "features": [0, 0, 0]}, 404),
+        ({"name": "flowers", "alias": "best", "features": [0, 0, 0]}, 422),
         ({"name": "flowers", "version": 1, "alias": "latest", "features": [0, 0, 0]}, 422),
         ({"name": "flowers", "features": [0, 0]}, 422),
         ({"name": "flowers", "features": {"length": 1, "width": 2, "noise": 3, "kind": "iris"}}, 422),

@@ -7,7 +7,8 @@ import pytest
 from seedcore.errors import InvalidInputError, NotFoundError, UnavailableError
 from seedcore.ml.service import MLService
 from seedcore.service_clients.ml_client import MAX_BATCH, MLClient
-from tests.ml.support import flowers
+from seedcore.settings import Settings
+from tests.ml.support import flowers, started_service
 from tests.service_clients.local_handle import LocalHandle
 
 
@@ -127,4 +128,10 @@ async def test_the_other_methods_speak_the_services_shapes(client: Loopback):
     assert (await client.list_models()).models[0].name == "m"
     assert (await client.model_info("m", 1)).model_schema.label_column == "kind"
     assert (await client.batch_predict("m", [[0, 0, 0]])).predictions[0].prediction == "iris"
-    assert (await client.delete_model("m")).deleted == [1]
+
+
+async def test_deleting_answers_what_was_deleted(pg_settings: Settings):
+    async with started_service(pg_settings) as service:
+        client = Loopback(service)
+        await client.train({"name": "m", "params": {"n_estimators": 2}} | flowers())
+        assert (await client.delete_model("m")).deleted == [1]

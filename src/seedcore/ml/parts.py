@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from seedcore.ml.predicting.predictor import Predictor
+from seedcore.ml.registry.aliases import AliasCache
 from seedcore.ml.registry.model_store import ModelStore
 from seedcore.settings import Settings
 from seedcore.stores.postgres import Database
@@ -16,5 +17,6 @@ class MLParts:
     settings: Settings
     store: ModelStore
     predictor: Predictor
+    aliases: AliasCache
     database: Database
     submission: Submission

@@ -19,7 +19,9 @@ from seedcore.ml.operations.salience_operations import SalienceOperations
 from seedcore.ml.operations.scaling_operations import ScalingOperations
 from seedcore.ml.operations.training_operations import TrainingOperations
 from seedcore.ml.parts import MLParts
-from seedcore.ml.predicting.predictor import LoadedModel, Predictor
+from seedcore.ml.predicting.loaded_model import LoadedModel
+from seedcore.ml.predicting.predictor import Predictor
+from seedcore.ml.registry.aliases import AliasCache
 from seedcore.ml.registry.model_store import ModelStore
 from seedcore.ml.training.model_draft import train_request
 from seedcore.schemas import ml as schemas
@@ -51,11 +53,15 @@ class MLService(ServiceBase):
         given = settings or get_settings()
         store = ModelStore(given.models_dir)
         database = Database(given, name="seedcore-ml")
-        self.parts = MLParts(given, store, Predictor(store), database, Submission(given, SkillRegistry.load(given)))
+        aliases = AliasCache(database)
+        predictor = Predictor(store, aliases, given.model_cache_bytes)
+        submission = Submission(given, SkillRegistry.load(given))
+        self.parts = MLParts(given, store, predictor, aliases, database, submission)
         self.training = TrainingOperations(self.parts)
         self.salience = SalienceOperations(self.parts)
         self.scaling = ScalingOperations(self.parts)
-        self._rooms = (ModelOperations(self.parts), self.training, self.salience, self.scaling)
+        self._models = ModelOperations(self.parts)
+        self._rooms = (self._models, self.training, self.salience, self.scaling)
         jobs: list[LeaderJob] = [*self.scaling.jobs()]
         self.leader = LeaderLoop(database, jobs)
         self._background = background
@@ -72,6 +78,7 @@ class MLService(ServiceBase):
         await self.leader.stop()
         await self.salience.stop()
         await self.scaling.stop()
+        await self.parts.aliases.aclose()
         await self.parts.database.aclose()
 
     def operations(self) -> Sequence[Operation]:
@@ -96,6 +103,7 @@ class MLService(ServiceBase):
             await asyncio.to_thread(self.parts.store.prepare)
         except UnavailableError as error:
             self.log.error("model folder unusable", detail=error.detail)
+        await self._models.start()
 
     async def health(self) -> Mapping[str, object]:
         """Ready when the model folder is writable and the warm-up has trained a model; `cold` says why not."""
@@ -123,7 +131,7 @@ class MLService(ServiceBase):
                 models = sum(1 for _ in self.parts.store.names())
         except OSError as error:
             return {"ready": False, "storage": storage | {"usable": False, "error": error.strerror}}
-        return {"ready": True, "models": models, "loaded": self.parts.predictor.loaded, "storage": storage}
+        return {"ready": True, "models": models, **self._models.health(), "storage": storage}
 
     async def drift_score(self, request: DriftRequest) -> DriftResponse:
         """Whether observations stopped looking like their reference; the Coordinator's valve, on the caller's data."""

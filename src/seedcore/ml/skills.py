@@ -1,5 +1,9 @@
 """The skills of the room: `ml.predict` answers as `/ml/xgboost/predict`, `ml.train` is what `train/submit` submits."""
 
+import asyncio
+from importlib import import_module
+from typing import TYPE_CHECKING
+
 from seedcore.errors import (
     ConflictError,
     InvalidInputError,
@@ -13,28 +17,34 @@ from seedcore.ml.job_outcomes import ThrottledReport, job_errors
 from seedcore.schemas.ml import PredictRequest, PredictResponse, TrainRequest, TrainResponse
 from seedcore.skills.skill_decorator import SkillClients, SkillContext, skill
 
+if TYPE_CHECKING:
+    from seedcore.ml.predicting.local_predictions import LocalPredictions
+
+_PREDICTIONS = "seedcore.ml.predicting.local_predictions"
+
 # A retry would raise these again.
 _NOT_RETRYABLE = (InvalidInputError, NotFoundError, ConflictError, TooLargeError)
 
 
-async def reach_ml(clients: SkillClients) -> None:
-    """Find the ML service before the first prediction needs it."""
-    await clients.ml.reach()
+async def get_ready(clients: SkillClients) -> None:
+    """Get what the first prediction needs."""
+    await asyncio.to_thread(import_module, _PREDICTIONS)
+    await _predictions(clients).warm_up(clients.ml)
 
 
-@skill("ml.predict", organ="ml", timeout_s=30, warm_up=reach_ml)
+@skill("ml.predict", organ="ml", timeout_s=30, warm_up=get_ready)
 async def ml_predict(params: PredictRequest, context: SkillContext) -> PredictResponse:
-    """Predict one row with a trained model; concurrent calls share one request."""
-    if context.clients is None:
-        raise UnavailableError("This process gives skills no service clients; ml.predict needs the ML client.")
+    """Predict one row with a trained model, in this process; calls of the same moment share a batch."""
+    clients = context.clients
+    if clients is None:
+        raise UnavailableError("This process gives skills no service clients; ml.predict needs them.")
     try:
-        answer = await context.clients.ml.predict(params.name, params.features, params.version, params.alias)
+        return await _predictions(clients).predict(params, context.task_id, context.tenant, clients.ml)
     except SkillError:
         raise
     except SeedCoreError as error:
         retryable = not isinstance(error, _NOT_RETRYABLE)
         raise SkillError(error.detail, errors=error.errors, retryable=retryable, cause=error.code) from error
-    return PredictResponse.model_validate(answer, from_attributes=True)
 
 
 @skill("ml.train", organ="ml", timeout_s=6 * 3600, slow=True, process=True)
@@ -47,3 +57,10 @@ def ml_train(params: TrainRequest, context: SkillContext) -> TrainResponse:
         report = ThrottledReport(context)
         manifest = run_train_job(params, get_settings(), context.task_id, context.tenant, report)
         return train_response(manifest)
+
+
+def _predictions(clients: SkillClients) -> "LocalPredictions":
+    # Imported here: every process that knows the skills by name reads this module, and few of them predict.
+    from seedcore.ml.predicting.local_predictions import LocalPredictions
+
+    return clients.keep(LocalPredictions)

@@ -17,17 +17,19 @@ Features = dict[str, object] | list[object]
 Task = Literal["binary", "multiclass", "regression"]
 
 
-class _ModelRequest(BaseModel):
+class ModelRequest(BaseModel):
+    """A request that takes no unknown fields."""
+
     model_config = ConfigDict(extra="forbid")
 
 
-class HistorySource(_ModelRequest):
+class HistorySource(ModelRequest):
     """Training data from ended tasks of the caller's tenant: one query over the view `seedcore.history`."""
 
     sql: str = Field(min_length=1, max_length=20_000)
 
 
-class RecordedSource(_ModelRequest):
+class RecordedSource(ModelRequest):
     """Training data from what `ml.predict` tasks asked of a model, with what was true of them (`/ml/outcomes`)."""
 
     recorded: ModelName = Field(description="The model's name; its features are the columns.")
@@ -37,7 +39,7 @@ class RecordedSource(_ModelRequest):
 Margin = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 
 
-class TrainRequest(_ModelRequest):
+class TrainRequest(ModelRequest):
     """A training set and its parameters. Give exactly one of `dataset`, `rows` with `columns`, and `data_source`.
 
     Features are numbers, booleans, text (categories) or null (missing). Integer, text and boolean labels mean
@@ -162,22 +164,45 @@ class ModelRef(BaseModel):
     version: int
 
 
-class _VersionRequest(_ModelRequest):
+class VersionRequest(ModelRequest):
+    """A request for a model: a version of it, an alias, or neither."""
+
     name: ModelName
     version: Version | None = None
-    alias: Literal["latest"] | None = None
+    alias: Literal["champion", "candidate", "latest"] | None = Field(
+        None, description="By default the champion answers, and where there is none, the newest version."
+    )
 
     @model_validator(mode="after")
-    def _version_or_alias(self) -> "_VersionRequest":
+    def _version_or_alias(self) -> "VersionRequest":
         if self.version is not None and self.alias is not None:
             raise ValueError("give version or alias, not both")
         return self
 
 
-class PredictRequest(_VersionRequest):
-    """One row for one model; the newest version answers unless one is named."""
+class PredictRequest(VersionRequest):
+    """One row for one model; the champion answers unless a version or alias is named, or the newest without one."""
 
+    contributions: bool = Field(False, description="Also say how much each column moved the answer.")
     features: Features = Field(description="{column: value}, or the values in the order of the model's schema.")
+
+
+def _is_none(value: object) -> bool:
+    return value is None
+
+
+Contributions = Annotated[
+    dict[str, float] | None,
+    Field(
+        exclude_if=_is_none,
+        description="{column: its part of the margin}, and `bias`; they sum to the margin, of several classes that of "
+        "the predicted one.",
+    ),
+]
+Warnings = Annotated[
+    list[dict[str, str]] | None,
+    Field(exclude_if=_is_none, description="`{field, message}` of categories that training did not see."),
+]
 
 
 class PredictResponse(BaseModel):
@@ -185,12 +210,15 @@ class PredictResponse(BaseModel):
 
     prediction: Label
     probabilities: dict[str, float] | None = None
+    contributions: Contributions = None
+    warnings: Warnings = None
     model: ModelRef
 
 
-class BatchPredictRequest(_VersionRequest):
+class BatchPredictRequest(VersionRequest):
     """Many rows for one model."""
 
+    contributions: bool = Field(False, description="Also say how much each column moved each answer.")
     rows: list[Features] = Field(min_length=1, max_length=MAX_BATCH_ROWS)
 
 
@@ -199,6 +227,8 @@ class RowPrediction(BaseModel):
 
     prediction: Label | None = None
     probabilities: dict[str, float] | None = None
+    contributions: Contributions = None
+    warnings: Warnings = None
     error: dict[str, object] | None = None
 
 
@@ -207,67 +237,3 @@ class BatchPredictResponse(BaseModel):
 
     predictions: list[RowPrediction]
     model: ModelRef
-
-
-class ModelQuery(_VersionRequest):
-    """Which model to describe."""
-
-
-class DeleteRequest(_ModelRequest):
-    """Which versions to delete: one, or all of the name."""
-
-    name: ModelName
-    version: Version | None = None
-
-
-class DeleteResponse(BaseModel):
-    """The deleted versions. Their numbers are never used again."""
-
-    name: str
-    deleted: list[int]
-
-
-class ModelSummary(BaseModel):
-    """One model name; task, label and metrics are those of the newest version."""
-
-    name: str
-    latest: int
-    versions: list[int]
-    task: Task
-    label_column: str
-    metrics: dict[str, float]
-    created_at: datetime
-
-
-class BrokenModel(BaseModel):
-    """A version whose manifest cannot be read."""
-
-    name: str
-    version: int
-    reason: str
-
-
-class ListModelsResponse(BaseModel):
-    """All models, and versions that cannot be read."""
-
-    models: list[ModelSummary]
-    total_count: int
-    broken: list[BrokenModel]
-
-
-class ModelInfo(BaseModel):
-    """All that is stored about one version."""
-
-    model_config = ConfigDict(serialize_by_alias=True, populate_by_name=True)
-
-    name: str
-    version: int
-    versions: list[int]
-    created_at: datetime
-    n_rows: int
-    model_schema: ModelSchema = Field(alias="schema")
-    metrics: dict[str, float]
-    params: dict[str, float | int]
-    sha256: str
-    size_bytes: int
-    xgboost_version: str

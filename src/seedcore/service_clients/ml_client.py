@@ -13,16 +13,14 @@ from seedcore import errors
 from seedcore.schemas.anomaly import DetectBatchResponse
 from seedcore.schemas.ml import (
     BatchPredictResponse,
-    DeleteResponse,
     Features,
-    ListModelsResponse,
-    ModelInfo,
     PredictRequest,
     PredictResponse,
     RowPrediction,
     TrainRequest,
     TrainResponse,
 )
+from seedcore.schemas.model_registry import DeleteResponse, ListModelsResponse, ModelInfo
 from seedcore.schemas.salience import SalienceResponse
 from seedcore.schemas.scaling import ScalingResponse
 from seedcore.service_clients.service_client import ServiceClient
@@ -34,8 +32,8 @@ WINDOW_S = 0.002
 """Single predictions that arrive within this time share a request."""
 
 MAX_BATCH = 256
-ModelKey = tuple[str, int | None, str | None]
-"""Name, version and alias of a model."""
+ModelKey = tuple[str, int | None, str | None, bool]
+"""Name, version and alias of a model, and whether contributions are asked for."""
 
 Row = Mapping[str, object] | Sequence[object]
 """Features by column, or in the order of the model's columns."""
@@ -67,7 +65,13 @@ class MLClient(ServiceClient):
         return await self.call_model(TrainResponse, "POST", "/xgboost/train", body)
 
     async def predict(
-        self, name: str, features: Row, version: int | None = None, alias: str | None = None
+        self,
+        name: str,
+        features: Row,
+        version: int | None = None,
+        alias: str | None = None,
+        *,
+        contributions: bool = False,
     ) -> PredictResponse:
         """Predict one row. Calls for the same model within 2 ms share one request.
 
@@ -75,7 +79,7 @@ class MLClient(ServiceClient):
             InvalidInputError: this row does not fit the model; other rows of the request are not affected.
         """
         row = _as_json(features)
-        key = (name, version, alias)
+        key = (name, version, alias, contributions)
         loop = asyncio.get_running_loop()
         batch = self._filling.get(key)
         if batch is None:
@@ -89,10 +93,18 @@ class MLClient(ServiceClient):
         return await answer
 
     async def batch_predict(
-        self, name: str, rows: Sequence[Row], version: int | None = None, alias: str | None = None
+        self,
+        name: str,
+        rows: Sequence[Row],
+        version: int | None = None,
+        alias: str | None = None,
+        *,
+        contributions: bool = False,
     ) -> BatchPredictResponse:
         """Predict many rows; a row that does not fit has an `error` instead of a prediction."""
-        body = {"name": name, "version": version, "alias": alias, "rows": list(rows)}
+        body: dict[str, object] = {"name": name, "version": version, "alias": alias, "rows": list(rows)}
+        if contributions:
+            body["contributions"] = True
         return await self.call_model(BatchPredictResponse, "POST", "/xgboost/batch_predict", body)
 
     async def detect_anomalies(
@@ -146,9 +158,10 @@ class MLClient(ServiceClient):
         waiting = [(row, answer) for row, answer in zip(batch.rows, batch.answers, strict=True) if not answer.done()]
         if not waiting:
             return
-        name, version, alias = batch.key
+        name, version, alias, contributions = batch.key
         try:
-            reply = await self.batch_predict(name, [row for row, _ in waiting], version, alias)
+            rows = [row for row, _ in waiting]
+            reply = await self.batch_predict(name, rows, version, alias, contributions=contributions)
             if len(reply.predictions) != len(waiting):
                 raise errors.UnavailableError(
                     f"The ML service answered {len(reply.predictions)} of {len(waiting)} rows."
@@ -208,5 +221,11 @@ def _resolve(answer: asyncio.Future[PredictResponse], row: RowPrediction, reply:
         answer.set_exception(errors.UnavailableError("The ML service gave a row neither prediction nor error."))
     else:
         answer.set_result(
-            PredictResponse(prediction=row.prediction, probabilities=row.probabilities, model=reply.model)
+            PredictResponse(
+                prediction=row.prediction,
+                probabilities=row.probabilities,
+                contributions=row.contributions,
+                warnings=row.warnings,
+                model=reply.model,
+            )
         )

@@ -1,18 +1,41 @@
-"""Service clients for skills, each created on first use."""
+"""What skills of a process share: service clients and kept objects, each made on first use."""
 
+from collections.abc import Callable
 from functools import cached_property
+from typing import Any, cast
 
 from seedcore.service_clients.ml_client import MLClient
 from seedcore.settings import Settings
+from seedcore.skills.context import Kept, KeptObject
 
 
 class SkillServiceClients:
-    """What a skill finds as `context.clients`."""
+    """What a skill finds as `context.clients`; it belongs to the skills' loop, `status` alone to any thread."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
+        self._kept: dict[Callable[[Settings], Any], KeptObject] = {}
 
     @cached_property
     def ml(self) -> MLClient:
         """Client of the ML service."""
         return MLClient(self._settings)
+
+    def keep(self, make: Callable[[Settings], Kept]) -> Kept:
+        """The one object of this process that `make` makes."""
+        found = self._kept.get(make)
+        if found is None:
+            found = self._kept[make] = make(self._settings)
+        return cast(Kept, found)
+
+    def status(self) -> dict[str, object]:
+        """What each kept object does, by its name."""
+        return {kept.name: kept.status() for kept in list(self._kept.values())}
+
+    async def aclose(self) -> None:
+        """Close all of it; what is asked for afterwards is made again."""
+        kept, self._kept = list(self._kept.values()), {}
+        for one in kept:
+            await one.aclose()
+        if (client := self.__dict__.pop("ml", None)) is not None:
+            await client.aclose()

@@ -64,3 +64,9 @@ class MlSettings(SettingsGroup):
         validation_alias=AliasChoices("SEEDCORE_ARRIVALS_KEPT_S"),
         description="Time that counts of arrived tasks are kept, for forecasts; a week's pattern needs four weeks.",
     )
+    model_cache_bytes: int = Field(
+        268_435_456,
+        ge=1,
+        validation_alias=AliasChoices("SEEDCORE_MODEL_CACHE_BYTES"),
+        description="Memory for loaded models, in each worker that predicts and in each replica of the ML service.",
+    )

@@ -1,10 +1,11 @@
 """The context of a skill: facts of its task, and the clients and memory that it may use."""
 
 import asyncio
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from typing import Any, ClassVar, Protocol, TypeVar
 
+from seedcore.settings import Settings
 from seedcore.skills.reports import SkillProgress, amount, progress_of
 from seedcore.telemetry.traces.model_call import ModelCall, count_unnamed
 from seedcore.telemetry.traces.run_trace import NO_SPAN, NoSpan, RunTrace
@@ -39,12 +40,37 @@ class PredictionClient(Protocol):
         features: Mapping[str, object] | Sequence[object],
         version: int | None = None,
         alias: str | None = None,
+        *,
+        contributions: bool = False,
     ) -> Prediction:
-        """Predict one row with a trained model; the newest version answers unless one is named."""
+        """Predict one row with a trained model; the champion answers unless a version or alias is named, and the newest
+        version where there is no champion. `contributions`: also say how much each column moved the answer."""
+
+
+class KeptObject(Protocol):
+    """What skills of one process share, such as a pool of connections or loaded models.
+
+    Attributes:
+        name: what the host's status calls it.
+    """
+
+    name: ClassVar[str]
+
+    def status(self) -> Mapping[str, object]:
+        """What it does, for the host's status; called from any thread."""
+
+    async def aclose(self) -> None:
+        """End it: the host closes."""
+
+
+Kept = TypeVar("Kept", bound=KeptObject)
 
 
 class SkillClients(Protocol):
     """The clients of services that a skill may call."""
+
+    def keep(self, make: Callable[[Settings], Kept]) -> Kept:
+        """The one object of this process that `make` makes; it is made on first use, in the skills' loop."""
 
     @property
     def ml(self) -> PredictionClient:

@@ -237,6 +237,11 @@ async def ended(connection: asyncpg.Connection, task_ids: Sequence[UUID]) -> set
     return {row["id"] for row in await connection.fetch(reads.ENDED, list(task_ids))}
 
 
+async def unfinished(connection: asyncpg.Connection, task_ids: Sequence[UUID]) -> set[UUID]:
+    """Which of these tasks are there and have not ended."""
+    return {row["id"] for row in await connection.fetch(reads.UNFINISHED, list(task_ids))}
+
+
 class QueueDepth(TypedDict):
     """Tasks of a queue that wait; `oldest_ready_s` is the age of the oldest that could be claimed."""
 

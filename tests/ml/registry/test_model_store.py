@@ -66,7 +66,7 @@ def test_a_trainer_that_dies_before_the_rename_leaves_no_version(store: ModelSto
     def die(*_args):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(module, "_sync_folder", die)
+    monkeypatch.setattr(module, "sync_folder", die)
     with pytest.raises(KeyboardInterrupt):
         store.save(b"model", draft())
     monkeypatch.undo()

@@ -12,6 +12,7 @@ from pydantic import BaseModel
 
 from seedcore import __version__
 from seedcore.errors import NotFoundError
+from seedcore.service_clients.skill_clients import SkillServiceClients
 from seedcore.settings import Settings
 from seedcore.skills import SkillContext, SkillRegistry, skill
 from seedcore.skills.host_protocol import HANDED_BACK, Call, Completion
@@ -118,14 +119,14 @@ async def until(true: Callable[[], object]) -> None:
             await asyncio.sleep(0.01)
 
 
-def made(settings: Settings, ends: Ends | None = None, clients: Any = "clients", **more: Any) -> SkillHost:
+def made(settings: Settings, ends: Ends | None = None, clients: Any = "own", **more: Any) -> SkillHost:
     ends = ends or Ends()
     table = {"echo": "quick", "remember": "minds", "wait": "slow"}
     host = SkillHost(
         "seedcore-dispatcher-0",
         settings,
         SKILLS,
-        clients,
+        SkillServiceClients(settings) if clients == "own" else clients,
         lambda name: table.get(name, ""),
         on_end=ends.on_end,
         exit=ends.codes.append,

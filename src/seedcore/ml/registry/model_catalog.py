@@ -1,12 +1,14 @@
 """Describes stored models in the wire format: lists them, and gives one version's details."""
 
+from seedcore.ml.registry.aliases import ModelAliases
 from seedcore.ml.registry.model_manifest import ModelManifest
 from seedcore.ml.registry.model_store import ModelStore
-from seedcore.schemas.ml import Column, ListModelsResponse, ModelInfo, ModelQuery, ModelRef, ModelSchema, ModelSummary
+from seedcore.schemas.ml import Column, ModelRef, ModelSchema
+from seedcore.schemas.model_registry import ListModelsResponse, ModelInfo, ModelSummary
 
 
-def list_models(store: ModelStore) -> ListModelsResponse:
-    """All names with their versions; details are those of the newest version."""
+def list_models(store: ModelStore, aliases: ModelAliases | None) -> ListModelsResponse:
+    """All names with their versions and aliases; details are those of the newest version."""
     readable, broken = store.newest()
     models = [
         ModelSummary(
@@ -17,22 +19,24 @@ def list_models(store: ModelStore) -> ListModelsResponse:
             label_column=manifest.label_column,
             metrics=manifest.metrics,
             created_at=manifest.created_at,
+            aliases=None if aliases is None else dict(aliases.of(manifest.name)),
         )
         for manifest in readable
     ]
     return ListModelsResponse(models=models, total_count=len(models), broken=broken)
 
 
-def model_info(store: ModelStore, query: ModelQuery) -> ModelInfo:
-    """All that is known about one version; the newest unless the query names one.
+def model_info(store: ModelStore, name: str, version: int | None, aliases: ModelAliases | None) -> ModelInfo:
+    """All that is known about one version; the newest unless one is named.
 
     Raises:
         NotFoundError: there is no such model or version.
         ConflictError: its manifest is damaged.
     """
-    manifest = store.manifest(query.name, query.version or store.latest(query.name))
+    manifest = store.manifest(name, version or store.latest(name))
     stored = manifest.model_dump(include=set(ModelInfo.model_fields) & set(ModelManifest.model_fields))
-    return ModelInfo(**stored, versions=store.versions(query.name), model_schema=schema_of(manifest))
+    known = None if aliases is None else dict(aliases.of(name))
+    return ModelInfo(**stored, versions=store.versions(name), model_schema=schema_of(manifest), aliases=known)
 
 
 def schema_of(manifest: ModelManifest) -> ModelSchema:

@@ -6,26 +6,9 @@ from typing import Literal
 from pydantic import BaseModel
 
 from seedcore.schemas.ml import Column, Label, LabelKind, Task
+from seedcore.schemas.model_registry import Lineage
 
-
-class Lineage(BaseModel):
-    """Where a version comes from.
-
-    Attributes:
-        source: kind of its data: `rows`, `file`, `history`, `predictions`, `bundled` or `import`.
-        data_sha256: of the table that it was trained on.
-        query: the SELECT over `seedcore.history`, or the file's name.
-        code_version: of SeedCore.
-        parent: the version of the same name that it follows: retrained from, or tuned beside.
-        job_id: the task that trained it; with it a repeated attempt finds what an earlier one stored.
-    """
-
-    source: str = "rows"
-    data_sha256: str = ""
-    query: str | None = None
-    code_version: str = ""
-    parent: int | None = None
-    job_id: str | None = None
+__all__ = ["Lineage", "ModelManifest"]
 
 
 class ModelManifest(BaseModel):
@@ -40,7 +23,8 @@ class ModelManifest(BaseModel):
             asked for it (`success`, for boolean labels).
         loss_scale: of a regression, what counts as a loss of 1: the 99th percentile of errors on held-out rows.
         training_time_s: how long both fits took.
-        reference: rows kept beside the model, in `reference.npz`, as what its inputs looked like (at most 1,000).
+        reference, reference_sha256: how many rows are kept beside the model, in `reference.npz`, as what its inputs
+            looked like (at most 1,000), and the file's checksum.
     """
 
     name: str
@@ -65,4 +49,5 @@ class ModelManifest(BaseModel):
     loss_scale: float | None = None
     reference: int = 0
     training_time_s: float = 0
+    reference_sha256: str = ""
     lineage: Lineage = Lineage()

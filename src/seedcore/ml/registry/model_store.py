@@ -1,12 +1,11 @@
-"""Stores model files on disk: `{name}/{version}/model.ubj` next to `manifest.json`.
+"""Stores model files on disk: `{name}/{version}/model.ubj` next to `manifest.json`, and perhaps `reference.npz`.
 
 A trainer claims a version number by creating its folder, which fails if another trainer was first. It then renames a
 finished temporary folder over the empty one, so a version is complete or absent. Deleting empties the folder and keeps
-it, so that a number never means two models.
+it, so that a number never means two models. A process that is killed while it does either leaves a version or none.
 """
 
-import errno
-import os
+import io
 import re
 import shutil
 import time
@@ -16,16 +15,22 @@ from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from seedcore.errors import ConflictError, InvalidInputError, NotFoundError, UnavailableError
+from seedcore.errors import ConflictError, InvalidInputError, NotFoundError
+from seedcore.ml.registry.model_files import damaged_model, storage_error, sync_folder, write_synced
 from seedcore.ml.registry.model_manifest import ModelManifest
-from seedcore.schemas.ml import NAME_PATTERN, BrokenModel
+from seedcore.schemas.ml import NAME_PATTERN
+from seedcore.schemas.model_registry import BrokenModel
 
 MODEL, MANIFEST, REFERENCE = "model.ubj", "manifest.json", "reference.npz"
 MAX_VERSIONS = 1000
 _TEMPORARY = ".new-"
 _STALE_S = 6 * 3600
+_SETTLED_NS = 2_000_000_000
+"""A folder that was changed so long ago shows every later change by its time, however coarse the file system's is."""
 _NAME = re.compile(NAME_PATTERN.removesuffix("$"))
 
 
@@ -42,6 +47,12 @@ class ModelStore:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self._newest: dict[str, tuple[int, int, int]] = {}
+
+    @property
+    def present(self) -> bool:
+        """Whether this node has the folder."""
+        return self.root.is_dir()
 
     def prepare(self) -> None:
         """Create the folder, and remove temporary files of trainers that died.
@@ -58,12 +69,15 @@ class ModelStore:
                 if time.time() - leftover.stat().st_mtime > _STALE_S:
                     shutil.rmtree(leftover, ignore_errors=True)
         except OSError as error:
-            raise _storage_error(self.root, error) from error
+            raise storage_error(self.root, error) from error
 
     def save(self, ubj: bytes, draft: ModelManifest, reference: bytes | None = None) -> ModelManifest:
-        """Store a model under the next number of its name; `draft`'s version, sha256 and size are filled in.
+        """Store a model under the next number of its name; `draft`'s version, checksums and size are filled in.
 
-        `reference` is an npz file that is kept beside the model: rows of what it was trained on.
+        Args:
+            ubj: the model, in XGBoost's UBJSON format.
+            draft: what is known of it.
+            reference: an npz file that is kept beside it, whose `features` (n, d) are rows as its inputs looked like.
 
         Raises:
             ConflictError: the name has too many versions.
@@ -75,19 +89,21 @@ class ModelStore:
             if len(self.versions(draft.name)) >= MAX_VERSIONS:
                 raise ConflictError(f"Model {draft.name!r} has {MAX_VERSIONS} versions, the most allowed: delete some.")
             version = self._claim(home)
-            digest = sha256(ubj).hexdigest()
-            manifest = draft.model_copy(update={"version": version, "sha256": digest, "size_bytes": len(ubj)})
+            facts: dict[str, object] = {"version": version, "sha256": sha256(ubj).hexdigest(), "size_bytes": len(ubj)}
+            if reference is not None:
+                facts["reference_sha256"] = sha256(reference).hexdigest()
+            manifest = draft.model_copy(update=facts)
             temporary = home / f"{_TEMPORARY}{uuid.uuid4().hex}"
             temporary.mkdir()
-            _write(temporary / MODEL, ubj)
+            write_synced(temporary / MODEL, ubj)
             if reference is not None:
-                _write(temporary / REFERENCE, reference)
-            _write(temporary / MANIFEST, manifest.model_dump_json(indent=1).encode())
-            _sync_folder(temporary)
+                write_synced(temporary / REFERENCE, reference)
+            write_synced(temporary / MANIFEST, manifest.model_dump_json(indent=1).encode())
+            sync_folder(temporary)
             temporary.rename(home / str(version))
-            _sync_folder(home)
+            sync_folder(home)
         except OSError as error:
-            raise _storage_error(self.root, error) from error
+            raise storage_error(self.root, error) from error
         return manifest
 
     def _claim(self, home: Path) -> int:
@@ -116,11 +132,18 @@ class ModelStore:
         """
         home = self._home(name)
         try:
+            facts = home.stat()
+            number, *seen = self._newest.get(name, (0, 0, 0))
+            if seen == [facts.st_ino, facts.st_mtime_ns] and (home / str(number) / MANIFEST).exists():
+                return number
             numbers = sorted((int(p.name) for p in home.iterdir() if p.name.isdecimal()), reverse=True)
         except FileNotFoundError:
             numbers = []
         for number in numbers:
             if (home / str(number) / MANIFEST).exists():
+                # A new version changes the folder's time. One of this moment might change it to the time that it has.
+                if time.time_ns() - facts.st_mtime_ns > _SETTLED_NS:
+                    self._newest[name] = (number, facts.st_ino, facts.st_mtime_ns)
                 return number
         raise NotFoundError(f"There is no model {name!r}. `GET /ml/xgboost/list_models` lists the models.")
 
@@ -135,6 +158,14 @@ class ModelStore:
         except FileNotFoundError:
             raise self._not_found(name, version) from None
         return ManifestStamp(facts.st_ino, facts.st_mtime_ns)
+
+    def has(self, name: str, version: int, stamp: ManifestStamp | None = None) -> bool:
+        """Whether the version is stored, and is still the one of `stamp`."""
+        try:
+            found = self.stamp(name, version)
+        except NotFoundError:
+            return False
+        return stamp is None or found == stamp
 
     def manifest(self, name: str, version: int) -> ModelManifest:
         """A version's manifest.
@@ -170,6 +201,25 @@ class ModelStore:
             raise damaged_model(name, version, f"{MODEL} does not have the SHA-256 of its manifest")
         return manifest, ubj
 
+    def reference(self, name: str, version: int) -> NDArray[np.float32] | None:
+        """(n, d) rows as the inputs of a version looked like, verified by the manifest's SHA-256; None: it has none.
+
+        Raises:
+            NotFoundError: there is no such version.
+            ConflictError: the file is damaged.
+        """
+        manifest = self.manifest(name, version)
+        if not manifest.reference_sha256:
+            return None
+        try:
+            content = (self._home(name) / str(version) / REFERENCE).read_bytes()
+        except FileNotFoundError:
+            raise damaged_model(name, version, f"{REFERENCE} is missing") from None
+        if sha256(content).hexdigest() != manifest.reference_sha256:
+            raise damaged_model(name, version, f"{REFERENCE} does not have the SHA-256 of its manifest")
+        with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
+            return np.asarray(arrays["features"], dtype=np.float32)
+
     def delete(self, name: str, version: int | None = None) -> list[int]:
         """Delete one version, or all of `name`; the numbers deleted.
 
@@ -187,10 +237,10 @@ class ModelStore:
                 folder = self._home(name) / str(number)
                 # The manifest goes first: without it a version does not exist, whatever fails next.
                 (folder / MANIFEST).unlink(missing_ok=True)
-                (folder / MODEL).unlink(missing_ok=True)
-                (folder / REFERENCE).unlink(missing_ok=True)
+                for left in (MODEL, REFERENCE):
+                    (folder / left).unlink(missing_ok=True)
         except OSError as error:
-            raise _storage_error(self.root, error) from error
+            raise storage_error(self.root, error) from error
         return deleted
 
     def names(self) -> Iterator[str]:
@@ -223,28 +273,3 @@ class ModelStore:
         if not stored:
             return NotFoundError(f"There is no model {name!r}.")
         return NotFoundError(f"Model {name!r} has no version {version}; it has {', '.join(map(str, stored[-20:]))}.")
-
-
-def _write(path: Path, content: bytes) -> None:
-    with path.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _sync_folder(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def damaged_model(name: str, version: int, why: str) -> ConflictError:
-    """The error for a version whose files cannot be used."""
-    return ConflictError(f"Model {name!r} version {version} is damaged: {why}. Delete the version and train it again.")
-
-
-def _storage_error(root: Path, error: OSError) -> UnavailableError:
-    code = errno.errorcode.get(error.errno or 0, "?")
-    return UnavailableError(f"The model folder {root} (XGB_STORAGE_PATH) cannot be used: {code} {error.strerror}.")

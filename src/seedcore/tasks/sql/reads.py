@@ -42,6 +42,11 @@ OWNED = "select id from seedcore.tasks where id = any($1::uuid[]) and tenant = $
 # Index tasks_tenant, which those of `default` are not in: the planner must see that it may use it.
 OF_OTHERS = "tenant <> 'default'"
 
+UNFINISHED = """
+select t.id from seedcore.tasks t
+where t.id = any($1::uuid[]) and not exists (select 1 from seedcore.ended e where e.id = t.id)
+"""
+
 ENDED = "select id from seedcore.ended where id = any($1::uuid[])"
 
 QUEUE_DEPTHS = """

@@ -75,6 +75,7 @@ CATALOGUE: tuple[MetricSpec, ...] = (
     _counter(
         "seedcore_energy_realised_seconds_total", ("type",), "Seconds that the same attempts really took.", "seconds"
     ),
+    _counter("seedcore_model_predictions_total", ("model", "version"), "Rows that models predicted.", "rows"),
     _counter("seedcore_valve_alarms_total", ("stream",), "Alarms of the valve.", "alarms"),
     _counter("seedcore_plans_total", ("outcome",), "Plans that were asked for, by what came of it.", "plans"),
     _counter("seedcore_plan_spent_total", ("unit",), "What plans have spent of their budgets.", "units"),

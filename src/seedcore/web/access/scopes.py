@@ -132,6 +132,8 @@ _ML = {
     "GET /xgboost/list_models": READ,
     "GET /xgboost/model_info": READ,
     "DELETE /xgboost/delete_model": OPERATE_ALL,
+    "POST /xgboost/load_model": OPERATE_ALL,
+    "POST /xgboost/refresh_model": OPERATE_ALL,
     "POST /drift/score": SUBMIT,
     "POST /score/salience": SUBMIT,
     "POST /detect/anomaly": SUBMIT,

@@ -6,6 +6,7 @@ import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from concurrent.futures import Future
+from typing import Protocol
 
 from seedcore import __version__
 from seedcore.errors import NotFoundError
@@ -29,6 +30,16 @@ from seedcore.worker.hosting.organ_executors import OrganExecutors
 from seedcore.worker.hosting.organ_terms import OrganTerms
 from seedcore.worker.hosting.self_end import SHUTDOWN_S, CallJournal, OnEnd, SelfEnd
 from seedcore.worker.hosting.warm_ups import OrganWarmUps
+
+
+class HostClients(SkillClients, Protocol):
+    """What skills may call, as the host sees it."""
+
+    def status(self) -> Mapping[str, object]:
+        """What the objects that skills keep do, by name."""
+
+    async def aclose(self) -> None:
+        """Close all of it, in the skills' loop."""
 
 
 def organ_by_prefix(agent_id: str) -> str:
@@ -67,7 +78,7 @@ class SkillHost:
         name: str,
         settings: Settings,
         registry: SkillRegistry,
-        clients: SkillClients,
+        clients: HostClients,
         organ_of: Callable[[str], str],
         *,
         organs: Mapping[str, OrganTerms] | None = None,
@@ -83,7 +94,7 @@ class SkillHost:
     ) -> None:
         self._log = get_logger("seedcore.worker.host", host=name, **({"organ": organ} if organ else {}))
         self.name, self.organ = name, organ
-        self._organ_of_agent, self._progress = organ_of_agent, progress
+        self._organ_of_agent, self._progress, self._clients = organ_of_agent, progress, clients
         # A pool belongs to one loop: this one serves skills that use their agent's memory.
         self._memories = Database(settings, size=1, name="seedcore-memory")
         more = {"journal": journal, "progress": progress, "name": name}
@@ -118,6 +129,8 @@ class SkillHost:
         skills.loop.call_soon_threadsafe(self.executors.close)
         await asyncio.wrap_future(self._background.start(self._reports.close()))
         await asyncio.wrap_future(skills.start(self._memories.aclose()))
+        if self._clients is not None:
+            await asyncio.wrap_future(skills.start(self._clients.aclose()))
 
     def set_organs(self, organs: Mapping[str, OrganTerms]) -> None:
         """These organs live here, under these terms; for calls that are given from now on. Callable from any thread.
@@ -185,10 +198,10 @@ class SkillHost:
 
         Returns:
             `{host, organ, version, agents, slept, running, lost_slots, lost_threads, processes, blocked_s?, closed?,
-            last_end?, cold?}`: `agents` are active, `slept` were put to sleep, `blocked_s` is for how long the skills'
-            loop has given no answer, `closed` why no calls are taken, `last_end` why the process before this one ended
-            itself (`{reason, task_id?, agent?, skill?, stack?, at}`), `cold` the skills whose `warm_up` has not worked
-            yet, with the reason.
+            last_end?, cold?, kept?}`: `agents` are active, `slept` were put to sleep, `blocked_s` is for how long the
+            skills' loop has given no answer, `closed` why no calls are taken, `last_end` why the process before this
+            one ended itself (`{reason, task_id?, agent?, skill?, stack?, at}`), `cold` the skills whose `warm_up` has
+            not worked yet, with the reason, `kept` what skills of this process share, by name.
         """
         return {"host": self.name, "organ": self.organ, "version": __version__, **self._status()}
 
@@ -214,6 +227,9 @@ class SkillHost:
         # What is cancelled ends in another thread.
         while self.running and time.monotonic() < deadline + SHUTDOWN_S:  # noqa: ASYNC110
             await asyncio.sleep(0.02)
+        if self._clients is not None:
+            # What skills keep may have something to write, such as recorded predictions.
+            await asyncio.wrap_future(self.bridge.background.start(self._clients.aclose()))
         await self.save()
         await self.export_metrics()
         return left
@@ -230,6 +246,7 @@ class SkillHost:
             "closed": self.bridge.closed,
             "last_end": self._reports.last_end,
             "cold": self._warm_ups.cold or None,
+            "kept": (None if self._clients is None else self._clients.status()) or None,
         }
         return status | {name: fact for name, fact in facts.items() if fact is not None}
 
