@@ -199,4 +199,22 @@ DASHBOARDS: dict[str, tuple[str, list[Panel]]] = {
             series("Spans not exported", (rate("seedcore_spans_dropped_total"), "spans"), unit="ops"),
         ],
     ),
+    "models": (
+        "SeedCore: models",
+        [
+            series("Outcomes posted", (rate("seedcore_model_outcomes_total", "result"), "{{result}}"), unit="ops"),
+            series("Promotions", (gauge("seedcore_promotions_total", "outcome"), "{{outcome}}, since ever")),
+            series(
+                "Predictions recorded",
+                (rate("seedcore_predictions_recorded_total", "result"), "{{result}}"),
+                unit="ops",
+            ),
+            series(
+                "Jobs of models",
+                (rate("seedcore_model_jobs_total", "kind, outcome"), "{{kind}} {{outcome}}"),
+                unit="ops",
+            ),
+            series("Lag of the gate", (gauge("seedcore_gate_lag_seconds", "", "max"), "oldest outcome"), unit="s"),
+        ],
+    ),
 }

@@ -19,9 +19,12 @@ from seedcore.fleet.flywheel import MAX_FACTOR, MIN_FACTOR, FlywheelTurn, Weight
 from seedcore.pricing.outcome_sums import Sums
 from seedcore.settings import Settings
 from seedcore.stores.postgres import DATABASE_ERRORS, Database
+from seedcore.tasks.monitoring.task_lookup import SpentSums, spent
 from seedcore.telemetry.logs import get_logger
 
 CACHE_S = 5.0
+MAX_TASKS = 50_000
+"""Ended tasks that are looked at on each side of a moment: the newest, of all types."""
 CHECK_S = 30.0
 """How often a replica checks whether a turn of the flywheel is due."""
 
@@ -100,13 +103,22 @@ class EnergyRepository:
         async with self.database.connection() as connection:
             return await ledger_repository.by_scope(connection, window_s), await flywheel.last(connection, 10)
 
-    async def change(self, at: datetime, window_s: float, scope: str | None) -> EnergyChange:
-        """The change that the ledger measured between before and after a moment."""
+    async def change(
+        self, at: datetime, window_s: float, scope: str | None, type_: str | None, domain: str | None
+    ) -> tuple[EnergyChange, SpentSums, SpentSums]:
+        """The change that the ledger measured between before and after a moment, and what ended tasks took on each
+        side. With a domain the ledger, which knows none, says nothing."""
         window = timedelta(seconds=window_s)
         async with self.database.connection() as connection:
-            before = await ledger_repository.between(connection, at - window, at, scope)
-            after = await ledger_repository.between(connection, at, at + window, scope)
-        return measured_change(before, after)
+            if domain is None:
+                before = await ledger_repository.between(connection, at - window, at, scope, type_)
+                after = await ledger_repository.between(connection, at, at + window, scope, type_)
+            else:
+                before, after = Sums(), Sums()
+            sides = [
+                await spent(connection, since, since + window, type_, domain, MAX_TASKS) for since in (at - window, at)
+            ]
+        return measured_change(before, after), sides[0], sides[1]
 
     async def turn(self, outcomes: tuple[int, int] | None) -> tuple[TurnResult, str]:
         """Turn the flywheel by (outcomes, failures), or by those in the ledger since its last turn; also the source."""

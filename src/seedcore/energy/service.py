@@ -6,7 +6,8 @@ from dataclasses import asdict, replace
 
 from ray import serve
 
-from seedcore.energy.ledger_calibration import calibrate
+from seedcore.energy.cost_change import failures_change, seconds_change
+from seedcore.energy.ledger_calibration import MIN_OUTCOMES, calibrate
 from seedcore.energy.proposals import proposals
 from seedcore.energy.repository import EnergyRepository
 from seedcore.energy.state_vectors import StateVectors, named_slopes, state_vectors
@@ -23,6 +24,7 @@ from seedcore.schemas.energy import (
     WeightsIn,
     WeightsOut,
 )
+from seedcore.schemas.energy_change import ChangeRequest, EnergyChangeOut, TaskCost
 from seedcore.service_clients.state_client import StateClient
 from seedcore.stores.postgres import Database
 from seedcore.telemetry.metrics import gauge
@@ -60,7 +62,7 @@ class EnergyService(ServiceBase):
             Operation("POST", "/flywheel/result", self.flywheel, schemas.FlywheelRequest, summary="Turn the flywheel"),
             Operation("GET", "/ledger", self.ledger, schemas.LedgerRequest, summary="Expected and realised changes"),
             Operation("GET", "/metrics", self.metrics, schemas.MetricsRequest, summary="How true expectations are"),
-            Operation("GET", "/change", self.change, schemas.ChangeRequest, summary="Whether it changed at a moment"),
+            Operation("GET", "/change", self.change, ChangeRequest, summary="Whether it changed at a moment"),
         ]
 
     async def compute_energy(self, request: ComputeEnergy) -> EnergyOut:
@@ -135,10 +137,21 @@ class EnergyService(ServiceBase):
             flywheel=self._repository.flywheel_status(),
         )
 
-    async def change(self, request: schemas.ChangeRequest) -> schemas.EnergyChangeOut:
+    async def change(self, request: ChangeRequest) -> EnergyChangeOut:
         """The measured change of energy at a moment. Promotions are judged by it, never by figures of a caller."""
-        found = await self._repository.change(request.at, request.window_s, request.scope)
-        return schemas.EnergyChangeOut(**asdict(found), at=request.at, window_s=request.window_s, scope=request.scope)
+        given, at = request, request.moment
+        found, before, after = await self._repository.change(at, given.window_s, given.scope, given.type, given.domain)
+        return EnergyChangeOut(
+            **asdict(found),
+            at=at,
+            window_s=given.window_s,
+            scope=given.scope,
+            tasks_before=before.tasks,
+            tasks_after=after.tasks,
+            seconds=TaskCost(**asdict(seconds_change(before, after))),
+            failures=TaskCost(**asdict(failures_change(before, after))),
+            enough=min(before.tasks, after.tasks) >= MIN_OUTCOMES,
+        )
 
     async def health(self) -> Mapping[str, object]:
         """Ready when State and the database answer."""

@@ -34,6 +34,7 @@ group by scope order by scope limit 10000
 _BETWEEN = f"""
 select {_TOTALS} from seedcore.energy_ledger
 where at >= $1 and at < $2 and ($3::text is null or scope = $3)
+  and ($4::text is null or substr(scope, strpos(scope, '/') + 1) = $4)
 """  # noqa: S608
 _OUTCOMES_BY_TYPE = """
 select substr(scope, strpos(scope, '/') + 1) as type, sum(outcomes)::bigint as outcomes from seedcore.energy_ledger
@@ -78,9 +79,11 @@ async def by_scope(connection: asyncpg.Connection, window_s: float) -> dict[str,
     return {row["scope"]: Sums.of(row) for row in await connection.fetch(_CALIBRATION, window_s)}
 
 
-async def between(connection: asyncpg.Connection, since: datetime, until: datetime, scope: str | None) -> Sums:
-    """Sums from `since` up to `until`."""
-    return Sums.of(await connection.fetchrow(_BETWEEN, since, until, scope))
+async def between(
+    connection: asyncpg.Connection, since: datetime, until: datetime, scope: str | None, type_: str | None = None
+) -> Sums:
+    """Sums from `since` up to `until`, of a scope, or of all scopes of a type."""
+    return Sums.of(await connection.fetchrow(_BETWEEN, since, until, scope, type_))
 
 
 async def outcomes_by_type(connection: asyncpg.Connection, window_s: float) -> dict[str, int]:

@@ -15,6 +15,7 @@ from seedcore.ml.monitoring.leader_loop import LeaderJob, LeaderLoop
 from seedcore.ml.operations import anomaly_api
 from seedcore.ml.operations.drift_api import score_drift
 from seedcore.ml.operations.model_operations import ModelOperations
+from seedcore.ml.operations.promotion_operations import PromotionOperations
 from seedcore.ml.operations.salience_operations import SalienceOperations
 from seedcore.ml.operations.scaling_operations import ScalingOperations
 from seedcore.ml.operations.training_operations import TrainingOperations
@@ -58,11 +59,12 @@ class MLService(ServiceBase):
         submission = Submission(given, SkillRegistry.load(given))
         self.parts = MLParts(given, store, predictor, aliases, database, submission)
         self.training = TrainingOperations(self.parts)
+        self.promotions = PromotionOperations(self.parts)
         self.salience = SalienceOperations(self.parts)
         self.scaling = ScalingOperations(self.parts)
         self._models = ModelOperations(self.parts)
-        self._rooms = (self._models, self.training, self.salience, self.scaling)
-        jobs: list[LeaderJob] = [*self.scaling.jobs()]
+        self._rooms = (self._models, self.training, self.promotions, self.salience, self.scaling)
+        jobs: list[LeaderJob] = [*self.promotions.jobs(), *self.scaling.jobs()]
         self.leader = LeaderLoop(database, jobs)
         self._background = background
         self._warming = Warming({"xgboost": lambda: asyncio.to_thread(self._warm_up)})
@@ -78,6 +80,7 @@ class MLService(ServiceBase):
         await self.leader.stop()
         await self.salience.stop()
         await self.scaling.stop()
+        await self.promotions.stop()
         await self.parts.aliases.aclose()
         await self.parts.database.aclose()
 
@@ -93,6 +96,7 @@ class MLService(ServiceBase):
     def extend(self, app: FastAPI) -> None:
         """The routes that name something in their path."""
         self.training.extend(app)
+        self.promotions.extend(app)
 
     async def start(self) -> None:
         """Create the model folder; if that fails, health reports it and requests get the same error."""
@@ -109,6 +113,7 @@ class MLService(ServiceBase):
         """Ready when the model folder is writable and the warm-up has trained a model; `cold` says why not."""
         status = await asyncio.to_thread(self._storage_health)
         status |= {"leader": self.leader.health(), "salience": self.salience.scorer.health()}
+        status["gate"] = self.promotions.health()
         if self._warming.cold:
             status |= {"ready": False, "cold": dict(self._warming.cold)}
         return status

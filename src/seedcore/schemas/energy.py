@@ -1,10 +1,9 @@
 """What goes over the wire to and from the Energy service."""
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from typing import Annotated, Self
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Count = Annotated[int, Field(ge=0, le=2**53)]
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
@@ -240,26 +239,3 @@ class FlywheelOut(BaseModel):
     source: str = Field(description="`given`, `ledger` or `undo`")
     lowest: float
     highest: float
-
-
-class ChangeRequest(BaseModel):
-    """Whether the energy changed at a moment."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    at: AwareDatetime
-    window_s: float = Field(600, gt=0, le=86_400, allow_inf_nan=False, description="on both sides")
-    scope: Annotated[str, Field(max_length=500)] | None = None
-
-
-class EnergyChangeOut(BaseModel):
-    """The change of the mean realised ΔE of an outcome (seconds²), measured by the ledger; the interval holds 95 %."""
-
-    before: int = Field(description="outcomes before the moment")
-    after: int
-    change: float | None = Field(description="null: fewer than 30 outcomes on a side")
-    low: float | None
-    high: float | None
-    at: datetime
-    window_s: float
-    scope: str | None

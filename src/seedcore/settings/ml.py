@@ -70,3 +70,80 @@ class MlSettings(SettingsGroup):
         validation_alias=AliasChoices("SEEDCORE_MODEL_CACHE_BYTES"),
         description="Memory for loaded models, in each worker that predicts and in each replica of the ML service.",
     )
+    gate_alpha: float = Field(
+        0.05,
+        gt=0,
+        le=0.5,
+        validation_alias=AliasChoices("SEEDCORE_GATE_ALPHA"),
+        description="Chance at most that the gate promotes a candidate that gains nothing, however often it looks.",
+    )
+    gate_margin: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        validation_alias=AliasChoices("SEEDCORE_GATE_MARGIN"),
+        description="Gain of mean loss that a promotion needs; 0.01 is one point of accuracy.",
+    )
+    gate_min_outcomes: int = Field(
+        100,
+        ge=10,
+        le=1_000_000,
+        validation_alias=AliasChoices("SEEDCORE_GATE_MIN_OUTCOMES"),
+        description="Outcomes before which the gate decides nothing.",
+    )
+    gate_max_outcomes: int = Field(
+        20_000,
+        ge=10,
+        le=1_000_000,
+        validation_alias=AliasChoices("SEEDCORE_GATE_MAX_OUTCOMES"),
+        description="Outcomes after which a candidate that has not shown a gain is refused.",
+    )
+    gate_calibration_margin: float = Field(
+        0.02,
+        ge=0,
+        le=1,
+        validation_alias=AliasChoices("SEEDCORE_GATE_CALIBRATION_MARGIN"),
+        description="How much worse the candidate's Brier score may be than the champion's.",
+    )
+    gate_latency_ratio: float = Field(
+        2.0,
+        ge=1,
+        le=1_000,
+        validation_alias=AliasChoices("SEEDCORE_GATE_LATENCY_RATIO"),
+        description="The candidate's 95th percentile of seconds as a multiple of the champion's; 1 ms more is fine.",
+    )
+    gate_watch_s: float = Field(
+        3_600.0,
+        ge=0,
+        le=30 * 86_400,
+        validation_alias=AliasChoices("SEEDCORE_GATE_WATCH_S"),
+        description="Seconds after a promotion within which the gate takes it back by itself; 0: never.",
+    )
+    gate_watch_margin: float = Field(
+        0.05,
+        ge=0,
+        lt=1,
+        validation_alias=AliasChoices("SEEDCORE_GATE_WATCH_MARGIN"),
+        description="Mean loss over what was known of it before its promotion that a new champion may have.",
+    )
+    gate_watch_arl: float = Field(
+        100_000.0,
+        ge=100,
+        le=1e9,
+        validation_alias=AliasChoices("SEEDCORE_GATE_WATCH_ARL"),
+        description="Outcomes between false alarms of the watch, at least.",
+    )
+    predictions_kept: int = Field(
+        100_000,
+        ge=1_000,
+        le=100_000_000,
+        validation_alias=AliasChoices("SEEDCORE_PREDICTIONS_KEPT"),
+        description="Recorded predictions, and outcomes, that are kept of each model's name.",
+    )
+    predictions_retention_s: float = Field(
+        30 * 86_400.0,
+        ge=60,
+        le=3_650 * 86_400,
+        validation_alias=AliasChoices("SEEDCORE_PREDICTIONS_RETENTION_S"),
+        description="Seconds for which recorded predictions and outcomes are kept.",
+    )

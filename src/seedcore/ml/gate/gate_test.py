@@ -59,7 +59,7 @@ class GateTerms:
 
 
 @dataclass(frozen=True, slots=True)
-class Pair:
+class AnswerPair:
     """What both said about one task whose truth is known. `candidate` is None where it could not answer."""
 
     champion: Answer
@@ -99,7 +99,7 @@ class GateTest:
         """Pairs so far."""
         return self.gain.n
 
-    def add(self, pair: Pair, champion: ModelManifest, candidate: ModelManifest) -> GateDecision | None:
+    def add(self, pair: AnswerPair, champion: ModelManifest, candidate: ModelManifest) -> GateDecision | None:
         """Take a pair; the decision, once there is one."""
         first, second = loss(pair.champion, pair.label, champion), loss(pair.candidate, pair.label, candidate)
         self._unanswered += pair.candidate is None
@@ -168,11 +168,12 @@ class GateTest:
         return list(self._slices.verdicts(terms.slices, self.outcomes, terms.alpha, terms.alpha / REFUSALS))
 
     def _note_point(self) -> None:
+        self._points.append([self.outcomes, *(round(value, 6) for value in (self.gain.mean, *self._bounds()))])
+
+    def _bounds(self) -> tuple[float, float]:
         low, high = self.gain.lower(self.terms.alpha), self.gain.upper(self.terms.alpha / REFUSALS)
-        if self._points:
-            # What was refuted once stays refuted.
-            low, high = max(low, self._points[-1][2]), min(high, self._points[-1][3])
-        self._points.append([self.outcomes, *(round(value, 6) for value in (self.gain.mean, low, high))])
+        # What was refuted once stays refuted.
+        return (max(low, self._points[-1][2]), min(high, self._points[-1][3])) if self._points else (low, high)
 
     def bound_of_candidate(self) -> float | None:
         """A loss that the candidate's mean is not above, with an error of at most alpha; None before the first pair."""
@@ -181,7 +182,7 @@ class GateTest:
     def evidence(self) -> dict[str, object]:
         """All that it rests on; `points` are `[outcomes, gain, lower, upper]`."""
         terms = self.terms
-        lower, upper = self._points[-1][2:] if self._points else (-1.0, 1.0)
+        lower, upper = self._bounds()
         return {
             "outcomes": self.outcomes,
             "gain": {

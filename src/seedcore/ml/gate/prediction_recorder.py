@@ -10,6 +10,7 @@ from seedcore.ml.gate.recorded_predictions import MAX_FEATURES, write_prediction
 from seedcore.ml.predicting.prediction_row import PredictionRow
 from seedcore.stores.postgres import DATABASE_ERRORS, Database
 from seedcore.telemetry.logs import get_logger
+from seedcore.telemetry.metrics import counter
 from seedcore.utils.waiting import wait_for_event
 
 WAIT_S = 0.1
@@ -43,11 +44,11 @@ class PredictionRecorder:
     def record(self, row: PredictionRow, /) -> None:
         """Take a prediction; returns at once, whatever the database does."""
         if len(row.features) > MAX_FEATURES:
-            self._refused += 1
+            self._refuse(1)
             return
         if len(self._waiting) >= self._capacity:
             self._waiting.popleft()
-            self._dropped += 1
+            self._drop(1)
         self._waiting.append(row)
         if len(self._waiting) >= BATCH:
             self._hurry.set()
@@ -72,7 +73,7 @@ class PredictionRecorder:
             await asyncio.wait([self._writer], timeout=CLOSE_S)
             self._writer.cancel()
             await asyncio.gather(self._writer, return_exceptions=True)
-        self._dropped += len(self._waiting)
+        self._drop(len(self._waiting))
         self._waiting.clear()
 
     async def _write_all(self) -> None:
@@ -103,7 +104,7 @@ class PredictionRecorder:
                 await write_predictions(connection, batch)
         except _REFUSED as error:
             if len(batch) == 1:
-                self._refused += 1
+                self._refuse(1)
                 self._log.error("a prediction cannot be stored", model=batch[0].name, reason=str(error)[:200])
                 return
             # One bad row must not cost the others.
@@ -112,9 +113,20 @@ class PredictionRecorder:
             await self._write(batch[middle:])
         else:
             self._written += len(batch)
+            counter("seedcore_predictions_recorded_total").add(len(batch), result="written")
 
     def _put_back(self, batch: Sequence[PredictionRow]) -> None:
         room = max(0, self._capacity - len(self._waiting))
         kept = batch[max(0, len(batch) - room) :] if room else []
-        self._dropped += len(batch) - len(kept)
+        self._drop(len(batch) - len(kept))
         self._waiting.extendleft(reversed(kept))
+
+    def _drop(self, number: int) -> None:
+        self._dropped += number
+        # One call a lost row at worst, which is while the database is away.
+        if number:
+            counter("seedcore_predictions_recorded_total").add(number, result="dropped")
+
+    def _refuse(self, number: int) -> None:
+        self._refused += number
+        counter("seedcore_predictions_recorded_total").add(number, result="refused")

@@ -1,7 +1,7 @@
 """Slices: parts of the tasks that share a value of a declared column. None may lose more than its column's margin."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -36,10 +36,10 @@ class SliceVerdict:
     alpha: float
 
 
-def slice_values(manifest: ModelManifest, features: Sequence[float | None]) -> dict[str, str]:
-    """{declared column: its value in this row, as text}."""
+def slice_values(manifest: ModelManifest, declared: Iterable[str], features: Sequence[float | None]) -> dict[str, str]:
+    """{declared column: its value in this row, as text}; `features` are in the order of `manifest`."""
     values = {}
-    for name in manifest.slices:
+    for name in declared:
         if name not in manifest.features:
             continue
         at = manifest.features.index(name)

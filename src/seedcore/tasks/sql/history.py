@@ -85,3 +85,39 @@ select r.id as plan, r.open, e.decision->>'agent' as agent, count(*) as steps,
 from recent r join seedcore.tasks t on t.parent_id = r.id join seedcore.ended e on e.id = t.id
 where e.decision->>'agent' is not null and e.status <> 'cancelled' group by 1, 2, 3
 """
+
+# Primary keys of tasks, leases, finished and dead.
+STARTED = """
+select t.id, t.tenant, t.params ->> 'name' as name
+from seedcore.tasks t
+where t.id = any($1::uuid[]) and t.type = $2 and ($3::text is null or t.tenant = $3)
+  and (exists (select from seedcore.leases l where l.id = t.id)
+       or exists (select from seedcore.finished f where f.id = t.id)
+       or exists (select from seedcore.dead x where x.id = t.id))
+"""
+
+# Primary keys. A retried parent may end again: its first end is what counts for who asked before.
+PARENT_ENDS = """
+select t.id, t.tenant, coalesce(f.status = 'completed', false) as completed
+from seedcore.tasks t
+left join seedcore.finished f on f.id = t.parent_id
+left join seedcore.dead x on x.id = t.parent_id
+where t.id = any($1::uuid[]) and t.parent_id is not null and (f.status = 'completed' or x.id is not null)
+"""
+
+# Primary keys, by page, newest first: ids are in the order of submission, so a task may end a window later.
+SPENT = """
+select count(*)::bigint as tasks, count(*) filter (where not e.ok)::bigint as failures,
+       coalesce(sum(e.seconds), 0)::float8 as seconds, coalesce(sum(e.seconds * e.seconds), 0)::float8 as squares,
+       count(e.seconds)::bigint as timed
+from (
+  select f.id, true as ok, extract(epoch from f.finished_at - f.started_at)::float8 as seconds
+  from (select * from seedcore.finished where id >= seedcore.first_id($1) and id < seedcore.first_id($2)
+        and status = 'completed' order by id desc limit $5) f
+  union all
+  select x.id, false, extract(epoch from x.finished_at - x.started_at)::float8
+  from (select * from seedcore.dead where id >= seedcore.first_id($1) and id < seedcore.first_id($2)
+        and error_code <> all($6::text[]) order by id desc limit $5) x) e
+join seedcore.tasks t on t.id = e.id
+where ($3::text is null or t.type = $3) and ($4::text is null or t.domain = $4)
+"""

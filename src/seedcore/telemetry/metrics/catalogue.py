@@ -93,6 +93,12 @@ CATALOGUE: tuple[MetricSpec, ...] = (
     _counter("seedcore_auth_refusals_total", ("reason",), "Requests that were refused for their key.", "requests"),
     _counter("seedcore_audit_failures_total", (), "Entries of the audit log that could not be written.", "entries"),
     _counter("seedcore_spans_dropped_total", (), "Spans of traces that could not be exported.", "spans"),
+    _counter("seedcore_model_outcomes_total", ("result",), "Labels of predictions that were posted.", "outcomes"),
+    _counter("seedcore_promotions_total", ("outcome",), "Promotions, by what became of them.", "promotions"),
+    _counter(
+        "seedcore_predictions_recorded_total", ("result",), "Predictions that were to be recorded.", "predictions"
+    ),
+    _gauge("seedcore_gate_lag_seconds", (), "Age of the oldest outcome when the gate last counted some.", "seconds"),
     _gauge("seedcore_snapshot_age_seconds", ("worker",), "Age of what a worker decides with.", "seconds"),
     _gauge("seedcore_valve_evidence", ("stream",), "The valve's evidence of a change (e-value).", "e-value"),
     _gauge("seedcore_energy_term", ("term",), "Terms of the potential, as last computed.", "energy"),

@@ -55,16 +55,19 @@ create table seedcore.predictions (
 create unique index predictions_task on seedcore.predictions (task_id);
 create index predictions_name on seedcore.predictions (name, seq);
 
--- What was true of a task's prediction: the first one that was said.
+-- What was true of a task's prediction: the first one that was said. `judged_at`: when the gate counted it with its
+-- prediction, or stopped waiting for one; a position by `seq` alone would miss what commits late.
 create table seedcore.outcomes (
-  task_id uuid primary key,
-  seq     bigint generated always as identity,
-  tenant  text not null,
-  name    text not null,
-  label   jsonb not null,
-  told_at timestamptz not null default now()
-);
+  task_id   uuid primary key,
+  seq       bigint generated always as identity,
+  tenant    text not null,
+  name      text not null,
+  label     jsonb not null,
+  told_at   timestamptz not null default now(),
+  judged_at timestamptz
+) with (autovacuum_vacuum_scale_factor = 0.01);
 create unique index outcomes_seq on seedcore.outcomes (name, seq);
+create index outcomes_open on seedcore.outcomes (name, seq) where judged_at is null;
 
 -- Monitors of a model in use: what they have seen, and what they found.
 create table seedcore.model_monitors (
