@@ -11,6 +11,9 @@ from seedcore.decision.agent_selection import RoutingState
 from seedcore.decision.batch import TaskBatch
 from seedcore.decision.decide import decide
 from seedcore.decision.fleet_table import Fleet
+from seedcore.decision.policy import parse_policy
+from seedcore.decision.rulings import PolicyContext
+from seedcore.decision.stream_status import StreamKey, StreamStatus
 from seedcore.pricing.agent_routers import Load, Prices, by_energy
 from seedcore.pricing.potential import FleetState, Weights, gradient, potential
 
@@ -39,15 +42,31 @@ def measure(rounds: int = 200) -> Table:
     weights = Weights()
     fleet, types = _fleet(draw), TaskBatch.of_types([f"t{k}" for k in columns])
     routing = RoutingState(1.0)
+    valve, salience = (_ruled(when) for when in ("valve.evidence > 0.9", "salience > 0.9"))
     table = Table("speed", ["median", "fastest", "target"], unit="ms")
     for name, work in {
         "route 500 tasks over 1,000 agents": lambda: by_energy(Load(queued.copy(), np.zeros(AGENTS)), prices, columns),
         "energy and gradient of 10,000 agents": lambda: (potential(state, weights), gradient(state, weights)),
         "decide a batch of 500 over 1,000 agents, all of it": lambda: decide(types, fleet, routing),
+        "the same with one rule, on the valve": lambda: decide(types, fleet, routing, valve),
+        "the same with one rule, on the salience": lambda: decide(types, fleet, routing, salience),
     }.items():
         times = [_time(work) for _ in range(rounds)]
         table.rows[name] = [median(times), min(times), TARGET_MS]
     return table
+
+
+class _Closed:
+    """Monitors whose valves are all closed."""
+
+    def status(self, key: StreamKey) -> StreamStatus:
+        return StreamStatus("closed", 0.1, 0.1, 0.0)
+
+
+def _ruled(when: str) -> PolicyContext:
+    """One rule, and a salience for each type."""
+    policy = parse_policy(f"rules: [{{name: r, when: {when!r}, route: hold}}]".encode(), "speed")
+    return PolicyContext(policy, _Closed(), salience={f"t{k}": 0.2 for k in range(TYPES)})
 
 
 def _fleet(draw: np.random.Generator) -> Fleet:

@@ -1,12 +1,14 @@
 """Backup and restore: dump, wipe, restore, verify; on the embedded server, on a real one, and from one to the other."""
 
 import asyncio
+import hashlib
 import json
 import os
 import secrets
 import shutil
 import socket
 import subprocess
+import tarfile
 import tempfile
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
@@ -308,3 +310,128 @@ def test_docs_say_truly_that_roles_and_their_rights_are_made_again(operators: Se
     assert execute(operators, allowed) is False
     assert execute(operators, "select tenant from seedcore.sql_roles where role = 'acme_app'") == "acme"
     execute(operators, "drop role acme_app")
+
+
+def store_model(settings: Settings, name: str, content: bytes = b"{}") -> int:
+    """A version as the ML service stores one; its number."""
+    home = settings.models_dir / name
+    number = 1 + max((int(path.name) for path in home.glob("[0-9]*")), default=0)
+    (home / str(number)).mkdir(parents=True)
+    (home / str(number) / "model.ubj").write_bytes(content)
+    (home / str(number) / "manifest.json").write_text(json.dumps({"name": name, "sha256": content.hex()}))
+    return number
+
+
+def files(folder: Path) -> dict[str, bytes | None]:
+    return {str(p.relative_to(folder)): p.read_bytes() if p.is_file() else None for p in sorted(folder.rglob("*"))}
+
+
+CHAMPION = "insert into seedcore.model_aliases (name, alias, version) values ('m', 'champion', 2)"
+
+
+@pytest.fixture
+def models(old: Settings) -> Settings:
+    """Three versions of `m`, of which the first was deleted and the second is champion, and a trainer's leftovers."""
+    migrate(old)
+    for content in (b"{one}", b"{two}", b"{three}"):
+        store_model(old, "m", content)
+    for path in (old.models_dir / "m" / "1").iterdir():
+        path.unlink()
+    (old.models_dir / "m" / ".new-x").mkdir()
+    (old.models_dir / ".jobs" / "y").mkdir(parents=True)
+    execute(old, CHAMPION)
+    return old
+
+
+def test_aliases_come_back_with_the_files_that_they_name(models: Settings, tmp_path: Path):
+    made = backup(models, tmp_path / "b.dump")
+    assert {name: bool(digest) for name, digest in made.models.items()} == {"m/1": False, "m/2": True, "m/3": True}
+    whole = {name: content for name, content in files(models.models_dir).items() if "/." not in name and name[0] != "."}
+    shutil.rmtree(models.models_dir)
+    execute(models, "drop schema seedcore cascade")
+    restore(models, tmp_path / "b.dump")
+    assert execute(models, "select version from seedcore.model_aliases where name = 'm'") == 2
+    assert files(models.models_dir) == whole
+    # The number of a deleted version is not used again.
+    assert store_model(models, "m") == 4
+
+
+def test_a_model_that_is_stored_while_the_dump_is_made_does_no_harm(models: Settings, tmp_path: Path, monkeypatch: Any):
+    run = backups._run
+
+    def late(*arguments: Any) -> None:
+        run(*arguments)
+        execute(models, f"update seedcore.model_aliases set version = {store_model(models, 'm', b'{late}')}")
+
+    monkeypatch.setattr(backups, "_run", late)
+    made = backup(models, tmp_path / "b.dump")
+    assert "m/4" in made.models
+    restore(models, tmp_path / "b.dump", replace=True)
+    assert execute(models, "select version from seedcore.model_aliases") == 2
+
+
+def test_what_the_folder_has_besides_stays_and_what_it_lacks_comes_back(models: Settings, tmp_path: Path):
+    backup(models, tmp_path / "b.dump")
+    shutil.rmtree(models.models_dir / "m" / "2")
+    (models.models_dir / "m" / "2").mkdir()
+    later, other = store_model(models, "m", b"{later}"), store_model(models, "other")
+    restore(models, tmp_path / "b.dump", replace=True)
+    found = files(models.models_dir)
+    assert found["m/2/model.ubj"] == b"{two}"
+    assert found[f"m/{later}/model.ubj"] == b"{later}"
+    assert found[f"other/{other}/model.ubj"] == b"{}"
+    assert not [name for name in found if name.startswith(".restore-")]
+
+
+def test_another_model_under_the_same_number_stops_a_restore_before_it_changes_anything(
+    models: Settings, tmp_path: Path
+):
+    backup(models, tmp_path / "b.dump")
+    (models.models_dir / "m" / "3" / "manifest.json").write_text("{}")
+    before = files(models.models_dir)
+    execute(models, "delete from seedcore.model_aliases")
+    with pytest.raises(ConflictError, match="another model as m/3"):
+        restore(models, tmp_path / "b.dump", replace=True)
+    assert execute(models, "select count(*) from seedcore.model_aliases") == 0
+    assert files(models.models_dir) == before
+
+
+def test_a_restore_of_the_database_that_fails_leaves_the_folder_as_it_was(models: Settings, tmp_path: Path):
+    backup(models, tmp_path / "b.dump")
+    shutil.rmtree(models.models_dir / "m" / "2")
+    before = files(models.models_dir)
+    manifest = json.loads((tmp_path / "b.dump.json").read_text())
+    manifest["rows"]["model_aliases"] = 7
+    (tmp_path / "b.dump.json").write_text(json.dumps(manifest))
+    with pytest.raises(UnavailableError, match="differs"):
+        restore(models, tmp_path / "b.dump", replace=True)
+    assert files(models.models_dir) == before
+
+
+def test_an_archive_that_is_damaged_missing_or_foreign_is_refused(models: Settings, tmp_path: Path):
+    backup(models, tmp_path / "b.dump")
+    archive = tmp_path / "b.dump.models.tar"
+    assert archive.stat().st_mode & 0o077 == 0
+    whole = archive.read_bytes()
+    archive.write_bytes(whole[:-700])
+    with pytest.raises(InvalidInputError, match="missing or damaged"):
+        restore(models, tmp_path / "b.dump", replace=True)
+    archive.unlink()
+    with pytest.raises(InvalidInputError, match="missing or damaged"):
+        restore(models, tmp_path / "b.dump", replace=True)
+    manifest = json.loads((tmp_path / "b.dump.json").read_text())
+    with tarfile.open(archive, "w") as made:
+        made.add(tmp_path / "b.dump.json", "../../escaped.json")
+    manifest["models_sha256"] = hashlib.sha256(archive.read_bytes()).hexdigest()
+    (tmp_path / "b.dump.json").write_text(json.dumps(manifest))
+    with pytest.raises(InvalidInputError, match="no part of a model"):
+        restore(models, tmp_path / "b.dump", replace=True)
+
+
+def test_a_backup_of_a_release_without_models_is_restored(models: Settings, tmp_path: Path):
+    backup(models, tmp_path / "b.dump")
+    (tmp_path / "b.dump.models.tar").unlink()
+    manifest = json.loads((tmp_path / "b.dump.json").read_text())
+    del manifest["models"], manifest["models_sha256"]
+    (tmp_path / "b.dump.json").write_text(json.dumps(manifest))
+    assert restore(models, tmp_path / "b.dump", replace=True).models == {}

@@ -11,8 +11,8 @@ import pytest
 from seedcore.cli.launch.preflight import check_database
 from seedcore.errors import SettingsError, UnavailableError
 from seedcore.settings import Settings, load_settings
-from seedcore.stores import backup as backups
 from seedcore.stores.backup import backup, restore
+from seedcore.stores.backups.pg_programs import environment_of
 from seedcore.stores.migrate import migrate
 from seedcore.stores.postgres import Database
 from tests.support.certificates import Authority
@@ -112,10 +112,10 @@ def test_a_name_that_is_not_in_the_certificate_is_refused_by_all(server: TlsPost
 
 def test_the_programs_are_not_content_with_less_than_the_connection_has(server: TlsPostgres, tmp_path: Path):
     with psycopg.connect(server.dsn()) as connection:
-        assert backups._environment(connection)["PGSSLMODE"] == "require"
+        assert environment_of(connection)["PGSSLMODE"] == "require"
     ca = str(server.authority.ca)
     with psycopg.connect(server.dsn(sslmode="verify-ca", sslrootcert=ca)) as connection:
-        given = backups._environment(connection)
+        given = environment_of(connection)
     assert (given["PGSSLMODE"], given["PGSSLROOTCERT"]) == ("verify-ca", ca)
 
 

@@ -82,13 +82,14 @@ def migrate(
 
 @app.command()
 def backup(
-    target: Annotated[Path, typer.Argument(help="File to write; FILE.json beside it says what it holds.")],
+    target: Annotated[Path, typer.Argument(help="File to write, beside FILE.json and FILE.models.tar.")],
 ) -> None:
-    """Back up the database while everything runs; what another store keeps, and the models, are not in it."""
+    """Back up the database and the models while everything runs; what another store keeps is not in it."""
     from seedcore.stores.backup import backup as write_backup
 
     done = write_backup(load_settings(), target)
-    print(f"{target}: schema {done.schema_version}, {done.total} rows of {len(done.rows)} tables")
+    models = sum(1 for digest in done.models.values() if digest)
+    print(f"{target}: schema {done.schema_version}, {done.total} rows of {len(done.rows)} tables, {models} models")
 
 
 @app.command()

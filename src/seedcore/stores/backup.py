@@ -1,24 +1,24 @@
-"""Back up the database into one file, and restore it: `seedcore backup`, `seedcore restore`.
+"""Back up the database and the models, and restore them: `seedcore backup`, `seedcore restore`.
 
 A file is pg_dump's custom format beside a manifest (`FILE.json`) with the number of rows of every table, counted in the
 very snapshot that was dumped. A restore counts again, so that a restore that ends well is complete. Since the dump
-is logical, it is also the way from one PostgreSQL major to the next.
+is logical, it is also the way from one PostgreSQL major to the next. The models are in an archive beside it
+(`FILE.models.tar`).
 """
 
 import hashlib
 import json
-import os
-import re
-import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from seedcore.errors import ConflictError, InvalidInputError, UnavailableError
 from seedcore.settings import Settings
+from seedcore.stores.backups import model_archive
+from seedcore.stores.backups.pg_programs import environment_of, program_for
 from seedcore.stores.migrate import newest
 from seedcore.stores.postgres import resolve_dsn
 from seedcore.telemetry.logs import mask
@@ -40,12 +40,16 @@ class BackupManifest:
         server: version of the PostgreSQL that it came from.
         sha256: of the dump.
         rows: of every table, by its name; partitions count by themselves.
+        models: SHA-256 of the manifest of each version in the archive of models, see `model_archive.pack`.
+        models_sha256: of that archive; None: there is none (a backup of an earlier release).
     """
 
     schema_version: str
     server: str
     sha256: str
     rows: dict[str, int]
+    models: dict[str, str] = field(default_factory=dict)
+    models_sha256: str | None = None
 
     @property
     def total(self) -> int:
@@ -54,13 +58,13 @@ class BackupManifest:
 
 
 def backup(settings: Settings, target: Path) -> BackupManifest:
-    """Write `target` and `target`.json, while everything runs; what is there already is replaced only when all is done.
+    """Write `target` (.json, .models.tar) while everything runs; what is there is replaced only when all is done.
 
     Raises:
-        UnavailableError: the database refuses, or pg_dump fails.
+        UnavailableError: the database refuses, pg_dump fails, or the models cannot be read.
         ConflictError: there is no schema to back up.
     """
-    draft = target.with_name(f"{target.name}.new")
+    draft, models = target.with_name(f"{target.name}.new"), target.with_name(f"{target.name}.models.new")
     with _connected(settings) as connection:
         connection.execute("begin transaction isolation level repeatable read read only")
         snapshot = str(_one(connection, "select pg_export_snapshot()"))
@@ -74,16 +78,19 @@ def backup(settings: Settings, target: Path) -> BackupManifest:
             draft.touch(mode=0o600)
             _run("pg_dump", connection, "--format=custom", f"--snapshot={snapshot}", f"--schema={SCHEMA}",
                  f"--file={draft}", *_SHARED)  # fmt: skip
-            manifest = BackupManifest(version, server, _digest(draft), rows)
+            versions = model_archive.pack(settings.models_dir, models)
+            manifest = BackupManifest(version, server, _digest(draft), rows, versions, _digest(models))
             draft.replace(target)
+            models.replace(_models_of(target))
         finally:
             draft.unlink(missing_ok=True)
+            models.unlink(missing_ok=True)
     _manifest_of(target).write_text(json.dumps(asdict(manifest), indent=1) + "\n", encoding="utf-8")
     return manifest
 
 
 def restore(settings: Settings, source: Path, *, replace: bool = False) -> BackupManifest:
-    """Restore what `source` holds, all or nothing, and count it.
+    """Restore what `source` holds, all or nothing, and count it; versions of models that are missing are unpacked.
 
     Args:
         settings: the database that gets it; with `replace`, what SeedCore has there now goes once all is back.
@@ -92,13 +99,13 @@ def restore(settings: Settings, source: Path, *, replace: bool = False) -> Backu
 
     Raises:
         InvalidInputError: the file is missing, damaged, or newer than this release.
-        ConflictError: the database is in use, or has a schema already.
+        ConflictError: the database is in use, or has a schema already; or the model folder has other models.
         UnavailableError: the database refuses, the restore fails, or what came back is not what was dumped.
     """
     manifest = _checked(source)
     with _connected(settings) as connection:
         _refuse_used(connection, replace)
-        with _present_schema_aside(connection):
+        with _models_beside(settings, source, manifest), _present_schema_aside(connection):
             _run_restore(connection, source)
             found = _rows(connection)
             if found != manifest.rows:
@@ -107,6 +114,20 @@ def restore(settings: Settings, source: Path, *, replace: bool = False) -> Backu
         # Statistics are not part of a dump; without them the first claims would scan.
         connection.execute("analyze")
     return manifest
+
+
+@contextmanager
+def _models_beside(settings: Settings, source: Path, manifest: BackupManifest) -> Iterator[None]:
+    """Unpack the models first, and put them in their places when the database is restored."""
+    if manifest.models_sha256 is None:
+        yield
+        return
+    models = model_archive.Unpacking(_models_of(source), settings.models_dir, manifest.models)
+    try:
+        yield
+        models.finish()
+    finally:
+        models.discard()
 
 
 def _checked(source: Path) -> BackupManifest:
@@ -119,6 +140,9 @@ def _checked(source: Path) -> BackupManifest:
         raise InvalidInputError(f"{path} is no manifest of a backup.") from None
     if _digest(source) != manifest.sha256:
         raise InvalidInputError(f"{source} is damaged: its checksum is not the manifest's.")
+    models = _models_of(source)
+    if manifest.models_sha256 is not None and (not models.is_file() or _digest(models) != manifest.models_sha256):
+        raise InvalidInputError(f"{models} is missing or damaged: its checksum is not the manifest's.")
     if manifest.schema_version > newest():
         raise InvalidInputError(
             f"{source} has schema {manifest.schema_version}, this release knows {newest()}: restore with a newer one."
@@ -128,6 +152,10 @@ def _checked(source: Path) -> BackupManifest:
 
 def _manifest_of(dump: Path) -> Path:
     return dump.with_name(f"{dump.name}.json")
+
+
+def _models_of(dump: Path) -> Path:
+    return dump.with_name(f"{dump.name}.models.tar")
 
 
 def _refuse_used(connection: "Connection[tuple[object, ...]]", replace: bool) -> None:
@@ -207,11 +235,11 @@ def _digest(path: Path) -> str:
 def _run_restore(connection: "Connection[tuple[object, ...]]", source: Path) -> None:
     whole = (*_SHARED, "--file=-", str(source))
     psql = ["--no-psqlrc", "--quiet", "--single-transaction", "--set=ON_ERROR_STOP=1", "--output=/dev/null"]
-    environment = _environment(connection)
+    environment = environment_of(connection)
     major = connection.info.server_version // 10000
     with (
         subprocess.Popen(
-            [_program("pg_restore", connection), *whole], env=environment, stdout=subprocess.PIPE
+            [program_for("pg_restore", connection), *whole], env=environment, stdout=subprocess.PIPE
         ) as script,
         # Of the settings at the script's head, servers before 17 do not know this one.
         subprocess.Popen(
@@ -220,7 +248,7 @@ def _run_restore(connection: "Connection[tuple[object, ...]]", source: Path) -> 
             stdout=subprocess.PIPE,
         ) as fit,
     ):
-        command = [_program("psql", connection), *psql]
+        command = [program_for("psql", connection), *psql]
         done = subprocess.run(
             command, env=environment, stdin=fit.stdout, stderr=subprocess.PIPE, text=True, check=False
         )
@@ -230,50 +258,8 @@ def _run_restore(connection: "Connection[tuple[object, ...]]", source: Path) -> 
 
 def _run(tool: str, connection: "Connection[tuple[object, ...]]", *arguments: str) -> None:
     """Run it against the server of `connection`."""
-    environment = _environment(connection)
-    program = _program(tool, connection)
+    environment = environment_of(connection)
+    program = program_for(tool, connection)
     done = subprocess.run([program, *arguments], env=environment, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise UnavailableError(f"{tool} failed: {mask(' '.join(done.stderr.split()))[:400]}")
-
-
-def _environment(connection: "Connection[tuple[object, ...]]") -> dict[str, str]:
-    """What PostgreSQL's programs connect by. The password is there, since every user can see arguments."""
-    given = connection.info.get_parameters() | {"password": connection.info.password}
-    if connection.pgconn.ssl_in_use and given.get("sslmode", "prefer") in ("allow", "prefer"):
-        # They must not be content with less than this connection has.
-        given["sslmode"] = "require"
-    names = {"host": "PGHOST", "hostaddr": "PGHOSTADDR", "port": "PGPORT", "user": "PGUSER", "dbname": "PGDATABASE"}
-    names |= {"password": "PGPASSWORD", "options": "PGOPTIONS", "channel_binding": "PGCHANNELBINDING"}
-    names |= {f"ssl{what}": f"PGSSL{what.upper()}" for what in ("mode", "rootcert", "cert", "key", "crl", "crldir")}
-    names |= {f"ssl_{end}_protocol_version": f"PGSSL{end.upper()}PROTOCOLVERSION" for end in ("min", "max")}
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
-    return environment | {names[key]: str(value) for key, value in given.items() if key in names and value}
-
-
-def _program(tool: str, connection: "Connection[tuple[object, ...]]") -> str:
-    """The embedded server's own, or the system's where the server is newer, or speaks TLS, which the own ones cannot.
-
-    Raises:
-        UnavailableError: the system's is missing or older than the server.
-    """
-    from seedcore.stores.embedded import postgres_programs
-    from seedcore.stores.embedded.postgres_server import MAJOR
-
-    server, tls = connection.info.server_version // 10000, bool(connection.pgconn.ssl_in_use)
-    if server <= MAJOR and not tls:
-        return str(postgres_programs() / tool)
-    found = shutil.which(tool)
-    if found is not None and _major(found) >= server:
-        return found
-    why = "The connection is over TLS" if tls else f"The server is a PostgreSQL {server}"
-    raise UnavailableError(
-        f"{why}, which SeedCore's own {tool} cannot do: install PostgreSQL's client programs, major {server} or newer, "
-        "so that they are found in PATH."
-    )
-
-
-def _major(program: str) -> int:
-    said = subprocess.run([program, "--version"], capture_output=True, text=True, check=False).stdout
-    found = re.search(r"\) (\d+)", said)
-    return int(found[1]) if found else 0
