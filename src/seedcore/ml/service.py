@@ -78,7 +78,6 @@ class MLService(ServiceBase):
         """Cancel the warm-up if it is still running, end the leader's jobs, and close connections."""
         self._warm_up_task.cancel()
         await self.leader.stop()
-        await self.salience.stop()
         await self.scaling.stop()
         await self.promotions.stop()
         await self.parts.aliases.aclose()

@@ -1,4 +1,4 @@
-"""The skills of the room: `ml.predict` answers as `/ml/xgboost/predict`, `ml.train` is what `train/submit` submits."""
+"""The skills of the room: `ml.predict` answers as `/ml/xgboost/predict`; the others are the jobs that it submits."""
 
 import asyncio
 from importlib import import_module
@@ -15,6 +15,7 @@ from seedcore.errors import (
 )
 from seedcore.ml.job_outcomes import ThrottledReport, job_errors
 from seedcore.schemas.ml import PredictRequest, PredictResponse, TrainRequest, TrainResponse
+from seedcore.schemas.salience import LearnedSalience, LearnSalience
 from seedcore.skills.skill_decorator import SkillClients, SkillContext, skill
 
 if TYPE_CHECKING:
@@ -57,6 +58,16 @@ def ml_train(params: TrainRequest, context: SkillContext) -> TrainResponse:
         report = ThrottledReport(context)
         manifest = run_train_job(params, get_settings(), context.task_id, context.tenant, report)
         return train_response(manifest)
+
+
+@skill("ml.learn-salience", organ="ml", timeout_s=3600, slow=True, process=True)
+def ml_learn_salience(params: LearnSalience, context: SkillContext) -> LearnedSalience:
+    """Learn the salience of tasks from what became of them; the version answers only when it beats the formula."""
+    from seedcore.ml.salience.salience_job import run_salience_job
+    from seedcore.settings import get_settings
+
+    with job_errors("salience"):
+        return run_salience_job(params, get_settings(), context.task_id, ThrottledReport(context))
 
 
 def _predictions(clients: SkillClients) -> "LocalPredictions":

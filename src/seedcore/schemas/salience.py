@@ -65,3 +65,33 @@ class SalienceResponse(BaseModel):
 
     scores: list[SalienceScore]
     reason: str | None = None
+
+
+class LearnSalience(BaseModel):
+    """What the salience is learned from: the newest ended tasks of all tenants; `rows` at most."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    rows: int = Field(50_000, ge=100, le=200_000, strict=True)
+    window_s: float | None = Field(
+        None, gt=0, le=31_536_000, allow_inf_nan=False, description="tasks that ended within so many seconds; null: all"
+    )
+    seed: int = Field(0, ge=0, le=2**31 - 1, strict=True)
+
+
+class LearnedSalience(BaseModel):
+    """What came of learning.
+
+    Attributes:
+        status: `champion` (it answers from now on), `kept` (a version that did not beat what answers now), or
+            `not_trained` (too few tasks, or all of them ended alike).
+        reason: why, in one sentence.
+        version: of the model `salience`; null when nothing was trained.
+        metrics: on held-out rows, which are the newest fifth.
+    """
+
+    status: Literal["champion", "kept", "not_trained"]
+    reason: str
+    rows: int
+    version: int | None = None
+    metrics: dict[str, float] = Field(default_factory=dict)

@@ -7,6 +7,7 @@ import numpy as np
 
 from seedcore.decision.salience import AFTERWARDS, BEFOREHAND, FeatureValues, combined, formula, value_of
 from seedcore.errors import ConflictError, SeedCoreError
+from seedcore.ml.predicting.loaded_model import LoadedModel
 from seedcore.ml.predicting.predictor import Predictor
 from seedcore.ml.registry.aliases import AliasCache
 from seedcore.schemas.ml import ModelRef
@@ -20,7 +21,7 @@ NAME = "salience"
 COLUMNS = [feature.name for feature in BEFOREHAND]
 FALLBACK = "salience_formula"
 
-_NO_CHAMPION = f"no version of the model {NAME!r} is champion"
+_NO_CHAMPION = f"no version of the model {NAME!r} is champion: `POST /ml/score/salience/train` trains one"
 
 
 class SalienceScorer:
@@ -63,14 +64,7 @@ class SalienceScorer:
             NotFoundError: its files are gone.
             ConflictError: they are damaged, or it is no model of the salience.
         """
-        model = self._predictor.model(NAME, version)
-        if model.manifest.features != COLUMNS or model.manifest.task != "regression":
-            raise ConflictError(
-                f"Version {version} of the model {NAME!r} does not take the features of the salience "
-                f"({', '.join(COLUMNS)})."
-            )
-        matrix = np.array([feature_row(item) for item in items], dtype=np.float32)
-        return [min(max(float(row.prediction or 0.0), 0.0), 1.0) for row in model.predict(matrix)]
+        return foretell(self._predictor.model(NAME, version), items)
 
     def _note_fallback(self, reason: str) -> None:
         if self.failing is None:
@@ -83,6 +77,24 @@ class SalienceScorer:
         """Requests that the formula answered though there is a champion, and why it did the last one."""
         report: dict[str, object] = {"fallbacks": self.fallbacks}
         return report if self.failing is None else report | {"failing": self.failing}
+
+
+def foretell(model: LoadedModel, items: Sequence[FeatureValues]) -> list[float]:
+    """What a version foretells for each item, in [0, 1].
+
+    Raises:
+        ConflictError: it is no model of the salience.
+    """
+    manifest = model.manifest
+    if manifest.features != COLUMNS or manifest.task != "regression":
+        raise ConflictError(
+            f"Version {manifest.version} of the model {NAME!r} does not take the features of the salience "
+            f"({', '.join(COLUMNS)}): `POST /ml/score/salience/train` trains one that does."
+        )
+    if not items:
+        return []
+    matrix = np.array([feature_row(item) for item in items], dtype=np.float32)
+    return [min(max(float(value), 0.0), 1.0) for value, _ in model.answer(matrix)]
 
 
 def feature_row(item: FeatureValues) -> list[float]:

@@ -71,6 +71,7 @@ class Fit:
         report: is called after each round with (rounds done, rounds in all).
         checkpoint: where rounds are kept now and then.
         device: `cpu` or `cuda`.
+        rising: whether no answer may fall when a feature rises.
     """
 
     def __init__(
@@ -82,7 +83,10 @@ class Fit:
         report: Callable[[int, int], None],
         checkpoint: JobCheckpoint | None = None,
         device: str = "cpu",
+        *,
+        rising: bool = False,
     ) -> None:
+        self._rising = rising
         self._table, self._task, self._params, self._device = table, task, params, device
         self._stop, self._report, self._checkpoint = stop, report, checkpoint
         self.rounds = int(params["num_boost_round"])
@@ -109,6 +113,8 @@ class Fit:
 
         threads = threads_for(len(fitting))
         options = booster_options(self._task, len(self._table.labels), self._params, threads, self._device)
+        if self._rising:
+            options["monotone_constraints"] = "(" + ",".join("1" for _ in self._table.columns) + ")"
         data = self._matrix(fitting, threads)
         watched = self._matrix(stopping, threads, data) if patience and stopping is not None else None
         given = [data] if watched is None else [data, watched]

@@ -68,12 +68,14 @@ class TrainingOptions:
         device: `cpu` or `cuda`.
         report: is called after each round with (rounds done, rounds in all).
         checkpoint: where a killed training goes on from.
+        rising: whether no answer may fall when a feature rises; for a regression on numbers.
     """
 
     early_stopping: int | None = None
     device: str = "cpu"
     report: Callable[[int, int], None] = lambda _done, _total: None
     checkpoint: JobCheckpoint | None = None
+    rising: bool = False
 
 
 def task_of(table: Table) -> Task:
@@ -115,7 +117,7 @@ def train(
     parts = split(table, int(params["seed"]), stopping=options.early_stopping is not None)
     _check_fitting(table, parts.fitting)
     state, booster = _begin(table, params, options)
-    fit = Fit(table, task, params, stop, options.report, options.checkpoint, options.device)
+    fit = Fit(table, task, params, stop, options.report, options.checkpoint, options.device, rising=options.rising)
     try:
         if state.stage == 0:
             state = _measure(table, task, parts, fit, state, booster, options)
@@ -153,7 +155,7 @@ def _begin(
 ) -> tuple[CheckpointState, bytes | None]:
     if options.checkpoint is None:
         return CheckpointState(key=""), None
-    what = (table.digest(), sorted(params.items()), options.early_stopping, options.device)
+    what = (table.digest(), sorted(params.items()), options.early_stopping, options.device, options.rising)
     key = sha256(repr(what).encode()).hexdigest()
     return options.checkpoint.load(key) or (CheckpointState(key=key), None)
 

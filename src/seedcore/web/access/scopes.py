@@ -141,6 +141,7 @@ _ML = {
     "GET /xgboost/promotions/{promotion_id}": READ_ALL,
     "POST /drift/score": SUBMIT,
     "POST /score/salience": SUBMIT,
+    "POST /score/salience/train": OPERATE_ALL,
     "POST /detect/anomaly": SUBMIT,
     "POST /detect/anomaly/batch": SUBMIT,
     "POST /predict/scaling": SUBMIT_ALL,
