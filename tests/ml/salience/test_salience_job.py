@@ -45,12 +45,6 @@ async def champion(database: Database) -> int | None:
         return (await read_aliases(connection)).of("salience").get("champion")
 
 
-async def promotions(database: Database) -> list[tuple[int, str]]:
-    async with database.connection() as connection:
-        rows = await connection.fetch("select candidate, status from seedcore.promotions order by id")
-    return [(row["candidate"], row["status"]) for row in rows]
-
-
 async def test_what_became_of_tasks_is_read_as_it_was(database: Database):
     await fill(database, 50)
     async with database.connection() as connection:
@@ -70,10 +64,8 @@ async def test_a_learned_salience_answers_once_it_beats_the_formula(pg_settings:
     done = await learn(pg_settings, job)
     assert (done.status, done.version, await champion(database)) == ("champion", 1, 1)
     assert done.metrics["gain_low"] > 0
-    assert await promotions(database) == [(1, "promoted")]
     # Another attempt finds what the first one stored, and changes nothing.
     assert await learn(pg_settings, job) == done
-    assert await promotions(database) == [(1, "promoted")]
     assert ModelStore(pg_settings.models_dir).versions("salience") == [1]
     async with started_service(pg_settings) as service:
         transport = httpx.ASGITransport(service.build_app())

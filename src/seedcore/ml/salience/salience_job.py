@@ -7,7 +7,6 @@ import asyncpg
 
 from seedcore.errors import DeadlineError, SeedCoreError
 from seedcore.ml.data.dataset import TrainLimits
-from seedcore.ml.gate.promotion_repository import NewPromotion, insert_promotion, page_of_promotions
 from seedcore.ml.predicting.loaded_model import LoadedModel
 from seedcore.ml.registry.aliases import lock_model, set_alias
 from seedcore.ml.registry.model_manifest import ModelManifest
@@ -22,14 +21,12 @@ from seedcore.schemas.salience import LearnedSalience, LearnSalience
 from seedcore.settings import Settings
 from seedcore.stores.postgres import Database
 from seedcore.tasks.history import EndedWork, ended_work
-from seedcore.telemetry.metrics import counter
 
 LEARNER = "ml.learn-salience"
 MIN_TASKS = 500
 """Ended tasks without which nothing is trained."""
 
 _CHAMPION = "select version from seedcore.model_aliases where name = $1 and alias = 'champion'"
-TEST = "95 % lower bound of the gain on the newest fifth, from means of 20 blocks in time order (Student's t)"
 
 
 def run_salience_job(
@@ -109,23 +106,14 @@ async def _decide(settings: Settings, stored: ModelManifest) -> LearnedSalience:
 async def _decide_locked(connection: asyncpg.Connection, stored: ModelManifest) -> LearnedSalience:
     version, metrics = stored.version, stored.metrics
     answer = LearnedSalience(status="kept", reason="", rows=stored.n_rows, version=version, metrics=metrics)
-    earlier = [p for p in await page_of_promotions(connection, NAME, None, 100) if p.candidate == version]
-    if earlier:
-        won = earlier[0].status != "refused"
-        return answer.model_copy(
-            update={"status": "champion" if won else "kept", "reason": str(earlier[0].evidence.get("reason", ""))}
-        )
     champion: int | None = await connection.fetchval(_CHAMPION, NAME)
-    reason = why_not_better(metrics, champion)
-    better = reason is None
-    told = reason or _why_better(metrics)
-    evidence = {"decided_by": "held-out rows", "reason": told, "test": TEST, "metrics": metrics}
-    new = NewPromotion(NAME, champion, version, {"confidence": 0.95}, opened_by=LEARNER, reason=told)
-    if better:
+    reason = None if champion == version else why_not_better(metrics, champion)
+    if reason is not None:
+        return answer.model_copy(update={"reason": reason})
+    told = _why_better(metrics)
+    if champion != version:
         await set_alias(connection, NAME, "champion", version, set_by=LEARNER, reason=told)
-    await insert_promotion(connection, new, "promoted" if better else "refused", evidence)
-    counter("seedcore_promotions_total").add(1, outcome="promoted" if better else "refused")
-    return answer.model_copy(update={"status": "champion" if better else "kept", "reason": told})
+    return answer.model_copy(update={"status": "champion", "reason": told})
 
 
 def why_not_better(metrics: dict[str, float], champion: int | None) -> str | None:
