@@ -6,7 +6,7 @@ import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from uuid import UUID
 
@@ -19,8 +19,6 @@ JOBS = ".jobs"
 
 STALE_S = 7 * 86_400
 INTERVAL_S = 5.0
-# A checkpoint may take a twentieth of the time.
-_SHARE = 20
 
 
 class CheckpointState(BaseModel):
@@ -53,11 +51,13 @@ class JobCheckpoint:
     Args:
         folder: of the job.
         interval_s: seconds between checkpoints, at least.
+        spacing: how many times as long as a checkpoint took is between it and the next one, at least.
     """
 
     folder: Path
     interval_s: float = INTERVAL_S
-    _saved_at: float = 0.0
+    spacing: float = 20.0
+    _saved_at: float = field(default_factory=time.monotonic)
     _cost: float = 0.0
 
     def load(self, key: str) -> tuple[CheckpointState, bytes | None] | None:
@@ -76,7 +76,7 @@ class JobCheckpoint:
     @property
     def due(self) -> bool:
         """Whether it is time for another one."""
-        return time.monotonic() - self._saved_at >= max(self.interval_s, _SHARE * self._cost)
+        return time.monotonic() - self._saved_at >= max(self.interval_s, self.spacing * self._cost)
 
     def save(self, state: CheckpointState, booster: bytes | None) -> None:
         """Keep where the job is, as a whole or not at all.
