@@ -1,6 +1,5 @@
-"""What skills that are jobs of models share: their errors, their count and their progress."""
+"""What skills that are jobs of models share: how their errors end them, and their count."""
 
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -14,12 +13,10 @@ from seedcore.errors import (
     SkillError,
     TooLargeError,
 )
-from seedcore.skills.context import SkillContext
 from seedcore.telemetry.metrics import counter
 
 # A retry would raise these again.
 NOT_RETRYABLE = (InvalidInputError, NotFoundError, ConflictError, TooLargeError, NotConfiguredError, DeadlineError)
-_REPORT_S = 0.1
 
 
 @contextmanager
@@ -45,17 +42,3 @@ def job_errors(kind: str) -> Iterator[None]:
         counts.add(1, kind=kind, outcome="failed")
         raise
     counts.add(1, kind=kind, outcome="completed")
-
-
-class ThrottledReport:
-    """Reports rounds as a skill's progress, at most ten times a second and at the end."""
-
-    def __init__(self, context: SkillContext) -> None:
-        self._context, self._next = context, 0.0
-
-    def __call__(self, done: int, total: int) -> None:
-        """(rounds done, rounds in all)."""
-        now = time.monotonic()
-        if now >= self._next or done == total:
-            self._next = now + _REPORT_S
-            self._context.report_progress(done, total, "rounds")

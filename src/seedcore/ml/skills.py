@@ -13,7 +13,7 @@ from seedcore.errors import (
     TooLargeError,
     UnavailableError,
 )
-from seedcore.ml.job_outcomes import ThrottledReport, job_errors
+from seedcore.ml.job_outcomes import job_errors
 from seedcore.schemas.ml import PredictRequest, PredictResponse, TrainRequest, TrainResponse
 from seedcore.schemas.salience import LearnedSalience, LearnSalience
 from seedcore.skills.skill_decorator import SkillClients, SkillContext, skill
@@ -55,8 +55,7 @@ def ml_train(params: TrainRequest, context: SkillContext) -> TrainResponse:
     from seedcore.settings import get_settings
 
     with job_errors("train"):
-        report = ThrottledReport(context)
-        manifest = run_train_job(params, get_settings(), context.task_id, context.tenant, report)
+        manifest = run_train_job(params, get_settings(), context.task_id, context.tenant, context.report_progress)
         return train_response(manifest)
 
 

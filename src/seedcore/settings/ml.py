@@ -28,7 +28,7 @@ class MlSettings(SettingsGroup):
         2 * 1024**3,
         ge=1024**2,
         validation_alias=AliasChoices("SEEDCORE_MAX_TRAIN_BYTES"),
-        description="Most memory that one training may need, by estimate: 16 bytes for each value.",
+        description="Most memory that one training may need, by estimate: 16 bytes a value, and 32 a row.",
     )
     max_dataset_bytes: int = Field(
         256 * 1024**2,

@@ -101,7 +101,7 @@ class JobCheckpoint:
 
 
 @contextmanager
-def job_folder(models: Path, job_id: str) -> Iterator[JobCheckpoint]:
+def job_folder(models: Path, job_id: str, interval_s: float = INTERVAL_S) -> Iterator[JobCheckpoint]:
     """The job's folder, for one process at a time; it goes when the work ends well or cannot be done at all.
 
     Raises:
@@ -120,7 +120,7 @@ def job_folder(models: Path, job_id: str) -> Iterator[JobCheckpoint]:
         except OSError:
             raise UnavailableError(f"Another attempt of job {job_id} still works on it.", retry_after_s=5) from None
         try:
-            yield JobCheckpoint(folder)
+            yield JobCheckpoint(folder, interval_s)
         except InvalidInputError:
             shutil.rmtree(folder, ignore_errors=True)
             raise

@@ -17,13 +17,17 @@ from seedcore.stores.postgres import Database
 
 
 def run_train_job(
-    request: TrainRequest, settings: Settings, job_id: str, tenant: str, report: Callable[[int, int], None]
+    request: TrainRequest,
+    settings: Settings,
+    job_id: str,
+    tenant: str,
+    progress: Callable[[float, float | None, str | None], None],
 ) -> ModelManifest:
     """Train and store one version for a job; the version that an earlier attempt stored, if one did.
 
     Args:
         tenant: whose history and predictions may be read.
-        report: is called after each round with (rounds done, rounds in all).
+        progress: is called after each round with (rounds done, rounds in all, their name).
 
     Raises:
         InvalidInputError: the request, its data or its parameters do not fit.
@@ -39,7 +43,7 @@ def run_train_job(
         if stored is not None:
             return stored
         data = read_blocking(request, settings, tenant)
-        options = TrainingOptions(report=report, checkpoint=checkpoint)
+        options = TrainingOptions(report=lambda done, total: progress(done, total, "rounds"), checkpoint=checkpoint)
         return train_and_store(request, data, store, threading.Event(), options, job_id)
 
 
