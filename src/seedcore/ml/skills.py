@@ -66,7 +66,7 @@ def ml_learn_salience(params: LearnSalience, context: SkillContext) -> LearnedSa
     from seedcore.settings import get_settings
 
     with job_errors("salience"):
-        return run_salience_job(params, get_settings(), context.task_id, ThrottledReport(context))
+        return run_salience_job(params, get_settings(), context.task_id, context.report_progress)
 
 
 def _predictions(clients: SkillClients) -> "LocalPredictions":
