@@ -1,11 +1,13 @@
 """Learning as a task: from PostgreSQL to a champion that answers, once however often an attempt is repeated."""
 
+import asyncio
 import uuid
 from collections.abc import AsyncIterator
 
 import httpx
 import pytest
 
+from seedcore.ml.gate.promotions import Promotions
 from seedcore.ml.registry.aliases import read_aliases, set_alias
 from seedcore.ml.registry.model_store import ModelStore
 from seedcore.ml.salience import salience_job
@@ -34,8 +36,6 @@ async def fill(database: Database, count: int = 1_200) -> None:
 
 
 async def learn(settings: Settings, job_id: str | None = None, **request: object) -> LearnedSalience:
-    import asyncio
-
     given = LearnSalience.model_validate(request)
     return await asyncio.to_thread(run_salience_job, given, settings, job_id or str(uuid.uuid4()), lambda _d, _t: None)
 
@@ -43,6 +43,12 @@ async def learn(settings: Settings, job_id: str | None = None, **request: object
 async def champion(database: Database) -> int | None:
     async with database.connection() as connection:
         return (await read_aliases(connection)).of("salience").get("champion")
+
+
+async def promotions(database: Database) -> list[tuple[int | None, int, str]]:
+    async with database.connection() as connection:
+        rows = await connection.fetch("select champion, candidate, status from seedcore.promotions order by id")
+    return [tuple(row) for row in rows]
 
 
 async def test_what_became_of_tasks_is_read_as_it_was(database: Database):
@@ -66,6 +72,7 @@ async def test_a_learned_salience_answers_once_it_beats_the_formula(pg_settings:
     assert done.metrics["gain_low"] > 0
     # Another attempt finds what the first one stored, and changes nothing.
     assert await learn(pg_settings, job) == done
+    assert await promotions(database) == [(None, 1, "promoted")]
     assert ModelStore(pg_settings.models_dir).versions("salience") == [1]
     async with started_service(pg_settings) as service:
         transport = httpx.ASGITransport(service.build_app())
@@ -107,6 +114,24 @@ async def test_an_attempt_that_was_killed_before_it_decided_is_decided_by_the_ne
     monkeypatch.setattr(salience_job, "_decide", decide)
     done = await learn(pg_settings, job)
     assert (done.status, done.version, await champion(database)) == ("champion", 1, 1)
+
+
+async def test_a_version_that_is_not_better_is_kept_with_its_reason_and_a_later_one_can_be_taken_back(
+    pg_settings: Settings, database: Database, monkeypatch: pytest.MonkeyPatch
+):
+    await fill(database)
+    assert (await learn(pg_settings)).status == "champion"
+    monkeypatch.setattr(salience_job, "why_not_better", lambda *_: "it is not better")
+    job = str(uuid.uuid4())
+    kept = await learn(pg_settings, job)
+    assert (kept.status, kept.version, kept.reason) == ("kept", 2, "it is not better")
+    assert await learn(pg_settings, job) == kept
+    monkeypatch.undo()
+    assert (await learn(pg_settings)).status == "champion"
+    assert await promotions(database) == [(None, 1, "promoted"), (1, 2, "refused"), (1, 3, "promoted")]
+    gate = Promotions(pg_settings, ModelStore(pg_settings.models_dir), database)
+    assert await gate.rollback("salience", "a test", "ann") == 1
+    assert await champion(database) == 1
 
 
 async def test_too_few_tasks_or_tasks_that_ended_alike_train_nothing(pg_settings: Settings, database: Database):
