@@ -56,6 +56,7 @@ STARTS_RAY = (
     "tests/utils/test_ray_utils.py",
     "tests/organism/test_cluster.py",
     "tests/worker/execution/test_deadly_",
+    "tests/ml/tuning/test_search_on_ray.py",
 )
 
 

@@ -19,6 +19,7 @@ from seedcore.ml.operations.promotion_operations import PromotionOperations
 from seedcore.ml.operations.salience_operations import SalienceOperations
 from seedcore.ml.operations.scaling_operations import ScalingOperations
 from seedcore.ml.operations.training_operations import TrainingOperations
+from seedcore.ml.operations.tuning_operations import TuningOperations
 from seedcore.ml.parts import MLParts
 from seedcore.ml.predicting.loaded_model import LoadedModel
 from seedcore.ml.predicting.predictor import Predictor
@@ -62,8 +63,9 @@ class MLService(ServiceBase):
         self.promotions = PromotionOperations(self.parts)
         self.salience = SalienceOperations(self.parts)
         self.scaling = ScalingOperations(self.parts)
+        self.tuning = TuningOperations(self.parts)
         self._models = ModelOperations(self.parts)
-        self._rooms = (self._models, self.training, self.promotions, self.salience, self.scaling)
+        self._rooms = (self._models, self.training, self.promotions, self.salience, self.scaling, self.tuning)
         jobs: list[LeaderJob] = [*self.promotions.jobs(), *self.scaling.jobs()]
         self.leader = LeaderLoop(database, jobs)
         self._background = background
@@ -80,6 +82,7 @@ class MLService(ServiceBase):
         await self.leader.stop()
         await self.scaling.stop()
         await self.promotions.stop()
+        await self.tuning.stop()
         await self.parts.aliases.aclose()
         await self.parts.database.aclose()
 
@@ -96,6 +99,7 @@ class MLService(ServiceBase):
         """The routes that name something in their path."""
         self.training.extend(app)
         self.promotions.extend(app)
+        self.tuning.extend(app)
 
     async def start(self) -> None:
         """Create the model folder; if that fails, health reports it and requests get the same error."""

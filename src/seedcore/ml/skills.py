@@ -16,6 +16,7 @@ from seedcore.errors import (
 from seedcore.ml.job_outcomes import job_errors
 from seedcore.schemas.ml import PredictRequest, PredictResponse, TrainRequest, TrainResponse
 from seedcore.schemas.salience import LearnedSalience, LearnSalience
+from seedcore.schemas.tuning import TuneRequest, TuneResult
 from seedcore.skills.skill_decorator import SkillClients, SkillContext, skill
 
 if TYPE_CHECKING:
@@ -74,3 +75,12 @@ def _predictions(clients: SkillClients) -> "LocalPredictions":
     from seedcore.ml.predicting.local_predictions import LocalPredictions
 
     return clients.keep(LocalPredictions)
+
+
+@skill("ml.tune", organ="ml", timeout_s=6 * 3600, slow=True)
+async def ml_tune(params: TuneRequest, context: SkillContext) -> TuneResult:
+    """Search for a model's parameters with trials on Ray, train the best on all rows, and make it the candidate."""
+    # Ray, and what a search needs, are imported where one runs.
+    from seedcore.ml.tuning.tuning_attempt import run_tuning
+
+    return await run_tuning(params, context)

@@ -147,3 +147,17 @@ class MlSettings(SettingsGroup):
         validation_alias=AliasChoices("SEEDCORE_PREDICTIONS_RETENTION_S"),
         description="Seconds for which recorded predictions and outcomes are kept.",
     )
+    tune_trial_cpus: float = Field(
+        0.5,
+        gt=0,
+        le=1,
+        validation_alias=AliasChoices("SEEDCORE_TUNE_TRIAL_CPUS"),
+        description="CPUs that Ray reserves for a trial of tuning, which trains in one thread.",
+    )
+    tune_wait_s: float = Field(
+        120.0,
+        gt=0,
+        le=86_400,
+        validation_alias=AliasChoices("SEEDCORE_TUNE_WAIT_S"),
+        description="Longest wait of a tuning job for the CPUs of a first trial; then its attempt fails.",
+    )

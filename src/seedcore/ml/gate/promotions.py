@@ -45,6 +45,12 @@ class PromotionAnswer:
     id: UUID | None
 
 
+async def champion_of(connection: asyncpg.Connection, name: str) -> int | None:
+    """The version that answers for the name; None: it has no champion. Under the name's lock it stays so."""
+    champion: int | None = await connection.fetchval(_CHAMPION, name)
+    return champion
+
+
 class Promotions:
     """Changes aliases and promotions of stored models."""
 
@@ -78,7 +84,7 @@ class Promotions:
         async with self.database.transaction() as connection:
             await lock_model(connection, name)
             await asyncio.to_thread(self.store.manifest, name, version)
-            champion: int | None = await connection.fetchval(_CHAMPION, name)
+            champion = await champion_of(connection, name)
             terms = self.terms(manifest).to_json()
             new = rows.NewPromotion(name, champion, version, terms, force, by, reason)
             answer = await self._promote(connection, new, manifest)
@@ -176,7 +182,7 @@ class Promotions:
         """
         async with self.database.transaction() as connection:
             await lock_model(connection, name)
-            champion: int | None = await connection.fetchval(_CHAMPION, name)
+            champion = await champion_of(connection, name)
             if champion is None:
                 raise ConflictError(f"Model {name!r} has no champion, so there is nothing to go back from.")
             return await self.go_back(connection, name, champion, {"by": by, "reason": reason})
