@@ -171,7 +171,7 @@ def pair(rng: np.random.Generator, sure: float, seconds: float, better: float = 
 def test_floors_hold_whatever_is_gained(sure: float, seconds: float, verdict: str, why: str):
     rng, test, decision = np.random.default_rng(8), GateTest(GateTerms()), None
     for _ in range(2_000):
-        decision = test.add(pair(rng, sure, seconds), manifest(), manifest(version=2))
+        decision = test.add(pair(rng, sure, seconds), manifest())
         if decision is not None:
             break
     assert decision is not None
@@ -183,7 +183,7 @@ def test_a_candidate_that_cannot_answer_has_lost_that_task():
     test = GateTest(GateTerms())
     champion = {"prediction": 1, "probabilities": {"0": 0.1, "1": 0.9}}
     for _ in range(200):
-        decision = test.add(AnswerPair(champion, None, 1), manifest(), manifest(version=2))
+        decision = test.add(AnswerPair(champion, None, 1), manifest())
         if decision is not None:
             break
     assert decision is not None
@@ -196,18 +196,25 @@ def test_a_candidate_that_cannot_answer_has_lost_that_task():
 @given(st.lists(st.integers(1, 40), max_size=3), st.integers(0, 2**31))
 def test_a_crash_between_any_two_batches_changes_nothing(batches: list[int], seed: int):
     pairs = [pair(np.random.default_rng(seed + i), 0.9, 1.0) for i in range(sum(batches))]
-    terms, made = GateTerms(min_outcomes=30, slices={"city": 0.1}), (manifest(), manifest(version=2))
+    terms, made = GateTerms(min_outcomes=30, slices={"city": 0.1}), manifest()
     whole, stored = GateTest(terms), GateTest(terms)
     for one in pairs:
-        whole.add(one, *made)
+        whole.add(one, made)
     left = list(pairs)
     for size in batches:
         stored = GateTest(GateTerms.from_json(terms.to_json()), json.loads(json.dumps(stored.to_json())))
         for one in left[:size]:
-            stored.add(one, *made)
+            stored.add(one, made)
         left = left[size:]
     assert stored.to_json() == whole.to_json()
     assert stored.evidence() == whole.evidence()
+
+
+def test_a_regression_is_judged_by_one_scale_for_both():
+    champion = manifest(task="regression", label_kind="number", labels=[], loss_scale=1.0)
+    test = GateTest(GateTerms())
+    test.add(AnswerPair({"prediction": 1.25}, {"prediction": 1.5}, 1.0), champion)
+    assert test.evidence()["loss"] == {"champion": 0.25, "candidate": 0.5}
 
 
 def test_the_points_of_the_plot_are_few_and_nested():

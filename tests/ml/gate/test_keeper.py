@@ -171,6 +171,47 @@ async def test_a_forced_champion_is_watched_by_what_its_predecessor_lost(pg_sett
         assert (await gate.promotion())["evidence"]["watch"]["from"] == "200 outcomes of version 1"
 
 
+async def test_a_watch_ends_when_there_is_nothing_to_go_back_to(pg_settings: Settings):
+    async with gate_on(pg_settings) as gate:
+        await promoted_by_test(gate)
+        gate.store.delete(NAME, 1)
+        gate.keeper._manifests.clear()
+        await gate.tell(await gate.predict([(0, None)] * 60, version=2))
+        await gate.keeper.run()
+        assert await gate.versions() == {"champion": 2}
+        stored = await gate.promotion()
+        assert stored["watch_until"] is None
+        assert "no version 1" in stored["evidence"]["watch"]["ended"]
+
+
+async def test_a_forced_version_that_cannot_be_compared_is_not_watched(pg_settings: Settings):
+    async with gate_on(pg_settings) as gate:
+        await gate.promotions.promote(NAME, 1)
+        store_version(gate.store, 4, task="regression", label_kind="number", labels=[])
+        answer = await gate.promotions.promote(NAME, 4, force=True)
+        assert answer.status == "promoted"
+        assert "cannot be compared" in str(answer.evidence["watch"])
+        await check_servable(gate)
+
+
+async def test_a_name_that_fails_does_not_stop_the_others(pg_settings: Settings, monkeypatch: pytest.MonkeyPatch):
+    async with gate_on(pg_settings) as gate:
+        await gate.shadowing()
+        await gate.tell(await gate.predict(BETTER * 30))
+        await gate.tell(await gate.predict([(1, None)], name="a"), name="a")
+        real = gate.keeper._advance_test
+
+        async def broken(connection: asyncpg.Connection, name: str, pairs: list[object]) -> bool:
+            if name == "a":
+                raise RuntimeError("broken")
+            return await real(connection, name, pairs)  # type: ignore[arg-type]
+
+        monkeypatch.setattr(gate.keeper, "_advance_test", broken)
+        with pytest.raises(RuntimeError, match="broken"):
+            await gate.keeper.run()
+        assert await gate.versions() == {"champion": 2}
+
+
 async def test_a_watch_that_ends_says_what_the_change_cost(pg_settings: Settings):
     async with gate_on(pg_settings, gate_watch_s=0.2) as gate:
         await promoted_by_test(gate)

@@ -99,9 +99,10 @@ class GateTest:
         """Pairs so far."""
         return self.gain.n
 
-    def add(self, pair: AnswerPair, champion: ModelManifest, candidate: ModelManifest) -> GateDecision | None:
-        """Take a pair; the decision, once there is one."""
-        first, second = loss(pair.champion, pair.label, champion), loss(pair.candidate, pair.label, candidate)
+    def add(self, pair: AnswerPair, champion: ModelManifest) -> GateDecision | None:
+        """Take a pair; the decision, once there is one. The champion's manifest says what a loss is, for both: of a
+        regression each has a scale of its own, by which the worse model would look better."""
+        first, second = loss(pair.champion, pair.label, champion), loss(pair.candidate, pair.label, champion)
         self._unanswered += pair.candidate is None
         self._calibration.add(pair.champion, pair.candidate, pair.label)
         self._latency.add(pair.champion_s, pair.candidate_s, self.terms.latency_ratio)

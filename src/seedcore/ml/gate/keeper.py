@@ -9,7 +9,7 @@ from uuid import UUID
 
 import asyncpg
 
-from seedcore.errors import ConflictError, SeedCoreError
+from seedcore.errors import ConflictError, NotFoundError, SeedCoreError
 from seedcore.ml.gate import outcome_repository as outcomes
 from seedcore.ml.gate import promotion_repository as rows
 from seedcore.ml.gate.gate_test import AnswerPair, GateDecision, GateTerms, GateTest
@@ -69,9 +69,15 @@ class GateKeeper:
         async with self._database.connection() as connection:
             names = await outcomes.names_with_outcomes(connection)
             ending = await rows.watches_that_end(connection)
+        failed: Exception | None = None
         for name in names:
             while time.monotonic() - began < ROUND_S:
-                judged, age, decided = await self._judge(name)
+                try:
+                    judged, age, decided = await self._judge(name)
+                except Exception as error:  # noqa: BLE001 - one name must not stop the others; raised below
+                    self._log.error("a model's outcomes cannot be judged", model=name, exc_info=error)
+                    failed = error
+                    break
                 lag, changed = max(lag, age), changed or decided
                 if judged < BATCH:
                     break
@@ -86,6 +92,8 @@ class GateKeeper:
             await self._aliases.renew()
         if time.monotonic() - self._retained_at > RETENTION_EVERY_S:
             await self._retain()
+        if failed is not None:
+            raise failed
 
     async def _judge(self, name: str) -> tuple[int, float, bool]:
         """Count new pairs of a name: how many, the oldest one's age in seconds, and whether aliases changed."""
@@ -111,12 +119,11 @@ class GateKeeper:
             return False
         try:
             champion = await self._manifest(name, promotion.champion)
-            candidate = await self._manifest(name, promotion.candidate)
         except SeedCoreError as error:
             await self._promotions.refuse(connection, promotion, {"decided_by": "files", "reason": error.detail})
             return True
         test = GateTest(GateTerms.from_json(promotion.terms), promotion.state)
-        decision, evidence = await asyncio.to_thread(_advance, test, mine, champion, candidate)
+        decision, evidence = await asyncio.to_thread(_advance, test, mine, champion)
         if decision is None:
             await rows.save_progress(connection, promotion.id, test.to_json(), evidence)
             return False
@@ -148,7 +155,14 @@ class GateKeeper:
         mine = [pair for pair in pairs if pair.version == promotion.candidate and pair.made_at >= since]
         if not mine:
             return False
-        manifest = await self._manifest(name, promotion.candidate)
+        try:
+            # By the scale of the version before, as its bound is.
+            manifest = await self._manifest(name, promotion.champion or promotion.candidate)
+        except NotFoundError as error:
+            # Nothing is left to go back to.
+            gone = {"watch": {**promotion.evidence.get("watch", {}), "ended": error.detail}}
+            await rows.end_watch(connection, promotion.id, gone)
+            return False
         watch = PromotionWatch(promotion.state)
         for pair in mine:
             if watch.add(loss(pair.answer, pair.label, manifest)):
@@ -231,12 +245,12 @@ class GateKeeper:
 
 
 def _advance(
-    test: GateTest, pairs: list[JudgedPrediction], champion: ModelManifest, candidate: ModelManifest
+    test: GateTest, pairs: list[JudgedPrediction], champion: ModelManifest
 ) -> tuple[GateDecision | None, dict[str, object]]:
     for one in pairs:
         values = slice_values(champion, test.terms.slices, one.features)
         pair = AnswerPair(one.answer, one.candidate_answer, one.label, one.seconds, one.candidate_seconds, values)
-        decision = test.add(pair, champion, candidate)
+        decision = test.add(pair, champion)
         if decision is not None:
             return decision, test.evidence()
     return None, test.evidence()

@@ -12,7 +12,7 @@ from uuid import UUID
 
 import asyncpg
 
-from seedcore.errors import ConflictError
+from seedcore.errors import ConflictError, SeedCoreError
 from seedcore.ml.gate import promotion_repository as rows
 from seedcore.ml.gate.gate_test import GateTerms
 from seedcore.ml.gate.losses import loss
@@ -99,7 +99,7 @@ class Promotions:
         if champion == version:
             return PromotionAnswer(name, version, "promoted", {"decided_by": "champion already"}, None)
         if champion is None or new.forced:
-            return await self._promote_at_once(connection, new)
+            return await self._promote_at_once(connection, new, manifest)
         why_not = why_not_replaceable(await asyncio.to_thread(self.store.manifest, name, champion), manifest)
         if why_not is not None:
             evidence: dict[str, object] = {
@@ -117,11 +117,13 @@ class Promotions:
         await set_alias(connection, name, "candidate", version, set_by=new.opened_by, reason=new.reason)
         return PromotionAnswer(name, version, "shadowing", evidence, promotion)
 
-    async def _promote_at_once(self, connection: asyncpg.Connection, new: rows.NewPromotion) -> PromotionAnswer:
+    async def _promote_at_once(
+        self, connection: asyncpg.Connection, new: rows.NewPromotion, manifest: ModelManifest
+    ) -> PromotionAnswer:
         evidence: dict[str, object] = {"decided_by": "first" if new.champion is None else "force"}
         state: Mapping[str, object] = {}
         if new.champion is not None:
-            state, evidence["watch"] = await self._watch_of_forced(connection, new.name, new.champion)
+            state, evidence["watch"] = await self._watch_of_forced(connection, new.champion, manifest)
         await self._withdraw(connection, await rows.open_promotion(connection, new.name), "a version was promoted")
         await self._make_champion(connection, new.name, new.candidate, new.opened_by, new.reason)
         watch_s = self.settings.gate_watch_s if state else None
@@ -129,11 +131,18 @@ class Promotions:
         return PromotionAnswer(new.name, new.candidate, "promoted", evidence, promotion)
 
     async def _watch_of_forced(
-        self, connection: asyncpg.Connection, name: str, champion: int
+        self, connection: asyncpg.Connection, champion: int, candidate: ModelManifest
     ) -> tuple[Mapping[str, object], dict[str, object]]:
         """A forced version has no losses of its own: it is watched by what its predecessor lost."""
+        name = candidate.name
+        try:
+            manifest = await asyncio.to_thread(self.store.manifest, name, champion)
+        except SeedCoreError as error:
+            return {}, {"watched": False, "why": error.detail}
+        why_not = why_not_replaceable(manifest, candidate)
+        if why_not is not None:
+            return {}, {"watched": False, "why": f"Its losses cannot be compared with version {champion}'s: {why_not}."}
         answers = await recent_answers(connection, name, champion, RECENT)
-        manifest = await asyncio.to_thread(self.store.manifest, name, champion)
         losses = [loss(answer, label, manifest) for answer, label in answers]
         bound = watch_bound(losses, self.settings.gate_alpha, self.settings.gate_watch_margin)
         return self._begin_watch(bound, f"{len(answers)} outcomes of version {champion}")
