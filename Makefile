@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help run test test-unit check demo bench-startup docs clean
+.PHONY: help run test test-unit check demo demo-drift bench-startup docs clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -43,6 +43,10 @@ check: ## format, lint, types and the import contracts
 demo: ## start SeedCore unless it runs, train a classifier, let tasks predict every held-out patient (ARGS=--stop ends it)
 	$(call install,demo$(comma)tune)
 	@exec $(VENV)/bin/python -m examples.demo $(ARGS)
+
+demo-drift: ## the world changes, and SeedCore retrains, judges and promotes by itself; draws drift.svg
+	$(call install,demo$(comma)tune)
+	@exec $(VENV)/bin/python -m examples.drift $(ARGS)
 
 bench-startup: ## cold start and memory, median of five starts
 	$(call install,demo$(comma)tune)

@@ -18,7 +18,7 @@ RELATIONS_OF = {
     "fleet": """agent_change agent_memory agents energy_ledger energy_weights hosts quarantined_skills skill_deaths
         valves""",
     "organism": "evolutions host_plans organism organs",
-    "coordinator": "holds triages",
+    "coordinator": "holds retrainings triages",
     "state": "organ_samples samples",
     "memory": "flashbulbs",
     "ml": """arrivals arrivals_counted model_aliases model_generation model_monitors model_uses outcomes predictions

@@ -205,6 +205,15 @@ DASHBOARDS: dict[str, tuple[str, list[Panel]]] = {
             series("Outcomes posted", (rate("seedcore_model_outcomes_total", "result"), "{{result}}"), unit="ops"),
             series("Promotions", (gauge("seedcore_promotions_total", "outcome"), "{{outcome}}, since ever")),
             series(
+                "Evidence of drift (alarm at 0.5)",
+                (gauge("seedcore_model_drift_evidence", "model, monitor"), "{{model}} {{monitor}}"),
+            ),
+            series(
+                "Accuracy of the newest outcomes",
+                (gauge("seedcore_model_accuracy", "model"), "{{model}}"),
+                unit="percentunit",
+            ),
+            series(
                 "Predictions recorded",
                 (rate("seedcore_predictions_recorded_total", "result"), "{{result}}"),
                 unit="ops",

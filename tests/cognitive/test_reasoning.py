@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from seedcore.cognitive.evidence import (
     End,
     Evidence,
+    ModelReading,
     Series,
     Subject,
     Tally,
@@ -50,6 +51,10 @@ CASES = {
         "environment:unreachable",
     ),
     "work_changed": (Evidence(Subject("echo"), ends(30), ValveReading("open", 0.6, 20_000, 3)), "work_changed"),
+    "model_outdated": (
+        Evidence(Subject(), model=ModelReading("digits", "losses", 0.5, 300, 10_000)),
+        "model_outdated:digits",
+    ),
     "incident": (Evidence(Subject(), series=[Series("latency", 300, (298, 299), 12.0, 1e-5)]), "incident:latency"),
     "chance": (Evidence(Subject("echo"), ends(100, 10) + ends(100, 10, recent=False)), "chance"),
 }
@@ -123,3 +128,19 @@ def test_a_smaller_chance_never_speaks_less(one, other):
 def test_more_failures_in_a_row_are_never_likelier(ends_, failures, count):
     tally = Tally(min(failures, ends_), ends_)
     assert tally.log_all_fail(count + 1) < tally.log_all_fail(count) <= 1e-12
+
+
+def test_a_monitor_of_a_model_speaks_for_a_change_the_more_the_fewer_observations_it_had():
+    def belief_of(observed: int) -> float:
+        found = reason(Evidence(Subject(), model=ModelReading("digits", "inputs", 0.6, observed, 10_000)))
+        return dict(zip([h.name for h in found.hypotheses], beliefs(found.hypotheses), strict=True))[
+            "model_outdated:digits"
+        ]
+
+    assert belief_of(10) > belief_of(300) > belief_of(30_000) >= 0.5
+
+
+def test_a_monitor_of_a_model_that_is_not_open_speaks_for_nothing():
+    found = reason(Evidence(Subject(), model=ModelReading("digits", "inputs", 0.3, 10, 10_000)))
+    assert [h.name for h in found.hypotheses] == ["chance"]
+    assert "0.3" in found.absent["model_outdated:digits"]

@@ -289,6 +289,10 @@ def test_a_rule_that_holds_may_say_how_long_tasks_wait():
         ("triage: {actions: {notify: {hold_s: 4}}}", "actions.notify does not take hold_s"),
         ("triage: {actions: {hold: {losses: {agent: much}}}}", "triage.actions.hold.losses.agent"),
         ("triage: {actions: {acme.page: {}}}", "no such action; known: hold, notify"),
+        ("triage: {actions: {retrain: {}}}", "actions.retrain needs models"),
+        ("triage: {actions: {retrain: {models: ['a/b']}}}", "triage.actions.retrain.models.0"),
+        ("triage: {actions: {retrain: {models: [a], rows: 100, fresh_rows: 200}}}", "fresh_rows is more than rows"),
+        ("triage: {actions: {notify: {models: [a]}}}", "actions.notify does not take models"),
     ],
 )
 def test_what_a_policy_says_of_waits_and_triage_is_checked_at_load(text, message):

@@ -81,6 +81,25 @@ class Series:
 
 
 @dataclass(frozen=True, slots=True)
+class ModelReading:
+    """A monitor of a model in use.
+
+    Attributes:
+        name: of the model.
+        monitor: `inputs`, `losses` or `accuracy`.
+        evidence: in [0, 1], an alarm from 0.5.
+        observed: what it had seen at its alarm.
+        arl0: observations between its false alarms.
+    """
+
+    name: str
+    monitor: str
+    evidence: float
+    observed: int
+    arl0: float
+
+
+@dataclass(frozen=True, slots=True)
 class Subject:
     """What failed: a task, with the codes of its failed attempts, or a whole stream."""
 
@@ -100,6 +119,7 @@ class Evidence:
     valve: ValveReading | None = None
     series: Sequence[Series] = ()
     missing: dict[str, str] = field(default_factory=dict)
+    model: ModelReading | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from seedcore.cognitive.evidence import Evidence, Series, Subject, ValveReading, beliefs
+from seedcore.cognitive.evidence import Evidence, ModelReading, Series, Subject, ValveReading, beliefs
 from seedcore.cognitive.reasoning import RankedHypotheses
 from seedcore.cognitive.task_history import History, read_ends, read_task
 from seedcore.errors import SeedCoreError
@@ -58,7 +58,8 @@ class EvidenceReader:
             history = await read_ends(self.database, request.window_s, request.task_id)
         valve, missing = await self._valve(request.valve, subject.stream)
         series = [_series(finding) for finding in request.findings]
-        return GatheredEvidence(Evidence(subject, history.ends, valve, series, missing), history)
+        model = None if request.model is None else ModelReading(**request.model.model_dump())
+        return GatheredEvidence(Evidence(subject, history.ends, valve, series, missing, model), history)
 
     async def _valve(self, given: ValveFacts | None, stream: str | None) -> tuple[ValveReading | None, dict[str, str]]:
         if given is not None:

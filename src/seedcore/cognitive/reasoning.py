@@ -18,6 +18,9 @@ from seedcore.cognitive.evidence import (
 CHANCE = "chance"
 """The hypothesis that all others are compared with: the stream always fails this often."""
 
+ALARM = 0.5
+"""The evidence at which a monitor alarms."""
+
 
 @dataclass(frozen=True, slots=True)
 class RankedHypotheses:
@@ -39,9 +42,11 @@ def reason(evidence: Evidence) -> RankedHypotheses:
     | `environment` | other streams also fail more often now (with the task's code, if it has one) |
     | `work_changed` | the stream's work stopped looking like its past |
     | `incident` | a given series has anomalous points |
+    | `model_outdated` | what a model sees, or is wrong about, is no longer as when it was trained |
     """
     judge = _Judge(evidence)
     found = [judge.chance(), *judge.input(), *judge.places(), *judge.times(), *judge.valve(), *judge.incidents()]
+    found += judge.model()
     found.sort(key=lambda h: -h.log_bayes)
     return RankedHypotheses(tuple(found), judge.absent)
 
@@ -132,6 +137,24 @@ class _Judge:
                 self.absent[f"incident:{series.name}"] = f"{len(series.places)} points stand out, with unknown chance"
             else:
                 yield _incident(series, many)
+
+    def model(self) -> Iterator[Hypothesis]:
+        model = self.evidence.model
+        if model is None:
+            return
+        if model.evidence < ALARM:
+            self.absent[f"model_outdated:{model.name}"] = f"evidence {model.evidence:.3g}, an alarm is at {ALARM}"
+            return
+        seen = max(model.observed, 1)
+        chance = 1.0 - exp(-seen / model.arl0)
+        numbers = {
+            "monitor": model.monitor,
+            "evidence": model.evidence,
+            "observations": seen,
+            "arl0": model.arl0,
+            "chance": chance,
+        }
+        yield Hypothesis("model_outdated", log_from_chance(chance), numbers, model.name)
 
     def _by_chance(self) -> float:
         """log P(the task's own failed attempts), at the stream's usual share."""

@@ -92,7 +92,8 @@ class CoordinatorService(ServiceBase):
 
     def _make_triage(self, actions: Mapping[str, TriageAction]) -> TriageRunner:
         policy, webhooks = self._policy, Webhooks(self.settings.webhook_urls)
-        tools = TriageTools(self._database, policy.holds, policy.maintenance, self._submission, webhooks)
+        jobs = self.settings.model_jobs
+        tools = TriageTools(self._database, policy.holds, policy.maintenance, self._submission, webhooks, jobs)
         repository = TriageRepository(self._database, self.settings.retention_dead_d * 86_400)
         return TriageRunner(self._ml, self._cognitive, policy, tools, actions, repository)
 

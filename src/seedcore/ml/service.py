@@ -15,6 +15,7 @@ from seedcore.ml.monitoring.leader_loop import LeaderJob, LeaderLoop
 from seedcore.ml.operations import anomaly_api
 from seedcore.ml.operations.drift_api import score_drift
 from seedcore.ml.operations.model_operations import ModelOperations
+from seedcore.ml.operations.monitor_operations import MonitorOperations
 from seedcore.ml.operations.promotion_operations import PromotionOperations
 from seedcore.ml.operations.salience_operations import SalienceOperations
 from seedcore.ml.operations.scaling_operations import ScalingOperations
@@ -64,9 +65,13 @@ class MLService(ServiceBase):
         self.salience = SalienceOperations(self.parts)
         self.scaling = ScalingOperations(self.parts)
         self.tuning = TuningOperations(self.parts)
+        self.monitors = MonitorOperations(self.parts)
         self._models = ModelOperations(self.parts)
-        self._rooms = (self._models, self.training, self.promotions, self.salience, self.scaling, self.tuning)
-        jobs: list[LeaderJob] = [*self.promotions.jobs(), *self.scaling.jobs()]
+        self._rooms = (
+            *(self._models, self.training, self.promotions, self.salience, self.scaling),
+            *(self.tuning, self.monitors),
+        )
+        jobs: list[LeaderJob] = [*self.promotions.jobs(), *self.scaling.jobs(), *self.monitors.jobs()]
         self.leader = LeaderLoop(database, jobs)
         self._background = background
         self._warming = Warming({"xgboost": lambda: asyncio.to_thread(self._warm_up)})
@@ -81,6 +86,7 @@ class MLService(ServiceBase):
         self._warm_up_task.cancel()
         await self.leader.stop()
         await self.scaling.stop()
+        await self.monitors.aclose()
         await self.promotions.stop()
         await self.tuning.stop()
         await self.parts.aliases.aclose()

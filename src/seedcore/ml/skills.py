@@ -15,6 +15,7 @@ from seedcore.errors import (
 )
 from seedcore.ml.job_outcomes import job_errors
 from seedcore.schemas.ml import PredictRequest, PredictResponse, TrainRequest, TrainResponse
+from seedcore.schemas.retraining import RetrainRequest, RetrainResult
 from seedcore.schemas.salience import LearnedSalience, LearnSalience
 from seedcore.schemas.tuning import TuneRequest, TuneResult
 from seedcore.skills.skill_decorator import SkillClients, SkillContext, skill
@@ -68,6 +69,16 @@ def ml_learn_salience(params: LearnSalience, context: SkillContext) -> LearnedSa
 
     with job_errors("salience"):
         return run_salience_job(params, get_settings(), context.task_id, context.report_progress)
+
+
+@skill("ml.retrain", organ="ml", timeout_s=6 * 3600, slow=True, process=True)
+def ml_retrain(params: RetrainRequest, context: SkillContext) -> RetrainResult:
+    """Train a candidate on the newest rows whose outcome is known, and hand it to the gate."""
+    from seedcore.ml.monitoring.retrain_job import run_retrain_job
+    from seedcore.settings import get_settings
+
+    with job_errors("retrain"):
+        return run_retrain_job(params, get_settings(), context.task_id, context.tenant, context.report_progress)
 
 
 def _predictions(clients: SkillClients) -> "LocalPredictions":

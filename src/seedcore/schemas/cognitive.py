@@ -71,6 +71,16 @@ class ValveFacts(_ReasoningInput):
     since_alarm: int | None = Field(None, ge=0, description="observations since its last alarm")
 
 
+class ModelFacts(_ReasoningInput):
+    """A monitor of a model in use: what it had seen when it said that the model's world changed."""
+
+    name: Name
+    monitor: Literal["inputs", "losses", "accuracy"]
+    evidence: float = Field(ge=0, le=1)
+    observed: int = Field(ge=0)
+    arl0: float = Field(gt=1)
+
+
 class SeriesPoint(BaseModel):
     """A point that stands out; other fields of `/ml/detect/anomaly` are ignored."""
 
@@ -98,12 +108,13 @@ class ReasonRequest(_ReasoningInput):
     stream: Name | None = None
     findings: list[SeriesFinding] = Field(default_factory=list, max_length=100)
     valve: ValveFacts | None = Field(None, description="of the stream; requested from the Coordinator when absent")
+    model: ModelFacts | None = Field(None, description="a monitor of a model in use")
     window_s: float = Field(3600.0, ge=1, le=604_800, description="what is `now`; four times as much is `before`")
 
     @model_validator(mode="after")
     def _about_something(self) -> Self:
-        if self.task_id is None and self.stream is None and not self.findings:
-            raise ValueError("give a task_id, a stream or findings")
+        if self.task_id is None and self.stream is None and not self.findings and self.model is None:
+            raise ValueError("give a task_id, a stream, findings or a model")
         if self.task_id is not None and self.stream is not None:
             raise ValueError("a task has its own stream: give task_id or stream, not both")
         return self

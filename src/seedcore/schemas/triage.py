@@ -1,9 +1,10 @@
 """What goes over the wire of a triage."""
 
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
+from seedcore.schemas.ml import ModelName
 from seedcore.tasks.submission.task_request import Key, TaskIn
 
 MIN_POINTS, MAX_POINTS = 8, 20_000
@@ -14,10 +15,26 @@ Numbers = Annotated[list[Number], Field(min_length=MIN_POINTS, max_length=MAX_PO
 Label = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00]*$")]
 
 
-class TriageRequest(BaseModel):
-    """A series (or several by name), a stream (`type` or `domain/type`), or both.
+class ModelAlarm(BaseModel):
+    """A monitor of a model in use, as `GET /ml/xgboost/monitors` shows it."""
 
-    Without a series, the stream's record is examined: how long its last tasks took, and which failed.
+    model_config = ConfigDict(extra="forbid")
+
+    name: ModelName
+    monitor: Literal["inputs", "losses", "accuracy"]
+    evidence: float = Field(ge=0, le=1, allow_inf_nan=False, description="of a change; an alarm is at 0.5")
+    since: AwareDatetime | None = Field(None, description="the estimated moment of the change")
+    rows: int = Field(0, ge=0, le=1_000_000_000_000, description="labelled rows since then")
+    observed: int | None = Field(
+        None, ge=0, le=1_000_000_000_000, description="what the monitor had seen at its alarm; else `rows`"
+    )
+    arl0: float = Field(10_000.0, gt=1, le=1e9, description="mean observations between its false alarms")
+
+
+class TriageRequest(BaseModel):
+    """A series (or several by name), a stream (`type` or `domain/type`), a model's monitor, or several of these.
+
+    With only a stream, its record is examined: how long its last tasks took, and which failed.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -25,6 +42,7 @@ class TriageRequest(BaseModel):
     stream: Annotated[str, Field(min_length=1, max_length=401, pattern=r"^[^\x00]*$")] | None = None
     data: Numbers | None = None
     series: dict[Label, Numbers] | None = Field(None, min_length=1, max_length=20)
+    model: ModelAlarm | None = Field(None, description="a monitor of a model in use")
     context: dict[str, object] = Field(default_factory=dict, max_length=50, description="stored with the record")
     false_alarm: float = Field(0.05, gt=0, le=0.5)
     window_s: float = Field(3600.0, ge=1, le=604_800)
@@ -35,8 +53,8 @@ class TriageRequest(BaseModel):
 
     @model_validator(mode="after")
     def _has_a_subject(self) -> Self:
-        if self.stream is None and self.data is None and self.series is None:
-            raise ValueError("give data, series or a stream")
+        if self.stream is None and self.data is None and self.series is None and self.model is None:
+            raise ValueError("give data, series, a stream or a model")
         if self.data is not None and self.series is not None:
             raise ValueError("give data or series, not both")
         if sum(map(len, (self.series or {}).values())) > MAX_POINTS:

@@ -23,3 +23,6 @@ API_KEYS = 24304
 
 MODELS = 24305
 """Class of those who set an alias of a model or delete versions; the key is `hashtext` of its name."""
+
+RETRAININGS = 24306
+"""Class of triages that begin to retrain a model; the key is 0."""

@@ -21,13 +21,14 @@ _MARK = "__seedcore_triage_action__"
 
 @dataclass(frozen=True, slots=True)
 class TriageTools:
-    """What actions act with."""
+    """What actions act with; `model_jobs` is how many jobs of models may run at once."""
 
     database: Database
     holds: StreamHolds
     maintenance: MonitorMaintenance
     submission: Submission
     webhooks: Webhooks
+    model_jobs: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +42,7 @@ class ActionCall:
         record: the request, the findings, the reasons and the decision, as JSON.
         tools: what actions act with.
         task, webhook: those that the request names, which precede the policy's.
+        model: the model's monitor that the request names, as JSON.
     """
 
     id: UUID
@@ -50,6 +52,7 @@ class ActionCall:
     tools: TriageTools
     task: Mapping[str, object] | None = None
     webhook: str | None = None
+    model: Mapping[str, object] | None = None
 
 
 TriageAction = Callable[[ActionCall], Awaitable[Mapping[str, object]]]

@@ -12,7 +12,8 @@ from seedcore.coordinator.policy_runtime import PolicyRuntime
 from seedcore.coordinator.triage.actions import ActionCall, TriageAction, TriageTools
 from seedcore.coordinator.triage.recorded_series import recorded
 from seedcore.coordinator.triage.repository import TriageRecord, TriageRepository
-from seedcore.coordinator.triage.triage_facts import NEEDS, collect_facts, stream_valve
+from seedcore.coordinator.triage.retrainings import retrained
+from seedcore.coordinator.triage.triage_facts import ALARM, collect_facts, model_reading, needs, stream_valve
 from seedcore.decision.triage_policy import NONE, ActionPolicy, TriagePolicy
 from seedcore.errors import (
     ActionFailedError,
@@ -95,7 +96,9 @@ class TriageRunner:
         if key is not None and (first := await self.repository.of_key(key, request_hash)) is not None:
             return first
         policy = self._check(request)
-        series = request.given() or await recorded(self.tools.database, request.stream or "")
+        series = request.given()
+        if not series and request.stream is not None:
+            series = await recorded(self.tools.database, request.stream)
         findings = await self._detect(series, request.false_alarm)
         reasons = await self._reason(request, findings)
         salience = await self._salience(request, findings, reasons)
@@ -129,6 +132,7 @@ class TriageRunner:
             self.tools,
             None if request.task is None else request.task.model_dump(exclude_unset=True),
             request.webhook,
+            None if request.model is None else request.model.model_dump(mode="json"),
         )
         acting = asyncio.ensure_future(self._act(record.action, call))
         self._acting.add(acting)
@@ -145,6 +149,8 @@ class TriageRunner:
         return policy
 
     async def _detect(self, series: Mapping[str, Sequence[float]], false_alarm: float) -> Findings:
+        if not series:
+            return {}
         answer = await self.detector.detect_anomalies(list(series.values()), false_alarm)
         findings: Findings = {}
         for name, item in zip(series, answer.items, strict=True):
@@ -162,12 +168,15 @@ class TriageRunner:
         question: Json = {"findings": reported, "window_s": request.window_s}
         if request.stream is not None:
             question |= {"stream": request.stream, "valve": stream_valve(request.stream, self.policy)}
+        if (model := model_reading(request)) is not None:
+            question["model"] = model
         return await self.reasoning.reason_about_failure(question)
 
     async def _salience(self, request: TriageRequest, findings: Findings, reasons: ReasonResponse) -> Json:
         """How much the incident matters: what is known of its stream, and what is likelier than chance."""
         chance = next((h.belief for h in reasons.hypotheses if h.name == CHANCE), 1.0)
         found = any(finding.anomalies for finding in findings.values())
+        found = found or (request.model is not None and request.model.evidence >= ALARM)
         return await self.policy.salience.of_incident(request.stream, 1.0 - chance if found else 0.0)
 
     async def _decide(
@@ -178,19 +187,17 @@ class TriageRunner:
         reasons: ReasonResponse,
         salience: Json,
     ) -> Json:
-        facts = collect_facts(request, policy, findings, self.policy, self.tools.webhooks)
+        before = None
+        if request.model is not None:
+            async with self.tools.database.connection() as connection:
+                before = await retrained(connection, request.model.name)
+        facts = collect_facts(request, policy, findings, self.policy, self.tools.webhooks, before)
         facts["salience"] = float(str(salience["score"]))
-        if not facts["anomalies"] and facts["valve.state"] != "open":
+        if not facts["anomalies"] and facts["valve.state"] != "open" and not facts["model.open"]:
             reason = f"none of {facts['points']} points is an anomaly, and no valve is open"
             return {"method": "default", "decision": policy.default, "reason": reason, "facts": facts}
         options = [
-            policy.option(name)
-            | {
-                "requires": [
-                    *([NEEDS[name]] if name in NEEDS else []),
-                    *(need.model_dump() for need in policy.actions.get(name, ActionPolicy()).requires),
-                ]
-            }
+            policy.option(name) | {"requires": needs(name, policy.actions.get(name, ActionPolicy()))}
             for name in dict.fromkeys((NONE, *policy.actions))
         ]
         beliefs = {hypothesis.name: hypothesis.belief for hypothesis in reasons.hypotheses}
@@ -234,7 +241,8 @@ def _farthest(anomalies: Sequence[AnomalyPoint]) -> list[Json]:
 
 
 def _hash(request: TriageRequest) -> str:
-    body = request.model_dump(mode="json", exclude={"idempotency_key"})
+    left_out = {"idempotency_key"} if request.model is not None else {"idempotency_key", "model"}
+    body = request.model_dump(mode="json", exclude=left_out)
     try:
         return hashlib.sha256(orjson.dumps(body, option=orjson.OPT_SORT_KEYS)).hexdigest()
     except TypeError as error:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from seedcore.coordinator.policy_runtime import PolicyRuntime
+from seedcore.coordinator.triage.retrainings import Retrained
 from seedcore.coordinator.triage.webhooks import Webhooks
 from seedcore.decision.triage_policy import ActionPolicy, TriagePolicy
 from seedcore.schemas.anomaly import DetectResponse
@@ -11,13 +12,26 @@ from seedcore.schemas.triage import TriageRequest
 TriageFacts = dict[str, bool | int | float | str]
 Requirement = Mapping[str, object]
 
-NEEDS: dict[str, Requirement] = {
-    "hold": {"fact": "stream.named", "op": "==", "value": True},
-    "recalibrate": {"fact": "valve.learnable", "op": "==", "value": True},
-    "submit": {"fact": "task.given", "op": "==", "value": True},
-    "notify": {"fact": "webhook.given", "op": "==", "value": True},
-}
-"""What an action requires besides the policy's requirements."""
+ALARM = 0.5
+"""The evidence at which a monitor of a model opens."""
+
+_NEEDS = {"hold": "stream.named", "recalibrate": "valve.learnable", "submit": "task.given", "notify": "webhook.given"}
+
+
+def needs(name: str, policy: ActionPolicy) -> list[Requirement]:
+    """What an action requires: of itself, then by the policy."""
+    own: list[Requirement] = []
+    if name == "retrain":
+        own = [
+            {"fact": "model.allowed", "op": "==", "value": True},
+            {"fact": "model.open", "op": "==", "value": True},
+            {"fact": "model.fresh_rows", "op": ">=", "value": policy.fresh_rows},
+            {"fact": "model.wait_s", "op": "<=", "value": 0},
+            {"fact": "model.budget", "op": ">=", "value": 1},
+        ]
+    elif name in _NEEDS:
+        own = [{"fact": _NEEDS[name], "op": "==", "value": True}]
+    return own + [need.model_dump() for need in policy.requires]
 
 
 def collect_facts(
@@ -26,6 +40,7 @@ def collect_facts(
     findings: Mapping[str, DetectResponse],
     runtime: PolicyRuntime,
     webhooks: Webhooks,
+    retrained: Retrained | None = None,
 ) -> TriageFacts:
     """The facts that requirements may use; see docs/triage.md."""
     stream = None if request.stream is None else runtime.streams.get(request.stream)
@@ -43,7 +58,35 @@ def collect_facts(
     }
     if stream is not None and stream.status.evidence is not None:
         facts["valve.evidence"] = stream.status.evidence
+    return facts | _model_facts(request, policy.actions.get("retrain"), retrained)
+
+
+def _model_facts(request: TriageRequest, policy: ActionPolicy | None, retrained: Retrained | None) -> TriageFacts:
+    model = request.model
+    facts: TriageFacts = {"model.named": model is not None, "model.open": False}
+    if model is None:
+        return facts
+    facts |= {
+        "model.open": model.evidence >= ALARM,
+        "model.evidence": model.evidence,
+        "model.monitor": model.monitor,
+        "model.fresh_rows": model.rows,
+        "model.allowed": policy is not None and policy.trains(model.name),
+    }
+    if policy is not None and retrained is not None:
+        facts["model.fresh_needed"] = policy.fresh_rows
+        facts["model.wait_s"] = round(retrained.wait_s(policy.every_s), 3)
+        facts["model.budget"] = max(policy.per_day - retrained.today, 0)
     return facts
+
+
+def model_reading(request: TriageRequest) -> dict[str, object] | None:
+    """The request's monitor as `schemas.cognitive.ModelFacts`."""
+    model = request.model
+    if model is None:
+        return None
+    observed = model.rows if model.observed is None else model.observed
+    return {**model.model_dump(include={"name", "monitor", "evidence", "arl0"}), "observed": observed}
 
 
 def stream_valve(name: str, runtime: PolicyRuntime) -> dict[str, object]:

@@ -1,5 +1,6 @@
 """Makes a training set of recorded predictions: what `ml.predict` tasks asked a model, with what was true of them."""
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -10,6 +11,7 @@ import orjson
 from seedcore.errors import ConflictError, InvalidInputError, NotFoundError
 from seedcore.ml.data.dataset import ColumnRoles, Table, TrainLimits
 from seedcore.ml.data.dataset_builder import TableBuilder
+from seedcore.ml.data.label_encoding import MIN_ROWS_PER_CLASS
 from seedcore.ml.registry.model_manifest import ModelManifest
 from seedcore.schemas.ml import Column, LabelKind
 
@@ -38,7 +40,7 @@ async def recorded_table(
     """The newest `rows` predictions of model `name` whose outcome is known, oldest first, with their order as times.
 
     Rows of versions with other features, or with labels of another type, than the newest of those versions are left
-    out. A category that the version did not know is missing in its row.
+    out, and so are classes of a single row. A category that the version did not know is missing in its row.
 
     Args:
         manifest_of: (name, version) -> manifest; versions that it has none for are left out.
@@ -65,6 +67,9 @@ async def recorded_table(
         label = _label(orjson.loads(row["label"]), newest.label_kind)
         if read is not None and label is not None and len(row["features"]) == len(newest.features):
             kept.append([*read(row["features"]), label, row["seq"]])
+    if newest.label_kind != "number":
+        counts = Counter(row[-2] for row in kept)
+        kept = [row for row in kept if counts[row[-2]] >= MIN_ROWS_PER_CLASS]
     label_name = label_column or newest.label_column
     builder = TableBuilder(
         [*newest.features, label_name, TIME],

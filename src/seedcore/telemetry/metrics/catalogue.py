@@ -101,6 +101,15 @@ CATALOGUE: tuple[MetricSpec, ...] = (
     _gauge("seedcore_gate_lag_seconds", (), "Age of the oldest outcome when the gate last counted some.", "seconds"),
     _gauge("seedcore_snapshot_age_seconds", ("worker",), "Age of what a worker decides with.", "seconds"),
     _gauge("seedcore_valve_evidence", ("stream",), "The valve's evidence of a change (e-value).", "e-value"),
+    _gauge(
+        "seedcore_model_drift_evidence",
+        ("model", "monitor"),
+        "Evidence of a champion's monitors that something changed; an alarm is at 0.5.",
+        "evidence",
+    ),
+    _gauge(
+        "seedcore_model_accuracy", ("model",), "Share of right answers among a champion's newest outcomes.", "ratio"
+    ),
     _gauge("seedcore_energy_term", ("term",), "Terms of the potential, as last computed.", "energy"),
     _stored(
         "seedcore_queue_depth",

@@ -131,6 +131,7 @@ _ML = {
     "POST /xgboost/batch_predict": SUBMIT,
     "GET /xgboost/list_models": READ,
     "GET /xgboost/model_info": READ,
+    "GET /xgboost/monitors": READ_ALL,
     "DELETE /xgboost/delete_model": OPERATE_ALL,
     "POST /xgboost/load_model": OPERATE_ALL,
     "POST /xgboost/refresh_model": OPERATE_ALL,

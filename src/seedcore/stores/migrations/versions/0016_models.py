@@ -16,6 +16,7 @@ _TABLES = (
     "tuning_trials",
     "model_uses",
     "model_generation",
+    "retrainings",
     "model_monitors",
     "outcomes",
     "predictions",

@@ -78,6 +78,16 @@ create table seedcore.model_monitors (
   updated_at timestamptz not null default now()
 );
 
+-- Retrainings that triages began, so that interval and budget hold over replicas and restarts.
+create table seedcore.retrainings (
+  triage  uuid primary key,
+  name    text not null,
+  task_id uuid not null,
+  at      timestamptz not null default now()
+);
+create index retrainings_name on seedcore.retrainings (name, at);
+create index retrainings_at on seedcore.retrainings (at);
+
 -- Changes with every alias and promotion, so that a process that keeps them sees by one row whether they are current.
 create table seedcore.model_generation (
   one        boolean primary key default true check (one),
