@@ -15,7 +15,7 @@ import numpy.typing as npt
 from rich.console import Console
 from rich.table import Table
 
-from seedcore.ml.anomaly import detect
+from seedcore.ml.anomaly import detect, detect_columns
 
 Floats = npt.NDArray[np.float64]
 Make = Callable[[np.random.Generator, int], Floats]
@@ -145,6 +145,43 @@ def real_table(series: int) -> Iterator[list[str]]:
         yield row
 
 
+JOINT: dict[str, tuple[int, float]] = {
+    "normal, independent": (0, 0.0),
+    "normal, correlation 0.8": (0, 0.8),
+    "t (3), correlation 0.5": (3, 0.5),
+}
+"""Degrees of freedom of t (0: normal), and the correlation of every two columns."""
+
+
+def together(rng: np.random.Generator, n: int, columns: int, law: str) -> dict[str, Floats]:
+    freedom, rho = JOINT[law]
+    mix = np.linalg.cholesky(np.full((columns, columns), rho) + np.eye(columns) * (1 - rho))
+    x = rng.standard_normal((n, columns)) @ mix.T
+    if freedom:
+        x /= np.sqrt(rng.chisquare(freedom, n) / freedom)[:, None]
+    return {f"c{k}": x[:, k] for k in range(columns)}
+
+
+def joint_table(series: int) -> Iterator[list[str]]:
+    """False alarms; and how often a point is found at which two columns go 4 deviations apart: by all columns together,
+    and by one after the other with the chance of a false alarm divided among them."""
+    for law in JOINT:
+        for columns in (2, 5, 10):
+            row = [law, str(columns)]
+            for n in SIZES:
+                drawn = [together(np.random.default_rng((n, columns, k)), n, columns, law) for k in range(series)]
+                row.append(f"{100 * np.mean([bool(detect_columns(c, FALSE_ALARM).anomalies) for c in drawn]):.0f} %")
+            found = np.zeros(2)
+            for k in range(series):
+                planted = together(np.random.default_rng((300, columns, k, 7)), 300, columns, law)
+                planted["c0"][150] += 4
+                planted["c1"][150] -= 4
+                found[0] += 150 in [a.index for a in detect_columns(planted, FALSE_ALARM).anomalies]
+                alone = [detect(values, FALSE_ALARM / columns).anomalies for values in planted.values()]
+                found[1] += 150 in [a.index for anomalies in alone for a in anomalies]
+            yield row + [f"{share:.2f}" for share in found / series]
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.anomaly", description=__doc__)
     parser.add_argument("--series", type=int, default=40)
@@ -157,6 +194,8 @@ def main() -> int:
         _show(console, title, ["noise", *RULES], planted_table(given.series, n, share))
     heads = ["series", "season", *(h for rule in RULES for h in (f"{rule}: as it is", "planted"))]
     _show(console, "Real series: points named, and precision / recall of planted ones", heads, real_table(given.series))
+    heads = ["columns of", "columns", *(f"false alarm, {n:,}" for n in SIZES), "found together", "one by one"]
+    _show(console, "Several columns", heads, joint_table(given.series))
     heads = ["points", "seconds"]
     _show(console, "Time", heads, ([f"{n:,}", f"{_seconds(n):.3f}"] for n in (100, 1_000, 20_000)))
     return 0

@@ -281,3 +281,37 @@ async def test_a_long_name_of_a_file_is_invalid_input(http: httpx.AsyncClient, s
     body = {"name": "m", "data_source": "a" * 256 + ".csv", "label_column": "y"}
     answer = await http.post("/xgboost/train", json=body)
     assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, "data_source")
+
+
+async def test_columns_are_judged_together(http: httpx.AsyncClient):
+    noise = random.Random(1)
+    columns = {name: [noise.gauss(0, 1) for _ in range(40)] for name in ("load", "heat")}
+    columns["load"][20] = 90.0
+    answer = await http.post("/detect/anomaly", json={"columns": columns})
+    assert answer.status_code == 200, answer.text
+    body = answer.json()
+    assert [found["index"] for found in body["anomalies"]] == [20]
+    shares = body["anomalies"][0]["columns"]
+    assert shares["load"] > 0.9
+    assert sum(shares.values()) == pytest.approx(1)
+    alone = (await http.post("/detect/anomaly", json={"columns": {"load": columns["load"]}})).json()
+    assert {"index", "value", "score"} <= alone["anomalies"][0].keys()
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ({}, "data"),
+        ({"data": [1.0] * 8, "columns": {"a": [1.0] * 8}}, "columns"),
+        ({"columns": {}}, "columns"),
+        ({"columns": {"a": [1.0] * 20, "b": [1.0] * 21}}, "columns.b"),
+        ({"columns": {"a": [1.0] * 20, "b": ["x"] * 20}}, "columns.b.0"),
+        ({"columns": {"a": [1.0] * 3}}, "columns.a"),
+        ({"columns": {"a": "x"}}, "columns.a"),
+        ({"columns": {f"c{k}": [1.0] * 8000 for k in range(26)}}, "columns"),
+    ],
+)
+async def test_wrong_columns_are_named(http: httpx.AsyncClient, body: dict[str, object], field: str):
+    answer = await http.post("/detect/anomaly", json=body)
+    assert answer.status_code == 422, answer.text
+    assert answer.json()["errors"][0]["field"] == field

@@ -28,7 +28,7 @@ from seedcore.ml.registry.aliases import AliasCache
 from seedcore.ml.registry.model_store import ModelStore
 from seedcore.ml.training.model_draft import train_request
 from seedcore.schemas import ml as schemas
-from seedcore.schemas.anomaly import DetectBatchRequest, DetectBatchResponse, DetectRequest, DetectResponse
+from seedcore.schemas.anomaly import DetectAnswer, DetectBatchRequest, DetectBatchResponse, DetectRequest
 from seedcore.schemas.drift import DriftRequest, DriftResponse
 from seedcore.settings import Settings, get_settings
 from seedcore.skills.registry import SkillRegistry
@@ -151,7 +151,7 @@ class MLService(ServiceBase):
         """Whether observations stopped looking like their reference; the Coordinator's valve, on the caller's data."""
         return await asyncio.to_thread(score_drift, request)
 
-    async def detect(self, request: DetectRequest) -> DetectResponse:
+    async def detect(self, request: DetectRequest) -> DetectAnswer:
         """The points that the season, level and tail of the series do not explain; needs no trained model."""
         return await asyncio.to_thread(anomaly_api.detect_one, request)
 

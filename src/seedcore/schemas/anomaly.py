@@ -2,12 +2,13 @@
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, RootModel, model_validator
 
 MIN_LENGTH, MAX_LENGTH = 8, 20_000
 """Values that a series may have."""
 
 MAX_BATCH_POINTS = 200_000
+MAX_COLUMNS = 50
 
 
 class _DetectInput(BaseModel):
@@ -21,9 +22,15 @@ FalseAlarm = Annotated[
 
 
 class DetectRequest(_DetectInput):
-    """A series, evenly spaced in time, the oldest value first."""
+    """A series, or several that are judged together; evenly spaced in time, the oldest value first."""
 
-    data: list[Number] = Field(min_length=MIN_LENGTH, max_length=MAX_LENGTH)
+    data: list[Number] | None = Field(None, min_length=MIN_LENGTH, max_length=MAX_LENGTH)
+    columns: dict[str, Annotated[list[Number], Field(max_length=MAX_LENGTH)]] | None = Field(
+        None,
+        min_length=1,
+        max_length=MAX_COLUMNS,
+        description=f"instead of `data`: series of one length by name, {MAX_BATCH_POINTS:,} values in all at most",
+    )
     false_alarm: FalseAlarm = 0.05
 
 
@@ -76,6 +83,33 @@ class DetectResponse(BaseModel):
     window: int = Field(description="points on each side that a point is compared with")
     points: int
     notes: list[str] = Field(description="what could not be judged")
+
+
+class JointAnomalyPoint(BaseModel):
+    """A point of time at which the columns together depart from what is expected."""
+
+    index: int
+    score: float = Field(description="robust Mahalanobis distance of what the columns' seasons and levels leave")
+    chance: float = Field(description="probability that clean columns have a point as far out")
+    columns: dict[str, float] = Field(description="each column's share of the squared distance; they sum to 1")
+
+
+class JointDetectResponse(BaseModel):
+    """The anomalies of several columns."""
+
+    anomalies: list[JointAnomalyPoint]
+    method: Literal["tail", "few", "constant"]
+    threshold: Thresholds
+    false_alarm: float
+    unit: Literal["robust standard deviations"] = "robust standard deviations"
+    seasons: dict[str, int] = Field(description="points in a cycle, of columns that have a season")
+    points: int
+    columns: list[str]
+    notes: list[str] = Field(description="what could not be judged")
+
+
+class DetectAnswer(RootModel[DetectResponse | JointDetectResponse]):
+    """The anomalies of `data` or of one column, or those of several columns."""
 
 
 class DetectItem(BaseModel):

@@ -77,15 +77,10 @@ def detect(data: npt.ArrayLike, false_alarm: float = 0.05) -> Detection:
     Raises:
         InvalidInputError: too short, too long, not finite, or beyond LARGEST.
     """
-    given = _checked(data)
+    given = checked(data)
     if not 0 < false_alarm <= 0.5:
         raise InvalidInputError(f"false_alarm must be over 0 and at most 0.5, not {false_alarm:g}.")
-    # Scaling by a power of two is exact.
-    unit = 2.0 ** np.frexp(np.abs(given).max() or 1.0)[1]
-    values = (given - np.median(given)) / unit
-    baseline = _one_level(values) if len(values) < small_samples.MANY else _local_baseline(values)
-    residuals = values - baseline.expected
-    residuals[np.abs(residuals) <= _ROUNDING * float(np.abs(given).max()) / unit] = 0.0
+    values, unit, baseline, residuals = residuals_of(given)
     verdict = _judge(residuals, false_alarm, _grain(values))
     # At the edge of a level step, one side expects the value.
     outliers = verdict.outliers & (np.abs(values - baseline.one_sided) > STEP * np.abs(residuals))
@@ -106,8 +101,19 @@ def detect(data: npt.ArrayLike, false_alarm: float = 0.05) -> Detection:
     )
 
 
+def residuals_of(given: Floats) -> "tuple[Floats, float, Baseline, Floats]":
+    """(values, their unit, what is expected, what departs from it), all but the unit in that unit."""
+    # Scaling by a power of two is exact.
+    unit = float(2.0 ** np.frexp(np.abs(given).max() or 1.0)[1])
+    values = (given - np.median(given)) / unit
+    baseline = _one_level(values) if len(values) < small_samples.MANY else _local_baseline(values)
+    residuals = values - baseline.expected
+    residuals[np.abs(residuals) <= _ROUNDING * float(np.abs(given).max()) / unit] = 0.0
+    return values, unit, baseline, residuals
+
+
 @dataclass(frozen=True, slots=True)
-class _Baseline:
+class Baseline:
     """What both sides expect at each point, and what the nearer side alone expects."""
 
     expected: Floats
@@ -117,7 +123,7 @@ class _Baseline:
     notes: tuple[str, ...]
 
 
-def _local_baseline(values: Floats) -> _Baseline:
+def _local_baseline(values: Floats) -> Baseline:
     cycle = season.find(values)
     seasonal = np.zeros(len(values)) if cycle is None else cycle.values
     level = local_level(values - seasonal)
@@ -125,13 +131,13 @@ def _local_baseline(values: Floats) -> _Baseline:
     if cycle is None:
         notes.append(f"a season of more than {len(values) // season.CYCLES} points cannot be seen")
     period = None if cycle is None else cycle.period
-    return _Baseline(level.expected + seasonal, level.one_sided + seasonal, level.half, period, tuple(notes))
+    return Baseline(level.expected + seasonal, level.one_sided + seasonal, level.half, period, tuple(notes))
 
 
-def _one_level(values: Floats) -> _Baseline:
+def _one_level(values: Floats) -> Baseline:
     level = np.full(len(values), np.median(values))
     note = f"fewer than {small_samples.MANY} points: one level, no trend, no season, and noise assumed to be normal"
-    return _Baseline(level, level, len(values) - 1, None, (note,))
+    return Baseline(level, level, len(values) - 1, None, (note,))
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,17 +185,24 @@ def _grain(values: Floats) -> float:
     return float(np.median(np.diff(points))) if 1 < len(points) <= len(values) // 2 else 0.0
 
 
-def _checked(data: npt.ArrayLike) -> Floats:
+def checked(data: npt.ArrayLike, name: str = "data") -> Floats:
+    """The values as an array.
+
+    Raises:
+        InvalidInputError: they are no series that can be judged; it names the field `name`.
+    """
     try:
         values = np.asarray(data, dtype=np.float64)
     except (OverflowError, TypeError, ValueError) as error:
-        raise InvalidInputError(f"data must be numbers: {error}") from error
+        raise InvalidInputError.for_field(name, f"must be numbers: {error}") from error
     if values.ndim != 1:
-        raise InvalidInputError("data must be one list of numbers.")
+        raise InvalidInputError.for_field(name, "must be one list of numbers")
     if not MIN_LENGTH <= len(values) <= MAX_LENGTH:
-        raise InvalidInputError(f"data has {len(values)} values; from {MIN_LENGTH} to {MAX_LENGTH} are needed.")
+        message = f"has {len(values)} values; from {MIN_LENGTH} to {MAX_LENGTH} are needed"
+        raise InvalidInputError.for_field(name, message)
     if not np.isfinite(values).all():
-        raise InvalidInputError(f"data[{int(np.flatnonzero(~np.isfinite(values))[0])}] is not finite.")
+        place = int(np.flatnonzero(~np.isfinite(values))[0])
+        raise InvalidInputError.for_field(name, f"{name}[{place}] is not finite")
     if np.abs(values).max() > LARGEST:
-        raise InvalidInputError(f"values must be within ±{LARGEST:g}.")
+        raise InvalidInputError.for_field(name, f"must be within ±{LARGEST:g}")
     return values

@@ -1,9 +1,10 @@
-"""Fits a generalised Pareto tail to the clean values of one side, to say how far such values go."""
+"""Fits the tail of the clean values of one side, to say how far such values go: generalised Pareto and Student's t."""
 
 from dataclasses import dataclass
 
 import numpy as np
 
+from seedcore.ml.anomaly import student_tail
 from seedcore.ml.anomaly.local_level import Floats
 
 BODY = 0.5
@@ -23,11 +24,55 @@ SUSPECT = 0.01
 _SHAPES = np.linspace(-0.25, 0.75, 21)
 _SCALES = np.geomspace(0.4, 2.5, 25) / (1.0 - np.log(2.0))
 PRIOR_MEAN, PRIOR_SD = 0.0, 0.2
+T_MEAN, T_SD = 0.15, 0.25
 
 _SHAPE, _SCALE = (axis.ravel()[:, None] for axis in np.meshgrid(_SHAPES, _SCALES, indexing="ij"))
 _PRIOR = -0.5 * ((_SHAPE - PRIOR_MEAN) / PRIOR_SD) ** 2
 _STRAIGHT = np.abs(_SHAPE) < 1e-9
 _DIVISOR = np.where(_STRAIGHT, 1.0, _SHAPE)
+
+
+# Beside them, tails of Student's t: of these the body says how far the tail goes, which 150 values do not say as well.
+_NEARLY_0 = 1e-6
+_SPREADS = np.geomspace(0.75, 1.35, 9)
+_T_BELIEF = -0.5 * ((1 / student_tail.FREEDOMS - T_MEAN) / T_SD) ** 2
+_T_PRIOR = np.repeat(_T_BELIEF, len(_SPREADS))[:, None]
+
+
+def _normalised(prior: Floats) -> Floats:
+    normalised: Floats = prior - np.log(np.exp(prior).sum())
+    return normalised
+
+
+@dataclass(frozen=True, slots=True)
+class _Laws:
+    """All laws of a tail that begins at `start`, in units of the scale; beyond it is a share of the side's values."""
+
+    start: float
+    unit: Floats
+
+    @classmethod
+    def of(cls, start: float, share: float) -> "_Laws":
+        start = max(start, _NEARLY_0)
+        unit = start / student_tail.quantiles(share)[:, None] * _SPREADS
+        return cls(start, unit[:, :, None])
+
+    def log_survival(self, excess: Floats) -> Floats:
+        """Of every law at every excess, shape (laws, values)."""
+        t = student_tail.log_survival((self.start + excess) / self.unit) - self._begin()
+        return np.vstack([_pareto_survival(excess), t.reshape(len(_T_PRIOR), len(excess))])
+
+    def log_density(self, excess: Floats) -> Floats:
+        """The same of the density."""
+        pareto = (1.0 + _SHAPE) * _pareto_survival(excess) - np.log(_SCALE)
+        t = student_tail.log_density((self.start + excess) / self.unit) - np.log(self.unit) - self._begin()
+        return np.vstack([pareto, t.reshape(len(_T_PRIOR), len(excess))])
+
+    def _begin(self) -> Floats:
+        return student_tail.log_survival(self.start / self.unit)
+
+
+_BELIEF = np.vstack([_normalised(_PRIOR), _normalised(_T_PRIOR)])
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +84,12 @@ class Tail:
     count: int
     grain: float
     weights: Floats
+    laws: _Laws
 
     def chance(self, distances: Floats) -> Floats:
         """Probability that the largest of as many clean values gets as far, shape (k,)."""
         excess = np.maximum(distances - self.grain / 2 - self.start, 0.0) / self.scale
-        return np.minimum(self.count * (self.weights @ np.exp(_log_survival(excess))), 1.0)
+        return np.minimum(self.count * (self.weights @ np.exp(self.laws.log_survival(excess))), 1.0)
 
     def limit(self, level: float) -> float:
         """The distance whose chance is `level`."""
@@ -56,7 +102,7 @@ class Tail:
         return self.start + self.scale * high + self.grain / 2
 
     def _passed(self, excess: float) -> float:
-        return self.count * float(self.weights @ np.exp(_log_survival(np.array([excess]))[:, 0]))
+        return self.count * float(self.weights @ np.exp(self.laws.log_survival(np.array([excess]))[:, 0]))
 
 
 def fit(distances: Floats, grain: float = 0.0) -> Tail:
@@ -74,11 +120,11 @@ def fit(distances: Floats, grain: float = 0.0) -> Tail:
     start = float(ordered[count])
     excess = ordered[:count] - start
     scale = float(np.mean(excess[count // 2 :])) or float(np.mean(excess)) or start
-    survival = _log_survival(excess / scale)
-    density = (1.0 + _SHAPE) * survival - np.log(_SCALE)
+    laws = _Laws.of(start / scale, count / len(ordered))
+    survival, density = laws.log_survival(excess / scale), laws.log_density(excess / scale)
     apart = _set_apart(density, survival)
     weights = _weights(density[:, apart:].sum(axis=1, keepdims=True))[:, 0]
-    return Tail(start, scale, count - apart, grain, weights)
+    return Tail(start, scale, count - apart, grain, weights, laws)
 
 
 def _smeared(distances: Floats, grain: float) -> Floats:
@@ -91,7 +137,7 @@ def _smeared(distances: Floats, grain: float) -> Floats:
     return np.maximum(ordered + grain * ((place + 0.5) / np.repeat(counts, counts) - 0.5), 0.0)
 
 
-def _log_survival(excess: Floats) -> Floats:
+def _pareto_survival(excess: Floats) -> Floats:
     """Log survival of every (shape, scale) at every value, shape (laws, values)."""
     ratio = excess / _SCALE
     with np.errstate(divide="ignore"):
@@ -101,7 +147,7 @@ def _log_survival(excess: Floats) -> Floats:
 
 def _weights(likelihood: Floats) -> Floats:
     """Posterior weights of the laws from log likelihoods, shape (laws, cases)."""
-    belief = likelihood + _PRIOR
+    belief = likelihood + _BELIEF
     weights: Floats = np.exp(belief - belief.max(axis=0))
     weights /= weights.sum(axis=0)
     return weights

@@ -1,25 +1,57 @@
-"""Detects anomalies in a caller's series and answers in the wire format."""
+"""Detects anomalies in a caller's series or columns, and answers in the wire format."""
 
 from seedcore.errors import InvalidInputError, problem
-from seedcore.ml.anomaly import Detection, detect
+from seedcore.ml.anomaly import Detection, detect, detect_columns
+from seedcore.ml.anomaly.detect import checked
 from seedcore.schemas.anomaly import (
+    MAX_BATCH_POINTS,
     AnomalyPoint,
+    DetectAnswer,
     DetectBatchRequest,
     DetectBatchResponse,
     DetectItem,
     DetectRequest,
     DetectResponse,
+    JointAnomalyPoint,
+    JointDetectResponse,
     Thresholds,
 )
 
 
-def detect_one(request: DetectRequest) -> DetectResponse:
-    """The anomalies of one series.
+def detect_one(request: DetectRequest) -> DetectAnswer:
+    """The anomalies of one series, or of several columns together.
 
     Raises:
-        InvalidInputError: values are too large to compute with.
+        InvalidInputError: neither `data` nor `columns`, or both; or values that cannot be judged.
     """
-    return _answer(detect(request.data, request.false_alarm), request.false_alarm, len(request.data))
+    columns, data = request.columns, request.data
+    if columns is not None and data is not None:
+        raise InvalidInputError.for_field("columns", "excludes `data`: give one of them")
+    if columns is not None and len(columns) == 1:
+        ((name, values),) = columns.items()
+        data, columns = checked(values, f"columns.{name}").tolist(), None
+    if data is not None:
+        return DetectAnswer(_answer(detect(data, request.false_alarm), request.false_alarm, len(data)))
+    if columns is None:
+        raise InvalidInputError.for_field("data", "is required, or `columns` in its place")
+    if (total := sum(map(len, columns.values()))) > MAX_BATCH_POINTS:
+        raise InvalidInputError.for_field("columns", f"hold {total} values in all; at most {MAX_BATCH_POINTS} may be")
+    found = detect_columns(columns, request.false_alarm)
+    anomalies = [
+        JointAnomalyPoint(index=a.index, score=a.score, chance=a.chance, columns=a.shares) for a in found.anomalies
+    ]
+    return DetectAnswer(
+        JointDetectResponse(
+            anomalies=anomalies,
+            method=found.method,
+            threshold=Thresholds(above=found.limit, below=None),
+            false_alarm=request.false_alarm,
+            seasons=found.seasons,
+            points=len(next(iter(columns.values()))),
+            columns=list(columns),
+            notes=list(found.notes),
+        )
+    )
 
 
 def detect_batch(request: DetectBatchRequest) -> DetectBatchResponse:
