@@ -8,7 +8,7 @@ import pytest
 
 from seedcore.changepoint.features import TASK_COLUMNS, TASK_SIZE, outcome_features
 from seedcore.coordinator.monitors.stream_monitors import StreamMonitors
-from seedcore.coordinator.monitors.stream_salience import ACTIVE_S, FALLBACK, KEPT_S, StreamSalience, stream_features
+from seedcore.coordinator.monitors.stream_salience import ACTIVE_S, KEPT_S, StreamSalience, stream_features
 from seedcore.decision.salience import formula
 from seedcore.errors import UnavailableError
 from seedcore.schemas.ml import ModelRef
@@ -108,7 +108,7 @@ async def test_while_ml_is_away_the_last_score_counts_for_a_while_and_then_the_f
     stream = bench.streams.get("a")
     assert stream is not None
     assert bench.salience.published["a"] == round(formula(stream_features(stream, 0)), 3)
-    assert REGISTRY.take().counts[FALLBACKS] == {(FALLBACK,): 2}
+    assert REGISTRY.take().counts[FALLBACKS] == {("salience_formula",): 2}
     bench.ml.away = False
     await bench.salience.step()
     assert "failing" not in bench.salience.health()

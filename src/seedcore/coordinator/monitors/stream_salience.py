@@ -34,7 +34,6 @@ DEAD_S, MAX_DEAD = 3_600.0, 10_000
 DATABASE_S = 0.5
 """Longest wait for a connection: without the count a round is only less exact."""
 
-FALLBACK = "salience_formula"
 
 Features = dict[str, float | None]
 
@@ -147,7 +146,7 @@ class StreamSalience:
                 self._log.warning("ML does not score, going on with the last scores or the formula", reason=reason)
             self.failing = reason
             self.counts["fallbacks"] += 1
-            counter("seedcore_fallbacks_total").add(1, fallback=FALLBACK)
+            counter("seedcore_fallbacks_total").add(1, fallback="salience_formula")
             return None
         self.failing = None
         return answer.scores

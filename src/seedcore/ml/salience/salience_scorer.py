@@ -19,7 +19,6 @@ NAME = "salience"
 """The learned model."""
 
 COLUMNS = [feature.name for feature in BEFOREHAND]
-FALLBACK = "salience_formula"
 
 _NO_CHAMPION = f"no version of the model {NAME!r} is champion: `POST /ml/score/salience/train` trains one"
 
@@ -71,7 +70,7 @@ class SalienceScorer:
             get_logger("seedcore.MLService").warning("the salience's champion does not answer", reason=reason)
         self.failing = reason
         self.fallbacks += 1
-        counter("seedcore_fallbacks_total").add(1, fallback=FALLBACK)
+        counter("seedcore_fallbacks_total").add(1, fallback="salience_formula")
 
     def health(self) -> dict[str, object]:
         """Requests that the formula answered though there is a champion, and why it did the last one."""
