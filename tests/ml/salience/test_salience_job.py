@@ -12,8 +12,10 @@ from seedcore.ml.registry.aliases import read_aliases, set_alias
 from seedcore.ml.registry.model_store import ModelStore
 from seedcore.ml.salience import salience_job
 from seedcore.ml.salience.salience_job import MIN_TASKS, run_salience_job
+from seedcore.ml.skills import ml_learn_salience
 from seedcore.schemas.salience import LearnedSalience, LearnSalience
 from seedcore.settings import Settings
+from seedcore.skills.testing import run_skill
 from seedcore.stores.postgres import Database
 from seedcore.tasks.history import ended_work
 from tests.ml.salience.history import ended_tasks, store
@@ -175,3 +177,13 @@ async def test_learning_is_submitted_as_a_task(pg_settings: Settings, database: 
             wrong = await http.post("/score/salience/train", json={"rows": 5, "window_s": -1, "x": 1})
             assert wrong.status_code == 422
             assert {error["field"] for error in wrong.json()["errors"]} == {"rows", "window_s", "x"}
+
+
+async def test_the_skill_answers_as_the_job_does(
+    pg_settings: Settings, database: Database, monkeypatch: pytest.MonkeyPatch
+):
+    await fill(database)
+    monkeypatch.setattr("seedcore.settings.get_settings", lambda: pg_settings)
+    answer = await asyncio.to_thread(run_skill, ml_learn_salience, {"rows": 1_000})
+    assert (answer["status"], answer["version"]) == ("champion", 1)
+    assert answer["rows"] == 1_000
