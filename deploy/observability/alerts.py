@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from promql import gauge, grown, rate
+from promql import JOBS, gauge, grown, one, rate
 
 RUNBOOK = "docs/operations/incidents.md#"
 
@@ -128,6 +128,51 @@ ALERTS = [
         "{{ $labels.stream }} looks different again and again",
         "{{ $value }} alarms in an hour.",
         "valve-alarms",
+    ),
+    alert(
+        "SeedCorePromotionRolledBack",
+        grown("seedcore_promotions_total", "outcome", "1h", 0, '{outcome="rolled_back"}'),
+        "0m",
+        "warning",
+        "A champion was taken back",
+        "{{ $value }} in an hour: the version before answers again.",
+        "promotion-rolled-back",
+    ),
+    alert(
+        "SeedCorePredictionsDropped",
+        grown("seedcore_predictions_recorded_total", "result", "15m", 0, '{result!="written"}'),
+        "0m",
+        "warning",
+        "Predictions are not recorded",
+        "{{ $value }} {{ $labels.result }} in a quarter of an hour: models are judged without them.",
+        "predictions-dropped",
+    ),
+    alert(
+        "SeedCoreModelJobDead",
+        grown("seedcore_dead_total", "type, code", "1h", 0, JOBS),
+        "0m",
+        "warning",
+        "{{ $labels.type }} failed for good",
+        "{{ $value }} in an hour, with {{ $labels.code }}: the models stay as they are.",
+        "model-job-dead",
+    ),
+    alert(
+        "SeedCoreModelsNotLed",
+        f'{one("seedcore_role_led")} (seedcore_role_led{{role="models"}}) == 0',
+        "2m",
+        "critical",
+        "Nobody judges models",
+        "No replica of the ML service leads: outcomes are kept, and nothing is decided about models.",
+        "models-not-led",
+    ),
+    alert(
+        "SeedCoreGateLag",
+        f"{gauge('seedcore_gate_lag_seconds', '', 'max')} > 30",
+        "5m",
+        "warning",
+        "The gate is late",
+        "The oldest outcome that it counted last was {{ $value | humanizeDuration }} old.",
+        "gate-lag",
     ),
     alert(
         "SeedCoreRayNodeDown",

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from promql import gauge, one, quantile, rate
+from promql import JOBS, gauge, one, quantile, rate
 
 Panel = dict[str, Any]
 
@@ -224,6 +224,28 @@ DASHBOARDS: dict[str, tuple[str, list[Panel]]] = {
                 unit="ops",
             ),
             series("Lag of the gate", (gauge("seedcore_gate_lag_seconds", "", "max"), "oldest outcome"), unit="s"),
+            series(
+                "Roles that a process leads in",
+                (gauge("seedcore_role_led", "role", "max"), "{{role}}"),
+                description="models: the gate, the monitors and arrivals of one replica of the ML service. 0: nobody.",
+            ),
+            series(
+                "Fall-backs of models",
+                (
+                    rate(
+                        "seedcore_fallbacks_total",
+                        "fallback",
+                        '{fallback=~"aliases_stale|ml_predict_remote|salience_formula"}',
+                    ),
+                    "{{fallback}}",
+                ),
+                unit="ops",
+            ),
+            series(
+                "Jobs of models that failed for good",
+                (rate("seedcore_dead_total", "type, code", JOBS), "{{type}} {{code}}"),
+                unit="ops",
+            ),
         ],
     ),
 }

@@ -7,6 +7,9 @@ first count is no increase for Prometheus: `grown` counts it.
 
 from seedcore.telemetry.metrics.catalogue import BY_NAME
 
+JOBS = '{type=~"ml[.](learn-salience|retrain|train|tune)"}'
+"""Selects tasks that are jobs of models."""
+
 
 def one(name: str, *, le: bool = False) -> str:
     """Labels by which series of several replicas become one."""
@@ -33,8 +36,8 @@ def quantile(q: float, name: str, by: str = "", over: str = "$__rate_interval") 
     return f"histogram_quantile({q:g}, sum by ({kept}) ({one(bucket, le=True)} (rate({bucket}[{over}]))))"
 
 
-def grown(name: str, by: str, over: str, more_than: int) -> str:
+def grown(name: str, by: str, over: str, more_than: int, where: str = "") -> str:
     """A counter grew by more than so many, a series' first count included; not where nothing was scraped before."""
-    now = f"sum by ({by}) ({one(name)} ({name}))"
-    before = f"sum by ({by}) ({one(name)} ({name} offset {over}))"
+    now = f"sum by ({by}) ({one(name)} ({name}{where}))"
+    before = f"sum by ({by}) ({one(name)} ({name}{where} offset {over}))"
     return f"({now} - ({before} or 0 * {now})) > {more_than} and on () max(seedcore_tasks_running offset {over}) >= 0"

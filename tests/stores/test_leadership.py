@@ -7,7 +7,7 @@ import asyncpg
 import pytest
 
 from seedcore.settings import Settings
-from seedcore.stores.leadership import Role, begin_period, is_led, lead, resign
+from seedcore.stores.leadership import Role, begin_period, is_led, lead, led_roles, resign
 from seedcore.stores.postgres import Database
 
 pytestmark = pytest.mark.integration
@@ -67,3 +67,14 @@ async def test_a_period_is_begun_once_and_the_first_call_begins_the_first(connec
     assert await begin_period(connection, "flywheel", other, 60)
     assert not await begin_period(connection, "flywheel", one, 60)
     assert not await begin_period(connection, "flywheel", other, 60)
+
+
+async def test_a_role_that_nobody_has_any_more_shows_as_not_led(connection: asyncpg.Connection):
+    assert await led_roles(connection) == {"models": False, "reaper": False}
+    one, other = uuid4(), uuid4()
+    assert await leads(connection, one, 60, "models")
+    assert await leads(connection, other, 60, "reaper")
+    assert await led_roles(connection) == {"models": True, "reaper": True}
+    await resign(connection, "models", one)
+    await connection.execute("update seedcore.leaders set expires_at = now() where role = 'reaper'")
+    assert await led_roles(connection) == {"models": False, "reaper": False}

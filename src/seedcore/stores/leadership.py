@@ -11,6 +11,9 @@ import asyncpg
 
 Role = Literal["reaper", "flywheel", "models"]
 
+LED_ALWAYS: tuple[Role, ...] = ("models", "reaper")
+"""Roles that some process has at any time while SeedCore runs."""
+
 _RESIGN = "delete from seedcore.leaders where role = $1 and owner = $2"
 
 
@@ -29,6 +32,13 @@ def lead(role: Role, *, renew: bool = True) -> str:
 def is_led(role: Role) -> str:
     """A condition: some process leads now."""
     return f"exists (select 1 from seedcore.leaders where role = '{role}' and expires_at > now())"  # noqa: S608
+
+
+async def led_roles(connection: asyncpg.Connection) -> dict[Role, bool]:
+    """Whether some process leads now, for each role of LED_ALWAYS."""
+    rows = await connection.fetch("select role from seedcore.leaders where expires_at > now()")
+    led = {row["role"] for row in rows}
+    return {role: role in led for role in LED_ALWAYS}
 
 
 async def begin_period(connection: asyncpg.Connection, role: Role, owner: UUID, period_s: float) -> bool:

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Request, Response
 
 from seedcore.api.gateway import Gateway
 from seedcore.fleet.agent_reads import count_by_status
-from seedcore.stores import metric_series
+from seedcore.stores import leadership, metric_series
 from seedcore.stores.metric_series import MetricSeries
 from seedcore.stores.postgres import DATABASE_ERRORS, Database
 from seedcore.stores.store_probes import StoreProbes
@@ -60,6 +60,8 @@ class MetricsPage:
             async with self._database.connection(wait_s=2.0) as connection:
                 series = await metric_series.read(connection, self._max_types)
                 gauges = await read_depths(connection)
+                led = await leadership.led_roles(connection)
+                gauges["seedcore_role_led"] = {(role,): float(leads) for role, leads in led.items()}
                 gauges["seedcore_agents"] = await count_by_status(connection)
         except DATABASE_ERRORS as error:
             self._log.warning("metrics not read", reason=f"{type(error).__name__}: {error}")

@@ -141,6 +141,7 @@ CATALOGUE: tuple[MetricSpec, ...] = (
     _stored("seedcore_dead_letters", (), "Tasks that failed and are kept, estimated beyond 10,000.", "tasks"),
     _stored("seedcore_dispatchers", ("queue",), "Workers with a living session.", "workers"),
     _stored("seedcore_agents", ("organ", "status"), "Agents, by organ and status.", "agents"),
+    _stored("seedcore_role_led", ("role",), "1 while some process leads in this role, else 0.", "state"),
     _stored("seedcore_store_up", ("store",), "1 when the store answers, else 0.", "state"),
 )
 
