@@ -1,4 +1,4 @@
-"""The same model in a bare Serve deployment, in the Ray of a running SeedCore; Serve, proxy and HTTP options are shared.
+"""The same model in a bare Serve deployment, in the Ray of a running SeedCore, with the same proxy and options.
 
 `python -m benchmarks.ml.bare_serve MODEL`: deploys it at `/bare` and ends; the deployment stays.
 """

@@ -74,6 +74,7 @@ async def _load(client: httpx.AsyncClient, path: str, bodies: list[bytes], count
 def report(console: Console, found: dict[str, Any]) -> None:
     """In two lines."""
     console.print(
-        f"{found['clients']} clients: {found['ours_per_s']:,}/s, bare {found['bare_per_s']:,}/s, ratio {found['ratio']}\n"
+        f"{found['clients']} clients: {found['ours_per_s']:,}/s, bare {found['bare_per_s']:,}/s, "
+        f"ratio {found['ratio']}\n"
         f"one client: {found['ours_ms']} ms, bare {found['bare_ms']} ms, ratio {found['ratio_one_client']}"
     )

@@ -1,6 +1,6 @@
 """Predictions in process beside bare XGBoost: both get the same rows as Python values, and make a new matrix each time.
 
-`rows`: lists in the order of the columns; `records`: one dict a row. Ours finds the version, checks and encodes the
+`matrix`: the checks of values left out; `rows`: lists in the order of the columns; `records`: one dict a row. Ours finds the version, checks and encodes the
 rows, predicts, and gives label and probabilities for each; the bare one is `numpy.array` and `inplace_predict`.
 """
 
@@ -16,12 +16,12 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.ml.models import COLUMNS, bare_booster, trained_store
-from seedcore.ml.predicting.batch_answers import answer_batch
 from seedcore.ml.predicting.predictor import Predictor
 from seedcore.ml.registry.aliases import AliasCache
 from seedcore.settings import load_settings
 from seedcore.stores.postgres import Database
 
+KINDS = ("matrix", "rows", "records")
 SIZES = {1: 400, 32: 200, 1024: 20}
 """Calls in one turn, by rows."""
 
@@ -56,10 +56,16 @@ def measure(rounds: int = 15) -> list[dict[str, Any]]:
             def ours(given: Any) -> object:
                 model = predictor.ready("m", alias="latest")
                 assert model is not None
-                return answer_batch(model, [(row, False) for row in given])
+                return model.answer(model.encode(given).matrix)
+
+            def from_matrix(given: Any) -> object:
+                model = predictor.ready("m", alias="latest")
+                assert model is not None
+                return model.answer(np.array(given, dtype=np.float32))
 
             works: dict[str, Callable[[], object]] = {
                 "bare": lambda lists=lists: bare.inplace_predict(np.array(lists, dtype=np.float32)),  # type: ignore[misc]
+                "matrix": lambda lists=lists: from_matrix(lists),  # type: ignore[misc]
                 "rows": lambda lists=lists: ours(lists),  # type: ignore[misc]
                 "records": lambda records=records: ours(records),  # type: ignore[misc]
             }
@@ -68,16 +74,15 @@ def measure(rounds: int = 15) -> list[dict[str, Any]]:
             found.append(
                 {"rows": size}
                 | {f"{name}_us": round(seconds * 1e6, 1) for name, seconds in times.items()}
-                | {f"{name}_ratio": round(times[name] / times["bare"], 2) for name in ("rows", "records")}
+                | {f"{name}_ratio": round(times[name] / times["bare"], 2) for name in KINDS}
             )
     return found
 
 
 def report(console: Console, found: list[dict[str, Any]]) -> None:
     """As a table."""
-    table = Table("rows", "bare (µs)", "rows (µs)", "records (µs)", "rows / bare", "records / bare")
+    table = Table("rows", *(f"{name} (µs)" for name in ("bare", *KINDS)), *(f"{name} / bare" for name in KINDS))
+    keys = ["rows", "bare_us", *(f"{name}_us" for name in KINDS), *(f"{name}_ratio" for name in KINDS)]
     for one in found:
-        table.add_row(
-            *(str(one[key]) for key in ("rows", "bare_us", "rows_us", "records_us", "rows_ratio", "records_ratio"))
-        )
+        table.add_row(*(str(one[key]) for key in keys))
     console.print(table)

@@ -14,9 +14,11 @@ The same rules read training sets, so a model is asked what it was trained on.
 """
 
 import math
+from array import array
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from operator import itemgetter
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -97,6 +99,19 @@ def plain_numbers(values: Sequence[object]) -> Floats | None:
         return None
     with np.errstate(invalid="ignore"):
         return None if bool(np.any(np.abs(exact) > FLOAT32_MAX)) else exact.astype(np.float32)
+
+
+def _finite_numbers(rows: Sequence[Sequence[Any]]) -> Floats | None:
+    """All values of all rows, one after the other; None when one of them is no number, or needs a closer look."""
+    try:
+        # An array of C's doubles takes neither text nor null, and is filled faster than any check of types runs.
+        values = array("d")
+        for row in rows:
+            values.extend(row)
+        exact = np.frombuffer(values)
+    except (TypeError, OverflowError):
+        return None
+    return exact.astype(np.float32) if np.abs(exact).max(initial=0.0) <= FLOAT32_MAX else None
 
 
 def feature_types(columns: Iterable[Column]) -> list[str] | None:
@@ -195,6 +210,8 @@ class ColumnEncoder:
             ]
         except KeyError:
             return None
+        if self.numeric and (numbers := _finite_numbers(ordered)) is not None:
+            return numbers.reshape(len(rows), width)
         matrix = np.empty((len(rows), width), dtype=np.float32)
         for i, values in enumerate(zip(*ordered, strict=True)):
             codes = self._codes[i]

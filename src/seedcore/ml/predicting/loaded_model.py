@@ -68,10 +68,14 @@ class LoadedModel:
 
     def answer(self, matrix: Floats) -> list[Answer]:
         """One answer a row of `matrix` (n, d)."""
-        answers = self._booster.inplace_predict(matrix, missing=np.nan)
+        # The encoder has given the width that XGBoost would look for.
+        answers = self._booster.inplace_predict(matrix, missing=np.nan, validate_features=False)
         if self.manifest.task == "regression":
             return [(value, None) for value in answers.tolist()]
         labels, names = self.manifest.labels, self._names
+        if self.manifest.task == "binary":
+            (no, yes), (first, second) = labels, names
+            return [(yes if p > 0.5 else no, {first: 1.0 - p, second: p}) for p in answers.tolist()]
         table = as_probabilities(self.manifest.task, answers)
         return [
             (labels[best], dict(zip(names, row, strict=True)))

@@ -5,7 +5,9 @@ finished temporary folder over the empty one, so a version is complete or absent
 it, so that a number never means two models. A process that is killed while it does either leaves a version or none.
 """
 
+import contextlib
 import io
+import os
 import re
 import shutil
 import time
@@ -47,6 +49,7 @@ class ModelStore:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self._base = str(root)
         self._newest: dict[str, tuple[int, int, int]] = {}
 
     @property
@@ -132,10 +135,13 @@ class ModelStore:
         """
         home = self._home(name)
         try:
-            facts = home.stat()
-            number, *seen = self._newest.get(name, (0, 0, 0))
-            if seen == [facts.st_ino, facts.st_mtime_ns] and (home / str(number) / MANIFEST).exists():
-                return number
+            # Asked for with every prediction: texts and `os` take a third of the time that paths do.
+            facts = os.stat(f"{self._base}/{name}")  # noqa: PTH116
+            number, inode, changed = self._newest.get(name, (0, 0, 0))
+            if inode == facts.st_ino and changed == facts.st_mtime_ns:
+                with contextlib.suppress(FileNotFoundError):
+                    os.stat(f"{self._base}/{name}/{number}/{MANIFEST}")  # noqa: PTH116
+                    return number
             numbers = sorted((int(p.name) for p in home.iterdir() if p.name.isdecimal()), reverse=True)
         except FileNotFoundError:
             numbers = []
@@ -153,8 +159,9 @@ class ModelStore:
         Raises:
             NotFoundError: there is no such version.
         """
+        check_name(name)
         try:
-            facts = (self._home(name) / str(version) / MANIFEST).stat()
+            facts = os.stat(f"{self._base}/{name}/{version}/{MANIFEST}")  # noqa: PTH116
         except FileNotFoundError:
             raise self._not_found(name, version) from None
         return ManifestStamp(facts.st_ino, facts.st_mtime_ns)
@@ -263,9 +270,7 @@ class ModelStore:
         return readable, broken
 
     def _home(self, name: str) -> Path:
-        if not _NAME.fullmatch(name):
-            message = "must be 1 to 64 letters, digits, dots, dashes and underscores, beginning with a letter or digit"
-            raise InvalidInputError.for_field("name", message)
+        check_name(name)
         return self.root / name
 
     def _not_found(self, name: str, version: int) -> NotFoundError:
@@ -273,3 +278,14 @@ class ModelStore:
         if not stored:
             return NotFoundError(f"There is no model {name!r}.")
         return NotFoundError(f"Model {name!r} has no version {version}; it has {', '.join(map(str, stored[-20:]))}.")
+
+
+def check_name(name: str) -> None:
+    """Refuse what is no name of a model, before it becomes part of a path.
+
+    Raises:
+        InvalidInputError: it is none.
+    """
+    if not _NAME.fullmatch(name):
+        message = "must be 1 to 64 letters, digits, dots, dashes and underscores, beginning with a letter or digit"
+        raise InvalidInputError.for_field("name", message)
