@@ -1,5 +1,8 @@
 """`python -m benchmarks.ml [--only predict,train,http,drain,…] [--rounds N] [--json]`: figures of models.
 
+Each stands beside what it is built from; both run in turns on the same machine. A part that needs a whole SeedCore
+starts one of its own.
+"""
 
 import argparse
 import importlib

@@ -1,7 +1,8 @@
 """Predictions in process beside bare XGBoost: both get the same rows as Python values, and make a new matrix each time.
 
-`matrix`: the checks of values left out; `rows`: lists in the order of the columns; `records`: one dict a row. Ours finds the version, checks and encodes the
-rows, predicts, and gives label and probabilities for each; the bare one is `numpy.array` and `inplace_predict`.
+`matrix`: the checks of values left out; `rows`: lists in the order of the columns; `records`: one dict a row. Ours
+finds the version, checks and encodes the rows, predicts, and gives label and probabilities for each; the bare one is
+`numpy.array` and `inplace_predict`.
 """
 
 import statistics
