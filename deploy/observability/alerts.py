@@ -18,6 +18,7 @@ def alert(
     return rule | {"labels": {"severity": severity}, "annotations": notes}
 
 
+RETRAINED = '{kind="retrain", outcome="completed"}'
 _5XX = '{status=~"5.."}'
 ALERTS = [
     alert(
@@ -128,6 +129,16 @@ ALERTS = [
         "{{ $labels.stream }} looks different again and again",
         "{{ $value }} alarms in an hour.",
         "valve-alarms",
+    ),
+    alert(
+        "SeedCoreModelDrifted",
+        f"max by (model) (max_over_time(seedcore_model_drift_evidence[15m])) >= 0.5 unless on () "
+        f"({grown('seedcore_model_jobs_total', '', '1h', 0, RETRAINED)})",
+        "30m",
+        "warning",
+        "{{ $labels.model }} is outdated, and nothing was retrained",
+        "Its monitors have evidence {{ $value | printf \"%.2f\" }} of a change; no retraining has ended for an hour.",
+        "model-drifted",
     ),
     alert(
         "SeedCorePromotionRolledBack",
