@@ -24,6 +24,7 @@ import numpy as np
 
 from benchmarks.ml.loop_streams import LABEL, LabelledStream, breast_cancer, digits, employment, employment_folder
 from benchmarks.ml.loop_world import LoopWorld
+from benchmarks.queue.common import fresh_database
 from seedcore.ml.data import inline_rows
 from seedcore.ml.data.dataset import ColumnRoles, Table, TrainLimits
 from seedcore.ml.predicting.loaded_model import LoadedModel
@@ -33,6 +34,7 @@ from seedcore.ml.training.xgboost_params import resolve_params
 from seedcore.settings import load_settings
 from seedcore.stores.embedded import embedded_postgres
 from seedcore.stores.migrate import migrate
+from seedcore.telemetry.logs import configure_logs
 
 PARAMS: dict[str, object] = {"num_boost_round": 60, "max_depth": 4}
 CHUNK = 25
@@ -168,12 +170,13 @@ def streams(options: argparse.Namespace) -> list[LabelledStream]:
 
 async def measure(options: argparse.Namespace, dsn: str, folder: Path) -> list[dict[str, Any]]:
     """All ways through all streams."""
-    await asyncio.to_thread(migrate, load_settings(pg_dsn=dsn))
     rows = []
-    for stream in streams(options):
+    for number, stream in enumerate(streams(options)):
+        own = await fresh_database(dsn, f"bench_loop_{number}")
+        await asyncio.to_thread(migrate, load_settings(pg_dsn=own))
         runs = [await asyncio.to_thread(without_loop, stream, options.delay, n) for n in (None, options.every)]
         began = time.perf_counter()
-        runs.append(await with_loop(stream, options.delay, dsn, folder))
+        runs.append(await with_loop(stream, options.delay, own, folder))
         seconds = time.perf_counter() - began
         found = {"stream": stream.name, "shift": stream.what, "at": stream.shift, "tasks": len(stream.later)}
         rows.append(found | {"ways": [run.report(stream) for run in runs], "loop_s": round(seconds, 1)})
@@ -190,6 +193,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--employment", type=Path, help="folder of the employment set (default: nannyml's)")
     options = parser.parse_args()
+    configure_logs(load_settings(log_level="ERROR"))
     folder = Path(tempfile.mkdtemp(prefix="scl"))
     server = embedded_postgres(load_settings(data_dir=folder / "data"))
     try:
