@@ -185,19 +185,24 @@ async def measure(options: argparse.Namespace, dsn: str, folder: Path) -> list[d
 
 
 def main() -> int:
-    """Measure, and print JSON."""
+    """Measure, and write JSON."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.ml.loop", description=__doc__)
     parser.add_argument("--tasks", type=int, default=6_000, help="tasks of each stream")
     parser.add_argument("--every", type=int, default=1_000, help="labelled tasks of the day, for retraining daily")
     parser.add_argument("--delay", type=int, default=50, help="tasks after which a label comes")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, help="file for the JSON (default: standard output, between log lines)")
     parser.add_argument("--employment", type=Path, help="folder of the employment set (default: nannyml's)")
     options = parser.parse_args()
     configure_logs(load_settings(log_level="ERROR"))
     folder = Path(tempfile.mkdtemp(prefix="scl"))
     server = embedded_postgres(load_settings(data_dir=folder / "data"))
     try:
-        print(json.dumps(asyncio.run(measure(options, server.acquire(), folder)), indent=1))
+        found = json.dumps(asyncio.run(measure(options, server.acquire(), folder)), indent=1)
+        if options.out is None:
+            print(found)
+        else:
+            options.out.write_text(found)
     finally:
         server.release()
         shutil.rmtree(folder, ignore_errors=True)
