@@ -1,11 +1,13 @@
 """Optional packages are left out of an import, and can be imported afterwards."""
 
+import importlib
 import subprocess
 import sys
+import threading
 
 import pytest
 
-from seedcore.telemetry.lean_imports import empty, without
+from seedcore.telemetry.lean_imports import empty, nothing_hidden, without
 
 
 def test_a_package_is_missing_inside_and_there_afterwards(monkeypatch: pytest.MonkeyPatch):
@@ -50,3 +52,21 @@ def test_what_is_loaded_already_stays(monkeypatch: pytest.MonkeyPatch):
 def test_a_process_does_not_load_what_it_does_not_need(module: str, package: str):
     code = f"import sys, {module}; sys.exit({package!r} in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_package_that_another_thread_hides_is_found_once_that_has_ended():
+    hidden, found = threading.Event(), threading.Event()
+
+    def hide() -> None:
+        with without("wave"):
+            hidden.set()
+            found.wait(0.2)
+
+    sys.modules.pop("wave", None)
+    thread = threading.Thread(target=hide)
+    thread.start()
+    hidden.wait(5)
+    with nothing_hidden():
+        importlib.import_module("wave")
+    found.set()
+    thread.join()

@@ -7,6 +7,7 @@ from typing import Any
 from seedcore.errors import InvalidInputError, NotConfiguredError
 from seedcore.ml.data.dataset import ColumnRoles, Table, TrainLimits
 from seedcore.ml.data.dataset_builder import TableBuilder
+from seedcore.telemetry.lean_imports import nothing_hidden
 
 PREFIX = "bundled:"
 NAMES = ("breast_cancer", "diabetes", "digits", "iris", "wine")
@@ -40,8 +41,9 @@ def bundled_name(source: str) -> str:
     if name not in NAMES:
         known = ", ".join(PREFIX + known for known in NAMES)
         raise InvalidInputError.for_field("data_source", f"there is no such set; there are: {known}")
-    if importlib.util.find_spec("sklearn") is None:
-        raise NotConfiguredError(_MISSING)
+    with nothing_hidden():
+        if importlib.util.find_spec("sklearn") is None:
+            raise NotConfiguredError(_MISSING)
     return name
 
 
@@ -52,7 +54,8 @@ def bundled_rows(name: str) -> tuple[list[str], list[list[object]]]:
         NotConfiguredError: scikit-learn is not installed.
     """
     try:
-        sets: Any = importlib.import_module("sklearn.datasets")
+        with nothing_hidden():
+            sets: Any = importlib.import_module("sklearn.datasets")
     except ImportError:
         raise NotConfiguredError(_MISSING) from None
     found = getattr(sets, f"load_{name}")()
