@@ -4,4 +4,5 @@ import tomllib
 from pathlib import Path
 
 project = tomllib.loads(Path("pyproject.toml").read_text(encoding="utf-8"))["project"]
-print(*project["dependencies"], sep="\n")
+# With those of the extra that tunes models and draws plots.
+print(*project["dependencies"], *project["optional-dependencies"]["tune"], sep="\n")
