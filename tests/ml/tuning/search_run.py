@@ -25,7 +25,8 @@ from seedcore.skills.context import SkillContext
 from seedcore.skills.reports import SkillProgress
 from seedcore.stores.postgres import Database
 
-TRIALS = 7
+TRIALS = 6
+ROUNDS = 1200
 TRIAL = ("BoostedTrial", "_Inner")
 """Titles of a trial's process: while it begins, and when it trains."""
 BEGAN = time.monotonic()
@@ -95,10 +96,10 @@ def request(**more: Any) -> dict[str, Any]:
         "learning_rate": {"type": "float", "low": 0.02, "high": 0.3, "log": True},
         "max_depth": {"type": "int", "low": 6, "high": 9},
     }
-    return {**data, "space": space, "trials": TRIALS, "rounds": 2500, "parallel": 2, "time_limit_s": 60, **more}
+    return {**data, "space": space, "trials": TRIALS, "rounds": ROUNDS, "parallel": 2, "time_limit_s": 60, **more}
 
 
-async def until(condition: Any, deadline_s: float = 30.0) -> Any:
+async def until(condition: Any, deadline_s: float = 60.0) -> Any:
     """Ask until it is true."""
     end = time.monotonic() + deadline_s
     while time.monotonic() < end:

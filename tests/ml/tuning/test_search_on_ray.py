@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from tests.ml.tuning.search_run import TRIALS
+from tests.ml.tuning.search_run import ROUNDS, TRIALS
 from tests.support.ray_head import ray_head
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(240)]
 
 RUN = Path(__file__).parent / "search_run.py"
 
@@ -25,7 +25,7 @@ def run(pg_dsn: str, folder: Path) -> dict[str, Any]:
     }
     with ray_head(num_cpus=2, env=env) as head:
         command = [sys.executable, str(RUN), head.address, str(head.raylet.pid)]
-        done = subprocess.run(command, env=head.env, capture_output=True, text=True, timeout=150, check=False)
+        done = subprocess.run(command, env=head.env, capture_output=True, text=True, timeout=170, check=False)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
     seen: dict[str, Any] = json.loads(next(line for line in done.stdout.splitlines() if line.startswith("{")))
     return seen
@@ -52,8 +52,8 @@ def resumed(seen: dict[str, Any]) -> None:
     trials = seen["trials"]
     assert [name for name, *_ in trials] == [f"{n:04d}" for n in range(1, TRIALS + 1)]
     assert {status for _, status, *_ in trials} <= {"completed", "pruned"}
-    assert all(scores[-1][0] == 2500 for _, status, scores, _ in trials if status == "completed")
-    assert all(scores[-1][0] < 2500 for _, status, scores, _ in trials if status == "pruned")
+    assert all(scores[-1][0] == ROUNDS for _, status, scores, _ in trials if status == "completed")
+    assert all(scores[-1][0] < ROUNDS for _, status, scores, _ in trials if status == "pruned")
     assert len({json.dumps(params) for *_, params in trials}) == TRIALS, "the sampler drew the same again"
 
 
