@@ -12,7 +12,7 @@ from rich.console import Console
 from benchmarks.ml.models import COLUMNS, feature_rows, training_request
 from benchmarks.system import System
 
-TASKS, CHUNK, DEADLINE_S = 20_000, 2_000, 300.0
+TASKS, CHUNK, DEADLINE_S = 10_000, 2_000, 300.0
 
 
 def measure(rounds: int = 3) -> dict[str, Any]:
