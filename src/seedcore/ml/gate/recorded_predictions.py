@@ -3,11 +3,10 @@
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import asdict
 
 import asyncpg
 
-from seedcore.ml.predicting.prediction_row import PredictionRow
+from seedcore.ml.predicting.prediction_row import ModelAnswer, PredictionRow
 
 MAX_FEATURES = 4_096
 """Values of one row; a model with more has no row in the table."""
@@ -30,14 +29,19 @@ def _columns(row: PredictionRow) -> dict[str, object]:
         "tenant": row.tenant,
         "name": row.name,
         "version": row.version,
-        "answer": asdict(row.answer),
+        "answer": _answer(row.answer),
         "features": [_finite(value) for value in row.features],
         "seconds": row.seconds,
         "promotion": row.promotion,
         "candidate": row.candidate,
-        "candidate_answer": None if row.candidate_answer is None else asdict(row.candidate_answer),
+        "candidate_answer": None if row.candidate_answer is None else _answer(row.candidate_answer),
         "candidate_seconds": row.candidate_seconds,
     }
+
+
+def _answer(answer: ModelAnswer) -> dict[str, object]:
+    # `asdict` copies deeply, which took a third of the time that recording takes.
+    return {"prediction": answer.prediction, "probabilities": answer.probabilities}
 
 
 def _finite(value: float) -> float | None:
