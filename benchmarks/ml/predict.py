@@ -2,7 +2,7 @@
 
 `matrix`: the checks of values left out; `rows`: lists in the order of the columns; `records`: one dict a row. Ours
 finds the version, checks and encodes the rows, predicts, and gives label and probabilities for each; the bare one is
-`numpy.array` and `inplace_predict`.
+`numpy.array` and `inplace_predict`. Times are of the processor: all of it runs in one thread.
 """
 
 import statistics
@@ -28,14 +28,14 @@ SIZES = {1: 400, 32: 200, 1024: 20}
 
 
 def turns(works: dict[str, Callable[[], object]], calls: int, rounds: int) -> dict[str, float]:
-    """Median over rounds of the seconds that a call takes, the works in turns."""
+    """Median over rounds of the processor seconds that a call takes, the works in turns."""
     seconds: dict[str, list[float]] = {name: [] for name in works}
     for _ in range(rounds):
         for name, work in works.items():
-            began = time.perf_counter()
+            began = time.process_time()
             for _ in range(calls):
                 work()
-            seconds[name].append((time.perf_counter() - began) / calls)
+            seconds[name].append((time.process_time() - began) / calls)
     return {name: statistics.median(times) for name, times in seconds.items()}
 
 
