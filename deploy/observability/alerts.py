@@ -137,7 +137,7 @@ ALERTS = [
         "30m",
         "warning",
         "{{ $labels.model }} is outdated, and nothing was retrained",
-        "Its monitors have evidence {{ $value | printf \"%.2f\" }} of a change; no retraining has ended for an hour.",
+        'Its monitors have evidence {{ $value | printf "%.2f" }} of a change; no retraining has ended for an hour.',
         "model-drifted",
     ),
     alert(
