@@ -34,8 +34,7 @@ from seedcore.settings import get_settings
 
 MAX_TRIAL_FAILURES = 2
 """So often a trial whose process dies is begun again."""
-_DRIVER = "seedcore-tuning-"
-"""Begins the names of drivers; what their trials reserve is named by them."""
+_DRIVER = "seedcore-tuning-"  # Begins the names of drivers; what their trials reserve is named by them.
 _SCORE, _ROUNDS = "score", "rounds"
 # Ray Tune reads these. Its own reporters and loggers write what nobody reads; a working directory for each trial too.
 _TUNE_ENVIRONMENT = {
@@ -212,7 +211,7 @@ class RaySearch:
         self._driver, self._name, self._folder, self._staging = driver, name, folder, ""
 
     async def load(self) -> Task:
-        """Read the data; the kind of its labels. What `TuningWork.load` raises comes out here."""
+        """Read the data; the kind of its labels. It raises what `TuningWork.load` raises."""
         task: Task = await _answer(self._driver.load.remote())
         return task
 
@@ -262,8 +261,7 @@ async def ray_search(request: TuneRequest, job_id: str, tenant: str, folder: Pat
     if not ray.is_initialized():
         raise UnavailableError("Tuning runs trials on Ray, and this process is not connected to one.")
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-    alive = {actor["name"] for actor in ray.util.list_named_actors(all_namespaces=True)}
-    _free_groups(lambda driver: driver not in alive)
+    await asyncio.to_thread(_free_groups_of_the_dead)
     name = f"{_DRIVER}{job_id}-{uuid.uuid4().hex[:8]}"
     actor: Any = ray.remote(TuningDriver)
     options = {"name": name, "num_cpus": 0, "max_concurrency": 4, "scheduling_strategy": here}
@@ -272,8 +270,13 @@ async def ray_search(request: TuneRequest, job_id: str, tenant: str, folder: Pat
     try:
         yield search
     finally:
-        for left in search.close():
+        for left in await asyncio.to_thread(search.close):
             await asyncio.to_thread(shutil.rmtree, left, True)
+
+
+def _free_groups_of_the_dead() -> None:
+    alive = {actor["name"] for actor in ray.util.list_named_actors(all_namespaces=True)}
+    _free_groups(lambda name: name not in alive)
 
 
 def _free_groups(of: Callable[[str], bool]) -> None:
