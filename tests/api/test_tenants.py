@@ -14,10 +14,13 @@ from fastapi import FastAPI
 
 from seedcore.api.app import build_app
 from seedcore.settings import Settings
+from seedcore.skills.registry import SkillRegistry
+from seedcore.skills.signatures import signatures
 from seedcore.stores.postgres import ENGINE_SESSION, Database
 from seedcore.tasks import queries
 from seedcore.tasks.events.event_log import START, entries_of, read_log
 from seedcore.tasks.sql import reads
+from seedcore.tasks.submission.published_settings import publish
 from tests.api.conftest import TASKS, Dispatcher, refused, submit
 from tests.api.tenants import CALLERS, client_of, install
 
@@ -337,6 +340,38 @@ async def test_who_may_not_see_payloads_sees_none(parties: Parties, dispatcher: 
         "params"
     ] is None
     assert (await parties.acme.get(f"{TASKS}/{dead['id']}")).json()["error"]["message"] == "it broke"
+
+
+OF_THE_PLATFORM = [
+    ("ml.train", {"name": "m", "columns": ["x", "y"], "rows": [[n, n % 2] for n in range(10)], "label_column": "y"}),
+    ("ml.learn-salience", {}),
+]
+
+
+async def test_a_tenant_submits_no_task_that_changes_what_all_use(parties: Parties, pg_settings: Settings):
+    for type_, params in OF_THE_PLATFORM:
+        task = {"type": type_, "params": params}
+        for caller in (parties.acme, parties.default):
+            refused(await caller.post(TASKS, json=task), 403, "platform_only")
+            refused(await caller.post(f"{TASKS}/batch", json={"tasks": [task]}), 403, "platform_only")
+            schedule = {"id": "s", "task": task, "every_s": 60}
+            refused(await caller.post(SCHEDULES, json=schedule), 403, "platform_only")
+        assert (await parties.platform.post(TASKS, json=task)).status_code == 201
+    goal = {"type": "goal", "params": {"goal": "ml.train", "inputs": OF_THE_PLATFORM[0][1]}}
+    assert "ml.train" not in signatures(SkillRegistry.load(pg_settings).values())
+    assert (await parties.acme.post(TASKS, json=goal)).status_code == 201  # and no plan is found for it
+
+
+async def test_a_role_of_one_tenant_submits_no_task_of_the_platform(pg_settings: Settings):
+    dsn = pg_settings.pg_dsn.get_secret_value()
+    owner = await asyncpg.connect(dsn)
+    await publish(owner, pg_settings, SkillRegistry.load(pg_settings))
+    bound, free = await _role(owner, dsn, "acme"), await _role(owner, dsn, None)
+    with pytest.raises(asyncpg.InsufficientPrivilegeError, match="all tenants"):
+        await bound.fetchval("select seedcore.enqueue('ml.train', '{}')")
+    assert await free.fetchval("select seedcore.enqueue('ml.train', '{}')") is not None
+    for connection in (bound, free, owner):
+        await connection.close()
 
 
 async def _role(connection: asyncpg.Connection, dsn: str, tenant: str | None) -> asyncpg.Connection:

@@ -24,11 +24,11 @@ ScheduleId = Annotated[str, Path(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
 
 @router.post("", status_code=201)
 async def create_schedule(
-    body: ScheduleIn, response: Response, gateway: GatewayDep, caller: CallerDep, tenant: TenantDep
+    body: ScheduleIn, response: Response, gateway: GatewayDep, caller: CallerDep, origin: OriginDep
 ) -> dict[str, object]:
     """Create a schedule; 409 when its id exists."""
     async with gateway.database.connection() as connection:
-        made = await repository.create(connection, gateway.submission, body, tenant)
+        made = await repository.create(connection, gateway.submission, body, origin)
     response.headers["Location"] = f"/api/v1/schedules/{made.name}"
     return _with_next_ticks(made, caller)
 
@@ -66,11 +66,11 @@ async def put_schedule(
     response: Response,
     gateway: GatewayDep,
     caller: CallerDep,
-    tenant: TenantDep,
+    origin: OriginDep,
 ) -> dict[str, object]:
     """Define a schedule, whole: 201 when it is new. It stays paused if it was."""
     async with gateway.database.connection() as connection:
-        defined, new = await repository.put(connection, gateway.submission, schedule_id, body, tenant)
+        defined, new = await repository.put(connection, gateway.submission, schedule_id, body, origin)
     if new:
         response.status_code = 201
         response.headers["Location"] = f"/api/v1/schedules/{schedule_id}"

@@ -50,7 +50,7 @@ async def ml_predict(params: PredictRequest, context: SkillContext) -> PredictRe
         raise SkillError(error.detail, errors=error.errors, retryable=retryable, cause=error.code) from error
 
 
-@skill("ml.train", organ="ml", timeout_s=6 * 3600, slow=True, process=True)
+@skill("ml.train", organ="ml", timeout_s=6 * 3600, slow=True, process=True, platform=True)
 def ml_train(params: TrainRequest, context: SkillContext) -> TrainResponse:
     """Train a model and store it as the next version of its name; a later attempt goes on where a killed one was."""
     from seedcore.ml.training.train_job import run_train_job, train_response
@@ -61,7 +61,7 @@ def ml_train(params: TrainRequest, context: SkillContext) -> TrainResponse:
         return train_response(manifest)
 
 
-@skill("ml.learn-salience", organ="ml", timeout_s=3600, slow=True, process=True)
+@skill("ml.learn-salience", organ="ml", timeout_s=3600, slow=True, process=True, platform=True)
 def ml_learn_salience(params: LearnSalience, context: SkillContext) -> LearnedSalience:
     """Learn the salience of tasks from what became of them; the version answers only when it beats the formula."""
     from seedcore.ml.salience.salience_job import run_salience_job
@@ -71,7 +71,7 @@ def ml_learn_salience(params: LearnSalience, context: SkillContext) -> LearnedSa
         return run_salience_job(params, get_settings(), context.task_id, context.report_progress)
 
 
-@skill("ml.retrain", organ="ml", timeout_s=6 * 3600, slow=True, process=True)
+@skill("ml.retrain", organ="ml", timeout_s=6 * 3600, slow=True, process=True, platform=True)
 def ml_retrain(params: RetrainRequest, context: SkillContext) -> RetrainResult:
     """Train a candidate on the newest rows whose outcome is known, and hand it to the gate."""
     from seedcore.ml.monitoring.retrain_job import run_retrain_job
@@ -88,7 +88,7 @@ def _predictions(clients: SkillClients) -> "LocalPredictions":
     return clients.keep(LocalPredictions)
 
 
-@skill("ml.tune", organ="ml", timeout_s=6 * 3600, slow=True)
+@skill("ml.tune", organ="ml", timeout_s=6 * 3600, slow=True, platform=True)
 async def ml_tune(params: TuneRequest, context: SkillContext) -> TuneResult:
     """Search for a model's parameters with trials on Ray, train the best on all rows, and make it the candidate."""
     # Ray, and what a search needs, are imported where one runs.

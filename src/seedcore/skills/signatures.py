@@ -35,8 +35,8 @@ def signature(spec: SkillSpec) -> Signature:
 
 
 def signatures(specs: Iterable[SkillSpec]) -> dict[str, Signature]:
-    """All signatures by the skill's name."""
-    return {spec.name: signature(spec) for spec in specs}
+    """The signatures by the skill's name, of those that a plan may have as steps: not of the platform's."""
+    return {spec.name: signature(spec) for spec in specs if not spec.platform}
 
 
 def _fields(schema: Mapping[str, Any]) -> dict[str, JsonType]:

@@ -78,6 +78,7 @@ class SkillSpec:
     approval: bool = False
     approval_s: float | None = None
     warm_up: WarmUp | None = None
+    platform: bool = False
 
 
 def skill(
@@ -92,6 +93,7 @@ def skill(
     approval: bool = False,
     approval_s: float | None = None,
     warm_up: WarmUp | None = None,
+    platform: bool = False,
 ) -> Callable[[Function], Function]:
     """Declare a function as the skill `name`.
 
@@ -112,6 +114,8 @@ def skill(
             SEEDCORE_APPROVAL_ON_EXPIRY says what happens then.
         warm_up: an `async def` that every host of the organ runs at its start, with the clients of skills: work that
             the first task would otherwise wait for, such as loading a model. It is retried until it succeeds.
+        platform: it changes what all tenants use: its tasks are submitted by who may operate the platform alone, and
+            plans have no steps with it.
 
     Raises:
         TypeError: the function does not fit its kind, its first parameter or its result is not a pydantic model, or an
@@ -129,7 +133,9 @@ def skill(
         spec = replace(spec, kind=kind, retry=retry or RetryPolicy(), slow=slow, role=role)
         if warm_up is not None and not inspect.iscoroutinefunction(warm_up):
             raise TypeError(f"{where}: warm_up must be an `async def` that takes the clients")
-        setattr(function, MARK, replace(spec, approval=approval, approval_s=approval_s, warm_up=warm_up))
+        setattr(
+            function, MARK, replace(spec, approval=approval, approval_s=approval_s, warm_up=warm_up, platform=platform)
+        )
         return function
 
     return declare

@@ -35,7 +35,7 @@ from seedcore.tasks.submission.validate import Submission
 
 
 async def create(
-    connection: asyncpg.Connection, submission: Submission, given: ScheduleIn, tenant: str = DEFAULT_TENANT
+    connection: asyncpg.Connection, submission: Submission, given: ScheduleIn, origin: Origin = HERE
 ) -> Schedule:
     """Create a schedule.
 
@@ -43,10 +43,11 @@ async def create(
         InvalidInputError: names the field and what is allowed.
         TooLargeError: the task's params are over the limit.
         ConflictError: there is one of that id.
+        PlatformOnlyError: its tasks would change what all tenants use, and `origin` may not.
     """
-    task = check_task(submission, given.task, Origin(tenant))
+    task = check_task(submission, given.task, _untraced(origin))
     async with connection.transaction():
-        made = await _insert(connection, scoped(tenant, given.id), given, task)
+        made = await _insert(connection, scoped(origin.tenant, given.id), given, task)
     if made is None:
         raise ConflictError(f"There is a schedule {given.id!r} already: PUT replaces it.")
     return made
@@ -57,7 +58,7 @@ async def put(
     submission: Submission,
     schedule_id: str,
     given: ScheduleBody,
-    tenant: str = DEFAULT_TENANT,
+    origin: Origin = HERE,
 ) -> tuple[Schedule, bool]:
     """Create or replace a schedule; returns it, and whether it is new. It stays paused if it was.
 
@@ -67,9 +68,10 @@ async def put(
         InvalidInputError: names the field and what is allowed.
         TooLargeError: the task's params are over the limit.
         ConflictError: another process makes one of that id at this moment.
+        PlatformOnlyError: as `create`.
     """
-    task = check_task(submission, given.task, Origin(tenant))
-    stored = scoped(tenant, schedule_id)
+    task = check_task(submission, given.task, _untraced(origin))
+    stored = scoped(origin.tenant, schedule_id)
     async with connection.transaction():
         row = await connection.fetchrow(LOCK, stored)
         if row is None:
@@ -86,6 +88,11 @@ async def put(
         if next_at is not None:
             await connection.execute(NOTIFY_LATER, next_at)
     return Schedule(*changed), False
+
+
+def _untraced(origin: Origin) -> Origin:
+    """Every tick's task has a trace of its own, and is submitted by the schedule."""
+    return Origin(origin.tenant, operates=origin.operates)
 
 
 async def get(connection: asyncpg.Connection, schedule_id: str, tenant: str = DEFAULT_TENANT) -> Schedule:

@@ -206,9 +206,10 @@ on conflict (name) do update set value = excluded.value where s.value <> exclude
 """
 
 PUBLISH_SKILLS = """
-insert into seedcore.skills as s (name, slow, max_attempts)
-select name, slow, max_attempts from unnest($1::text[], $2::bool[], $3::smallint[]) g(name, slow, max_attempts)
+insert into seedcore.skills as s (name, slow, max_attempts, platform)
+select name, slow, max_attempts, platform
+from unnest($1::text[], $2::bool[], $3::smallint[], $4::bool[]) g(name, slow, max_attempts, platform)
 order by name
-on conflict (name) do update set slow = excluded.slow, max_attempts = excluded.max_attempts
-where (s.slow, s.max_attempts) is distinct from (excluded.slow, excluded.max_attempts)
+on conflict (name) do update set slow = excluded.slow, max_attempts = excluded.max_attempts, platform = excluded.platform
+where (s.slow, s.max_attempts, s.platform) is distinct from (excluded.slow, excluded.max_attempts, excluded.platform)
 """

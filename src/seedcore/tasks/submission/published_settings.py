@@ -22,7 +22,11 @@ async def publish(connection: asyncpg.Connection, settings: Settings, skills: Ma
     async with connection.transaction():
         await connection.execute(PUBLISH_SETTINGS, list(known), list(known.values()))
         await connection.execute(
-            PUBLISH_SKILLS, [s.name for s in specs], [s.slow for s in specs], [s.retry.max_attempts for s in specs]
+            PUBLISH_SKILLS,
+            [s.name for s in specs],
+            [s.slow for s in specs],
+            [s.retry.max_attempts for s in specs],
+            [s.platform for s in specs],
         )
 
 

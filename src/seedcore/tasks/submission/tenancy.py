@@ -25,11 +25,13 @@ class Origin:
         tenant: whose its tasks are.
         traceparent: the caller's trace context (W3C), as `read_traceparent` gives it.
         by: the name of the key that was presented; None: there was none.
+        operates: whether it may submit skills that change what all tenants use.
     """
 
     tenant: str = DEFAULT_TENANT
     traceparent: str | None = None
     by: str | None = None
+    operates: bool = True
 
 
 HERE = Origin()

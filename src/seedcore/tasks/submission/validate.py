@@ -9,7 +9,7 @@ import asyncpg
 import orjson
 from pydantic import ValidationError
 
-from seedcore.errors import FieldError, InvalidInputError, TooLargeError, wrong_fields
+from seedcore.errors import FieldError, InvalidInputError, PlatformOnlyError, TooLargeError, wrong_fields
 from seedcore.settings import Settings
 from seedcore.skills.registry import SkillRegistry
 from seedcore.tasks.model import DEFAULT_QUEUE, GOAL, Limit, Submitted, TaskSpec
@@ -81,6 +81,8 @@ class Submission:
             self._check_goal(given.params)
         else:
             spec = self._skills.check(given.type, given.params)
+            if spec.platform and not origin.operates:
+                raise PlatformOnlyError(f"{spec.name} changes what all tenants use: your key may not submit it.")
             slow, max_attempts = spec.slow, spec.retry.max_attempts
         first, limits = _limits(given)
         return TaskSpec(

@@ -43,7 +43,8 @@ def tenant_of(caller: Caller, named: str | None) -> str:
 def origin_of(caller: Caller, tenant: str | None, traceparents: list[str]) -> Origin:
     """Where what a request submits comes from; a `traceparent` that is malformed, or given twice, is ignored."""
     traceparent = read_traceparent(traceparents[0]) if len(traceparents) == 1 else None
-    return Origin(tenant_of(caller, tenant), traceparent, caller.by)
+    operates = caller.tenant is None and not caller.scopes.isdisjoint(("operate", "admin"))
+    return Origin(tenant_of(caller, tenant), traceparent, caller.by, operates)
 
 
 _Tenants = Annotated[

@@ -55,6 +55,7 @@ class PlanGoal:
 @dataclass(slots=True)
 class _Skills:
     by_name: dict[str, Signature]
+    platform: frozenset[str]
     digest: str = field(init=False)
 
     def __post_init__(self) -> None:
@@ -92,6 +93,8 @@ class PlanMaker:
             OverBudgetError: the plan has more steps than the budget leaves.
         """
         skills = await self._known()
+        if lease.type in skills.platform:
+            return None  # no plan has steps with it
         goal = self._goal(lease)
         signature = signature_of(goal, skills.digest)
         if signature in self._own_plans:
@@ -140,7 +143,9 @@ class PlanMaker:
     async def _known(self) -> _Skills:
         registry = await self._catalog.registry()
         if self._skills is None:
-            self._skills = _Skills(signatures(registry.values()))
+            self._skills = _Skills(
+                signatures(registry.values()), frozenset(spec.name for spec in registry.values() if spec.platform)
+            )
         return self._skills
 
     def _goal(self, lease: Lease) -> PlanGoal:

@@ -26,6 +26,7 @@ declare
   gates     jsonb := nullif(options->'limits', 'null');
   the_queue text := 'default';
   tenant_of text := (select r.tenant from seedcore.sql_roles r where r.role = session_user::text);
+  is_bound  boolean := tenant_of is not null;
   wanted    text;
   trace     text;
   prefix    text := '';
@@ -123,6 +124,10 @@ begin
     from (values (enqueue.type)) g(name) left join seedcore.skills k on k.name = g.name;
   if octet_length(params::text) > most and seedcore.compact_bytes(params) > most then
     perform seedcore.refuse(format('params are larger than %s bytes (SEEDCORE_MAX_PARAMS_BYTES)', most));
+  end if;
+  if is_bound and exists (select 1 from seedcore.skills k where k.name = enqueue.type and k.platform) then
+    raise exception 'seedcore.enqueue: % changes what all tenants use, and the role % submits for one', type, session_user
+      using errcode = 'insufficient_privilege';
   end if;
   why := seedcore.unfit(params);
   if why is not null then
