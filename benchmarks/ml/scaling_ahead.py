@@ -1,9 +1,9 @@
 """`python -m benchmarks.ml.scaling_ahead [--days 3]`: the organism's autoscaler with and without the forecast.
 
 A simulation in steps of a second with the product's own `next_scale` and `forecast`. Tasks arrive by a daily pattern
-with a steep morning (Poisson), and each takes TASK_S; a host runs SLOTS at once and needs a while to start. Forecasts are
-made every READ_S from four weeks of history in steps of five minutes. Waits are those of the tasks of the days after
-the history; host hours are all that are paid for, starting ones too.
+with a steep morning (Poisson), and each takes TASK_S; a host runs SLOTS at once and needs a while to start. Forecasts
+are made every READ_S from four weeks of history in steps of five minutes. Waits are those of the tasks of the days
+after the history; host hours are all that are paid for, starting ones too.
 """
 
 import argparse

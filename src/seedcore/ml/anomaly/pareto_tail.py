@@ -50,26 +50,24 @@ class _Laws:
 
     start: float
     unit: Floats
+    begin: Floats
 
     @classmethod
     def of(cls, start: float, share: float) -> "_Laws":
         start = max(start, _NEARLY_0)
         unit = start / student_tail.quantiles(share)[:, None] * _SPREADS
-        return cls(start, unit[:, :, None])
+        return cls(start, unit[:, :, None], student_tail.log_survival(start / unit[:, :, None]))
 
     def log_survival(self, excess: Floats) -> Floats:
         """Of every law at every excess, shape (laws, values)."""
-        t = student_tail.log_survival((self.start + excess) / self.unit) - self._begin()
+        t = student_tail.log_survival((self.start + excess) / self.unit) - self.begin
         return np.vstack([_pareto_survival(excess), t.reshape(len(_T_PRIOR), len(excess))])
 
     def log_density(self, excess: Floats) -> Floats:
         """The same of the density."""
         pareto = (1.0 + _SHAPE) * _pareto_survival(excess) - np.log(_SCALE)
-        t = student_tail.log_density((self.start + excess) / self.unit) - np.log(self.unit) - self._begin()
+        t = student_tail.log_density((self.start + excess) / self.unit) - np.log(self.unit) - self.begin
         return np.vstack([pareto, t.reshape(len(_T_PRIOR), len(excess))])
-
-    def _begin(self) -> Floats:
-        return student_tail.log_survival(self.start / self.unit)
 
 
 _BELIEF = np.vstack([_normalised(_PRIOR), _normalised(_T_PRIOR)])
