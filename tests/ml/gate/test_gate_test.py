@@ -2,6 +2,7 @@
 
 import json
 import math
+import time
 from datetime import UTC, datetime
 
 import numpy as np
@@ -232,3 +233,15 @@ def test_values_of_slices_are_categories_and_numbers():
     assert slice_values(manifest(), ("city", "age", "gone"), row) == {"city": "Kyiv", "age": "33"}
     assert slice_values(manifest(), ("city",), [33.0, None]) == {"city": MISSING}
     assert slice_values(manifest(), ("city",), [33.0, 7.0]) == {"city": "7"}
+
+
+def test_a_look_at_many_slices_takes_no_time_that_a_decision_would_wait_for():
+    random = np.random.default_rng(3)
+    test = GateTest(GateTerms(slices={"city": 0.05}, max_outcomes=100_000))
+    began = time.process_time()
+    for _ in range(1_000):
+        first, second = (float(random.random() < 0.2) for _ in range(2))
+        assert test.add_losses(first, second, {"city": str(random.integers(16))}) is None
+    # The gate has two seconds for a batch of so many.
+    assert time.process_time() - began < 1.5
+    assert len(test.evidence()["slices"]) == 16  # type: ignore[arg-type]

@@ -171,6 +171,22 @@ async def test_a_forced_champion_is_watched_by_what_its_predecessor_lost(pg_sett
         assert (await gate.promotion())["evidence"]["watch"]["from"] == "200 outcomes of version 1"
 
 
+async def test_late_labels_of_an_earlier_champion_do_not_take_back_the_present_one(pg_settings: Settings):
+    async with gate_on(pg_settings) as gate:
+        await promoted_by_test(gate)
+        late = await gate.predict([(0, None)] * 60, version=2)
+        await gate.promotions.promote(NAME, 3, force=True)
+        await gate.tell(late)
+        await gate.keeper.run()
+        assert await gate.versions() == {"champion": 3}
+        await gate.promotions.rollback(NAME, "by hand", None)
+        assert await gate.versions() == {"champion": 2}
+        await gate.tell(await gate.predict([(0, None)] * 60, version=2))
+        await gate.keeper.run()
+        assert await gate.versions() == {"champion": 1}
+        await check_servable(gate)
+
+
 async def test_a_watch_ends_when_there_is_nothing_to_go_back_to(pg_settings: Settings):
     async with gate_on(pg_settings) as gate:
         await promoted_by_test(gate)
@@ -217,7 +233,7 @@ async def test_a_watch_that_ends_says_what_the_change_cost(pg_settings: Settings
         await promoted_by_test(gate)
         async with asyncio.timeout(10):
             while "ended_at" not in (await gate.promotion())["evidence"]["watch"]:
-                await gate.keeper.run()
+                await gate.keeper.end_watches()
         stored = await gate.promotion()
         assert (stored["status"], stored["watch_until"]) == ("promoted", None)
         assert stored["evidence"]["watch"]["energy"] == {"enough": False, "tasks_before": 0, "tasks_after": 0}

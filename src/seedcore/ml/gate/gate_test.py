@@ -199,7 +199,7 @@ class GateTest:
             "unanswered": self._unanswered,
             "calibration": self._calibration.evidence(terms.calibration_margin),
             "latency": self._latency.evidence(terms.latency_ratio),
-            "slices": [asdict(one) for one in self._verdicts()],
+            "slices": [one.evidence() for one in self._verdicts()],
             "points": self._points,
         }
 

@@ -15,7 +15,7 @@ from seedcore.ml.gate import promotion_repository as rows
 from seedcore.ml.gate.gate_test import AnswerPair, GateDecision, GateTerms, GateTest
 from seedcore.ml.gate.losses import loss
 from seedcore.ml.gate.outcome_repository import JudgedPrediction
-from seedcore.ml.gate.promotions import GATE, Promotions
+from seedcore.ml.gate.promotions import GATE, Promotions, champion_of
 from seedcore.ml.gate.slices import slice_values
 from seedcore.ml.gate.watch import PromotionWatch
 from seedcore.ml.registry.aliases import AliasCache, lock_model
@@ -25,6 +25,7 @@ from seedcore.telemetry.logs import get_logger
 from seedcore.telemetry.metrics import gauge
 
 EVERY_S = 0.5
+WATCHES_EVERY_S = 2.0
 BATCH = 1_000
 """Pairs of one name in one transaction."""
 ROUND_S = 5.0
@@ -45,7 +46,8 @@ class MeasuresEnergy(Protocol):
 
 
 class GateKeeper:
-    """One round is `run`; two that run at once change nothing twice, as both work under the lock of a name."""
+    """Its jobs are `run` and `end_watches`; rounds that run at once change nothing twice, as all work under the lock of
+    a name."""
 
     def __init__(self, promotions: Promotions, aliases: AliasCache, energy: MeasuresEnergy) -> None:
         self._promotions, self._aliases, self._energy = promotions, aliases, energy
@@ -68,7 +70,6 @@ class GateKeeper:
         began, lag, changed = time.monotonic(), 0.0, False
         async with self._database.connection() as connection:
             names = await outcomes.names_with_outcomes(connection)
-            ending = await rows.watches_that_end(connection)
         failed: Exception | None = None
         for name in names:
             while time.monotonic() - began < ROUND_S:
@@ -81,8 +82,6 @@ class GateKeeper:
                 lag, changed = max(lag, age), changed or decided
                 if judged < BATCH:
                     break
-        for promotion, _ in ending:
-            await self._end_watch(promotion)
         async with self._database.connection() as connection:
             self._unmatched += await outcomes.give_up_waiting(connection)
             self._open = await rows.count_open(connection)
@@ -151,6 +150,9 @@ class GateKeeper:
         promotion = await rows.watched_promotion(connection, name)
         if promotion is None or promotion.decided_at is None or not promotion.state:
             return False
+        if await champion_of(connection, name) != promotion.candidate:
+            # Another version answers by now: the watch goes on when this one answers again.
+            return False
         since = promotion.decided_at
         mine = [pair for pair in pairs if pair.version == promotion.candidate and pair.made_at >= since]
         if not mine:
@@ -183,8 +185,15 @@ class GateKeeper:
         self._log.warning("champion rolled back", model=name, version=promotion.candidate, to=version)
         return True
 
+    async def end_watches(self) -> None:
+        """Note which watches are over without an alarm, and what the change cost: the Energy service may be slow, so
+        no decision waits for this."""
+        async with self._database.connection() as connection:
+            ending = await rows.watches_that_end(connection)
+        for promotion in ending:
+            await self._end_watch(promotion)
+
     async def _end_watch(self, promotion_id: UUID) -> None:
-        """The time is over without an alarm: note that, and what the change cost."""
         async with self._database.connection() as connection:
             promotion = await rows.get_promotion(connection, promotion_id)
         if promotion is None or promotion.decided_at is None or promotion.watch_until is None:

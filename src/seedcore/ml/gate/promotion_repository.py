@@ -22,7 +22,7 @@ _WATCHED = f"""
 select {_COLUMNS}, state::text as state from seedcore.promotions
 where name = $1 and watch_until is not null and status = 'promoted' order by id desc limit 1
 """  # noqa: S608
-_ENDING = "select id, name from seedcore.promotions where watch_until <= now() and status = 'promoted' limit 100"
+_ENDING = "select id from seedcore.promotions where watch_until <= now() and status = 'promoted' limit 100"
 # Index promotions_name.
 _PROMOTED_TO = f"""
 select {_COLUMNS}, null as state from seedcore.promotions
@@ -113,9 +113,9 @@ async def watched_promotion(connection: asyncpg.Connection, name: str) -> Promot
     return _one(await connection.fetchrow(_WATCHED, name))
 
 
-async def watches_that_end(connection: asyncpg.Connection) -> list[tuple[UUID, str]]:
-    """Promotions whose time of watch is over, with their names."""
-    return [(row["id"], row["name"]) for row in await connection.fetch(_ENDING)]
+async def watches_that_end(connection: asyncpg.Connection) -> list[UUID]:
+    """Promotions whose time of watch is over."""
+    return [row["id"] for row in await connection.fetch(_ENDING)]
 
 
 async def promoted_to(connection: asyncpg.Connection, name: str, version: int) -> Promotion | None:

@@ -29,11 +29,22 @@ class SliceVerdict:
     value: str
     margin: float
     status: SliceStatus
-    outcomes: int
-    gain: float
-    lower: float
-    upper: float
+    gain: BettingMean
     alpha: float
+
+    def evidence(self) -> dict[str, object]:
+        """For people, with the bounds of the gain, which take some milliseconds."""
+        return {
+            "column": self.column,
+            "value": self.value,
+            "margin": self.margin,
+            "status": self.status,
+            "outcomes": self.gain.n,
+            "gain": self.gain.mean,
+            "lower": self.gain.lower(self.alpha),
+            "upper": self.gain.upper(self.alpha),
+            "alpha": self.alpha,
+        }
 
 
 def slice_values(manifest: ModelManifest, declared: Iterable[str], features: Sequence[float | None]) -> dict[str, str]:
@@ -85,8 +96,7 @@ class Slices:
                 status = "few"
             elif gain.log_evidence(-margin) >= math.log(1.0 / (alpha * part)):
                 status = "held"
-            bounds = gain.lower(alpha * part), gain.upper(alpha * part)
-            yield SliceVerdict(column, value, margin, status, gain.n, gain.mean, *bounds, alpha * part)
+            yield SliceVerdict(column, value, margin, status, gain, alpha * part)
 
     def to_json(self) -> list[list[object]]:
         """The state."""

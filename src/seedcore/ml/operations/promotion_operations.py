@@ -11,7 +11,7 @@ from fastapi import FastAPI, Query, Response
 from seedcore.errors import NotFoundError
 from seedcore.ml.gate import promotion_repository as rows
 from seedcore.ml.gate.gain_plot import draw_gain
-from seedcore.ml.gate.keeper import EVERY_S, GateKeeper
+from seedcore.ml.gate.keeper import EVERY_S, WATCHES_EVERY_S, GateKeeper
 from seedcore.ml.gate.outcomes import OutcomeIntake
 from seedcore.ml.gate.promotions import Promotions
 from seedcore.ml.monitoring.leader_loop import LeaderJob
@@ -48,7 +48,10 @@ class PromotionOperations:
 
     def jobs(self) -> Sequence[LeaderJob]:
         """What the leader does for the gate."""
-        return (LeaderJob("gate", EVERY_S, self.keeper.run),)
+        return (
+            LeaderJob("gate", EVERY_S, self.keeper.run),
+            LeaderJob("watches", WATCHES_EVERY_S, self.keeper.end_watches),
+        )
 
     def extend(self, app: FastAPI) -> None:
         """Add the route of one promotion."""
