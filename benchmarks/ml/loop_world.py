@@ -189,7 +189,7 @@ class LoopWorld:
         async with self.database.connection() as connection:
             await store_outcomes(connection, outcomes)
             await connection.execute(
-                f"update seedcore.outcomes set told_at = told_at - interval '{BACK}' where task_id = any($1)",
+                f"update seedcore.outcomes set known_at = known_at - interval '{BACK}' where task_id = any($1)",
                 [one.task_id for one in outcomes],
             )
 

@@ -172,7 +172,7 @@ ALERTS = [
         f'{one("seedcore_role_led")} (seedcore_role_led{{role="models"}}) == 0',
         "2m",
         "critical",
-        "Nobody judges models",
+        "No process judges models",
         "No replica of the ML service leads: outcomes are kept, and nothing is decided about models.",
         "models-not-led",
     ),

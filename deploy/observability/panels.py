@@ -227,7 +227,7 @@ DASHBOARDS: dict[str, tuple[str, list[Panel]]] = {
             series(
                 "Roles that a process leads in",
                 (gauge("seedcore_role_led", "role", "max"), "{{role}}"),
-                description="models: the gate, the monitors and arrivals of one replica of the ML service. 0: nobody.",
+                description="models: the gate, the monitors and arrivals of one replica of ML. 0: none does it.",
             ),
             series(
                 "Fall-backs of models",

@@ -15,9 +15,9 @@ still gets work. Between the two bounds nothing changes: that is the hysteresis.
 
 from dataclasses import dataclass
 from enum import StrEnum
-from math import sqrt
 
 from seedcore.pricing.rates import FORGET
+from seedcore.pricing.wilson import wilson
 
 MIN_OUTCOMES = 20.0
 """Outcomes, after fading, that a stage is derived from at the earliest."""
@@ -25,9 +25,6 @@ MIN_OUTCOMES = 20.0
 ARCHIVE_BELOW = 0.5
 BACK_ABOVE = 0.8
 """Shares of the peers' success."""
-
-Z = 1.959963984540054
-"""Standard score of a two-sided interval of 95 %."""
 
 
 class Stage(StrEnum):
@@ -71,12 +68,3 @@ def next_stage(stage: Stage, record: SuccessRecord) -> Stage:
     if stage is Stage.ARCHIVED and low <= BACK_ABOVE * peers:
         return Stage.ARCHIVED
     return Stage.EMPLOYED
-
-
-def wilson(successes: float, outcomes: float) -> tuple[float, float]:
-    """Lower and upper bound of the success rate, in [0, 1], from `outcomes` greater than 0."""
-    rate = min(1.0, max(0.0, successes / outcomes))
-    square = Z * Z / outcomes
-    middle = (rate + square / 2) / (1 + square)
-    half = Z / (1 + square) * sqrt(rate * (1 - rate) / outcomes + square / (4 * outcomes))
-    return max(0.0, middle - half), min(1.0, middle + half)

@@ -33,7 +33,7 @@ def job_errors(kind: str) -> Iterator[None]:
     try:
         yield
     except SeedCoreError as error:
-        retryable = not isinstance(error, NOT_RETRYABLE)
+        retryable = error.transient if isinstance(error, SkillError) else not isinstance(error, NOT_RETRYABLE)
         counts.add(1, kind=kind, outcome="retried" if retryable else "failed")
         if isinstance(error, SkillError):
             raise

@@ -122,7 +122,7 @@ class MLService(ServiceBase):
         """Ready when the model folder is writable and the warm-up has trained a model; `cold` says why not."""
         status = await asyncio.to_thread(self._storage_health)
         status |= {"leader": self.leader.health(), "salience": self.salience.scorer.health()}
-        status["gate"] = self.promotions.health()
+        status |= {"gate": self.promotions.health(), "monitors": self.monitors.health()}
         if self._warming.cold:
             status |= {"ready": False, "cold": dict(self._warming.cold)}
         return status

@@ -287,7 +287,7 @@ async def test_old_rows_and_rows_over_the_bound_are_deleted(pg_settings: Setting
             await connection.execute(
                 "update seedcore.predictions set made_at = now() - interval '1 day' where seq < 11"
             )
-            await connection.execute("update seedcore.outcomes set told_at = now() - interval '1 day' where seq < 11")
+            await connection.execute("update seedcore.outcomes set known_at = now() - interval '1 day' where seq < 11")
             assert await delete_expired(connection, 3_600, 25, 1_000) == 10
             assert await delete_expired(connection, 3_600, 25, 1_000) == 0
         left = await gate.fetch("select task_id from seedcore.predictions order by seq")
@@ -298,7 +298,7 @@ async def test_outcomes_without_a_prediction_are_given_up_and_counted(pg_setting
     async with gate_on(pg_settings) as gate:
         await gate.tell([uuid4(), uuid4()])
         async with gate.database.connection() as connection:
-            await connection.execute("update seedcore.outcomes set told_at = now() - interval '10 minutes'")
+            await connection.execute("update seedcore.outcomes set known_at = now() - interval '10 minutes'")
         await gate.keeper.run()
         assert gate.keeper.health()["unmatched"] == 2
 

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from seedcore.ml.monitoring.accuracy_window import WINDOW, AccuracyWindow, accuracy_of, wilson
+from seedcore.ml.monitoring.accuracy_window import WINDOW, AccuracyWindow, accuracy_of, accuracy_with_interval
 from seedcore.ml.monitoring.change_time import PredictionMark
 from seedcore.ml.monitoring.loss_monitor import LossMonitor
 
@@ -19,13 +19,13 @@ def feed(monitor: LossMonitor, wrong: float, count: int, first: int = 0, seed: i
 
 
 def test_wilsons_interval_is_the_published_one():
-    found = wilson(0.9, 100)
+    found = accuracy_with_interval(0.9, 100)
     assert (found.low, found.high) == (pytest.approx(0.8256, abs=1e-4), pytest.approx(0.9448, abs=1e-4))
     assert accuracy_of([0.0] * 50).high == pytest.approx(1.0)
 
 
 def test_it_stays_closed_while_the_model_is_as_good_as_on_held_out_rows_and_opens_when_it_is_worse():
-    monitor = LossMonitor(wilson(0.95, 180), 10_000.0)
+    monitor = LossMonitor(accuracy_with_interval(0.95, 180), 10_000.0)
     feed(monitor, 0.05, 2_000)
     assert (monitor.state, monitor.window.alarms.open) == ("closed", False)
     feed(monitor, 0.4, 300, first=2_000)
@@ -40,7 +40,7 @@ def test_it_stays_closed_while_the_model_is_as_good_as_on_held_out_rows_and_open
 
 
 def test_a_world_that_is_harder_from_the_beginning_becomes_what_is_expected():
-    monitor = LossMonitor(wilson(0.97, 100), 10_000.0)
+    monitor = LossMonitor(accuracy_with_interval(0.97, 100), 10_000.0)
     feed(monitor, 0.07, 400)
     accuracy = monitor.accuracy_report()
     assert accuracy is not None
@@ -59,7 +59,7 @@ def test_without_held_out_rows_it_learns_from_the_first_outcomes():
 
 
 def test_it_closes_when_the_model_is_right_again():
-    monitor = LossMonitor(wilson(0.95, 180), 10_000.0)
+    monitor = LossMonitor(accuracy_with_interval(0.95, 180), 10_000.0)
     feed(monitor, 0.05, 400)
     feed(monitor, 0.8, 60, first=400)
     assert monitor.state == "open"
@@ -67,7 +67,7 @@ def test_it_closes_when_the_model_is_right_again():
     assert monitor.state == "closed"
 
 
-@pytest.mark.parametrize("held_out", [wilson(0.9, 100), None])
+@pytest.mark.parametrize("held_out", [accuracy_with_interval(0.9, 100), None])
 def test_a_restart_changes_nothing(held_out):
     monitor = LossMonitor(held_out, 10_000.0)
     feed(monitor, 0.1, 150)
@@ -79,7 +79,7 @@ def test_a_restart_changes_nothing(held_out):
 
 
 def test_windows_of_a_model_as_good_as_expected_hardly_ever_alarm():
-    window, expected = AccuracyWindow(), wilson(0.9, 200)
+    window, expected = AccuracyWindow(), accuracy_with_interval(0.9, 200)
     losses = (np.random.default_rng(1).random(100 * WINDOW) < 0.1).astype(float).tolist()
     window.observe(losses, [PredictionMark(i, 0.0) for i in range(len(losses))], expected.low, 0.0)
     assert window.alarms.alarms == 0

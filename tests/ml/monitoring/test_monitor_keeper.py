@@ -80,7 +80,7 @@ class World:
         labels = [(i + (i % 100 < 100 * wrong)) % 10 for i in range(len(ids))]
         async with self.database.connection() as connection:
             await connection.executemany(
-                "insert into seedcore.outcomes (task_id, tenant, name, label, told_at)"
+                "insert into seedcore.outcomes (task_id, tenant, name, label, known_at)"
                 " values ($1, 'default', 'digits', $2::text::jsonb, now() - $3::text::interval)",
                 [(task, str(label), ago) for task, label in zip(ids, labels, strict=True)],
             )
@@ -225,7 +225,7 @@ async def test_an_outcome_waits_for_its_prediction_for_some_seconds(world):
     await world.keeper.run()
     assert world.monitor().losses.alarms.observed == 0
     async with world.database.connection() as connection:
-        await connection.execute("update seedcore.outcomes set told_at = now() - interval '1 min'")
+        await connection.execute("update seedcore.outcomes set known_at = now() - interval '1 min'")
     await world.keeper.run()
     assert world.monitor().losses.alarms.observed == 10
 

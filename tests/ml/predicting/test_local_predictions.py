@@ -173,6 +173,26 @@ async def test_the_candidate_answers_in_the_shadow_and_both_are_recorded(
     assert (second["version"], second["promotion"], second["candidate_answer"]) == (2, None, None)
 
 
+async def test_a_candidate_that_cannot_be_loaded_is_shown_and_the_champion_answers(
+    stored: tuple[MLService, LocalPredictions],
+) -> None:
+    service, local = stored
+    await alias(service, "champion", 1)
+    async with service.parts.database.connection() as connection:
+        await connection.execute(
+            "insert into seedcore.promotions (name, champion, candidate, status) values ('m', 1, 2, 'shadowing')"
+        )
+    await alias(service, "candidate", 2)
+    (service.parts.store.root / "m" / "2" / "model.ubj").write_bytes(b"damaged")
+    for _ in range(2):
+        assert (await ask(local, [0, 0, 0])).model.version == 1
+    await local.aclose()
+    assert local.status()["candidates_failing"] == ["m"]
+    async with service.parts.database.connection() as connection:
+        rows = await connection.fetch("select candidate, candidate_answer from seedcore.predictions")
+    assert [(row["candidate"], row["candidate_answer"]) for row in rows] == [(2, None)] * 2
+
+
 async def test_predictions_of_a_name_without_a_champion_are_not_recorded(
     stored: tuple[MLService, LocalPredictions],
 ) -> None:

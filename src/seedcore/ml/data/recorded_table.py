@@ -1,5 +1,6 @@
 """Makes a training set of recorded predictions: what `ml.predict` tasks asked a model, with what was true of them."""
 
+import asyncio
 from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -54,6 +55,16 @@ async def recorded_table(
     """
     limits.check_rows(rows)
     found = await connection.fetch(_NEWEST, name, after, tenant, rows)
+    return await asyncio.to_thread(_table_of, found, name, manifest_of, label_column, limits)
+
+
+def _table_of(
+    found: Sequence[asyncpg.Record],
+    name: str,
+    manifest_of: Callable[[str, int], ModelManifest],
+    label_column: str | None,
+    limits: TrainLimits,
+) -> Table:
     manifests = _manifests(name, sorted({row["version"] for row in found}, reverse=True), manifest_of)
     if not manifests:
         message = f"there is no recorded prediction of model {name!r} with an outcome"

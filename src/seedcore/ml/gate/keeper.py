@@ -106,7 +106,7 @@ class GateKeeper:
             decided = await self._advance_test(connection, name, pairs)
             if not decided:
                 decided = await self._advance_watch(connection, name, pairs)
-        age = (datetime.now(UTC) - min(pair.told_at for pair in pairs)).total_seconds()
+        age = (datetime.now(UTC) - min(pair.known_at for pair in pairs)).total_seconds()
         return len(pairs), max(0.0, age), decided
 
     async def _advance_test(self, connection: asyncpg.Connection, name: str, pairs: list[JudgedPrediction]) -> bool:

@@ -21,7 +21,7 @@ on conflict (task_id) do nothing
 
 # Indexes outcomes_open and predictions_task.
 _PAIRS = """
-select o.task_id, o.label::text as label, o.told_at, p.version, p.answer::text as answer, p.features, p.seconds,
+select o.task_id, o.label::text as label, o.known_at, p.version, p.answer::text as answer, p.features, p.seconds,
        p.promotion, p.candidate, p.candidate_answer::text as candidate_answer, p.candidate_seconds, p.made_at
 from seedcore.outcomes o join seedcore.predictions p on p.task_id = o.task_id
 where o.name = $1 and o.judged_at is null order by o.seq limit $2
@@ -31,7 +31,7 @@ _NAMES = "select distinct name from seedcore.outcomes where judged_at is null li
 _GIVE_UP = """
 update seedcore.outcomes set judged_at = now() where task_id in (
   select o.task_id from seedcore.outcomes o where o.judged_at is null
-    and o.told_at < now() - make_interval(secs => $1)
+    and o.known_at < now() - make_interval(secs => $1)
     and not exists (select from seedcore.predictions p where p.task_id = o.task_id) limit 10000)
 """
 # Index predictions_name, outcomes_pkey.
@@ -63,8 +63,8 @@ delete from seedcore.predictions where seq in (
 """
 _OLD_OUTCOMES = """
 delete from seedcore.outcomes where task_id in (
-  select o.task_id from (select task_id, told_at from seedcore.outcomes where name = $2 order by seq limit $3) o
-  where o.told_at < now() - make_interval(secs => $1))
+  select o.task_id from (select task_id, known_at from seedcore.outcomes where name = $2 order by seq limit $3) o
+  where o.known_at < now() - make_interval(secs => $1))
 """
 _TRIM_OUTCOMES = """
 delete from seedcore.outcomes where task_id in (
@@ -102,7 +102,7 @@ class JudgedPrediction:
 
     task_id: UUID
     label: Any
-    told_at: datetime
+    known_at: datetime
     version: int
     answer: dict[str, Any]
     features: list[float | None]

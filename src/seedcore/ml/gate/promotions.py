@@ -51,6 +51,15 @@ async def champion_of(connection: asyncpg.Connection, name: str) -> int | None:
     return champion
 
 
+async def withdraw(connection: asyncpg.Connection, promotion: rows.Promotion | None, why: str) -> None:
+    """End an open promotion (None: there is none) without a verdict; in the caller's transaction, under the lock."""
+    if promotion is not None:
+        evidence = {"decided_by": "withdrawn", "reason": why}
+        await rows.decide_promotion(connection, promotion.id, "withdrawn", evidence)
+        await clear_alias(connection, promotion.name, "candidate")
+        counter("seedcore_promotions_total").add(1, outcome="withdrawn")
+
+
 class Promotions:
     """Changes aliases and promotions of stored models."""
 
@@ -111,7 +120,7 @@ class Promotions:
         before = await rows.open_promotion(connection, name)
         if before is not None and before.candidate == version and before.champion == champion:
             return PromotionAnswer(name, version, "shadowing", before.evidence, None)
-        await self._withdraw(connection, before, "a newer promotion was opened")
+        await withdraw(connection, before, "a newer promotion was opened")
         evidence = {"outcomes": 0, "needed": dict(new.terms)}
         promotion = await rows.insert_promotion(connection, new, "shadowing", evidence)
         await set_alias(connection, name, "candidate", version, set_by=new.opened_by, reason=new.reason)
@@ -124,7 +133,7 @@ class Promotions:
         state: Mapping[str, object] = {}
         if new.champion is not None:
             state, evidence["watch"] = await self._watch_of_forced(connection, new.champion, manifest)
-        await self._withdraw(connection, await rows.open_promotion(connection, new.name), "a version was promoted")
+        await withdraw(connection, await rows.open_promotion(connection, new.name), "a version was promoted")
         await self._make_champion(connection, new.name, new.candidate, new.opened_by, new.reason)
         watch_s = self.settings.gate_watch_s if state else None
         promotion = await rows.insert_promotion(connection, new, "promoted", evidence, watch_s=watch_s, state=state)
@@ -210,7 +219,7 @@ class Promotions:
                 "stored. Promote a version that is, with `force`."
             )
         by = rollback.get("by")
-        await self._withdraw(connection, await rows.open_promotion(connection, name), "the champion was rolled back")
+        await withdraw(connection, await rows.open_promotion(connection, name), "the champion was rolled back")
         await self._make_champion(
             connection, name, promotion.champion, str(by) if by is not None else None, str(rollback.get("reason", ""))
         )
@@ -225,11 +234,3 @@ class Promotions:
     ) -> None:
         await set_alias(connection, name, "champion", version, set_by=by, reason=reason)
         await clear_alias(connection, name, "candidate")
-
-    async def _withdraw(self, connection: asyncpg.Connection, promotion: rows.Promotion | None, why: str) -> None:
-        if promotion is not None:
-            await rows.decide_promotion(
-                connection, promotion.id, "withdrawn", {"decided_by": "withdrawn", "reason": why}
-            )
-            await clear_alias(connection, promotion.name, "candidate")
-            counter("seedcore_promotions_total").add(1, outcome="withdrawn")

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from seedcore.ml.monitoring.change_time import MonitorAlarms, PredictionMark
+from seedcore.pricing.wilson import wilson
 
 WINDOW, TAIL = 200, 20
-Z95 = 1.959964
 Z_ALARM = 3.29
 """A window whose accuracy is so many standard errors below the expected is an alarm: one in 2,000 by chance."""
 
@@ -32,14 +32,12 @@ class Accuracy:
 
 def accuracy_of(losses: Sequence[float]) -> Accuracy:
     """The accuracy that losses in [0, 1] mean; Wilson's interval (1927), whose variance bounds that of any loss."""
-    return wilson(1.0 - sum(losses) / len(losses), len(losses))
+    return accuracy_with_interval(1.0 - sum(losses) / len(losses), len(losses))
 
 
-def wilson(share: float, rows: int) -> Accuracy:
+def accuracy_with_interval(share: float, rows: int) -> Accuracy:
     """A measured share with Wilson's interval of 95 %."""
-    middle = (share + Z95**2 / (2 * rows)) / (1 + Z95**2 / rows)
-    half = Z95 / (1 + Z95**2 / rows) * math.sqrt(share * (1 - share) / rows + Z95**2 / (4 * rows**2))
-    return Accuracy(share, max(middle - half, 0.0), min(middle + half, 1.0), rows)
+    return Accuracy(share, *wilson(share * rows, rows), rows)
 
 
 @dataclass(slots=True)

@@ -4,7 +4,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from seedcore.changepoint.bounded_losses import LossDetector
-from seedcore.ml.monitoring.accuracy_window import ARL0, WINDOW, Accuracy, AccuracyWindow, accuracy_of, wilson
+from seedcore.ml.monitoring.accuracy_window import (
+    ARL0,
+    WINDOW,
+    Accuracy,
+    AccuracyWindow,
+    accuracy_of,
+    accuracy_with_interval,
+)
 from seedcore.ml.monitoring.change_time import ALARM, MonitorAlarms, PredictionMark
 from seedcore.ml.registry.model_manifest import ModelManifest
 
@@ -138,6 +145,6 @@ def held_out_accuracy(manifest: ModelManifest) -> Accuracy | None:
         if error is None or not manifest.loss_scale:
             return None
         # The mean of capped errors is at most the mean of the errors, capped.
-        return wilson(1.0 - min(error / manifest.loss_scale, 1.0), rows)
+        return accuracy_with_interval(1.0 - min(error / manifest.loss_scale, 1.0), rows)
     share = manifest.metrics.get("accuracy")
-    return None if share is None else wilson(share, rows)
+    return None if share is None else accuracy_with_interval(share, rows)

@@ -28,9 +28,9 @@ where name = $1 and seq > $2 and made_at < now() - interval '0.5 s' order by seq
 """
 _OUTCOMES = """
 select o.seq, o.label::text as label, p.seq as prediction, p.version, p.answer::text as answer,
-       extract(epoch from p.made_at)::float8 as made_at, o.told_at > now() - interval '5 s' as young
+       extract(epoch from p.made_at)::float8 as made_at, o.known_at > now() - interval '5 s' as young
 from seedcore.outcomes o left join seedcore.predictions p on p.task_id = o.task_id
-where o.name = $1 and o.seq > $2 and o.told_at < now() - interval '0.5 s' order by o.seq limit $3
+where o.name = $1 and o.seq > $2 and o.known_at < now() - interval '0.5 s' order by o.seq limit $3
 """
 _LABELLED = """
 select count(*) from (

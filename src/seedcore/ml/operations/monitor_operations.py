@@ -1,6 +1,6 @@
 """What is watched of models in use, and the leader's jobs that watch it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from seedcore.ml.monitoring.leader_loop import LeaderJob
 from seedcore.ml.monitoring.monitor_keeper import MonitorKeeper
@@ -33,6 +33,10 @@ class MonitorOperations:
             LeaderJob("monitors", RUN_S, self.keeper.run),
             LeaderJob("model triage", ASK_S, self.keeper.ask),
         )
+
+    def health(self) -> Mapping[str, object]:
+        """`{failing}`: why models are not watched, by name; of the leader, who watches them."""
+        return {"failing": dict(self.keeper.failing)}
 
     async def monitors(self, request: MonitorsQuery) -> MonitorsResponse:
         """State and evidence of each champion's monitors, its measured accuracy, and what alarms have caused."""

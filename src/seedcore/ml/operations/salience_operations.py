@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from seedcore.ml.operations.training_operations import JOBS_LIMIT
+from seedcore.ml.operations.job_tasks import jobs_limit
 from seedcore.ml.parts import MLParts
 from seedcore.ml.salience.salience_scorer import SalienceScorer
 from seedcore.schemas.ml import JobAccepted
@@ -41,7 +41,7 @@ class SalienceOperations:
 
     async def train(self, request: LearnSalience, *, origin: Origin = HERE, caller: Caller = ANONYMOUS) -> JobAccepted:
         """Learn from the ended tasks of all tenants, as a task; its result says whether the version answers."""
-        limit = {"key": JOBS_LIMIT, "max_running": self._parts.settings.model_jobs}
+        limit = jobs_limit(self._parts.settings)
         fields = {"type": "ml.learn-salience", "params": request.model_dump(exclude_unset=True), "limit": limit}
         async with self._parts.database.connection() as connection:
             _, submitted = await self._parts.submission.one(connection, fields, origin)

@@ -8,9 +8,10 @@ from typing import Annotated
 
 from fastapi import FastAPI, Path, Request, Response
 
-from seedcore.errors import FieldError, OverloadedError, TooLargeError
+from seedcore.errors import OverloadedError
 from seedcore.ml.data.dataset_uploads import DatasetUploads
 from seedcore.ml.data.training_data import check_source, read_data
+from seedcore.ml.operations.job_tasks import check_job, jobs_limit
 from seedcore.ml.parts import MLParts
 from seedcore.ml.registry.model_manifest import ModelManifest
 from seedcore.ml.training.fitting import check_device
@@ -24,9 +25,6 @@ from seedcore.web.service_base import Operation
 
 MAX_TRAININGS = 2
 """Training fills a core; a third run at once would only slow all three down."""
-
-JOBS_LIMIT = "ml-jobs"
-"""The limit's key that jobs of ML share."""
 
 _File = Annotated[str, Path(description="letters, digits, dots, dashes and underscores; ends in .csv or .parquet")]
 
@@ -88,17 +86,9 @@ class TrainingOperations:
         resolve_params(request.params)
         await asyncio.to_thread(check_device, request.device)
         await asyncio.to_thread(check_source, request, self._settings)
-        limit = {"key": JOBS_LIMIT, "max_running": self._settings.model_jobs}
+        limit = jobs_limit(self._settings)
         fields = {"type": "ml.train", "params": request.model_dump(mode="json", exclude_unset=True), "limit": limit}
-        try:
-            self._parts.submission.check(fields, origin)
-        except TooLargeError as error:
-            message = (
-                f"The rows do not fit into a task ({error.extra.get('limit')} bytes, SEEDCORE_MAX_PARAMS_BYTES): "
-                "upload them with `PUT /ml/datasets/{file}`, and name the file as `data_source`."
-            )
-            field = "rows" if request.rows is not None else "dataset"
-            raise TooLargeError(message, errors=[FieldError(field, message)], **error.extra) from None
+        check_job(self._parts.submission, fields, origin, request)
         async with self._parts.database.connection() as connection:
             _, submitted = await self._parts.submission.one(connection, fields, origin)
         return schemas.JobAccepted(job_id=str(submitted.id))

@@ -11,14 +11,12 @@ from fastapi import FastAPI, Query, Response
 from seedcore.errors import (
     ConflictError,
     DeadlineError,
-    FieldError,
     NotFoundError,
-    TooLargeError,
     from_problem,
     known_errors,
 )
 from seedcore.ml.data.training_data import check_source, read_local
-from seedcore.ml.operations.training_operations import JOBS_LIMIT
+from seedcore.ml.operations.job_tasks import check_job, jobs_limit
 from seedcore.ml.parts import MLParts
 from seedcore.ml.training.fitting import check_device
 from seedcore.ml.training.model_draft import check_slices
@@ -139,17 +137,9 @@ class TuningOperations:
             "type": TASK,
             "params": request.model_dump(mode="json", exclude_unset=True),
             "timeout_s": min(_MAX_TIMEOUT_S, request.time_limit_s + settings.tune_wait_s + _TRAINING_S),
-            "limit": {"key": JOBS_LIMIT, "max_running": settings.model_jobs},
+            "limit": jobs_limit(settings),
         }
-        try:
-            self._parts.submission.check(fields, origin)
-        except TooLargeError as error:
-            message = (
-                f"The rows do not fit into a task ({error.extra.get('limit')} bytes, SEEDCORE_MAX_PARAMS_BYTES): "
-                "upload them with `PUT /ml/datasets/{file}`, and name the file as `data_source`."
-            )
-            field = "rows" if request.rows is not None else "dataset"
-            raise TooLargeError(message, errors=[FieldError(field, message)], **error.extra) from None
+        check_job(self._parts.submission, fields, origin, request)
         await asyncio.to_thread(self._check_data, request)
         async with self._database.connection() as connection:
             _, submitted = await self._parts.submission.one(connection, fields, origin)

@@ -69,6 +69,8 @@ class LocalPredictions:
         self._filling: dict[Key, _Batch] = {}
         self._working: set[asyncio.Task[None]] = set()
         self._log = get_logger("seedcore.ml.predict")
+        self._silent = set[str]()
+        """Names whose candidate could not answer the last batch."""
         self.remote = 0
         """Predictions that the ML service made, because this node has no model folder."""
 
@@ -105,7 +107,7 @@ class LocalPredictions:
         return await answer
 
     def status(self) -> Mapping[str, object]:
-        """`{loaded, cache_bytes, evicted, remote, recorded, aliases_stale?}`."""
+        """`{loaded, cache_bytes, evicted, remote, recorded, candidates_failing, aliases_stale?}`."""
         models = self._predictor.models
         facts: dict[str, object] = {
             "loaded": len(models),
@@ -113,6 +115,7 @@ class LocalPredictions:
             "evicted": models.evicted,
             "remote": self.remote,
             "recorded": self._recorder.status(),
+            "candidates_failing": sorted(self._silent),
         }
         return facts if self._aliases.stale is None else facts | {"aliases_stale": self._aliases.stale}
 
@@ -205,8 +208,12 @@ class LocalPredictions:
         try:
             if shadow is not None:
                 candidate = await self._predictor.find(name, shadow.candidate)
+            self._silent.discard(name)
         except SeedCoreError as error:
-            self._log.warning("the candidate cannot answer", model=name, version=shadow, reason=error.detail)
+            if name not in self._silent:
+                # Once, not for each batch; the evidence of the promotion counts what was not answered.
+                self._silent.add(name)
+                self._log.warning("the candidate cannot answer", model=name, reason=error.detail)
         work = (model, answers, [(row.task_id, row.tenant, row.features) for row in batch.rows], shadow, candidate)
         try:
             if candidate is None or is_short(candidate, len(batch.rows)):

@@ -23,7 +23,7 @@ class PredictionRow:
         features: in the order of the model's schema, NaN where one is missing, categories by their number.
         seconds: this row's part of what predicting took.
         promotion: the open promotion whose candidate answered along; None: none did.
-        candidate_answer: what the candidate said, which nobody was given.
+        candidate_answer: what the candidate said; no caller gets it.
     """
 
     task_id: str

@@ -1,4 +1,4 @@
-"""Tells whether one predictor is better than another on rows in time order: a t-test on means of blocks.
+"""Says whether one predictor is better than another on rows in time order: a t-test on means of blocks.
 
 Neighbouring tasks are alike, so that a test of single rows would be too sure; means of long blocks hardly depend on
 each other (batch means: Law and Kelton, Simulation Modeling and Analysis).

@@ -11,13 +11,13 @@ from seedcore.ml.data.dataset import TrainLimits
 from seedcore.ml.gate.promotion_repository import (
     NewPromotion,
     PromotionStatus,
-    decide_promotion,
     insert_promotion,
     open_promotion,
     page_of_promotions,
 )
+from seedcore.ml.gate.promotions import champion_of, withdraw
 from seedcore.ml.predicting.loaded_model import LoadedModel
-from seedcore.ml.registry.aliases import clear_alias, lock_model, set_alias
+from seedcore.ml.registry.aliases import lock_model, set_alias
 from seedcore.ml.registry.model_manifest import ModelManifest
 from seedcore.ml.registry.model_store import ModelStore
 from seedcore.ml.salience.outcome_rows import OutcomeRow, outcome_rows
@@ -40,7 +40,6 @@ DECIDED = 100
 """Promotions that are looked through for one of the same version: an attempt is repeated soon, or never."""
 
 TEST = "95 % lower bound of the gain on the newest fifth, from means of 20 blocks in time order (Student's t)"
-_CHAMPION = "select version from seedcore.model_aliases where name = $1 and alias = 'champion'"
 
 
 def run_salience_job(
@@ -67,7 +66,7 @@ def run_salience_job(
                 return LearnedSalience(status="not_trained", reason=reason, rows=len(tasks))
             rows = outcome_rows(tasks)
             if len({row.target for row in rows}) < 2:
-                reason = f"all {len(tasks)} tasks ended alike: there is nothing to tell apart"
+                reason = f"all {len(tasks)} tasks ended alike: there is nothing to learn"
                 return LearnedSalience(status="not_trained", reason=reason, rows=len(rows))
             asked = None if champion is None else _answering(store, champion)
             manifest, trained = train_salience(rows, TrainLimits.of(settings), request.seed, job_id, asked, report)
@@ -80,7 +79,7 @@ async def _read(settings: Settings, request: LearnSalience) -> tuple[list[EndedW
     limit_s = settings.history_query_s
     try:
         async with asyncio.timeout(limit_s), database.connection() as connection:
-            champion: int | None = await connection.fetchval(_CHAMPION, NAME)
+            champion = await champion_of(connection, NAME)
             async with connection.transaction(readonly=True):
                 await connection.execute("select set_config('statement_timeout', $1, true)", str(int(1000 * limit_s)))
                 return await ended_work(connection, request.rows, request.window_s), champion
@@ -124,27 +123,18 @@ async def _decide_locked(connection: asyncpg.Connection, stored: ModelManifest) 
     if decided:
         status: Literal["champion", "kept"] = "kept" if decided[-1].status == "refused" else "champion"
         return answer.model_copy(update={"status": status, "reason": decided[-1].reason or ""})
-    champion: int | None = await connection.fetchval(_CHAMPION, NAME)
+    champion = await champion_of(connection, NAME)
     reason = why_not_better(metrics, champion)
     outcome: PromotionStatus = "promoted" if reason is None else "refused"
     said = reason or _why_better(metrics)
     if outcome == "promoted":
-        await _withdraw_open(connection)
+        # A caller may have opened one: the version that it shadows is replaced.
+        await withdraw(connection, await open_promotion(connection, NAME), "a version was promoted")
         await set_alias(connection, NAME, "champion", version, set_by=LEARNER, reason=said)
     new = NewPromotion(NAME, champion, version, {"test": TEST}, opened_by=LEARNER, reason=said)
     await insert_promotion(connection, new, outcome, {"decided_by": "held-out rows", "metrics": metrics})
     counter("seedcore_promotions_total").add(1, outcome=outcome)
     return answer.model_copy(update={"status": "champion" if reason is None else "kept", "reason": said})
-
-
-async def _withdraw_open(connection: asyncpg.Connection) -> None:
-    """End a promotion that a caller opened: the version that it shadows is replaced."""
-    before = await open_promotion(connection, NAME)
-    if before is not None:
-        evidence = {"decided_by": "withdrawn", "reason": "a version was promoted"}
-        await decide_promotion(connection, before.id, "withdrawn", evidence)
-        await clear_alias(connection, NAME, "candidate")
-        counter("seedcore_promotions_total").add(1, outcome="withdrawn")
 
 
 def why_not_better(metrics: dict[str, float], champion: int | None) -> str | None:

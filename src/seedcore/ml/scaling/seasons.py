@@ -127,7 +127,7 @@ def _background(power: Floats, first: int) -> Floats:
 
 
 def _snapped(f: float, n: int, step_s: float) -> float:
-    """The frequency of the calendar that it cannot be told from, or itself."""
+    """The frequency of the calendar that it is as good as equal to, or itself."""
     for period, seen in ((DAY_S, 2), (WEEK_S, 2)):
         base = step_s / period
         multiple = round(f / base)

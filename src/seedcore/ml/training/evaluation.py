@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from seedcore.ml.training.wilson import Z, wilson
+from seedcore.pricing.wilson import Z, wilson
 
 Array = NDArray[np.floating]
 Interval = tuple[float, float]

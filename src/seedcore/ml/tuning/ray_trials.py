@@ -36,7 +36,7 @@ MAX_TRIAL_FAILURES = 2
 """So often a trial whose process dies is begun again."""
 _DRIVER = "seedcore-tuning-"  # Begins the names of drivers; what their trials reserve is named by them.
 _SCORE, _ROUNDS = "score", "rounds"
-# Ray Tune reads these. Its own reporters and loggers write what nobody reads; a working directory for each trial too.
+# Ray Tune reads these. Its own reporters and loggers would write what nothing reads, and a folder for each trial.
 _TUNE_ENVIRONMENT = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TUNE_DISABLE_SIGINT_HANDLER": "1",

@@ -32,6 +32,9 @@ async def run_tuning(request: TuneRequest, context: SkillContext) -> TuneResult:
     except SeedCoreError as error:
         counts.add(1, kind="tune", outcome="retried" if error.transient else "failed")
         raise
+    except Exception:
+        counts.add(1, kind="tune", outcome="failed")
+        raise
     finally:
         await database.aclose()
     counts.add(1, kind="tune", outcome="completed")

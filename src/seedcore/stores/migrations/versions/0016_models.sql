@@ -39,7 +39,7 @@ create index promotions_watched on seedcore.promotions (watch_until) where watch
 create index promotions_name on seedcore.promotions (name, id);
 
 -- Predictions of `ml.predict` tasks by models that have a champion, newest last. `features`: in the order of the model's
--- schema, null where one is missing; categories by their number. `candidate*`: the shadow's, which nobody is given.
+-- schema, null where one is missing; categories by their number. `candidate*`: the shadow's, which no caller gets.
 create table seedcore.predictions (
   seq               bigint generated always as identity primary key,
   task_id           uuid not null,
@@ -66,7 +66,7 @@ create table seedcore.outcomes (
   tenant    text not null,
   name      text not null,
   label     jsonb not null,
-  told_at   timestamptz not null default now(),
+  known_at   timestamptz not null default now(),
   judged_at timestamptz
 ) with (autovacuum_vacuum_scale_factor = 0.01);
 create unique index outcomes_seq on seedcore.outcomes (name, seq);
