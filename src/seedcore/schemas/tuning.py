@@ -73,7 +73,7 @@ class TuneTrial(BaseModel):
 
     trial: str
     params: dict[str, float | int]
-    status: Literal["running", "pruned", "completed", "failed"]
+    status: Literal["running", "pruned", "completed", "failed", "stopped"]
     scores: list[tuple[int, float]]
     best: bool = False
 

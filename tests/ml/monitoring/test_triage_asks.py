@@ -50,6 +50,7 @@ def test_after_a_retraining_the_policys_interval_passes_first_and_a_candidate_th
     asks.begin("k", MODEL, {})
     caused = asks.answer(record("retrain"), 100.0)
     assert (caused["task_id"], caused["monitor"]) == ("t-1", "inputs")
+    assert caused["at"] == "1970-01-01T00:01:40+00:00"
     assert not asks.due(699.0, 9_999, False)
     assert asks.due(700.0, 9_999, False)
     assert not asks.due(700.0, 9_999, True)

@@ -9,14 +9,21 @@ import pytest
 
 from seedcore.ml.service import MLService
 from seedcore.ml.tuning.trial_log import write_trials
+from seedcore.ml.tuning.trial_plot import draw_trials
 from seedcore.ml.tuning.trial_record import TrialRecord
 from seedcore.settings import Settings
 from seedcore.stores.postgres import Database
-from seedcore.tasks import queries
+from seedcore.tasks import commands, queries
 from seedcore.web.access.caller import Caller
 from tests.ml.support import flowers, started_service
 
 TUNE, SUBMIT = "/xgboost/tune", "/xgboost/tune/submit"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def plots_are_drawn() -> None:
+    """The first plot of a process imports matplotlib, which may take longer than a request has here."""
+    draw_trials([], "logloss", None, "the first")
 
 
 @pytest.fixture
@@ -82,6 +89,17 @@ async def test_the_status_shows_trials_from_the_table_and_marks_the_best(client:
     assert {"trial-0001", "trial-0002", "best"} <= named
     assert "trial-0003" not in named, "a trial without a report has no line"
     assert (await client.get(f"/xgboost/tune/status/{job}", params={"format": "png"})).status_code == 422
+
+
+async def test_trials_of_a_cancelled_job_run_no_longer(client: httpx.AsyncClient, tuner: MLService):
+    job = await submitted(client)
+    async with tuner.parts.database.connection() as connection:
+        await write_trials(connection, UUID(job), [TrialRecord("0001", {"max_depth": 3}, "running", ((7, 0.5),))])
+        await commands.cancel(connection, UUID(job))
+    status = (await client.get(f"/xgboost/tune/status/{job}")).json()
+    assert (status["status"], status["trials"][0]["status"], status["progress"]["done"]) == ("cancelled", "stopped", 0)
+    plot = await client.get(f"/xgboost/tune/status/{job}", params={"format": "svg"})
+    assert "stopped with the job" in plot.text
 
 
 async def test_jobs_of_other_tenants_and_other_tasks_are_not_found(client: httpx.AsyncClient, tuner: MLService):

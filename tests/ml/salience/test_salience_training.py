@@ -76,6 +76,12 @@ def test_where_the_formula_is_right_the_version_does_not_answer():
     assert "not surely lower than the formula's 0.00000" in told
 
 
+def test_a_sure_gain_that_is_hardly_one_does_not_replace_the_formula(learned: Trained):
+    metrics = learned.metrics | {"loss": 0.04709, "loss_formula": 0.04719, "gain": 0.0001, "gain_low": 0.00008}
+    assert "must exceed 0.00094" in str(why_not_better(metrics, None))
+    assert why_not_better(metrics | {"gain_low": 0.00095}, None) is None
+
+
 def by_features(rows: list[OutcomeRow]) -> Callable[[Sequence[OutcomeRow]], list[float]]:
     """One that knows what became of each task."""
     known = {row.created_s: row.target for row in rows}

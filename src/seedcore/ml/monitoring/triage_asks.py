@@ -6,6 +6,7 @@ retraining, and otherwise after pauses that double, since people may change the 
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 Json = dict[str, Any]
@@ -68,7 +69,7 @@ class TriageAsks:
         self.next_at = now + (self._pause() if refused else FAILED_S)
         if refused:
             self.asking = None
-            self._add({"at": now, "action": None, "reason": reason})
+            self._add({"at": _iso(now), "action": None, "reason": reason})
 
     def answer(self, record: Mapping[str, Any], now: float) -> Json:
         """Take the record of the triage; what it caused."""
@@ -77,7 +78,7 @@ class TriageAsks:
         facts = decision.get("facts") or {}
         result = record.get("result") or {}
         caused: Json = {
-            "at": now,
+            "at": _iso(now),
             "monitor": (asked.get("model") or {}).get("monitor"),
             "triage": record.get("id"),
             "action": record.get("action"),
@@ -111,6 +112,10 @@ class TriageAsks:
     def from_json(cls, stored: Mapping[str, Any]) -> "TriageAsks":
         """What `to_json` wrote."""
         return cls(**stored)
+
+
+def _iso(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat()
 
 
 def _reason(action: str | None, decision: Mapping[str, Any]) -> str | None:

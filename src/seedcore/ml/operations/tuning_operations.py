@@ -31,6 +31,7 @@ from seedcore.ml.tuning.tuning_status import (
     metric_of_job,
     newest_note,
     params_of,
+    settled,
     status_of_job,
     total_trials,
 )
@@ -197,4 +198,4 @@ class TuningOperations:
         task = await queries.get(connection, job_id, caller.tenant)
         if task.type != TASK:
             raise NotFoundError(f"Task {job_id} is no tuning job: it is of the type {task.type!r}.")
-        return task, await trials_of(connection, job_id)
+        return task, settled(task, await trials_of(connection, job_id))

@@ -39,6 +39,9 @@ MIN_TASKS = 500
 DECIDED = 100
 """Promotions that are looked through for one of the same version: an attempt is repeated soon, or never."""
 
+LEAST_GAIN = 0.02
+"""The share of the formula's loss that a gain must exceed: a smaller one is no reason to give up a known formula."""
+
 TEST = "95 % lower bound of the gain on the newest fifth, from means of 20 blocks in time order (Student's t)"
 
 
@@ -139,10 +142,12 @@ async def _decide_locked(connection: asyncpg.Connection, stored: ModelManifest) 
 
 def why_not_better(metrics: dict[str, float], champion: int | None) -> str | None:
     """Why a version may not answer, by the metrics of `train_salience` and the champion now; None: it may."""
-    if metrics["gain_low"] <= 0.0:
+    needed = LEAST_GAIN * metrics["loss_formula"]
+    if metrics["gain_low"] <= needed:
         return (
             f"its loss {metrics['loss']:.5f} on held-out rows is not surely lower than the formula's "
-            f"{metrics['loss_formula']:.5f}: the gain exceeds {metrics['gain_low']:.5f} with 95 % confidence"
+            f"{metrics['loss_formula']:.5f} by a fiftieth: the gain exceeds {metrics['gain_low']:.5f} with 95 % "
+            f"confidence, and must exceed {needed:.5f}"
         )
     compared = int(metrics["champion"])
     if compared and champion is not None and compared != champion:

@@ -11,8 +11,9 @@ _STYLES = {
     "pruned": ("--", "x", 0.9, "#8a8a8a"),
     "running": ("-.", ">", 1.1, "#2e7d32"),
     "failed": (":", "v", 0.9, "#b00020"),
+    "stopped": ("-.", "|", 1.1, "#8a8a8a"),
 }
-_LABELS = {"completed": "completed", "pruned": "pruned (ends at x)", "running": "running", "failed": "failed"}
+_LABELS = {name: name for name in _STYLES} | {"pruned": "pruned (ends at x)", "stopped": "stopped with the job"}
 
 
 def draw_trials(trials: Sequence[TrialRecord], metric: str, best: BestTrial | None, title: str) -> str:

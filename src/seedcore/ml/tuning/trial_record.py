@@ -7,14 +7,15 @@ from typing import Literal
 from seedcore.errors import InvalidInputError
 from seedcore.schemas.ml import Task
 
-TrialStatus = Literal["running", "pruned", "completed", "failed"]
+TrialStatus = Literal["running", "pruned", "completed", "failed", "stopped"]
 
 
 @dataclass(frozen=True, slots=True)
 class TrialRecord:
     """One trial: its parameters, and its scores as (rounds, score), in the order of its reports.
 
-    `pruned` also says of a trial that the end of the time limit stopped it.
+    `pruned` also says of a trial that the end of the time limit stopped it. `stopped` is never stored: it is what one
+    that ran is once its job has ended.
     """
 
     trial: str

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import asyncpg
 
@@ -55,13 +56,19 @@ async def newest_note(connection: asyncpg.Connection, task: TaskRecord) -> str |
     return None if note is None else str(note)
 
 
+def settled(task: TaskRecord, trials: Sequence[TrialRecord]) -> list[TrialRecord]:
+    """The trials of a job as they are now: where it has ended, those that ran then are `stopped`."""
+    over = task.finished_at is not None
+    return [replace(one, status="stopped") if over and one.status == "running" else one for one in trials]
+
+
 def status_of_job(
     task: TaskRecord, trials: Sequence[TrialRecord], note: str | None, *, payloads: bool = True
 ) -> TuneStatus:
     """The job as clients see it; without `payloads`, without what it was given and what it found."""
     metric = metric_of_job(task)
     best = best_so_far(trials, metric)
-    done = sum(trial.status != "running" for trial in trials)
+    done = sum(trial.status not in ("running", "stopped") for trial in trials)
     shown = [
         TuneTrial(
             trial=trial.trial,
