@@ -6,11 +6,11 @@ from typing import Any
 
 EVENTS = ("shift", "alarm", "retraining", "candidate", "promotion")
 WORDS = {
-    "shift": "the scanner turns (the only thing that is scripted)",
+    "shift": "the scanner turns: the only thing that is scripted",
     "alarm": "a monitor of the model opens",
-    "retraining": "triage decides to retrain, and a task begins",
-    "candidate": "the new version answers in the shadow",
-    "promotion": "the gate promotes it",
+    "retraining": "there are enough new labels: triage retrains",
+    "candidate": "the new version answers in the old one's shadow",
+    "promotion": "the gate finds it better, and it answers now",
 }
 
 
@@ -78,12 +78,16 @@ class Story:
         self.events[name] = StoryEvent(name, task, at_s, detail)
         return True
 
-    def phases(self) -> list[Phase]:
-        """Before the shift, from the shift to the promotion, and what the promoted version answered."""
+    def parts(self) -> tuple[list[AnsweredTask], list[AnsweredTask], list[AnsweredTask]]:
+        """The tasks before the shift, those after it that the first version answered, and those that a new one did."""
         before = [one for one in self.answered if not one.shifted]
         after = [one for one in self.answered if one.shifted and one.version != self.first_version]
         between = [one for one in self.answered if one.shifted and one.version == self.first_version]
-        named = (("before the shift", before), ("after it, old version", between), ("after it, new version", after))
+        return before, between, after
+
+    def phases(self) -> list[Phase]:
+        """Before the shift, from the shift to the promotion, and what the promoted version answered."""
+        named = zip(("before the shift", "after it, old version", "after it, new version"), self.parts(), strict=True)
         return [Phase(name, len(part), sum(one.right for one in part)) for name, part in named]
 
     def problems(self, least_after: int) -> list[str]:

@@ -195,7 +195,7 @@ class DriftDemo:
                 self._event("alarm", f"{name}: evidence {found.get('peak', found.get('evidence')):.2f}")
         for caused in monitors.get("caused") or ():
             if caused.get("action") == "retrain" and caused.get("task_id"):
-                self._event("retraining", f"triage {caused['triage']}, because of {caused['monitor']}")
+                self._event("retraining", f"because of {caused['monitor']}")
         info = await self._api.json("GET", f"/ml/xgboost/model_info?name={story.model}")
         aliases = info.get("aliases") or {}
         candidate, champion = aliases.get("candidate"), aliases.get("champion")
@@ -211,7 +211,7 @@ class DriftDemo:
         chosen = [one for one in found["items"] if one["version"] == version and one["status"] == "promoted"]
         if chosen:
             self.story.promotion = chosen[0]
-            self._event("promotion", f"version {version} becomes champion")
+            self._event("promotion", f"version {version}{_proof(chosen[0])}")
 
     def _event(self, name: str, detail: str) -> None:
         if self.story.note_event(name, self.story.submitted, self._now, detail):
@@ -223,3 +223,15 @@ class DriftDemo:
             await asyncio.sleep(TICK_S / 5)
         await self._tell()
         self.story.failed += len(self._waiting)
+
+
+def _proof(promotion: dict[str, Any]) -> str:
+    """What the gate has shown, and how sure it is."""
+    evidence = promotion.get("evidence") or {}
+    gain = evidence.get("gain")
+    if not gain:
+        return ""
+    return (
+        f": {100 * gain['mean']:.0f} points better on {evidence['outcomes']} tasks, at least {100 * gain['lower']:.0f}, "
+        f"with a chance of being wrong of {100 * gain['alpha']:g} % at most"
+    )

@@ -1,6 +1,7 @@
 """The drift demo: what counts as the story, and what is drawn of it."""
 
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from examples import drift_digits
 from examples.drift_plot import draw
 from examples.drift_story import EVENTS, AnsweredTask, Story, rolling
+from examples.drift_stream import _proof
 from seedcore.coordinator.policy_file import load_policy
 from seedcore.coordinator.triage.actions import load_actions
 from seedcore.settings import load_settings
@@ -70,7 +72,25 @@ def test_the_share_of_right_answers_rolls():
 def test_the_plot_names_every_event(tmp_path):
     pytest.importorskip("matplotlib")
     draw(told(), tmp_path / "drift.svg")
-    assert (tmp_path / "drift.svg").read_text().startswith("<?xml")
+    drawn = ElementTree.fromstring((tmp_path / "drift.svg").read_text())
+    named = {element.get("id") for element in drawn.iter()}
+    assert {f"event-{name}" for name in EVENTS} <= named
+
+
+def test_a_story_that_ended_early_is_drawn_too(tmp_path):
+    pytest.importorskip("matplotlib")
+    draw(Story(model="drift-digits-x"), tmp_path / "drift.svg")
+    early = told()
+    early.answered, early.events = early.answered[:20], {}
+    draw(early, tmp_path / "early.svg")
+    assert "event-" not in (tmp_path / "early.svg").read_text()
+
+
+def test_a_promotion_says_how_sure_it_is():
+    gain = {"mean": 0.625, "lower": 0.41, "alpha": 0.05}
+    said = _proof({"evidence": {"gain": gain, "outcomes": 104}})
+    assert said == ": 62 points better on 104 tasks, at least 41, with a chance of being wrong of 5 % at most"
+    assert _proof({"evidence": {"decided_by": "force"}}) == ""
 
 
 def test_the_shift_turns_each_digit_and_keeps_what_was_trained_on_apart():
