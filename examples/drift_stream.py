@@ -232,6 +232,6 @@ def _proof(promotion: dict[str, Any]) -> str:
     if not gain:
         return ""
     return (
-        f": {100 * gain['mean']:.0f} points better on {evidence['outcomes']} tasks, at least {100 * gain['lower']:.0f}, "
-        f"with a chance of being wrong of {100 * gain['alpha']:g} % at most"
+        f": {100 * gain['mean']:.0f} points better on {evidence['outcomes']} tasks, at least "
+        f"{100 * gain['lower']:.0f}, with a chance of being wrong of {100 * gain['alpha']:g} % at most"
     )
