@@ -103,3 +103,15 @@ async def test_too_little_history_starts_no_hosts_and_is_no_failure(view: Organi
     foresight = Foresight(ml, view, STEP_S, lambda: True)
     await foresight.read()
     assert (foresight.load("gpu"), foresight.health()["fallback"]) == (0.0, None)
+
+
+async def test_an_answer_of_another_shape_is_a_fallback_and_does_not_end_reading(view: OrganismView):
+    ml = FakeMl()
+    foresight = Foresight(ml, view, STEP_S, lambda: True)
+    ml.error = ValueError("no forecast in it")
+    await foresight.read()
+    assert "ValueError: no forecast in it" in str(foresight.health()["fallback"])
+    ml.error = None
+    await foresight.read()
+    assert foresight.load("gpu") > 0
+    assert foresight.health()["fallback"] is None

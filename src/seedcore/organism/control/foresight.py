@@ -84,8 +84,8 @@ class Foresight:
         try:
             async with asyncio.timeout(LIMIT_S):
                 await self._read_all()
-        except (SeedCoreError, TimeoutError) as error:
-            reason = error.detail if isinstance(error, SeedCoreError) else f"took longer than {LIMIT_S:g} s"
+        except Exception as error:  # noqa: BLE001 - whatever fails, the next round tries again
+            reason = _reason(error)
             if self._failed is None:
                 self._log.warning("no forecast, scaling by measured load", reason=reason)
             self._failed = f"measured load alone: the ML service's forecast failed: {reason}"
@@ -122,3 +122,9 @@ class Foresight:
             return 0.0
         until = datetime.now(UTC) + timedelta(seconds=self._ahead_s)
         return seconds * max((point.high for point in found.forecast if point.at <= until), default=0.0)
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, SeedCoreError):
+        return error.detail
+    return f"took longer than {LIMIT_S:g} s" if isinstance(error, TimeoutError) else f"{type(error).__name__}: {error}"
