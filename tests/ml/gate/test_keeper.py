@@ -277,6 +277,31 @@ async def test_the_success_of_the_parent_labels_models_that_are_judged_by_it(pg_
         assert all(row["judged_at"] is not None for row in found)
 
 
+async def test_labelled_predictions_are_not_looked_at_again_and_no_open_one_is_missed(pg_settings: Settings):
+    async with gate_on(pg_settings) as gate:
+        store_version(gate.store, 1, name="risk", outcome="success", label_kind="boolean", labels=[False, True])
+        await gate.promotions.promote("risk", 1)
+        tasks = await gate.predict([(1, None)] * 3, name="risk")
+        await add_step(gate, tasks[0], "completed")
+        await add_step(gate, tasks[1], None)
+        await add_step(gate, tasks[2], "completed")
+        await gate.fetch("update seedcore.predictions set made_at = now() - interval '5 minutes'")
+        for _ in range(2):
+            await gate.keeper.run()
+        assert gate.keeper._labelled == {"risk": 1}
+        parent = await gate.value("select parent_id from seedcore.tasks where id = $1", tasks[1])
+        await gate.fetch(
+            "insert into seedcore.finished (id, tick, status, attempts) values ($1, 1, 'completed', 1)", parent
+        )
+        for _ in range(2):
+            await gate.keeper.run()
+        assert await gate.value("select count(*) from seedcore.outcomes") == 3
+        assert gate.keeper._labelled == {"risk": 3}
+        await add_step(gate, (await gate.predict([(1, None)], name="risk"))[0], "failed")
+        await gate.keeper.run()
+        assert await gate.value("select count(*) from seedcore.outcomes") == 4
+
+
 async def test_old_rows_and_rows_over_the_bound_are_deleted(pg_settings: Settings):
     async with gate_on(pg_settings) as gate:
         await gate.promotions.promote(NAME, 1)

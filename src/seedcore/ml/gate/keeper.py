@@ -53,6 +53,8 @@ class GateKeeper:
         self._promotions, self._aliases, self._energy = promotions, aliases, energy
         self._settings, self._store, self._database = promotions.settings, promotions.store, promotions.database
         self._manifests: dict[tuple[str, int], ModelManifest] = {}
+        # Up to which prediction all of a name have a label or are too old for one, and where the next round goes on.
+        self._labelled: dict[str, int] = {}
         self._positions: dict[str, int] = {}
         self._retained_at = float("-inf")
         self._lag_s = 0.0
@@ -226,11 +228,17 @@ class GateKeeper:
             if manifest.outcome != "success":
                 continue
             async with self._database.transaction() as connection:
-                after = self._positions.get(name, 0)
+                begin = self._labelled.get(name, 0)
+                after = self._positions.pop(name, begin)
                 found = await outcomes.unlabelled(connection, name, after, SUCCESS_S, STEPS)
+                if after == begin and not found:
+                    self._labelled[name] = await outcomes.settled_until(connection, name)
+                elif after == begin and found[0].settled:
+                    self._labelled[name] = found[0].seq - 1
                 # The position goes around: parents end in any order.
-                self._positions[name] = found[-1][0] if len(found) == STEPS else 0
-                ends = await parent_ends(connection, [task for _, task in found])
+                if len(found) == STEPS:
+                    self._positions[name] = found[-1].seq
+                ends = await parent_ends(connection, [one.task_id for one in found])
                 labels = [outcomes.PredictionOutcome(end.id, end.tenant, name, end.completed) for end in ends]
                 if labels:
                     await outcomes.store_outcomes(connection, labels)

@@ -4,13 +4,16 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import asyncpg
 
 LATE_S = 120.0
 """How long an outcome waits for the row of its prediction."""
+
+SETTLED_S = 60.0
+"""Seconds after which no row of a lower number can appear beside one: writing takes at most ten."""
 
 _INSERT = """
 insert into seedcore.outcomes (task_id, tenant, name, label)
@@ -36,10 +39,15 @@ update seedcore.outcomes set judged_at = now() where task_id in (
 """
 # Index predictions_name, outcomes_pkey.
 _UNLABELLED = """
-select p.seq, p.task_id from seedcore.predictions p
+select p.seq, p.task_id, p.made_at < now() - make_interval(secs => $5) as settled from seedcore.predictions p
 where p.name = $1 and p.seq > $2 and p.made_at > now() - make_interval(secs => $3)
   and not exists (select from seedcore.outcomes o where o.task_id = p.task_id)
 order by p.seq limit $4
+"""
+# Index predictions_name, from its end.
+_SETTLED = """
+select seq from seedcore.predictions where name = $1 and made_at < now() - make_interval(secs => $2)
+order by seq desc limit 1
 """
 # Index predictions_name, outcomes_pkey.
 _RECENT = """
@@ -114,6 +122,14 @@ class JudgedPrediction:
     made_at: datetime
 
 
+class UnlabelledPrediction(NamedTuple):
+    """A prediction without an outcome; `settled`: no row of a lower number can appear any more."""
+
+    seq: int
+    task_id: UUID
+    settled: bool
+
+
 async def store_outcomes(connection: asyncpg.Connection, outcomes: Sequence[PredictionOutcome]) -> int:
     """Insert outcomes; the first label of a task stays. How many were new."""
     rows = [
@@ -152,9 +168,15 @@ async def give_up_waiting(connection: asyncpg.Connection) -> int:
 
 async def unlabelled(
     connection: asyncpg.Connection, name: str, after: int, within_s: float, limit: int
-) -> list[tuple[int, UUID]]:
-    """(seq, task) of predictions without an outcome, behind the position `after`."""
-    return [(row["seq"], row["task_id"]) for row in await connection.fetch(_UNLABELLED, name, after, within_s, limit)]
+) -> list[UnlabelledPrediction]:
+    """Predictions without an outcome, behind the position `after`, in order."""
+    rows = await connection.fetch(_UNLABELLED, name, after, within_s, limit, SETTLED_S)
+    return [UnlabelledPrediction(*row) for row in rows]
+
+
+async def settled_until(connection: asyncpg.Connection, name: str) -> int:
+    """The number of the newest settled prediction of a name; 0: there is none."""
+    return int(await connection.fetchval(_SETTLED, name, SETTLED_S) or 0)
 
 
 async def recent_answers(
