@@ -37,6 +37,13 @@ def test_a_change_of_few_outcomes_is_no_number():
     assert measured_change(sums([1.0] * 29), sums([5.0] * 100)).change is None
 
 
+def test_a_verdict_needs_an_interval_without_zero():
+    few, cheap, dear = sums([1.0] * 29), sums([1.0, 1.2] * 50), sums([5.0, 5.2] * 50)
+    changes = [(few, dear), (cheap, dear), (dear, cheap), (cheap, cheap)]
+    found = [measured_change(before, after).verdict for before, after in changes]
+    assert found == ["too_little_data", "worse", "better", "no_change_shown"]
+
+
 def test_the_interval_holds_the_true_change_about_19_times_in_20():
     draw, held = random.Random(1), 0
     for _ in range(400):

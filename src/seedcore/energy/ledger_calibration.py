@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from math import sqrt
+from typing import Literal
 
 from seedcore.pricing.outcome_sums import Sums
 
@@ -50,6 +51,9 @@ def calibrate(sums: Sums) -> LedgerCalibration | None:
     )
 
 
+Verdict = Literal["worse", "better", "no_change_shown", "too_little_data"]
+
+
 @dataclass(frozen=True, slots=True)
 class EnergyChange:
     """How much more energy an outcome added after a moment than before, in seconds²; with its 95 % interval.
@@ -62,6 +66,15 @@ class EnergyChange:
     change: float | None
     low: float | None
     high: float | None
+
+    @property
+    def verdict(self) -> Verdict:
+        """What the interval shows: `worse` and `better` only when it leaves zero out."""
+        if self.low is None or self.high is None:
+            return "too_little_data"
+        if self.low > 0:
+            return "worse"
+        return "better" if self.high < 0 else "no_change_shown"
 
 
 def measured_change(before: Sums, after: Sums) -> EnergyChange:

@@ -151,6 +151,7 @@ class EnergyService(ServiceBase):
             seconds=TaskCost(**asdict(seconds_change(before, after))),
             failures=TaskCost(**asdict(failures_change(before, after))),
             enough=min(before.tasks, after.tasks) >= MIN_OUTCOMES,
+            verdict=found.verdict,
         )
 
     async def health(self) -> Mapping[str, object]:

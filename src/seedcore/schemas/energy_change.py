@@ -1,7 +1,7 @@
 """Models of `GET /energy/change`: what a change at a moment cost."""
 
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
@@ -65,3 +65,6 @@ class EnergyChangeOut(BaseModel):
     seconds: TaskCost
     failures: TaskCost
     enough: bool = Field(description="whether there were 30 tasks on each side")
+    verdict: Literal["worse", "better", "no_change_shown", "too_little_data"] = Field(
+        description="of the energy: `worse` and `better` only when the interval leaves zero out"
+    )

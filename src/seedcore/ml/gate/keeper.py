@@ -207,6 +207,8 @@ class GateKeeper:
             known = (await rows.get_promotion(connection, promotion_id) or promotion).evidence.get("watch", {})
             ended = {"watch": {**known, "ended_at": datetime.now(UTC).isoformat(), "energy": energy}}
             await rows.end_watch(connection, promotion_id, ended)
+        if energy.get("verdict") == "worse":
+            self._log.warning("predictions cost more energy since a promotion", model=promotion.name, energy=energy)
 
     async def _measured(self, since: datetime, window_s: float) -> Mapping[str, object]:
         try:
