@@ -170,10 +170,11 @@ def serving(desk: Desk) -> subprocess.Popen[bytes]:
 def test_what_is_installed_by_hand_is_what_make_installs() -> None:
     install, *_ = blocks()
     makefile = (ROOT / "Makefile").read_text()
-    arguments = re.search(r"pip install (-c constraints\.txt -e '\.\[)(\w+)\]'", install)
+    arguments = re.search(r"pip install (-c constraints\.txt -e '\.\[)([\w,]+)\]'", install)
     assert arguments is not None
     assert arguments[1] in makefile
-    assert f"$(call install,{arguments[2]})\n\t@exec $(VENV)/bin/seedcore run" in makefile
+    extras = arguments[2].replace(",", "$(comma)")
+    assert f"$(call install,{extras})\n\t@exec $(VENV)/bin/seedcore run" in makefile
 
 
 def test_started_at_the_same_moment_the_organism_comes_first_and_a_task_is_run(
