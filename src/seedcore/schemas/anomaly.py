@@ -15,6 +15,7 @@ class _DetectInput(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
+ColumnName = Annotated[str, Field(max_length=200)]
 Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 FalseAlarm = Annotated[
     float, Field(gt=0, le=0.5, description="probability that a clean series gets any anomaly; see docs/triage.md")
@@ -25,7 +26,7 @@ class DetectRequest(_DetectInput):
     """A series, or several that are judged together; evenly spaced in time, the oldest value first."""
 
     data: list[Number] | None = Field(None, min_length=MIN_LENGTH, max_length=MAX_LENGTH)
-    columns: dict[str, Annotated[list[Number], Field(max_length=MAX_LENGTH)]] | None = Field(
+    columns: dict[ColumnName, Annotated[list[Number], Field(max_length=MAX_LENGTH)]] | None = Field(
         None,
         min_length=1,
         max_length=MAX_COLUMNS,

@@ -17,6 +17,7 @@ import math
 from array import array
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain, islice
 from operator import itemgetter
 from typing import Any
 
@@ -80,6 +81,11 @@ def to_category(value: object) -> str | None:
     if isinstance(value, int) and -(10**18) < value < 10**18:
         return str(value)
     raise ValueError(f"must be text, an integer, a boolean or null, not {abbreviated(value)}")
+
+
+def is_storable(text: str) -> bool:
+    """Whether JSON in UTF-8 and PostgreSQL can hold a text: it has no U+0000 and no lone surrogate."""
+    return "\0" not in text and not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def abbreviated(value: object) -> str:
@@ -157,6 +163,7 @@ class ColumnEncoder:
             for column in self.columns
         ]
         self._booleans = [column.type == "boolean" for column in self.columns]
+        self._known = ", ".join(self.names[:50])
         self._pick = itemgetter(*self.names) if len(self.names) > 1 else None
         self.numeric = not any(self._booleans) and all(codes is None for codes in self._codes)
 
@@ -233,14 +240,12 @@ class ColumnEncoder:
                 message = f"has {len(features)} values, the model takes {len(self.names)}"
                 raise InvalidInputError.for_field(where, message)
             return features
-        wrong = [FieldError(f"{where}.{n}", "is missing (null is allowed)") for n in self.names if n not in features]
-        wrong += [
-            FieldError(f"{where}.{n}", f"is unknown to the model; it takes: {', '.join(self.names[:50])}")
-            for n in features
-            if n not in self._positions
-        ]
-        if wrong:
-            raise InvalidInputError.for_fields(wrong[:MAX_ERRORS])
+        missing = ((n, "is missing (null is allowed)") for n in self.names if n not in features)
+        unknown = (
+            (n, f"is unknown to the model; it takes: {self._known}") for n in features if n not in self._positions
+        )
+        if wrong := [FieldError(f"{where}.{n}", why) for n, why in islice(chain(missing, unknown), MAX_ERRORS)]:
+            raise InvalidInputError.for_fields(wrong)
         return [features[n] for n in self.names]
 
     def _one(self, i: int, value: object) -> float:

@@ -7,7 +7,15 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from seedcore.ml.data.column_encoder import FLOAT32_MAX, Floats, abbreviated, plain_numbers, to_category, to_number
+from seedcore.ml.data.column_encoder import (
+    FLOAT32_MAX,
+    Floats,
+    abbreviated,
+    is_storable,
+    plain_numbers,
+    to_category,
+    to_number,
+)
 from seedcore.schemas.ml import Column
 
 MAX_CATEGORIES = 1000
@@ -119,6 +127,8 @@ class ColumnLearner:
         if code is None:
             if len(text) > MAX_CATEGORY_LENGTH:
                 raise ValueError(f"a category has at most {MAX_CATEGORY_LENGTH} characters, this one has {len(text)}")
+            if not is_storable(text):
+                raise ValueError("a category is text without U+0000 and lone surrogates")
             if len(self._codes) >= MAX_CATEGORIES:
                 raise TooManyCategoriesError(
                     f"{self.name}: more than {MAX_CATEGORIES} different texts; a column of categories has at most that "

@@ -9,7 +9,7 @@ from typing import Protocol
 import numpy as np
 
 from seedcore.errors import FieldError, InvalidInputError
-from seedcore.ml.data.column_encoder import MAX_ERRORS, Floats, abbreviated, to_number
+from seedcore.ml.data.column_encoder import MAX_ERRORS, Floats, abbreviated, is_storable, to_number
 from seedcore.ml.data.column_learning import ColumnLearner, TooManyCategoriesError, Values, parse_cell
 from seedcore.ml.data.dataset import ColumnRoles, Table, TrainLimits, too_few_rows
 from seedcore.ml.data.label_encoding import encode_labels
@@ -215,8 +215,9 @@ def _check_columns(columns: Sequence[str], roles: ColumnRoles) -> None:
     if len(set(columns)) != len(columns):
         repeated = sorted({c for c in columns if columns.count(c) > 1})
         wrong.append(FieldError("columns", f"must differ from each other; repeated: {repeated[:50]}"))
-    if any(not c.strip() or len(c) > 200 for c in columns):
-        wrong.append(FieldError("columns", "a name has 1 to 200 characters, not only white space"))
+    if any(not c.strip() or len(c) > 200 or not is_storable(c) for c in columns):
+        rule = "a name has 1 to 200 characters, not only white space, without U+0000 and lone surrogates"
+        wrong.append(FieldError("columns", rule))
     known = ", ".join(map(str, columns[:50]))
     asked = [("label_column", roles.label), ("weight_column", roles.weight), ("time_column", roles.time)]
     asked += [("category_columns", name) for name in sorted(roles.categories)]

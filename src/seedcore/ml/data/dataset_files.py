@@ -141,6 +141,17 @@ def _from_parquet(path: Path, roles: ColumnRoles, limits: TrainLimits) -> Table:
     as_they_are = {roles.label, roles.weight, roles.time, *roles.categories}
 
     def values(name: str, column: Any) -> Any:
+        try:
+            return read(name, column)
+        except (ValueError, OverflowError) as error:
+            # Text that is not UTF-8, a time outside the years 1 to 9999.
+            raise _invalid(f"{name}: a value cannot be read: {error}"[:500]) from None
+
+    def read(name: str, column: Any) -> Any:
+        if arrow.types.is_dictionary(column.type):
+            # Rows share their texts: many long ones, each stored once, would fill the memory.
+            texts = column.dictionary.to_pylist()
+            return [None if code is None else texts[code] for code in column.indices.to_pylist()]
         plain = arrow.types.is_integer(column.type) or arrow.types.is_floating(column.type)
         return column.to_numpy(zero_copy_only=False) if plain and name not in as_they_are else column.to_pylist()
 
@@ -149,6 +160,14 @@ def _from_parquet(path: Path, roles: ColumnRoles, limits: TrainLimits) -> Table:
 
     try:
         with parquet.ParquetFile(path) as file:
+            texts = [column.name for column in file.schema_arrow if _is_text(arrow, column.type)]
+            for group in range(file.metadata.num_row_groups):
+                if file.metadata.row_group(group).total_byte_size > limits.memory:
+                    raise TooLargeError(
+                        f"A row group of data_source has more than {limits.memory} bytes (SEEDCORE_MAX_TRAIN_BYTES).",
+                        limit=limits.memory,
+                    )
+        with parquet.ParquetFile(path, read_dictionary=texts) as file:
             columns = list(file.schema_arrow.names)
             builder = TableBuilder(columns, roles, limits, locate)
             limits.check_rows(file.metadata.num_rows)
@@ -158,6 +177,10 @@ def _from_parquet(path: Path, roles: ColumnRoles, limits: TrainLimits) -> Table:
             return builder.finish()
     except (arrow.ArrowException, OSError) as error:  # Parquet raises OSError for damaged content
         raise _invalid(f"cannot be read as Parquet: {error}") from None
+
+
+def _is_text(arrow: Any, kind: Any) -> bool:
+    return bool(arrow.types.is_string(kind) or arrow.types.is_large_string(kind))
 
 
 def _invalid(message: str) -> InvalidInputError:

@@ -1,8 +1,9 @@
 """Runs a client's SELECT over the history, and makes a training set of its rows."""
 
 import asyncio
+import math
 from collections.abc import Callable, Sequence
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
@@ -17,6 +18,8 @@ from seedcore.ml.data.history_query import checked_select
 from seedcore.stores.postgres import Database
 
 _FIELD = "data_source"
+MAX_DIGITS = 400
+"""Of a `numeric`; a float has fewer."""
 
 
 async def history_table(
@@ -62,7 +65,7 @@ async def _run(
                 lambda row, column: (_FIELD, f"row {row}, {column}: " if column else f"row {row} "),
             )
             cursor = await prepared.cursor(timeout=seconds)
-            while rows := await cursor.fetch(CHUNK_ROWS, timeout=seconds):
+            while rows := await _next(cursor, seconds):
                 await asyncio.to_thread(_add, builder, rows, readers)
             return await asyncio.to_thread(builder.finish)
         except asyncpg.QueryCanceledError:
@@ -73,9 +76,27 @@ async def _run(
             raise InvalidInputError.for_field("data_source.sql", f"PostgreSQL refuses it: {error}"[:500]) from None
 
 
+async def _next(cursor: Any, seconds: float) -> Sequence[Any]:
+    try:
+        found: Sequence[Any] = await cursor.fetch(CHUNK_ROWS, timeout=seconds)
+    except (ValueError, OverflowError) as error:
+        # The driver cannot read an interval without end, nor a time outside the years 1 to 9999.
+        raise _unreadable(error) from None
+    return found
+
+
+def _unreadable(error: Exception) -> InvalidInputError:
+    return InvalidInputError.for_field("data_source.sql", f"gives a value that cannot be read: {error}"[:500])
+
+
 def _add(builder: TableBuilder, rows: Sequence[Any], readers: Sequence[Callable[[Any], object]]) -> None:
     columns = list(zip(*rows, strict=True))
-    builder.add_columns([[read(v) for v in column] for read, column in zip(readers, columns, strict=True)])
+    try:
+        values = [[read(v) for v in column] for read, column in zip(readers, columns, strict=True)]
+    except (ValueError, OverflowError) as error:
+        # Its JSON may hold numbers that no float holds, and halves of surrogate pairs.
+        raise _unreadable(error) from None
+    builder.add_columns(values)
 
 
 def _plain(value: Any) -> object:
@@ -91,14 +112,21 @@ def _of_json(value: Any) -> object:
 
 
 def _of_decimal(value: Decimal | None) -> object:
+    if value is not None and (not value.is_finite() or value.adjusted() > MAX_DIGITS):
+        # What is far too large is not spelt out: an integer of 100,000 digits would hold up the whole process.
+        return math.copysign(math.inf, value) if not value.is_nan() else math.nan
     # Integers stay integers: as labels they are classes.
     return None if value is None else int(value) if value == value.to_integral_value() else float(value)
 
 
 def _of_time(value: datetime | date | None) -> object:
-    return value.timestamp() if isinstance(value, datetime) else value
+    if not isinstance(value, datetime):
+        return value
+    # What the driver makes of `infinity` and `-infinity`: the last and the first moment that Python knows.
+    return math.inf if value.replace(tzinfo=UTC) in _ENDLESS else value.timestamp()
 
 
+_ENDLESS = (datetime.max.replace(tzinfo=UTC), datetime.min.replace(tzinfo=UTC))
 _READERS: dict[str, Callable[[Any], object]] = {
     "json": _of_json,
     "jsonb": _of_json,

@@ -1,17 +1,20 @@
 """Reads labels: their type decides between classes and a regression."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from seedcore.errors import FieldError, InvalidInputError
-from seedcore.ml.data.column_encoder import FLOAT32_MAX, MAX_ERRORS, Floats, abbreviated
+from seedcore.ml.data.column_encoder import FLOAT32_MAX, MAX_ERRORS, Floats, abbreviated, is_storable
 from seedcore.schemas.ml import Label, LabelKind
 
 MIN_ROWS_PER_CLASS = 2
 MAX_CLASSES = 256
-_KINDS: dict[type, LabelKind] = {bool: "boolean", int: "integer", str: "string"}
+_KINDS: dict[type, LabelKind] = {bool: "boolean", int: "integer"}
+_ALLOWED = (
+    "a label must be an integer of 64 bits, text without U+0000 and lone surrogates, a boolean or a finite number"
+)
 
 
 def encode_labels(
@@ -23,11 +26,7 @@ def encode_labels(
         InvalidInputError: names the labels that are none, or says why nothing can be learnt from them.
     """
     kinds = [_label_kind(v) for v in values]
-    wrong = [
-        FieldError(locate(i)[0], f"{locate(i)[1]}a label must be an integer, text, a boolean or a finite number")
-        for i, kind in enumerate(kinds)
-        if kind is None
-    ]
+    wrong = [FieldError(locate(i)[0], f"{locate(i)[1]}{_ALLOWED}") for i, kind in enumerate(kinds) if kind is None]
     if wrong:
         raise InvalidInputError.for_fields(wrong[:MAX_ERRORS])
     kind = "number" if set(kinds) == {"integer", "number"} else kinds[0]
@@ -45,7 +44,11 @@ def encode_labels(
 
 
 def _label_kind(value: object) -> LabelKind | None:
+    if isinstance(value, str):
+        return "string" if is_storable(value) else None
     known = _KINDS.get(type(value))
+    if known == "integer" and not -(2**63) <= cast(int, value) < 2**63:
+        return None
     if known is None and isinstance(value, float) and -FLOAT32_MAX <= value <= FLOAT32_MAX:
         return "number"
     return known

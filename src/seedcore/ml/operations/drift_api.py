@@ -1,6 +1,8 @@
 """Scores drift: runs the Coordinator's change-point valve over a caller's rows or tasks."""
 
 from base64 import b64decode, b64encode
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import numpy.typing as npt
@@ -17,12 +19,17 @@ def score_drift(request: DriftRequest) -> DriftResponse:
     Raises:
         InvalidInputError: the reference is too small, rows differ in length, or the state is not one.
     """
+    reference = "reference" if request.reference is not None else "reference_tasks"
+    observed = "observations" if request.observations is not None else "tasks"
     if request.state is not None:
-        valve = Valve.from_bytes(_bytes(request.state))
+        with _naming("state"):
+            valve = Valve.from_bytes(_bytes(request.state))
     else:
-        valve = Valve.calibrate(_matrix(request.reference, request.reference_tasks), request.arl0, request.seed)
-    observations = _matrix(request.observations, request.tasks)
-    evidence = valve.follow(observations) if len(observations) else np.zeros(0)
+        with _naming(reference):
+            valve = Valve.calibrate(_matrix(request.reference, request.reference_tasks), request.arl0, request.seed)
+    with _naming(observed):
+        observations = _matrix(request.observations, request.tasks)
+        evidence = valve.follow(observations) if len(observations) else np.zeros(0)
     facts = valve.calibration
     return DriftResponse(
         drift=bool((evidence >= 0.5).any()),
@@ -44,6 +51,17 @@ def _matrix(rows: list[list[float]] | None, tasks: list[DriftTask] | None) -> np
     if len({len(row) for row in given}) > 1:
         raise InvalidInputError("The rows differ in length; give each row the same number of values.")
     return np.array(given, dtype=np.float64)
+
+
+@contextmanager
+def _naming(field: str) -> Iterator[None]:
+    """Let what the valve refuses name the field that it came from."""
+    try:
+        yield
+    except InvalidInputError as error:
+        if error.errors:
+            raise
+        raise type(error).for_field(field, error.detail) from None
 
 
 def _bytes(text: str) -> bytes:

@@ -93,7 +93,11 @@ def _facts(booster: Any, learner: dict[str, Any]) -> dict[str, object]:
         raise RefusedModelError(f"is of the kind {boosting['name']!r}; allowed: {', '.join(_BOOSTERS)}")
     task, classes = _task(learner)
     names = learner.get("feature_names") or [f"f{i}" for i in range(features)]
-    if len(names) != features or len(set(names)) != features or not all(n.strip() and len(n) <= 200 for n in names):
+    if (
+        len(names) != features
+        or len(set(names)) != features
+        or not all(n.strip() and len(n) <= 200 and "\0" not in n for n in names)
+    ):
         raise RefusedModelError("must have different feature names of 1 to 200 characters, one a feature")
     given = learner.get("feature_types") or ["float"] * features
     if unknown := [name for name, kind in zip(names, given, strict=True) if kind not in _TYPES]:

@@ -17,6 +17,7 @@ from pydantic import BaseModel, ValidationError
 
 from seedcore import __version__
 from seedcore.errors import InvalidInputError, NotFoundError, UnavailableError
+from seedcore.ml.data.column_encoder import is_storable
 from seedcore.ml.registry.import_probe import MAX_BYTES, REFUSED, TIME_LIMIT_S
 from seedcore.ml.registry.model_files import storage_error
 from seedcore.ml.registry.model_manifest import Lineage, ModelManifest
@@ -160,11 +161,13 @@ def _labels(found: ProbedModel, given: Sequence[Label] | None) -> tuple[LabelKin
         raise InvalidInputError.for_field("labels", f"must be {found.classes} different labels, one a class")
     if kinds <= {bool}:
         return "boolean", list(given)
-    if kinds <= {int}:
+    if kinds <= {int} and all(-(2**63) <= label < 2**63 for label in given if isinstance(label, int)):
         return "integer", list(given)
-    if kinds <= {str}:
+    if kinds <= {str} and all(is_storable(label) for label in given if isinstance(label, str)):
         return "string", list(given)
-    raise InvalidInputError.for_field("labels", "must be all text, all integers or all booleans")
+    raise InvalidInputError.for_field(
+        "labels", "must be all text without U+0000, all integers of 64 bits or all booleans"
+    )
 
 
 def _wrong(message: str) -> InvalidInputError:
