@@ -10,7 +10,7 @@ MAX_BATCH_ROWS = 10_000
 MIN_TRAIN_ROWS = 10
 
 ModelName = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
-MAX_VERSION = 2**31 - 1
+MAX_VERSION = 2**63 - 1
 Version = Annotated[int, Field(ge=1, le=MAX_VERSION)]
 Label = bool | int | float | str
 LabelKind = Literal["integer", "string", "boolean", "number"]

@@ -65,8 +65,8 @@ async def test_a_parameter_of_400_digits_is_out_of_range(http: httpx.AsyncClient
     refused(await posted(http, "/xgboost/train", labelled("a", "b") | {"params": {name: HUGE}}), f"params.{name}")
 
 
-@pytest.mark.parametrize("version", [2**31, 2**63, 10**300])
-async def test_no_version_is_larger_than_an_alias_can_mean(http: httpx.AsyncClient, version: int):
+@pytest.mark.parametrize("version", [2**63, 10**300])
+async def test_no_version_has_more_than_64_bits(http: httpx.AsyncClient, version: int):
     for path, more in (("predict", {"features": [1]}), ("batch_predict", {"rows": [[1]]}), ("promote", {})):
         refused(await posted(http, f"/xgboost/{path}", {"name": "m", "version": version, **more}), "version")
     refused(await http.get("/xgboost/model_info", params={"name": "m", "version": str(version)}), "version")
