@@ -35,6 +35,7 @@ from seedcore.skills.registry import SkillRegistry
 from seedcore.stores.postgres import Database
 from seedcore.tasks.submission.validate import Submission
 from seedcore.telemetry.lean_imports import without
+from seedcore.telemetry.logs import configure_logs
 from seedcore.utils.warming import Warming
 from seedcore.web.service_base import Operation, ServiceBase
 
@@ -54,6 +55,7 @@ class MLService(ServiceBase):
         self, args: Mapping[str, object] | None = None, settings: Settings | None = None, *, background: bool = True
     ) -> None:
         given = settings or get_settings()
+        configure_logs(given)
         store = ModelStore(given.models_dir)
         database = Database(given, name="seedcore-ml")
         aliases = AliasCache(database)

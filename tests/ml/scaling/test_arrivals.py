@@ -18,6 +18,14 @@ LAST = floored(NOW - timedelta(seconds=60), SLOT_S)
 """A slot that is final already."""
 
 
+@pytest.fixture(autouse=True)
+def _now(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each test's own: the suite may have collected this module long before."""
+    now = datetime.now(UTC)
+    monkeypatch.setitem(globals(), "NOW", now)
+    monkeypatch.setitem(globals(), "LAST", floored(now - timedelta(seconds=60), SLOT_S))
+
+
 @pytest.fixture
 async def database(pg_settings: Settings) -> AsyncIterator[Database]:
     database = Database(pg_settings)

@@ -27,8 +27,6 @@ FORGET_S = 6.0
 MAX_BATCHES = 5
 """Batches of one model in one round; the others follow in the next."""
 
-_log = get_logger("seedcore.ml.monitors")
-
 
 class AsksForTriage(Protocol):
     """The Coordinator's client."""
@@ -55,6 +53,7 @@ class MonitorKeeper:
 
     def __init__(self, database: Database, store: ModelStore, coordinator: AsksForTriage, arl0: float) -> None:
         self._database, self._store, self._coordinator, self._arl0 = database, store, coordinator, arl0
+        self._log = get_logger("seedcore.ml.monitors")
         self._models: dict[str, _WatchedModel] = {}
         self._shadowing: frozenset[str] = frozenset()
         self._ran_at = 0.0
@@ -84,7 +83,7 @@ class MonitorKeeper:
                 # One model that cannot be read must not blind the others.
                 reason = error.detail if isinstance(error, SeedCoreError) else f"{type(error).__name__}: {error}"
                 if self.failing.get(name) != reason:
-                    _log.warning("model not watched", model=name, version=version, reason=reason)
+                    self._log.warning("model not watched", model=name, version=version, reason=reason)
                 self.failing[name] = reason
             self._ran_at = time.monotonic()
         self._ran_at = time.monotonic()
@@ -112,13 +111,13 @@ class MonitorKeeper:
                 monitor = ModelMonitor.restore(manifest, stored.state, stored.facts)
                 return _WatchedModel(manifest, monitor, changed=False)
             except (InvalidInputError, KeyError, TypeError, ValueError) as error:
-                _log.warning("stored monitors cannot be read, beginning again", model=name, reason=str(error))
+                self._log.warning("stored monitors cannot be read, beginning again", model=name, reason=str(error))
         caused = [] if stored is None else (stored.facts.get("asks") or {}).get("caused") or []
         monitor = ModelMonitor.begin(manifest, self._arl0, newest, time.time(), caused)
         reference = await asyncio.to_thread(self._store.reference, name, version)
         if reference is not None and reference.shape[1] == len(manifest.features):
             await asyncio.to_thread(monitor.inputs.learn, reference)
-        _log.info("model watched", model=name, version=version, inputs=monitor.inputs.state)
+        self._log.info("model watched", model=name, version=version, inputs=monitor.inputs.state)
         return _WatchedModel(manifest, monitor)
 
     async def _feed(self, watched: _WatchedModel) -> bool:
@@ -201,14 +200,14 @@ class MonitorKeeper:
         try:
             record = await self._coordinator.anomaly_triage(asks.asking)
         except (InvalidInputError, ConflictError) as error:
-            _log.warning("triage refused", model=name, reason=error.detail)
+            self._log.warning("triage refused", model=name, reason=error.detail)
             asks.fail(error.detail, time.time(), refused=True)
         except SeedCoreError as error:
-            _log.warning("no triage", model=name, reason=error.detail)
+            self._log.warning("no triage", model=name, reason=error.detail)
             asks.fail(error.detail, time.time())
         else:
             caused = asks.answer(record, time.time())
-            _log.info("triage of a model", model=name, **caused)
+            self._log.info("triage of a model", model=name, **caused)
         async with watched.lock:
             if self._models.get(name) is watched:
                 await self._save(watched)

@@ -16,8 +16,6 @@ from seedcore.schemas import model_registry as registry
 from seedcore.telemetry.logs import get_logger
 from seedcore.web.service_base import Operation
 
-_log = get_logger("seedcore.MLService")
-
 
 class ModelOperations:
     """Predicts with stored models, and manages them."""
@@ -26,6 +24,7 @@ class ModelOperations:
         self._store, self._predictor, self._database = parts.store, parts.predictor, parts.database
         self._aliases = parts.aliases
         self._view = ReplicaView(parts.store, parts.aliases, parts.predictor.models)
+        self._log = get_logger("seedcore.MLService")
         self._imports = asyncio.Semaphore(1)
 
     def operations(self) -> Sequence[Operation]:
@@ -100,7 +99,7 @@ class ModelOperations:
         deleted = await delete_versions(self._database, self._store, request.name, request.version, force=request.force)
         for version in deleted:
             self._predictor.models.drop(request.name, version)
-        _log.info("models deleted", model=request.name, versions=deleted)
+        self._log.info("models deleted", model=request.name, versions=deleted)
         return registry.DeleteResponse(name=request.name, deleted=deleted)
 
     async def load_model(self, request: registry.LoadRequest) -> registry.LoadResponse:
@@ -109,7 +108,7 @@ class ModelOperations:
             manifest = await asyncio.to_thread(
                 model_import.import_model, self._store, request.name, request.path, request.labels
             )
-        _log.info("model imported", model=manifest.name, version=manifest.version, sha256=manifest.sha256)
+        self._log.info("model imported", model=manifest.name, version=manifest.version, sha256=manifest.sha256)
         return registry.LoadResponse(
             name=manifest.name,
             version=manifest.version,
@@ -127,7 +126,7 @@ class ModelOperations:
         try:
             return await self._aliases.current()
         except SeedCoreError as error:
-            _log.warning("aliases are not known", reason=error.detail)
+            self._log.warning("aliases are not known", reason=error.detail)
             return None
 
 

@@ -28,8 +28,6 @@ MAX_TRAININGS = 2
 
 _File = Annotated[str, Path(description="letters, digits, dots, dashes and underscores; ends in .csv or .parquet")]
 
-_log = get_logger("seedcore.MLService")
-
 
 class TrainingOperations:
     """Trains models that fit a request, submits those that are work, and keeps files of training sets."""
@@ -40,6 +38,7 @@ class TrainingOperations:
         self._uploads = DatasetUploads(
             parts.settings.datasets_dir, parts.settings.max_dataset_bytes, parts.settings.max_datasets_bytes
         )
+        self._log = get_logger("seedcore.MLService")
         self.running = 0
 
     def operations(self) -> Sequence[Operation]:
@@ -66,7 +65,7 @@ class TrainingOperations:
         async def upload(file: _File, request: Request, response: Response) -> schemas.DatasetFile:
             """Store the body as a file that trainings name as `data_source`: 201, or 200 where it replaces one."""
             stored, new = await self._uploads.store(file, request.stream())
-            _log.info("training set stored", file=stored.file, bytes=stored.bytes)
+            self._log.info("training set stored", file=stored.file, bytes=stored.bytes)
             response.status_code = 201 if new else 200
             return stored
 
@@ -108,7 +107,7 @@ class TrainingOperations:
         except asyncio.CancelledError:
             stop.set()
             raise
-        _log.info(
+        self._log.info(
             "model trained", model=manifest.name, version=manifest.version, seconds=round(manifest.training_time_s, 3)
         )
         return train_response(manifest)
