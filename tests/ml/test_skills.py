@@ -1,3 +1,4 @@
+import sys
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -83,10 +84,11 @@ async def test_with_a_model_folder_the_process_itself_answers(service: MLService
     far = FarService(ANSWER)
     context = make_context(service.settings, far)
     assert context.clients is not None
-    await get_ready(context.clients)
     from seedcore.ml.predicting.local_predictions import LocalPredictions
 
     know_aliases(context.clients.keep(LocalPredictions)._aliases)
+    await get_ready(context.clients)
+    assert "xgboost" in sys.modules
     answer = await ml_predict(PredictRequest(name="m", features=[0, 0, 0]), context)
     assert (answer.prediction, answer.model.version, far.asked) == ("iris", 1, [])
 

@@ -75,11 +75,16 @@ class LocalPredictions:
         """Predictions that the ML service made, because this node has no model folder."""
 
     async def warm_up(self, remote: PredictionClient) -> None:
-        """Get ready for the first call: the ML service where it must be asked, else XGBoost where there are models."""
+        """Get ready for the first call: the ML service where it must be asked, else XGBoost and the aliases.
+
+        Raises:
+            UnavailableError: what it needs does not answer yet.
+        """
         if not await asyncio.to_thread(lambda: self._store.present):
             await remote.reach()
-        elif await asyncio.to_thread(lambda: next(self._store.names(), None)) is not None:
-            await asyncio.to_thread(_import)
+            return
+        await asyncio.to_thread(_import)
+        await self._aliases.current()
 
     async def predict(
         self, request: PredictRequest, task_id: str, tenant: str, remote: PredictionClient
