@@ -138,7 +138,9 @@ class _Run:
 
         Those of the release before may not fit the new tables, and workers call them between two transactions.
         """
-        if step.is_upgrade and (step.up_revision_id or "") >= SCHEMA_VERSION:
+        revision = step.up_revision_id or ""
+        needed = getattr(self._scripts.get_revision(revision).module, "with_functions", False)
+        if step.is_upgrade and (needed or revision >= SCHEMA_VERSION):
             self._create_functions()
 
     def _create_functions(self) -> None:

@@ -9,6 +9,7 @@ down_revision = "0014"
 branch_labels = None
 depends_on = None
 phase = "before"
+with_functions = True  # those of before do not fit the new key of `admitted`
 
 
 def upgrade() -> None:
@@ -16,6 +17,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
+    op.execute("alter table seedcore.skills drop column platform")
     for table in ("metric_series", "audit", "api_keys", "sql_roles", "tenants"):
         op.execute(f"drop table seedcore.{table}")
     op.execute("drop function seedcore.forget_audit(double precision)")

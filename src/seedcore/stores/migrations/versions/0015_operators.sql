@@ -61,6 +61,9 @@ create table seedcore.sql_roles (
   tenant text not null
 );
 
+-- Skills that change what all tenants use; who submits for one tenant may not submit them.
+alter table seedcore.skills add column platform boolean not null default false;
+
 create function seedcore.option_limits(given jsonb)
 returns table (key text, running integer, per_s double precision, at_once integer, cost double precision) language plpgsql as $$
 declare

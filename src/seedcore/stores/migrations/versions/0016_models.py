@@ -31,7 +31,6 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     op.execute("drop view seedcore.history")
-    op.execute("alter table seedcore.skills drop column platform")
     op.execute("drop trigger models_changed on seedcore.model_aliases")
     op.execute("drop function seedcore.note_models()")
     for table in _TABLES:

@@ -1,9 +1,6 @@
 -- The life of models: aliases, promotions with their evidence, recorded predictions and what was true of them, monitors,
 -- trials, who uses a version, and arrivals of tasks. Model files are in the model folder; versions are theirs.
 
--- Skills that change what all tenants use; who submits for one tenant may not submit them.
-alter table seedcore.skills add column platform boolean not null default false;
-
 -- One row an alias and name: `champion` answers, `candidate` answers the same tasks in its shadow.
 create table seedcore.model_aliases (
   name    text not null,
@@ -97,7 +94,7 @@ create table seedcore.model_generation (
   generation bigint not null
 );
 insert into seedcore.model_generation values (true, 1);
-create function seedcore.note_models() returns trigger language plpgsql as $$
+create or replace function seedcore.note_models() returns trigger language plpgsql as $$
 begin
   update seedcore.model_generation set generation = generation + 1;
   return null;
