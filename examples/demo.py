@@ -9,7 +9,7 @@ import json
 import socket
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from urllib.parse import urlsplit
 
@@ -33,9 +33,13 @@ FIRST_CONTACT_S = 20.0
 def main(argv: Sequence[str] | None = None) -> int:
     """0 when every row was answered once (or all is stopped), 1 when not, 2 for bad settings, 130 when interrupted."""
     options = _options(argv)
+    return exit_status(lambda settings: stop(settings) if options.stop else _demo(options, settings))
+
+
+def exit_status(run: Callable[[Settings], int]) -> int:
+    """The status of a demo that runs with the settings; what ended it early is said in one line."""
     try:
-        settings = get_settings()
-        return stop(settings) if options.stop else _demo(options, settings)
+        return run(get_settings())
     except SettingsError as error:
         say(error.detail)
         return 2

@@ -24,9 +24,7 @@ from examples.drift_plot import draw
 from examples.drift_story import EVENTS, WORDS, Story
 from examples.drift_stream import DriftDemo, StreamPlan
 from seedcore.cli.launch import background
-from seedcore.cli.launch.background import BackgroundError
-from seedcore.errors import SettingsError
-from seedcore.settings import Settings, get_settings
+from seedcore.settings import Settings
 
 POLICY = Path(__file__).with_name("drift_policy.yaml")
 say = demo.say
@@ -37,17 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = _options(argv)
     # For the SeedCore that this starts; one that runs has its own policy, which is checked.
     os.environ.setdefault("SEEDCORE_POLICY_PATH", str(POLICY))
-    try:
-        settings = get_settings()
-        return demo.stop(settings) if options.stop else _run(options, settings)
-    except SettingsError as error:
-        say(error.detail)
-        return 2
-    except (JobError, BackgroundError) as error:
-        say(f"The demo ended early. {error}")
-        return 1
-    except KeyboardInterrupt:
-        return 130
+    return demo.exit_status(lambda settings: demo.stop(settings) if options.stop else _run(options, settings))
 
 
 def _run(options: argparse.Namespace, settings: Settings) -> int:

@@ -33,9 +33,9 @@ from seedcore.ml.registry.model_store import ModelStore
 from seedcore.ml.training.model_draft import draft, reference_file
 from seedcore.ml.training.train import train
 from seedcore.schemas.cognitive import MakeDecisionResponse, ReasonResponse
-from seedcore.schemas.ml import TrainRequest
-from seedcore.schemas.retraining import RetrainRequest
-from seedcore.schemas.salience import SalienceResponse
+from seedcore.schemas.ml.models import TrainRequest
+from seedcore.schemas.ml.retraining import RetrainRequest
+from seedcore.schemas.ml.salience import SalienceResponse
 from seedcore.schemas.triage import TriageRequest
 from seedcore.settings import Settings, load_settings
 from seedcore.skills.registry import SkillRegistry

@@ -10,7 +10,7 @@ from sklearn.datasets import load_breast_cancer
 from seedcore.ml.data.training_data import read_local
 from seedcore.ml.registry.model_store import ModelStore
 from seedcore.ml.training.model_draft import train_request
-from seedcore.schemas.ml import TrainRequest
+from seedcore.schemas.ml.models import TrainRequest
 from seedcore.settings import load_settings
 
 _SET = load_breast_cancer()

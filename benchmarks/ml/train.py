@@ -17,7 +17,7 @@ from seedcore.ml.data.training_data import read_local
 from seedcore.ml.training.fitting import threads_for
 from seedcore.ml.training.train import train
 from seedcore.ml.training.xgboost_params import resolve_params
-from seedcore.schemas.ml import TrainRequest
+from seedcore.schemas.ml.models import TrainRequest
 from seedcore.settings import load_settings
 
 SHAPES = ((569, 30), (20_000, 20))

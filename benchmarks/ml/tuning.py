@@ -18,7 +18,7 @@ import psutil
 
 from seedcore.ml.tuning.trial_record import best_of
 from seedcore.ml.tuning.tune_terms import plan_of, read_terms
-from seedcore.schemas.tuning import TuneRequest
+from seedcore.schemas.ml.tuning import TuneRequest
 
 SETS = ("breast_cancer", "diabetes")
 Point = tuple[float, float, float]

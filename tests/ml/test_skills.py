@@ -8,7 +8,7 @@ import pytest
 from seedcore.errors import NotFoundError, SkillError, UnavailableError
 from seedcore.ml.service import MLService
 from seedcore.ml.skills import get_ready, ml_predict
-from seedcore.schemas.ml import ModelRef, PredictRequest, PredictResponse
+from seedcore.schemas.ml.models import ModelRef, PredictRequest, PredictResponse
 from seedcore.service_clients.skill_clients import SkillServiceClients
 from seedcore.settings import Settings, load_settings
 from seedcore.skills.skill_decorator import SkillContext

@@ -27,9 +27,9 @@ from seedcore.ml.predicting.predictor import Predictor
 from seedcore.ml.registry.aliases import AliasCache
 from seedcore.ml.registry.model_store import ModelStore
 from seedcore.ml.training.model_draft import train_request
-from seedcore.schemas import ml as schemas
-from seedcore.schemas.anomaly import DetectAnswer, DetectBatchRequest, DetectBatchResponse, DetectRequest
-from seedcore.schemas.drift import DriftRequest, DriftResponse
+from seedcore.schemas.ml import models as schemas
+from seedcore.schemas.ml.anomaly import DetectAnswer, DetectBatchRequest, DetectBatchResponse, DetectRequest
+from seedcore.schemas.ml.drift import DriftRequest, DriftResponse
 from seedcore.settings import Settings, get_settings
 from seedcore.skills.registry import SkillRegistry
 from seedcore.stores.postgres import Database

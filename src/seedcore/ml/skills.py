@@ -14,10 +14,10 @@ from seedcore.errors import (
     UnavailableError,
 )
 from seedcore.ml.job_outcomes import job_errors
-from seedcore.schemas.ml import PredictRequest, PredictResponse, TrainRequest, TrainResponse
-from seedcore.schemas.retraining import RetrainRequest, RetrainResult
-from seedcore.schemas.salience import LearnedSalience, LearnSalience
-from seedcore.schemas.tuning import TuneRequest, TuneResult
+from seedcore.schemas.ml.models import PredictRequest, PredictResponse, TrainRequest, TrainResponse
+from seedcore.schemas.ml.retraining import RetrainRequest, RetrainResult
+from seedcore.schemas.ml.salience import LearnedSalience, LearnSalience
+from seedcore.schemas.ml.tuning import TuneRequest, TuneResult
 from seedcore.skills.skill_decorator import SkillClients, SkillContext, skill
 
 if TYPE_CHECKING:

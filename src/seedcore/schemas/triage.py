@@ -4,7 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
-from seedcore.schemas.ml import ModelName
+from seedcore.schemas.ml.models import ModelName
 from seedcore.tasks.submission.task_request import Key, TaskIn
 
 MIN_POINTS, MAX_POINTS = 8, 20_000

@@ -10,8 +10,9 @@ from typing import ClassVar
 from pydantic import BaseModel
 
 from seedcore import errors
-from seedcore.schemas.anomaly import DetectBatchResponse
-from seedcore.schemas.ml import (
+from seedcore.schemas.ml.anomaly import DetectBatchResponse
+from seedcore.schemas.ml.model_registry import DeleteResponse, ListModelsResponse, ModelInfo
+from seedcore.schemas.ml.models import (
     BatchPredictResponse,
     Features,
     PredictRequest,
@@ -20,9 +21,8 @@ from seedcore.schemas.ml import (
     TrainRequest,
     TrainResponse,
 )
-from seedcore.schemas.model_registry import DeleteResponse, ListModelsResponse, ModelInfo
-from seedcore.schemas.salience import SalienceResponse
-from seedcore.schemas.scaling import ScalingResponse
+from seedcore.schemas.ml.salience import SalienceResponse
+from seedcore.schemas.ml.scaling import ScalingResponse
 from seedcore.service_clients.service_client import ServiceClient
 from seedcore.settings import Settings
 

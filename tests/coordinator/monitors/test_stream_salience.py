@@ -11,8 +11,8 @@ from seedcore.coordinator.monitors.stream_monitors import StreamMonitors
 from seedcore.coordinator.monitors.stream_salience import ACTIVE_S, KEPT_S, StreamSalience, stream_features
 from seedcore.decision.salience import formula
 from seedcore.errors import UnavailableError
-from seedcore.schemas.ml import ModelRef
-from seedcore.schemas.salience import SalienceResponse, SalienceScore
+from seedcore.schemas.ml.models import ModelRef
+from seedcore.schemas.ml.salience import SalienceResponse, SalienceScore
 from seedcore.settings import Settings, load_settings
 from seedcore.stores.postgres import Database
 from seedcore.telemetry.metrics.metric_registry import REGISTRY

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from seedcore.errors import InvalidInputError
 from seedcore.ml.data.column_encoder import ColumnEncoder, feature_types
-from seedcore.schemas.ml import Column
+from seedcore.schemas.ml.models import Column
 
 COLUMNS = [
     Column(name="size", type="number"),

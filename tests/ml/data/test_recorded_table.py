@@ -11,7 +11,7 @@ from seedcore.errors import InvalidInputError, NotFoundError
 from seedcore.ml.data.dataset import Table, TrainLimits
 from seedcore.ml.data.recorded_table import recorded_table
 from seedcore.ml.registry.model_manifest import ModelManifest
-from seedcore.schemas.ml import Column
+from seedcore.schemas.ml.models import Column
 from seedcore.settings import Settings
 from seedcore.stores.postgres import Database
 

@@ -14,31 +14,14 @@ from seedcore.ml.gate.betting_mean import log_capital
 from seedcore.ml.gate.gate_test import AnswerPair, GateDecision, GateTerms, GateTest
 from seedcore.ml.gate.slices import MISSING, slice_values
 from seedcore.ml.registry.model_manifest import ModelManifest
-from seedcore.schemas.ml import Column
+from tests.ml.gate.support import FACTS
 
 ALPHA = 0.05
 
 
 def manifest(**changes: object) -> ModelManifest:
-    values: dict[str, object] = {
-        "name": "m",
-        "version": 1,
-        "created_at": datetime.now(UTC),
-        "task": "binary",
-        "features": ["age", "city"],
-        "label_column": "y",
-        "label_kind": "integer",
-        "labels": [0, 1],
-        "params": {},
-        "metrics": {},
-        "n_rows": 1,
-        "sha256": "",
-        "size_bytes": 1,
-        "xgboost_version": "3",
-        "columns": [Column(name="age"), Column(name="city", type="category", categories=["Bern", "Kyiv"])],
-        "slices": {"city": 0.1},
-    }
-    return ModelManifest(**(values | changes))  # type: ignore[arg-type]
+    stored = {"name": "m", "version": 1, "created_at": datetime.now(UTC), "sha256": "", "size_bytes": 1}
+    return ModelManifest.model_validate(FACTS | stored | {"slices": {"city": 0.1}} | changes)
 
 
 def differences(rng: np.random.Generator, size: tuple[int, int], gain: float, discordant: float) -> np.ndarray:

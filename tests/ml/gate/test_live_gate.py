@@ -6,7 +6,7 @@ from uuid import UUID, uuid4
 
 from seedcore.ml.gate.promotions import Promotions
 from seedcore.ml.predicting.local_predictions import LocalPredictions
-from seedcore.schemas.ml import PredictRequest, TrainRequest
+from seedcore.schemas.ml.models import PredictRequest, TrainRequest
 from seedcore.settings import Settings
 from tests.ml.support import started_service
 

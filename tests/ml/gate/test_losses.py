@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from seedcore.ml.gate.losses import brier, label_problem, loss
 from seedcore.ml.registry.model_manifest import ModelManifest
-from seedcore.schemas.ml import LabelKind
+from seedcore.schemas.ml.models import LabelKind
 from tests.ml.gate.support import FACTS
 
 

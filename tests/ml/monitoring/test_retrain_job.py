@@ -8,7 +8,7 @@ import pytest
 from seedcore.errors import ConflictError, InvalidInputError
 from seedcore.ml.monitoring.retrain_job import RetrainJob, run_retrain_job
 from seedcore.ml.registry.aliases import read_aliases
-from seedcore.schemas.retraining import RetrainRequest
+from seedcore.schemas.ml.retraining import RetrainRequest
 from seedcore.settings import Settings
 from tests.ml.monitoring.test_monitor_keeper import IMAGES, World, manifest
 

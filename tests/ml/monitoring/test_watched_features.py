@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from seedcore.ml.monitoring.watched_features import MAX_DIRECT, PROJECTED, WatchedFeatures
-from seedcore.schemas.ml import Column
+from seedcore.schemas.ml.models import Column
 
 NUMBER, KIND = Column(name="x"), Column(name="kind", type="category", categories=["a", "b", "c"])
 

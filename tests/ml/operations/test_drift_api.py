@@ -6,7 +6,7 @@ from pydantic import ValidationError
 
 from seedcore.errors import InvalidInputError
 from seedcore.ml.operations.drift_api import score_drift
-from seedcore.schemas.drift import DriftRequest
+from seedcore.schemas.ml.drift import DriftRequest
 
 
 def rows(seed, n, shift=0.0):

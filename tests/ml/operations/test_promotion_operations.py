@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from seedcore.ml.service import MLService
-from seedcore.schemas.promotions import OutcomesRequest
+from seedcore.schemas.ml.promotions import OutcomesRequest
 from seedcore.settings import Settings
 from seedcore.web.access.caller import Caller
 from tests.ml.gate.support import store_version

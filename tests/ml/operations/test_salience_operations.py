@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from seedcore.decision.salience import FEATURES
-from seedcore.schemas.salience import MAX_ITEMS, SalienceItem
+from seedcore.schemas.ml.salience import MAX_ITEMS, SalienceItem
 from seedcore.settings import Settings
 from tests.ml.support import started_service
 

@@ -18,7 +18,7 @@ from seedcore.ml.registry import aliases
 from seedcore.ml.registry.aliases import ModelAliases, set_alias
 from seedcore.ml.registry.model_uses import delete_versions
 from seedcore.ml.service import MLService
-from seedcore.schemas.ml import PredictRequest, PredictResponse
+from seedcore.schemas.ml.models import PredictRequest, PredictResponse
 from seedcore.settings import Settings
 from tests.ml.support import flowers, know_aliases, started_service
 

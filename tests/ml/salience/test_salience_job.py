@@ -13,7 +13,7 @@ from seedcore.ml.registry.model_store import ModelStore
 from seedcore.ml.salience import salience_job
 from seedcore.ml.salience.salience_job import MIN_TASKS, run_salience_job
 from seedcore.ml.skills import ml_learn_salience
-from seedcore.schemas.salience import LearnedSalience, LearnSalience
+from seedcore.schemas.ml.salience import LearnedSalience, LearnSalience
 from seedcore.settings import Settings
 from seedcore.skills.testing import run_skill
 from seedcore.stores.postgres import Database

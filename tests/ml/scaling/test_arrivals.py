@@ -7,7 +7,7 @@ import pytest
 
 from seedcore.ml.scaling import arrivals as module
 from seedcore.ml.scaling.arrivals import ArrivalCounter, floored
-from seedcore.schemas.scaling import SLOT_S
+from seedcore.schemas.ml.scaling import SLOT_S
 from seedcore.settings import Settings
 from seedcore.stores.postgres import Database
 

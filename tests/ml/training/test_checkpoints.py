@@ -16,7 +16,7 @@ from seedcore.ml.training import train_job
 from seedcore.ml.training.checkpoints import JobCheckpoint, job_folder
 from seedcore.ml.training.train import TrainedModel, TrainingOptions, train
 from seedcore.ml.training.xgboost_params import resolve_params
-from seedcore.schemas.ml import TrainRequest
+from seedcore.schemas.ml.models import TrainRequest
 from seedcore.settings import Settings
 from tests.ml.support import flowers
 

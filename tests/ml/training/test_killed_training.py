@@ -15,7 +15,7 @@ import sys
 from functools import partial
 from pathlib import Path
 from seedcore.ml.training import train_job
-from seedcore.schemas.ml import TrainRequest
+from seedcore.schemas.ml.models import TrainRequest
 from seedcore.settings import load_settings
 
 train_job.job_folder = partial(train_job.job_folder, interval_s=0.01)

@@ -19,7 +19,7 @@ import ray
 from seedcore.errors import SeedCoreError
 from seedcore.ml.skills import ml_tune
 from seedcore.ml.tuning.trial_log import trials_of
-from seedcore.schemas.tuning import TuneRequest
+from seedcore.schemas.ml.tuning import TuneRequest
 from seedcore.settings import get_settings
 from seedcore.skills.context import SkillContext
 from seedcore.skills.reports import SkillProgress

@@ -8,7 +8,7 @@ from seedcore.ml.training.splits import split
 from seedcore.ml.training.train import as_probabilities
 from seedcore.ml.training.xgboost_params import resolve_params
 from seedcore.ml.tuning.trial_booster import TrialBooster, trial_data
-from seedcore.schemas.ml import TrainRequest
+from seedcore.schemas.ml.models import TrainRequest
 from seedcore.settings import Settings
 
 

@@ -12,8 +12,8 @@ from seedcore.organism.control.foresight import STEP_S, Foresight
 from seedcore.organism.control.organism_view import OrganismView
 from seedcore.organism.desired.desired_state import Organ
 from seedcore.organism.routing.table_builder import SkillDeclarations
+from seedcore.schemas.ml.scaling import ForecastPoint, ScalingResponse
 from seedcore.schemas.organism import WorkerNumbers
-from seedcore.schemas.scaling import ForecastPoint, ScalingResponse
 from seedcore.telemetry.metrics.metric_registry import REGISTRY
 
 

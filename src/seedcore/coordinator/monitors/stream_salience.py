@@ -12,7 +12,7 @@ from seedcore.changepoint.features import SUCCESS, TASK_SIZE
 from seedcore.coordinator.monitors.stream_monitors import MonitoredStream, StreamMonitors
 from seedcore.decision.salience import formula
 from seedcore.errors import SeedCoreError
-from seedcore.schemas.salience import SalienceResponse, SalienceScore
+from seedcore.schemas.ml.salience import SalienceResponse, SalienceScore
 from seedcore.stores.postgres import DATABASE_ERRORS, Database
 from seedcore.tasks import history
 from seedcore.telemetry.logs import get_logger
@@ -93,6 +93,7 @@ class StreamSalience:
             try:
                 await self.step()
             except Exception as error:  # noqa: BLE001 - the loop must not end
+                self.failing = f"unexpected {type(error).__name__}; the log has the details"
                 self._log.error("scoring streams failed unexpectedly", exc_info=error)
             await asyncio.sleep(SCORE_S)
 

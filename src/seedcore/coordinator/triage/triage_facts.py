@@ -6,7 +6,7 @@ from seedcore.coordinator.policy_runtime import PolicyRuntime
 from seedcore.coordinator.triage.retrainings import Retrained
 from seedcore.coordinator.triage.webhooks import Webhooks
 from seedcore.decision.triage_policy import ActionPolicy, TriagePolicy
-from seedcore.schemas.anomaly import DetectResponse
+from seedcore.schemas.ml.anomaly import DetectResponse
 from seedcore.schemas.triage import TriageRequest
 
 TriageFacts = dict[str, bool | int | float | str]

@@ -2,6 +2,6 @@
 
 from seedcore.ml.anomaly.detect import Anomaly, Detection, detect
 from seedcore.ml.anomaly.detect_columns import JointDetection, detect_columns
-from seedcore.schemas.anomaly import MAX_LENGTH, MIN_LENGTH
+from seedcore.schemas.ml.anomaly import MAX_LENGTH, MIN_LENGTH
 
 __all__ = ["MAX_LENGTH", "MIN_LENGTH", "Anomaly", "Detection", "JointDetection", "detect", "detect_columns"]

@@ -9,7 +9,7 @@ import numpy.typing as npt
 from seedcore.errors import InvalidInputError
 from seedcore.ml.anomaly import pareto_tail, season, small_samples
 from seedcore.ml.anomaly.local_level import Floats, local_level, spread
-from seedcore.schemas.anomaly import MAX_LENGTH, MIN_LENGTH
+from seedcore.schemas.ml.anomaly import MAX_LENGTH, MIN_LENGTH
 
 LARGEST = 1e100
 """Larger values would overflow when they are squared."""

@@ -5,7 +5,7 @@ from functools import lru_cache
 import numpy as np
 
 from seedcore.ml.anomaly.local_level import TO_SD, Floats
-from seedcore.schemas.anomaly import MIN_LENGTH
+from seedcore.schemas.ml.anomaly import MIN_LENGTH
 
 MANY = 24
 """Series of at least this many points are judged by a fitted tail instead."""

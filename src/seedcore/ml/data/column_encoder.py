@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seedcore.errors import FieldError, InvalidInputError
-from seedcore.schemas.ml import Column, Features
+from seedcore.schemas.ml.models import Column, Features
 
 FLOAT32_MAX = float(np.finfo(np.float32).max)
 MAX_ERRORS = 20

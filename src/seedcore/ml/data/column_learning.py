@@ -16,7 +16,7 @@ from seedcore.ml.data.column_encoder import (
     to_category,
     to_number,
 )
-from seedcore.schemas.ml import Column
+from seedcore.schemas.ml.models import Column
 
 MAX_CATEGORIES = 1000
 MAX_CATEGORY_LENGTH = 200

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from seedcore.errors import InvalidInputError, TooLargeError
 from seedcore.ml.data.column_encoder import Floats
-from seedcore.schemas.ml import MIN_TRAIN_ROWS, Column, Label, LabelKind
+from seedcore.schemas.ml.models import MIN_TRAIN_ROWS, Column, Label, LabelKind
 from seedcore.settings import Settings
 
 MEMORY_FACTOR = 4

@@ -13,7 +13,7 @@ from seedcore.ml.data.column_encoder import MAX_ERRORS, Floats, abbreviated, is_
 from seedcore.ml.data.column_learning import ColumnLearner, TooManyCategoriesError, Values, parse_cell
 from seedcore.ml.data.dataset import ColumnRoles, Table, TrainLimits, too_few_rows
 from seedcore.ml.data.label_encoding import encode_labels
-from seedcore.schemas.ml import MIN_TRAIN_ROWS
+from seedcore.schemas.ml.models import MIN_TRAIN_ROWS
 
 MAX_COLUMNS = 4096
 CHUNK_ROWS = 4096

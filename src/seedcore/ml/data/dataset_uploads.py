@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from seedcore.errors import InvalidInputError, NotFoundError, TooLargeError, UnavailableError
-from seedcore.schemas.ml import DatasetFile
+from seedcore.schemas.ml.models import DatasetFile
 
 FILE_PATTERN = r"[A-Za-z0-9][A-Za-z0-9._-]{0,119}\.(?:csv|parquet)"
 MAX_FILES = 1000

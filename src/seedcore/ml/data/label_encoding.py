@@ -7,7 +7,7 @@ import numpy as np
 
 from seedcore.errors import FieldError, InvalidInputError
 from seedcore.ml.data.column_encoder import FLOAT32_MAX, MAX_ERRORS, Floats, abbreviated, is_storable
-from seedcore.schemas.ml import Label, LabelKind
+from seedcore.schemas.ml.models import Label, LabelKind
 
 MIN_ROWS_PER_CLASS = 2
 MAX_CLASSES = 256

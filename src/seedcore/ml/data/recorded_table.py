@@ -14,7 +14,7 @@ from seedcore.ml.data.dataset import ColumnRoles, Table, TrainLimits
 from seedcore.ml.data.dataset_builder import TableBuilder
 from seedcore.ml.data.label_encoding import MIN_ROWS_PER_CLASS
 from seedcore.ml.registry.model_manifest import ModelManifest
-from seedcore.schemas.ml import Column, LabelKind
+from seedcore.schemas.ml.models import Column, LabelKind
 
 TIME = "recorded at"
 """The column that orders the rows; it is no feature."""

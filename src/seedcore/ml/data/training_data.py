@@ -10,7 +10,7 @@ from seedcore.ml.data.history_query import checked_select
 from seedcore.ml.data.history_rows import history_table
 from seedcore.ml.data.recorded_table import recorded_table
 from seedcore.ml.registry.model_manifest import ModelManifest
-from seedcore.schemas.ml import HistorySource, RecordedSource, TrainRequest
+from seedcore.schemas.ml.models import HistorySource, RecordedSource, TrainRequest
 from seedcore.settings import Settings
 from seedcore.stores.postgres import Database
 

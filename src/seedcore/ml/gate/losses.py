@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping
 
 from seedcore.ml.registry.model_manifest import ModelManifest
-from seedcore.schemas.ml import LabelKind
+from seedcore.schemas.ml.models import LabelKind
 
 Answer = Mapping[str, object]
 """`{prediction, probabilities?}`, as `seedcore.predictions` keeps it."""

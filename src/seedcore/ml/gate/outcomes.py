@@ -10,7 +10,7 @@ from seedcore.ml.gate.outcome_repository import PredictionOutcome, store_outcome
 from seedcore.ml.registry.aliases import AliasCache
 from seedcore.ml.registry.model_manifest import ModelManifest
 from seedcore.ml.registry.model_store import ModelStore
-from seedcore.schemas.promotions import OutcomesRequest, OutcomesResponse
+from seedcore.schemas.ml.promotions import OutcomesRequest, OutcomesResponse
 from seedcore.stores.postgres import Database
 from seedcore.tasks.monitoring.task_lookup import StartedTask, started_tasks
 from seedcore.telemetry.metrics import counter

@@ -11,7 +11,7 @@ from seedcore.changepoint import MAX_ARL0, MIN_REFERENCE, Valve
 from seedcore.ml.monitoring.change_time import MonitorAlarms, PredictionMark
 from seedcore.ml.monitoring.monitor_archive import pack_arrays, to_bytes_array, unpack_arrays
 from seedcore.ml.monitoring.watched_features import Rows, WatchedFeatures
-from seedcore.schemas.ml import Column
+from seedcore.schemas.ml.models import Column
 
 MAX_LEARNED_VALUES = 2_000_000
 """Features times rows that a monitor keeps while it learns; of a wider model fewer rows would be too few."""

@@ -22,8 +22,8 @@ from seedcore.ml.training.model_draft import draft, reference_file
 from seedcore.ml.training.train import TrainingOptions
 from seedcore.ml.training.train_job import version_of_job
 from seedcore.ml.training.xgboost_params import resolve_params
-from seedcore.schemas.ml import RecordedSource, TrainRequest
-from seedcore.schemas.retraining import RetrainRequest, RetrainResult
+from seedcore.schemas.ml.models import RecordedSource, TrainRequest
+from seedcore.schemas.ml.retraining import RetrainRequest, RetrainResult
 from seedcore.settings import Settings
 from seedcore.stores.postgres import Database
 

@@ -13,7 +13,7 @@ import numpy as np
 from seedcore.ml.data.column_encoder import Floats
 from seedcore.ml.data.dataset import Table
 from seedcore.ml.training.train import TrainedModel, TrainingOptions, train
-from seedcore.schemas.ml import Label
+from seedcore.schemas.ml.models import Label
 
 OLD_ROWS = 1.5
 """Rows from before the change, at most, for each row since: the newest fifth is then from after it."""

@@ -16,7 +16,7 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from seedcore.schemas.ml import Column
+from seedcore.schemas.ml.models import Column
 
 Rows = npt.NDArray[np.float64]
 """Shape (n, features): NaN where a value is missing, categories by their number."""

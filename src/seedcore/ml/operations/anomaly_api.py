@@ -3,7 +3,7 @@
 from seedcore.errors import InvalidInputError, problem
 from seedcore.ml.anomaly import Detection, detect, detect_columns
 from seedcore.ml.anomaly.detect import checked
-from seedcore.schemas.anomaly import (
+from seedcore.schemas.ml.anomaly import (
     MAX_BATCH_POINTS,
     AnomalyPoint,
     DetectAnswer,

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from seedcore.changepoint import Valve
 from seedcore.changepoint.features import task_features
 from seedcore.errors import InvalidInputError
-from seedcore.schemas.drift import DriftRequest, DriftResponse, DriftTask
+from seedcore.schemas.ml.drift import DriftRequest, DriftResponse, DriftTask
 
 
 def score_drift(request: DriftRequest) -> DriftResponse:

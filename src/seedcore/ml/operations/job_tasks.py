@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from seedcore.errors import FieldError, TooLargeError
-from seedcore.schemas.ml import TrainRequest
+from seedcore.schemas.ml.models import TrainRequest
 from seedcore.settings import Settings
 from seedcore.tasks.submission.tenancy import Origin
 from seedcore.tasks.submission.validate import Submission

@@ -11,8 +11,8 @@ from seedcore.ml.registry import model_catalog, model_import
 from seedcore.ml.registry.aliases import ModelAliases
 from seedcore.ml.registry.model_uses import delete_versions
 from seedcore.ml.registry.replica_view import ReplicaView
-from seedcore.schemas import ml as schemas
-from seedcore.schemas import model_registry as registry
+from seedcore.schemas.ml import model_registry as registry
+from seedcore.schemas.ml import models as schemas
 from seedcore.telemetry.logs import get_logger
 from seedcore.web.service_base import Operation
 

@@ -6,7 +6,7 @@ from seedcore.ml.monitoring.leader_loop import LeaderJob
 from seedcore.ml.monitoring.monitor_keeper import MonitorKeeper
 from seedcore.ml.monitoring.monitor_store import list_monitors
 from seedcore.ml.parts import MLParts
-from seedcore.schemas.retraining import MonitoredModel, MonitorsQuery, MonitorsResponse
+from seedcore.schemas.ml.retraining import MonitoredModel, MonitorsQuery, MonitorsResponse
 from seedcore.service_clients.coordinator_client import CoordinatorClient
 from seedcore.web.service_base import Operation
 

@@ -16,7 +16,7 @@ from seedcore.ml.gate.outcomes import OutcomeIntake
 from seedcore.ml.gate.promotions import Promotions
 from seedcore.ml.monitoring.leader_loop import LeaderJob
 from seedcore.ml.parts import MLParts
-from seedcore.schemas import promotions as schemas
+from seedcore.schemas.ml import promotions as schemas
 from seedcore.service_clients.energy_client import EnergyClient
 from seedcore.tasks.submission.tenancy import HERE, Origin
 from seedcore.web.access.caller import ANONYMOUS, Caller

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from seedcore.ml.operations.job_tasks import jobs_limit
 from seedcore.ml.parts import MLParts
 from seedcore.ml.salience.salience_scorer import SalienceScorer
-from seedcore.schemas.ml import JobAccepted
-from seedcore.schemas.salience import LearnSalience, SalienceRequest, SalienceResponse
+from seedcore.schemas.ml.models import JobAccepted
+from seedcore.schemas.ml.salience import LearnSalience, SalienceRequest, SalienceResponse
 from seedcore.tasks.submission.tenancy import HERE, Origin
 from seedcore.web.access.caller import ANONYMOUS, Caller
 from seedcore.web.service_base import Operation

@@ -11,7 +11,7 @@ from seedcore.ml.parts import MLParts
 from seedcore.ml.scaling.arrivals import ArrivalCounter, ArrivalSeries, floored
 from seedcore.ml.scaling.forecast import MAX_STEPS, MIN_STEPS, Forecast, forecast
 from seedcore.ml.scaling.host_needs import host_needs
-from seedcore.schemas.scaling import MAX_POINTS, SLOT_S, ForecastPoint, HostNeed, ScalingRequest, ScalingResponse
+from seedcore.schemas.ml.scaling import MAX_POINTS, SLOT_S, ForecastPoint, HostNeed, ScalingRequest, ScalingResponse
 from seedcore.service_clients.organism_client import OrganismClient
 from seedcore.tasks.monitoring import arrival_reads
 from seedcore.web.service_base import Operation

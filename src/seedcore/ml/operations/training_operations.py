@@ -17,7 +17,7 @@ from seedcore.ml.registry.model_manifest import ModelManifest
 from seedcore.ml.training.fitting import check_device
 from seedcore.ml.training.train_job import train_and_store, train_response
 from seedcore.ml.training.xgboost_params import resolve_params
-from seedcore.schemas import ml as schemas
+from seedcore.schemas.ml import models as schemas
 from seedcore.tasks.submission.tenancy import HERE, Origin
 from seedcore.telemetry.logs import get_logger
 from seedcore.web.access.caller import ANONYMOUS, Caller

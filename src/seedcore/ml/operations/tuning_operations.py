@@ -35,8 +35,8 @@ from seedcore.ml.tuning.tuning_status import (
     status_of_job,
     total_trials,
 )
-from seedcore.schemas import tuning as schemas
-from seedcore.schemas.ml import JobAccepted
+from seedcore.schemas.ml import tuning as schemas
+from seedcore.schemas.ml.models import JobAccepted
 from seedcore.tasks import queries
 from seedcore.tasks.events.task_feed import EventFeed
 from seedcore.tasks.model import Status

@@ -9,7 +9,7 @@ import numpy as np
 from seedcore.errors import InvalidInputError
 from seedcore.ml.data.column_encoder import EncodedRows
 from seedcore.ml.predicting.loaded_model import Answer, LoadedModel
-from seedcore.schemas.ml import Features, PredictResponse
+from seedcore.schemas.ml.models import Features, PredictResponse
 from seedcore.telemetry.metrics.metric_registry import counter
 
 

@@ -10,7 +10,7 @@ from seedcore.ml.data.column_encoder import ColumnEncoder, EncodedRows, Floats, 
 from seedcore.ml.registry.model_files import damaged_model
 from seedcore.ml.registry.model_manifest import ModelManifest
 from seedcore.ml.training.train import as_probabilities
-from seedcore.schemas.ml import Features, Label, ModelRef, RowPrediction
+from seedcore.schemas.ml.models import Features, Label, ModelRef, RowPrediction
 
 if TYPE_CHECKING:
     import xgboost

@@ -18,7 +18,7 @@ from seedcore.ml.predicting.predictor import Predictor, is_short
 from seedcore.ml.predicting.shadow_rows import prediction_rows
 from seedcore.ml.registry.aliases import AliasCache, ModelAliases
 from seedcore.ml.registry.model_store import ModelStore
-from seedcore.schemas.ml import Features, PredictRequest, PredictResponse
+from seedcore.schemas.ml.models import Features, PredictRequest, PredictResponse
 from seedcore.settings import Settings
 from seedcore.skills.context import PredictionClient
 from seedcore.stores.postgres import Database

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from seedcore.schemas.ml import Label
+from seedcore.schemas.ml.models import Label
 
 
 @dataclass(frozen=True, slots=True)

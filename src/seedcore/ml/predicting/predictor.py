@@ -10,7 +10,7 @@ from seedcore.ml.predicting.loaded_model import LoadedModel
 from seedcore.ml.predicting.model_cache import ModelCache
 from seedcore.ml.registry.aliases import AliasCache
 from seedcore.ml.registry.model_store import ModelStore
-from seedcore.schemas.ml import Features, RowPrediction
+from seedcore.schemas.ml.models import Features, RowPrediction
 from seedcore.telemetry.metrics.metric_registry import counter
 
 INLINE_S = 0.003

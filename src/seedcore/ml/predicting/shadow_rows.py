@@ -7,7 +7,7 @@ from seedcore.ml.predicting.batch_answers import BatchAnswers
 from seedcore.ml.predicting.loaded_model import LoadedModel
 from seedcore.ml.predicting.prediction_row import ModelAnswer, PredictionRow
 from seedcore.ml.registry.aliases import Shadow
-from seedcore.schemas.ml import Features
+from seedcore.schemas.ml.models import Features
 
 
 def prediction_rows(

@@ -3,8 +3,8 @@
 from seedcore.ml.registry.aliases import ModelAliases
 from seedcore.ml.registry.model_manifest import ModelManifest
 from seedcore.ml.registry.model_store import ModelStore
-from seedcore.schemas.ml import Column, ModelRef, ModelSchema
-from seedcore.schemas.model_registry import ListModelsResponse, ModelInfo, ModelSummary
+from seedcore.schemas.ml.model_registry import ListModelsResponse, ModelInfo, ModelSummary
+from seedcore.schemas.ml.models import Column, ModelRef, ModelSchema
 
 
 def list_models(store: ModelStore, aliases: ModelAliases | None) -> ListModelsResponse:

@@ -22,7 +22,7 @@ from seedcore.ml.registry.import_probe import MAX_BYTES, REFUSED, TIME_LIMIT_S
 from seedcore.ml.registry.model_files import storage_error
 from seedcore.ml.registry.model_manifest import Lineage, ModelManifest
 from seedcore.ml.registry.model_store import ModelStore
-from seedcore.schemas.ml import Column, Label, LabelKind, Task
+from seedcore.schemas.ml.models import Column, Label, LabelKind, Task
 
 FOLDER = ".import"
 _SUFFIXES = (".ubj", ".json")

@@ -5,8 +5,8 @@ from typing import Literal
 
 from pydantic import BaseModel
 
-from seedcore.schemas.ml import Column, Label, LabelKind, Task
-from seedcore.schemas.model_registry import Lineage
+from seedcore.schemas.ml.model_registry import Lineage
+from seedcore.schemas.ml.models import Column, Label, LabelKind, Task
 
 __all__ = ["Lineage", "ModelManifest"]
 

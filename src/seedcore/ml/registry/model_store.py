@@ -24,8 +24,8 @@ from pydantic import ValidationError
 from seedcore.errors import ConflictError, InvalidInputError, NotFoundError
 from seedcore.ml.registry.model_files import damaged_model, storage_error, sync_folder, write_synced
 from seedcore.ml.registry.model_manifest import ModelManifest
-from seedcore.schemas.ml import NAME_PATTERN
-from seedcore.schemas.model_registry import BrokenModel
+from seedcore.schemas.ml.model_registry import BrokenModel
+from seedcore.schemas.ml.models import NAME_PATTERN
 
 MODEL, MANIFEST, REFERENCE = "model.ubj", "manifest.json", "reference.npz"
 MAX_VERSIONS = 1000

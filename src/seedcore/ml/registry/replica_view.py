@@ -7,8 +7,8 @@ from seedcore.errors import NotFoundError
 from seedcore.ml.predicting.model_cache import ModelCache
 from seedcore.ml.registry.aliases import AliasCache, ModelAliases
 from seedcore.ml.registry.model_store import ModelStore
-from seedcore.schemas.ml import ModelRef
-from seedcore.schemas.model_registry import AliasChange, RefreshResponse
+from seedcore.schemas.ml.model_registry import AliasChange, RefreshResponse
+from seedcore.schemas.ml.models import ModelRef
 
 Versions = Mapping[str, frozenset[int]]
 

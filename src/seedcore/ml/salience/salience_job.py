@@ -26,7 +26,7 @@ from seedcore.ml.salience.salience_training import Champion, train_salience
 from seedcore.ml.training.checkpoints import job_folder
 from seedcore.ml.training.model_draft import reference_file
 from seedcore.ml.training.train_job import version_of_job
-from seedcore.schemas.salience import LearnedSalience, LearnSalience
+from seedcore.schemas.ml.salience import LearnedSalience, LearnSalience
 from seedcore.settings import Settings
 from seedcore.stores.postgres import Database
 from seedcore.tasks.history import EndedWork, ended_work

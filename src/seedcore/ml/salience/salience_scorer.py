@@ -10,8 +10,8 @@ from seedcore.errors import ConflictError, SeedCoreError
 from seedcore.ml.predicting.loaded_model import LoadedModel
 from seedcore.ml.predicting.predictor import Predictor
 from seedcore.ml.registry.aliases import AliasCache
-from seedcore.schemas.ml import ModelRef
-from seedcore.schemas.salience import SalienceResponse, SalienceScore
+from seedcore.schemas.ml.models import ModelRef
+from seedcore.schemas.ml.salience import SalienceResponse, SalienceScore
 from seedcore.telemetry.logs import get_logger
 from seedcore.telemetry.metrics import counter
 

@@ -20,7 +20,7 @@ from seedcore.ml.training.model_draft import train_request
 from seedcore.ml.training.splits import split
 from seedcore.ml.training.train import TrainedModel, TrainingOptions
 from seedcore.ml.training.xgboost_params import resolve_params
-from seedcore.schemas.ml import TrainRequest
+from seedcore.schemas.ml.models import TrainRequest
 
 LABEL, TIME = "salience", "created_s"
 PARAMS: dict[str, object] = {

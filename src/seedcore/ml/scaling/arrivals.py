@@ -12,7 +12,7 @@ import asyncpg
 import numpy as np
 import numpy.typing as npt
 
-from seedcore.schemas.scaling import SLOT_S
+from seedcore.schemas.ml.scaling import SLOT_S
 from seedcore.stores.postgres import Database
 from seedcore.tasks.monitoring import arrival_reads
 

@@ -8,8 +8,8 @@ from pydantic import JsonValue
 
 from seedcore.errors import SeedCoreError
 from seedcore.pricing.host_need import hosts_needed
+from seedcore.schemas.ml.scaling import HostNeed
 from seedcore.schemas.organism import OrganStatus
-from seedcore.schemas.scaling import HostNeed
 
 
 class OrganismReads(Protocol):

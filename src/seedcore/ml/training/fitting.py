@@ -13,7 +13,7 @@ from seedcore.ml.data.column_encoder import feature_types
 from seedcore.ml.data.dataset import Table
 from seedcore.ml.training.checkpoints import CheckpointState, JobCheckpoint
 from seedcore.ml.training.splits import Rows
-from seedcore.schemas.ml import Task
+from seedcore.schemas.ml.models import Task
 
 if TYPE_CHECKING:
     import xgboost

@@ -14,7 +14,7 @@ from seedcore.ml.data.training_data import TrainingData
 from seedcore.ml.registry.model_manifest import Lineage, ModelManifest
 from seedcore.ml.training.train import TrainedModel, TrainingOptions, train
 from seedcore.ml.training.xgboost_params import resolve_params
-from seedcore.schemas.ml import TrainRequest
+from seedcore.schemas.ml.models import TrainRequest
 
 
 def train_request(

@@ -22,7 +22,7 @@ from seedcore.ml.training.checkpoints import CheckpointState, JobCheckpoint
 from seedcore.ml.training.evaluation import Interval
 from seedcore.ml.training.fitting import Fit, check_device
 from seedcore.ml.training.splits import Rows, RowSplit, split
-from seedcore.schemas.ml import Task
+from seedcore.schemas.ml.models import Task
 
 if TYPE_CHECKING:
     import xgboost

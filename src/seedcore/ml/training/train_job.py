@@ -11,7 +11,7 @@ from seedcore.ml.registry.model_store import ModelStore
 from seedcore.ml.training.checkpoints import job_folder
 from seedcore.ml.training.model_draft import reference_file, train_request
 from seedcore.ml.training.train import TrainingOptions
-from seedcore.schemas.ml import TrainRequest, TrainResponse
+from seedcore.schemas.ml.models import TrainRequest, TrainResponse
 from seedcore.settings import Settings
 from seedcore.stores.postgres import Database
 

@@ -28,8 +28,8 @@ from seedcore.ml.tuning.search_space import optuna_space
 from seedcore.ml.tuning.trial_board import SearchNews, TrialBoard
 from seedcore.ml.tuning.trial_booster import TrialBooster, TrialData
 from seedcore.ml.tuning.tuning_work import TuningWork
-from seedcore.schemas.ml import Task
-from seedcore.schemas.tuning import TuneRequest
+from seedcore.schemas.ml.models import Task
+from seedcore.schemas.ml.tuning import TuneRequest
 from seedcore.settings import get_settings
 
 MAX_TRIAL_FAILURES = 2

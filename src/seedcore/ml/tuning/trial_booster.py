@@ -11,7 +11,7 @@ from seedcore.ml.training import evaluation
 from seedcore.ml.training.fitting import booster_options
 from seedcore.ml.training.splits import Rows, split
 from seedcore.ml.training.train import as_probabilities, task_of
-from seedcore.schemas.ml import Task
+from seedcore.schemas.ml.models import Task
 from seedcore.telemetry.lean_imports import without
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from seedcore.errors import InvalidInputError
-from seedcore.schemas.ml import Task
+from seedcore.schemas.ml.models import Task
 
 TrialStatus = Literal["running", "pruned", "completed", "failed", "stopped"]
 

@@ -8,8 +8,8 @@ from seedcore.ml.training.xgboost_params import SYNONYMS, resolve_params
 from seedcore.ml.tuning.search_plan import SearchPlan
 from seedcore.ml.tuning.search_space import Dimension, preset_of, read_space
 from seedcore.ml.tuning.trial_record import MAXIMIZED, TrialRecord, metric_for
-from seedcore.schemas.ml import Task, TrainRequest
-from seedcore.schemas.tuning import TuneRequest
+from seedcore.schemas.ml.models import Task, TrainRequest
+from seedcore.schemas.ml.tuning import TuneRequest
 
 
 @dataclass(frozen=True, slots=True)

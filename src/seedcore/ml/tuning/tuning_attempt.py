@@ -7,7 +7,7 @@ from seedcore.ml.training.checkpoints import job_folder
 from seedcore.ml.tuning.ray_trials import ray_search
 from seedcore.ml.tuning.tune_extra import require_search
 from seedcore.ml.tuning.tuning_job import TuningJob
-from seedcore.schemas.tuning import TuneRequest, TuneResult
+from seedcore.schemas.ml.tuning import TuneRequest, TuneResult
 from seedcore.settings import get_settings
 from seedcore.skills.context import SkillContext
 from seedcore.stores.postgres import Database

@@ -21,8 +21,8 @@ from seedcore.ml.tuning.trial_board import SearchNews
 from seedcore.ml.tuning.trial_log import forget_old_trials, trials_of, write_trials
 from seedcore.ml.tuning.trial_record import BestTrial, TrialRecord, best_of, metric_for
 from seedcore.ml.tuning.tune_terms import TuneTerms, plan_of, read_terms
-from seedcore.schemas.ml import Task
-from seedcore.schemas.tuning import TuneRequest, TuneResult
+from seedcore.schemas.ml.models import Task
+from seedcore.schemas.ml.tuning import TuneRequest, TuneResult
 from seedcore.settings import Settings
 from seedcore.skills.context import SkillContext
 from seedcore.stores.postgres import Database

@@ -9,7 +9,7 @@ import asyncpg
 from seedcore.errors import SeedCoreError
 from seedcore.ml.tuning.trial_record import BestTrial, TrialRecord, best_of
 from seedcore.ml.tuning.tune_terms import read_terms
-from seedcore.schemas.tuning import BestScore, TuneProgress, TuneRequest, TuneResult, TuneStatus, TuneTrial
+from seedcore.schemas.ml.tuning import BestScore, TuneProgress, TuneRequest, TuneResult, TuneStatus, TuneTrial
 from seedcore.tasks import queries
 from seedcore.tasks.model import Status
 from seedcore.tasks.queries import TaskRecord

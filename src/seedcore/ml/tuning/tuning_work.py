@@ -9,7 +9,7 @@ from seedcore.ml.training.model_draft import check_slices
 from seedcore.ml.training.train_job import read_blocking, train_and_store
 from seedcore.ml.tuning.trial_booster import TrialData, trial_data
 from seedcore.ml.tuning.tune_terms import read_terms, train_request_of
-from seedcore.schemas.tuning import TuneRequest
+from seedcore.schemas.ml.tuning import TuneRequest
 from seedcore.settings import Settings
 
 

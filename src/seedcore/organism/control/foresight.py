@@ -13,7 +13,7 @@ from typing import Protocol
 
 from seedcore.errors import SeedCoreError
 from seedcore.organism.control.organism_view import OrganismView
-from seedcore.schemas.scaling import ScalingResponse
+from seedcore.schemas.ml.scaling import ScalingResponse
 from seedcore.telemetry.logs import get_logger
 from seedcore.telemetry.metrics import counter
 

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
-from seedcore.schemas.ml import ModelName
+from seedcore.schemas.ml.models import ModelName
 
 
 class MonitorsQuery(BaseModel):

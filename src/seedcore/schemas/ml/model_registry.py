@@ -5,7 +5,16 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from seedcore.schemas.ml import Label, ModelName, ModelRef, ModelRequest, ModelSchema, Task, Version, VersionRequest
+from seedcore.schemas.ml.models import (
+    Label,
+    ModelName,
+    ModelRef,
+    ModelRequest,
+    ModelSchema,
+    Task,
+    Version,
+    VersionRequest,
+)
 
 
 class ModelQuery(VersionRequest):

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, create_model, model_validator
 
 from seedcore.decision.salience import FEATURES, SalienceFeature
-from seedcore.schemas.ml import ModelRef
+from seedcore.schemas.ml.models import ModelRef
 
 MAX_ITEMS = 1_000
 

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from seedcore.schemas.ml import ModelName, TrainRequest
+from seedcore.schemas.ml.models import ModelName, TrainRequest
 
 MAX_TRIALS = 500
 MAX_PARALLEL = 32

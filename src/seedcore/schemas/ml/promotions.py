@@ -6,7 +6,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-from seedcore.schemas.ml import ModelName, Version
+from seedcore.schemas.ml.models import ModelName, Version
 
 MAX_OUTCOMES = 10_000
 
