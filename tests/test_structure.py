@@ -19,8 +19,8 @@ MAX_SETTINGS_GROUPS = 18
 MAX_ANY_PER_1000_LINES = 8.0
 
 # The same name in several rooms, because what they hold is of the same kind: the Serve deployment of a room, the
-# statements on its tables, its errors, and the public face of the valve.
-SHARED_NAMES = {"service", "repository", "errors", "valve"}
+# statements on its tables, its errors, its skills, and the public face of the valve.
+SHARED_NAMES = {"service", "repository", "errors", "valve", "skills"}
 
 # Folders whose modules are named for the room or the subject that they serve; the folder says of what kind they are.
 BY_SUBJECT = {"settings", "schemas", "schemas/ml", "tasks/sql"}

@@ -20,7 +20,10 @@ RELATIONS_OF = {
     "organism": "evolutions host_plans organism organs",
     "coordinator": "holds retrainings triages",
     "state": "organ_samples samples",
-    "memory": "flashbulbs",
+    "memory": "fact_uses facts flashbulbs memories memory_intake memory_vectors",
+    "graph": "graph_changes graph_state graph_vectors",
+    "llm": "llm_budgets",
+    "cognitive": "move_outcomes",
     "ml": """arrivals arrivals_counted model_aliases model_generation model_monitors model_uses outcomes predictions
         promotions tuning_trials""",
     "stores": "leaders metric_series schema_version snapshot_generation snapshots",

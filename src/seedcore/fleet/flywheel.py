@@ -15,7 +15,7 @@ from uuid import UUID
 import asyncpg
 from pydantic import JsonValue
 
-from seedcore.stores import leadership
+from seedcore.stores.leading import leadership
 from seedcore.stores.postgres import loads
 
 MAX_STEP = 0.1

@@ -11,7 +11,6 @@ from ray import serve
 
 from seedcore.errors import UnavailableError
 from seedcore.ml.data.training_data import read_local
-from seedcore.ml.monitoring.leader_loop import LeaderJob, LeaderLoop
 from seedcore.ml.operations import anomaly_api
 from seedcore.ml.operations.drift_api import score_drift
 from seedcore.ml.operations.model_operations import ModelOperations
@@ -32,6 +31,7 @@ from seedcore.schemas.ml.anomaly import DetectAnswer, DetectBatchRequest, Detect
 from seedcore.schemas.ml.drift import DriftRequest, DriftResponse
 from seedcore.settings import Settings, get_settings
 from seedcore.skills.registry import SkillRegistry
+from seedcore.stores.leading.leader_loop import LeaderJob, LeaderLoop
 from seedcore.stores.postgres import Database
 from seedcore.tasks.submission.validate import Submission
 from seedcore.telemetry.lean_imports import without
@@ -74,7 +74,7 @@ class MLService(ServiceBase):
             *(self.tuning, self.monitors),
         )
         jobs: list[LeaderJob] = [*self.promotions.jobs(), *self.scaling.jobs(), *self.monitors.jobs()]
-        self.leader = LeaderLoop(database, jobs)
+        self.leader = LeaderLoop(database, "models", jobs)
         self._background = background
         self._warming = Warming({"xgboost": lambda: asyncio.to_thread(self._warm_up)})
         super().__init__(args, given)

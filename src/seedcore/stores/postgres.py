@@ -23,7 +23,7 @@ from seedcore.settings import Settings
 from seedcore.stores import sqlstates
 from seedcore.telemetry.logs import get_logger
 
-SCHEMA_VERSION = "0016"
+SCHEMA_VERSION = "0022"
 """The schema that this code needs: the newest revision of phase `before` in `migrations/versions`."""
 
 # Plans that history cannot turn into scans of whole tables; see docs/decisions/0002-task-tables.md.

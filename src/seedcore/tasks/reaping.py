@@ -6,7 +6,8 @@ from uuid import UUID
 import asyncpg
 
 from seedcore.settings import Settings
-from seedcore.stores import leadership, metric_series
+from seedcore.stores import metric_series
+from seedcore.stores.leading import leadership
 from seedcore.tasks.deadlines import close_late, settle
 from seedcore.tasks.failure_codes import FailureCode
 from seedcore.tasks.recovery.reaped_counts import count_lost_attempts

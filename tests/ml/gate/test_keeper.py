@@ -10,8 +10,8 @@ import pytest
 
 from seedcore.ml.gate import promotion_repository
 from seedcore.ml.gate.outcome_repository import delete_expired
-from seedcore.ml.monitoring.leader_loop import LeaderLoop
 from seedcore.settings import Settings
+from seedcore.stores.leading.leader_loop import LeaderLoop
 from tests.ml.gate.support import NAME, Gate, check_servable, gate_on, store_version
 
 BETTER = [(0, 1), (1, 1), (0, 1), (1, 1)]
@@ -58,7 +58,7 @@ async def test_the_loop_decides_within_two_seconds_of_the_last_outcome(pg_settin
         tasks = await gate.predict(BETTER * 30)
         await gate.tell(tasks[:90])
         job = type("Job", (), {"name": "gate", "interval_s": 0.5, "run": gate.keeper.run})
-        leader = LeaderLoop(gate.database, [job])  # type: ignore[list-item]
+        leader = LeaderLoop(gate.database, "models", [job])  # type: ignore[list-item]
         leader.start()
         async with asyncio.timeout(20):
             while (await gate.promotion())["evidence"]["outcomes"] < 90:

@@ -10,7 +10,8 @@ from fastapi import APIRouter, Request, Response
 
 from seedcore.api.gateway import Gateway
 from seedcore.fleet.agent_reads import count_by_status
-from seedcore.stores import leadership, metric_series
+from seedcore.stores import metric_series
+from seedcore.stores.leading import leadership
 from seedcore.stores.metric_series import MetricSeries
 from seedcore.stores.postgres import DATABASE_ERRORS, Database
 from seedcore.stores.store_probes import StoreProbes

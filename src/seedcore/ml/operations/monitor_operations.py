@@ -2,12 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 
-from seedcore.ml.monitoring.leader_loop import LeaderJob
 from seedcore.ml.monitoring.monitor_keeper import MonitorKeeper
 from seedcore.ml.monitoring.monitor_store import list_monitors
 from seedcore.ml.parts import MLParts
 from seedcore.schemas.ml.retraining import MonitoredModel, MonitorsQuery, MonitorsResponse
 from seedcore.service_clients.coordinator_client import CoordinatorClient
+from seedcore.stores.leading.leader_loop import LeaderJob
 from seedcore.web.service_base import Operation
 
 RUN_S, ASK_S = 0.5, 1.0

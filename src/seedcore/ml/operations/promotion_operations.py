@@ -14,10 +14,10 @@ from seedcore.ml.gate.gain_plot import draw_gain
 from seedcore.ml.gate.keeper import EVERY_S, WATCHES_EVERY_S, GateKeeper
 from seedcore.ml.gate.outcomes import OutcomeIntake
 from seedcore.ml.gate.promotions import Promotions
-from seedcore.ml.monitoring.leader_loop import LeaderJob
 from seedcore.ml.parts import MLParts
 from seedcore.schemas.ml import promotions as schemas
 from seedcore.service_clients.energy_client import EnergyClient
+from seedcore.stores.leading.leader_loop import LeaderJob
 from seedcore.tasks.submission.tenancy import HERE, Origin
 from seedcore.web.access.caller import ANONYMOUS, Caller
 from seedcore.web.service_base import Operation

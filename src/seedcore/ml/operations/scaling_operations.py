@@ -6,13 +6,13 @@ from datetime import UTC, datetime, timedelta
 from math import ceil
 
 from seedcore.errors import InvalidInputError, TooLittleHistoryError
-from seedcore.ml.monitoring.leader_loop import LeaderJob
 from seedcore.ml.parts import MLParts
 from seedcore.ml.scaling.arrivals import ArrivalCounter, ArrivalSeries, floored
 from seedcore.ml.scaling.forecast import MAX_STEPS, MIN_STEPS, Forecast, forecast
 from seedcore.ml.scaling.host_needs import host_needs
 from seedcore.schemas.ml.scaling import MAX_POINTS, SLOT_S, ForecastPoint, HostNeed, ScalingRequest, ScalingResponse
 from seedcore.service_clients.organism_client import OrganismClient
+from seedcore.stores.leading.leader_loop import LeaderJob
 from seedcore.tasks.monitoring import arrival_reads
 from seedcore.web.service_base import Operation
 

@@ -1,6 +1,6 @@
 """What the reaper does: take back lost leases, close what is late, let through what is due."""
 
-from seedcore.stores.leadership import lead
+from seedcore.stores.leading.leadership import lead
 from seedcore.tasks.failure_codes import FailureCode
 
 # Become or stay the leader, and look whether there is anything to do: one round trip.

@@ -1,6 +1,6 @@
 """Sessions of dispatchers: open, heartbeat, close."""
 
-from seedcore.stores.leadership import is_led
+from seedcore.stores.leading.leadership import is_led
 
 # A restarted actor's earlier session is over: its leases are reaped now, not after their time.
 OPEN_SESSION = """

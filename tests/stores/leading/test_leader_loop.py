@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
-from seedcore.ml.monitoring.leader_loop import LeaderJob, LeaderLoop
 from seedcore.settings import Settings
+from seedcore.stores.leading.leader_loop import LeaderJob, LeaderLoop
 from seedcore.stores.postgres import Database
 
 
@@ -31,8 +31,8 @@ class Rounds:
 async def test_one_replica_runs_the_jobs_and_the_next_takes_over(pg_settings: Settings):
     database = Database(pg_settings)
     first, second = Rounds(), Rounds()
-    leader = LeaderLoop(database, [LeaderJob("count", 0.01, first.run)])
-    follower = LeaderLoop(database, [LeaderJob("count", 0.01, second.run)])
+    leader = LeaderLoop(database, "models", [LeaderJob("count", 0.01, first.run)])
+    follower = LeaderLoop(database, "models", [LeaderJob("count", 0.01, second.run)])
     leader.start()
     await first.next()
     follower.start()
@@ -52,7 +52,7 @@ async def test_a_failing_job_is_shown_and_runs_again(pg_settings: Settings):
     database = Database(pg_settings)
     failing, other = Rounds(), Rounds()
     failing.error = ValueError("no")
-    loop = LeaderLoop(database, [LeaderJob("a", 0.01, failing.run), LeaderJob("b", 0.01, other.run)])
+    loop = LeaderLoop(database, "models", [LeaderJob("a", 0.01, failing.run), LeaderJob("b", 0.01, other.run)])
     loop.start()
     await failing.next()
     await failing.next()

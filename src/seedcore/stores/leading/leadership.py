@@ -9,7 +9,7 @@ from uuid import UUID
 
 import asyncpg
 
-Role = Literal["reaper", "flywheel", "models"]
+Role = Literal["reaper", "flywheel", "models", "memory", "graph"]
 
 LED_ALWAYS: tuple[Role, ...] = ("models", "reaper")
 """Roles that some process has at any time while SeedCore runs."""

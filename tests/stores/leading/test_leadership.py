@@ -7,7 +7,7 @@ import asyncpg
 import pytest
 
 from seedcore.settings import Settings
-from seedcore.stores.leadership import Role, begin_period, is_led, lead, led_roles, resign
+from seedcore.stores.leading.leadership import Role, begin_period, is_led, lead, led_roles, resign
 from seedcore.stores.postgres import Database
 
 pytestmark = pytest.mark.integration

@@ -1,4 +1,4 @@
-"""Work in the background that one replica of the ML service does: the one that leads under the role `models`."""
+"""Work in the background that one replica of a service does: the one that leads under the service's role."""
 
 import asyncio
 import time
@@ -7,15 +7,13 @@ from dataclasses import dataclass
 from uuid import uuid4
 
 from seedcore.errors import UnavailableError
-from seedcore.stores.leadership import lead, resign
+from seedcore.stores.leading.leadership import Role, lead, resign
 from seedcore.stores.postgres import DATABASE_ERRORS, Database
 from seedcore.telemetry.logs import get_logger
 from seedcore.utils.waiting import wait_for_event
 
 RENEW_S, LEASE_S = 2.0, 8.0
 """Seconds between two renewals of the lead, and after which a leader that does not renew it has lost it."""
-
-_LEAD = f"{lead('models')} returning true"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,19 +38,21 @@ class LeaderLoop:
 
     Args:
         database: where the lead is stored.
+        role: what is led.
         jobs: what the leader does.
 
     Attributes:
         errors: the last failure of each job whose last round failed.
     """
 
-    def __init__(self, database: Database, jobs: Sequence[LeaderJob]) -> None:
-        self._database, self._jobs, self._owner = database, tuple(jobs), uuid4()
+    def __init__(self, database: Database, role: Role, jobs: Sequence[LeaderJob]) -> None:
+        self._database, self._role, self._jobs, self._owner = database, role, tuple(jobs), uuid4()
+        self._lead = f"{lead(role)} returning true"
         self._leads_until = float("-inf")
         self._stopped = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self.errors: dict[str, str] = {}
-        self._log = get_logger("seedcore.ml.leader_loop")
+        self._log = get_logger("seedcore.stores.leader_loop").bind(role=role)
 
     @property
     def leads(self) -> bool:
@@ -61,8 +61,8 @@ class LeaderLoop:
 
     def start(self) -> None:
         """Begin; the first round of each job comes as soon as this replica leads."""
-        self._tasks = [asyncio.create_task(self._keep_lead(), name="models-lead")]
-        self._tasks += [asyncio.create_task(self._repeat(job), name=f"models-{job.name}") for job in self._jobs]
+        self._tasks = [asyncio.create_task(self._keep_lead(), name=f"{self._role}-lead")]
+        self._tasks += [asyncio.create_task(self._repeat(job), name=f"{self._role}-{job.name}") for job in self._jobs]
 
     async def stop(self) -> None:
         """End the jobs, and let another replica lead at once."""
@@ -74,7 +74,7 @@ class LeaderLoop:
             self._leads_until = float("-inf")
             try:
                 async with self._database.connection(wait_s=1.0) as connection:
-                    await resign(connection, "models", self._owner)
+                    await resign(connection, self._role, self._owner)
             except DATABASE_ERRORS as error:
                 self._log.info("lead not given back, it will expire", reason=str(error))
 
@@ -87,7 +87,7 @@ class LeaderLoop:
         asked = time.monotonic()
         try:
             async with self._database.connection(wait_s=RENEW_S) as connection:
-                led = await connection.fetchval(_LEAD, self._owner, LEASE_S)
+                led = await connection.fetchval(self._lead, self._owner, LEASE_S)
         except DATABASE_ERRORS as error:
             self.errors["lead"] = str(error)
             return self.leads
@@ -119,7 +119,7 @@ class LeaderLoop:
         except Exception as error:  # noqa: BLE001 - whatever fails, the next round tries again
             reason = error.detail if isinstance(error, UnavailableError) else f"{type(error).__name__}: {error}"
             if self.errors.get(job.name) != reason:
-                self._log.warning("job of the models' leader failed", job=job.name, reason=reason)
+                self._log.warning("job of the leader failed", job=job.name, reason=reason)
             self.errors[job.name] = reason
         else:
             self.errors.pop(job.name, None)

@@ -1,0 +1,1 @@
+"""Language models and embedders: clients, budgets, the embedded server."""

@@ -1,0 +1,1 @@
+"""Who leads: one process of several does what must be done once."""

@@ -1,0 +1,34 @@
+-- Vectors, where the server has pgvector 0.8 or newer; tried again whenever the schema is brought up to date, because it
+-- may be installed later. Without it memory is searched by text alone, and health says so.
+do $$
+begin
+  -- Functions are also replaced on the way to the migration that makes the memories.
+  if to_regclass('seedcore.memories') is null then
+    return;
+  end if;
+  if not exists (select 1 from pg_available_extensions where name = 'vector'
+                  and string_to_array(coalesce(installed_version, default_version), '.')::int[] >= array[0, 8]) then
+    return;
+  end if;
+  create extension if not exists vector with schema public;
+
+  -- Vectors of memories, of each embedder that is in use; while another is being put in use, of both.
+  create table if not exists seedcore.memory_vectors (
+    memory_id uuid not null references seedcore.memories on delete cascade,
+    model     text not null,
+    dimension smallint not null,
+    vector    public.vector not null,
+    primary key (memory_id, model)
+  );
+
+  create table if not exists seedcore.graph_vectors (
+    node      text primary key,
+    label     text not null,
+    model     text not null,
+    dimension smallint not null,
+    vector    public.vector not null,
+    at        timestamptz not null default now()
+  );
+exception when insufficient_privilege then
+  raise notice 'pgvector is not installed in this database, and the role may not install it';
+end $$;

@@ -1,0 +1,26 @@
+-- Facts: a subject, a predicate and an object, with a text for people, and when it holds.
+create table seedcore.facts (
+  id         uuid primary key default seedcore.new_id(),
+  tenant     text not null default 'default',
+  subject    text not null,
+  predicate  text not null,
+  object     text not null,
+  text       text not null,
+  tags       text[] not null default '{}',
+  source     text,
+  valid_from timestamptz not null default now(),
+  valid_to   timestamptz check (valid_to > valid_from),
+  created_at timestamptz not null default now(),
+  updated_at timestamptz not null default now(),
+  document   tsvector generated always as (to_tsvector('english', text)) stored
+);
+create index facts_document on seedcore.facts using gin (document);
+create index facts_about on seedcore.facts (tenant, subject, predicate);
+
+-- Plans that relied on a fact.
+create table seedcore.fact_uses (
+  fact_id uuid not null references seedcore.facts on delete cascade,
+  task_id uuid not null,
+  at      timestamptz not null default now(),
+  primary key (fact_id, task_id)
+);

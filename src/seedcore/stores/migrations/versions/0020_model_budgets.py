@@ -1,0 +1,22 @@
+"""For language models: what was spent and reserved, by plan, key, tenant and day."""
+
+from alembic import op
+
+from seedcore.stores.migrate import run_script
+
+revision = "0020"
+down_revision = "0019"
+branch_labels = None
+depends_on = None
+phase = "before"
+
+_TABLES = ("llm_budgets",)
+
+
+def upgrade() -> None:
+    run_script(__file__)
+
+
+def downgrade() -> None:
+    for table in _TABLES:
+        op.execute(f"drop table seedcore.{table}")

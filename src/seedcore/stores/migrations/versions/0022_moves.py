@@ -1,0 +1,22 @@
+"""For escalation: what was tried for an incident, and whether it helped."""
+
+from alembic import op
+
+from seedcore.stores.migrate import run_script
+
+revision = "0022"
+down_revision = "0021"
+branch_labels = None
+depends_on = None
+phase = "before"
+
+_TABLES = ("move_outcomes",)
+
+
+def upgrade() -> None:
+    run_script(__file__)
+
+
+def downgrade() -> None:
+    for table in _TABLES:
+        op.execute(f"drop table seedcore.{table}")
