@@ -23,7 +23,7 @@ MAX_ANY_PER_1000_LINES = 8.0
 SHARED_NAMES = {"service", "repository", "errors", "valve", "skills"}
 
 # Folders whose modules are named for the room or the subject that they serve; the folder says of what kind they are.
-BY_SUBJECT = {"settings", "schemas", "schemas/ml", "tasks/sql"}
+BY_SUBJECT = {"settings", "schemas", "schemas/cognitive", "schemas/ml", "tasks/sql"}
 
 
 def module_name(path: Path) -> str:

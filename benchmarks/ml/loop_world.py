@@ -32,7 +32,8 @@ from seedcore.ml.registry.aliases import AliasCache, read_aliases
 from seedcore.ml.registry.model_store import ModelStore
 from seedcore.ml.training.model_draft import draft, reference_file
 from seedcore.ml.training.train import train
-from seedcore.schemas.cognitive import MakeDecisionResponse, ReasonResponse
+from seedcore.schemas.cognitive.decisions import MakeDecisionResponse
+from seedcore.schemas.cognitive.failures import ReasonResponse
 from seedcore.schemas.ml.models import TrainRequest
 from seedcore.schemas.ml.retraining import RetrainRequest
 from seedcore.schemas.ml.salience import SalienceResponse

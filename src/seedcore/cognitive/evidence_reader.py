@@ -5,11 +5,11 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from seedcore.cognitive.evidence import Evidence, ModelReading, Series, Subject, ValveReading, beliefs
-from seedcore.cognitive.reasoning import RankedHypotheses
+from seedcore.cognitive.engines.offline.evidence import Evidence, ModelReading, Series, Subject, ValveReading, beliefs
+from seedcore.cognitive.engines.offline.reasoning import RankedHypotheses
 from seedcore.cognitive.task_history import History, read_ends, read_task
 from seedcore.errors import SeedCoreError
-from seedcore.schemas.cognitive import (
+from seedcore.schemas.cognitive.failures import (
     HypothesisOut,
     ReasonRequest,
     ReasonResponse,

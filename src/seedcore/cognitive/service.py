@@ -6,23 +6,20 @@ from collections.abc import Mapping, Sequence
 
 from ray import serve
 
+from seedcore.cognitive.engines.offline.expected_loss import Choice, Option, Requirement, choose
+from seedcore.cognitive.engines.offline.planner import SearchBounds, find_plan
+from seedcore.cognitive.engines.offline.reasoning import reason
 from seedcore.cognitive.evidence_reader import EvidenceReader, response
-from seedcore.cognitive.expected_loss import Choice, Option, Requirement, choose
-from seedcore.cognitive.planner import SearchBounds, find_plan
-from seedcore.cognitive.reasoning import reason
 from seedcore.errors import InvalidInputError, OverloadedError
-from seedcore.schemas.cognitive import (
+from seedcore.schemas.cognitive.decisions import (
     DecisionChangeOut,
     MakeDecisionRequest,
     MakeDecisionResponse,
     OptionIn,
     OptionOut,
-    PlanStep,
-    PlanTaskRequest,
-    PlanTaskResponse,
-    ReasonRequest,
-    ReasonResponse,
 )
+from seedcore.schemas.cognitive.failures import ReasonRequest, ReasonResponse
+from seedcore.schemas.cognitive.planning import PlanStep, PlanTaskRequest, PlanTaskResponse
 from seedcore.service_clients.coordinator_client import CoordinatorClient
 from seedcore.settings import Settings
 from seedcore.skills import SkillRegistry

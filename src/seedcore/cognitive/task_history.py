@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from seedcore.cognitive.evidence import End, Subject
+from seedcore.cognitive.engines.offline.evidence import End, Subject
 from seedcore.errors import ConflictError
 from seedcore.fleet.agent_reads import hosts_of
 from seedcore.stores.postgres import Database

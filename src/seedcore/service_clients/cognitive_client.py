@@ -2,7 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 
-from seedcore.schemas.cognitive import MakeDecisionResponse, PlanStep, PlanTaskRequest, PlanTaskResponse, ReasonResponse
+from seedcore.schemas.cognitive.decisions import MakeDecisionResponse
+from seedcore.schemas.cognitive.failures import ReasonResponse
+from seedcore.schemas.cognitive.planning import PlanStep, PlanTaskRequest, PlanTaskResponse
 from seedcore.service_clients.service_client import ServiceClient
 
 __all__ = ["CognitiveClient", "PlanStep", "PlanTaskRequest", "PlanTaskResponse"]
@@ -41,9 +43,9 @@ class CognitiveClient(ServiceClient):
         return await self.call_model(PlanTaskResponse, "POST", "/plan-task", body)
 
     async def reason_about_failure(self, request: Mapping[str, object]) -> ReasonResponse:
-        """Possible causes of a failure; see `schemas.cognitive.ReasonRequest`."""
+        """Possible causes of a failure; see `schemas.cognitive.failures.ReasonRequest`."""
         return await self.call_model(ReasonResponse, "POST", "/reason-about-failure", request)
 
     async def make_decision(self, request: Mapping[str, object]) -> MakeDecisionResponse:
-        """The option of the least expected loss; see `schemas.cognitive.MakeDecisionRequest`."""
+        """The option of the least expected loss; see `schemas.cognitive.decisions.MakeDecisionRequest`."""
         return await self.call_model(MakeDecisionResponse, "POST", "/make-decision", request)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seedcore.errors import InvalidInputError
-from seedcore.schemas.cognitive import PlanTaskRequest
+from seedcore.schemas.cognitive.planning import PlanTaskRequest
 from seedcore.settings import load_settings
 from seedcore.tasks.plans.plan_options import MAX_INPUTS, MAX_NAME, MAX_NAMES, read_goal
 

@@ -8,7 +8,7 @@ from uuid import UUID
 
 import pytest
 
-from seedcore.cognitive.planner import SearchBounds, find_plan
+from seedcore.cognitive.engines.offline.planner import SearchBounds, find_plan
 from seedcore.errors import NoPlanError, SeedCoreError, UnavailableError
 from seedcore.settings import load_settings
 from seedcore.skills.host_protocol import Call, Completion

@@ -24,7 +24,8 @@ from seedcore.errors import (
     from_problem,
     problem,
 )
-from seedcore.schemas.cognitive import MakeDecisionResponse, ReasonResponse
+from seedcore.schemas.cognitive.decisions import MakeDecisionResponse
+from seedcore.schemas.cognitive.failures import ReasonResponse
 from seedcore.schemas.ml.anomaly import AnomalyPoint, DetectBatchResponse, DetectResponse
 from seedcore.schemas.triage import TriageRequest
 from seedcore.tasks.model import new_id

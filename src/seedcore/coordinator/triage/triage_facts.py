@@ -81,7 +81,7 @@ def _model_facts(request: TriageRequest, policy: ActionPolicy | None, retrained:
 
 
 def model_reading(request: TriageRequest) -> dict[str, object] | None:
-    """The request's monitor as `schemas.cognitive.ModelFacts`."""
+    """The request's monitor as `schemas.cognitive.failures.ModelFacts`."""
     model = request.model
     if model is None:
         return None
@@ -90,7 +90,7 @@ def model_reading(request: TriageRequest) -> dict[str, object] | None:
 
 
 def stream_valve(name: str, runtime: PolicyRuntime) -> dict[str, object]:
-    """The valve of a stream's work: `schemas.cognitive.ValveFacts`."""
+    """The valve of a stream's work: `schemas.cognitive.failures.ValveFacts`."""
     stream = runtime.streams.get(name)
     if stream is None:
         return {"state": "unwatched"}

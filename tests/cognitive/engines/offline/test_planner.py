@@ -6,7 +6,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from seedcore.cognitive.planner import SearchBounds, find_plan
+from seedcore.cognitive.engines.offline.planner import SearchBounds, find_plan
 from seedcore.errors import DeadlineError, InvalidInputError, NoPlanError
 from seedcore.skills.jsontypes import ANY, fits, of_schema, of_value
 from seedcore.skills.signatures import Param, Signature

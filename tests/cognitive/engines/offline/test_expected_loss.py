@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from seedcore.cognitive.expected_loss import Option, Requirement, choose
+from seedcore.cognitive.engines.offline.expected_loss import Option, Requirement, choose
 from seedcore.errors import InvalidInputError
 
 NONE = Option("none", losses={"agent": 10.0, "change": 4.0})

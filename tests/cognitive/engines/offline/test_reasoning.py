@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from seedcore.cognitive.evidence import (
+from seedcore.cognitive.engines.offline.evidence import (
     End,
     Evidence,
     ModelReading,
@@ -18,7 +18,7 @@ from seedcore.cognitive.evidence import (
     log_from_chance,
     log_more_often,
 )
-from seedcore.cognitive.reasoning import reason
+from seedcore.cognitive.engines.offline.reasoning import reason
 
 TASK = Subject("echo", "t", ("boom", "boom", "boom"), "a-1", "h-1")
 

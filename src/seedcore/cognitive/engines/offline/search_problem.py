@@ -8,7 +8,7 @@ adds nothing relevant need not run.
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from seedcore.cognitive.goals import Goal
+from seedcore.cognitive.engines.offline.goals import Goal
 from seedcore.skills import jsontypes
 from seedcore.skills.jsontypes import JsonType
 from seedcore.skills.signatures import Param, Signature

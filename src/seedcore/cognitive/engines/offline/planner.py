@@ -7,8 +7,13 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 
-from seedcore.cognitive.goals import Goal, parse_goals
-from seedcore.cognitive.search_problem import SearchProblem, build_problem, optional_params, required_params
+from seedcore.cognitive.engines.offline.goals import Goal, parse_goals
+from seedcore.cognitive.engines.offline.search_problem import (
+    SearchProblem,
+    build_problem,
+    optional_params,
+    required_params,
+)
 from seedcore.errors import DeadlineError, FieldError, InvalidInputError, NoPlanError
 from seedcore.skills import jsontypes
 from seedcore.skills.jsontypes import JsonType

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from math import exp, log
 
-from seedcore.cognitive.evidence import (
+from seedcore.cognitive.engines.offline.evidence import (
     End,
     Evidence,
     Hypothesis,

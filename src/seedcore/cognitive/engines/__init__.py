@@ -1,0 +1,1 @@
+"""Two engines behind one protocol: search and statistics, and a language model."""

@@ -1,0 +1,1 @@
+"""Wire models of the Cognitive service, one module a subject."""

@@ -1,0 +1,62 @@
+"""What every answer of the Cognitive service carries, and what every request may ask for."""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+Name = Annotated[str, StringConstraints(min_length=1, max_length=300)]
+Chance = Annotated[float, Field(ge=0, le=1)]
+EngineName = Literal["offline", "llm"]
+Profile = Literal["fast", "deep"]
+
+
+class StrictInput(BaseModel):
+    """Input without unknown fields, NaN or infinity."""
+
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+
+class EngineChoice(BaseModel):
+    """Which engine is to answer, and with which profile of the language model."""
+
+    engine: EngineName | None = Field(
+        None,
+        description="None: the language model answers what is in free text, and the offline engine all the rest.",
+    )
+    profile: Profile = Field("fast", description="Of the language model: `fast` or `deep`.")
+
+
+class UsageOut(BaseModel):
+    """What the language model used for an answer. `money` is in the currency of the price table."""
+
+    calls: int = Field(ge=0)
+    input_tokens: int = Field(ge=0)
+    output_tokens: int = Field(ge=0)
+    money: float = Field(0.0, ge=0)
+
+
+class EvidenceOut(BaseModel):
+    """One thing that an answer rests on: an item of memory, a fact, an earlier plan, or a count."""
+
+    kind: Literal["memory", "fact", "plan", "task", "move", "statistic"]
+    id: str | None = Field(None, description="of the item; None for a count")
+    text: str
+    score: float | None = Field(None, description="similarity or weight, where there is one")
+    numbers: dict[str, object] = Field(default_factory=dict)
+
+
+class FallbackOut(BaseModel):
+    """Why the language model did not give the answer. `code` is an error code, or `invalid_answer`."""
+
+    code: str
+    reason: str
+
+
+class EngineAnswer(BaseModel):
+    """Which engine answered, at what cost, and from what evidence."""
+
+    engine: EngineName = "offline"
+    model: str | None = Field(None, description="the language model that answered")
+    usage: UsageOut | None = Field(None, description="of the language model, also when its answer was not used")
+    evidence: list[EvidenceOut] = Field(default_factory=list)
+    fallback: FallbackOut | None = Field(None, description="why the offline engine answered instead of the model")
