@@ -1,0 +1,1 @@
+"""Texts become vectors: in this process, or by an endpoint."""

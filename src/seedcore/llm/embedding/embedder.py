@@ -1,0 +1,44 @@
+"""What turns texts into vectors, and which one the settings name."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from seedcore.llm.embedding.word_embedder import WordEmbedder
+from seedcore.settings import Settings
+
+Vectors = NDArray[np.float32]
+
+
+class Embedder(Protocol):
+    """Turns texts into vectors of unit length; texts of like meaning get vectors that point the same way.
+
+    Attributes:
+        name: the model, stored with each vector: vectors of two models cannot be compared.
+        dimension: numbers in a vector.
+    """
+
+    @property
+    def name(self) -> str:
+        """The model."""
+        ...
+
+    @property
+    def dimension(self) -> int:
+        """Numbers in a vector."""
+        ...
+
+    async def embed(self, texts: Sequence[str]) -> Vectors:
+        """One vector a text, in order: shape (n, dimension), float32, unit length.
+
+        Raises:
+            UnavailableError: the model cannot be loaded, or its endpoint does not answer.
+        """
+        ...
+
+
+def make_embedder(settings: Settings) -> Embedder:
+    """The embedder that the settings name. Nothing is loaded before its first text."""
+    return WordEmbedder()

@@ -1,0 +1,111 @@
+"""The embedder by default: static word vectors from the package wordllama, computed in this process.
+
+A text's vector is the mean of the vectors of its tokens, made unit length (Miller 2024, WordLlama: token embeddings
+of language models, trained for similarity). A text costs some 0.1 ms; the weights are loaded once a process, by the
+first text, and take 16 MB.
+"""
+
+import asyncio
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from seedcore.errors import UnavailableError
+from seedcore.llm.embedding.packaged_weights import packaged_file
+
+MAX_TEXT_CHARS = 32_768
+"""What counts of a text: its beginning."""
+
+_DISTRIBUTION = "wordllama"
+_WEIGHTS = "wordllama/weights/l2_supercat_256.safetensors"
+_TOKENIZER = "wordllama/tokenizers/l2_supercat_tokenizer_config.json"
+_DIMENSION = 256
+_BATCH = 128
+_INLINE_CHARS = 2_000
+"""Less text than this, some 0.5 ms, is embedded in the event loop: a thread would cost as much."""
+
+
+@dataclass(frozen=True, slots=True)
+class _WordVectors:
+    """The weights: `rows` of shape (tokens, dimension), float16, and the tokenizer (`tokenizers.Tokenizer`)."""
+
+    rows: NDArray[np.float16]
+    tokenizer: Any
+
+    @classmethod
+    def load(cls) -> "_WordVectors":
+        # Imported with the weights: together they cost 50 ms, and most processes embed nothing.
+        from safetensors import SafetensorError
+        from safetensors.numpy import load_file
+        from tokenizers import Tokenizer
+
+        weights, vocabulary = (packaged_file(_DISTRIBUTION, path) for path in (_WEIGHTS, _TOKENIZER))
+        try:
+            rows = load_file(str(weights))["embedding.weight"]
+            return cls(np.ascontiguousarray(rows, dtype=np.float16), Tokenizer.from_file(str(vocabulary)))
+        except (OSError, SafetensorError, KeyError, ValueError) as error:
+            raise UnavailableError(f"The embedder's weights cannot be read from {weights}: {error}") from error
+
+    def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Shape (n, dimension), unit length. A text without a token has the vector of the unknown token."""
+        vectors = np.empty((len(texts), self.rows.shape[1]), dtype=np.float32)
+        for start in range(0, len(texts), _BATCH):
+            batch = [readable_text(text) for text in texts[start : start + _BATCH]]
+            for index, encoding in enumerate(self.tokenizer.encode_batch_fast(batch, add_special_tokens=False), start):
+                vectors[index] = self.rows[encoding.ids or [0]].sum(axis=0, dtype=np.float32)
+        return unit_length(vectors)
+
+
+class _SharedVectors:
+    """The weights of this process, loaded once, by whichever thread needs them first."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self.loaded: _WordVectors | None = None
+
+    def get(self) -> _WordVectors:
+        if self.loaded is None:
+            with self._lock:
+                if self.loaded is None:
+                    self.loaded = _WordVectors.load()
+        return self.loaded
+
+
+_shared = _SharedVectors()
+
+
+def readable_text(text: str) -> str:
+    """The part of `text` that is embedded; halves of surrogate pairs, which UTF-8 has no bytes for, become `?`."""
+    return text[:MAX_TEXT_CHARS].encode("utf-8", "replace").decode()
+
+
+def unit_length(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The rows, each divided by its length in place; a row of zeros stays one."""
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    vectors /= np.where(lengths > 0, lengths, 1)
+    return vectors
+
+
+class WordEmbedder:
+    """An `Embedder` of static word vectors; safe for use from several threads and event loops."""
+
+    name = "wordllama-l2-supercat-256"
+    dimension = _DIMENSION
+
+    async def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """One vector a text, shape (n, 256), float32, unit length; the first 32,768 characters of a text count.
+
+        Raises:
+            UnavailableError: the weights cannot be read.
+        """
+        if _shared.loaded is not None and sum(map(len, texts)) <= _INLINE_CHARS:
+            return _shared.loaded.embed(texts)
+        return await asyncio.to_thread(self.embed_now, texts)
+
+    def embed_now(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """`embed`, in the calling thread."""
+        return _shared.get().embed(texts)
