@@ -1,0 +1,1 @@
+"""Memory: search, its halves, embedders, the facade."""
