@@ -17,7 +17,7 @@ from neo4j.exceptions import ServiceUnavailable
 from sqlalchemy import text
 
 from seedcore.errors import UnavailableError
-from seedcore.memory.flashbulb import FlashbulbStore
+from seedcore.memory.flashbulbs.flashbulb_store import FlashbulbStore
 from seedcore.settings import load_settings
 from seedcore.stores.mysql import mysql_engine
 from seedcore.stores.neo4j import graph_driver

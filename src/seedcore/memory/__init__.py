@@ -1,1 +1,1 @@
-"""Working memory, and flashbulb memory: incidents that are kept permanently."""
+"""Memory: working memory, facts, and flashbulbs (incidents that are kept permanently)."""

@@ -32,8 +32,17 @@ class StoreSettings(SettingsGroup):
     redis_url: Annotated[SecretStr | None, url_of("redis", "rediss", "unix")] = Field(
         None,
         validation_alias=AliasChoices("REDIS_URL"),
-        description="Redis of the working memory. Nothing writes to it yet; State reports how much is in it, and "
-        "leaves that out when this is unset.",
+        description="Redis of the working memory: what one process has made (plans, embeddings, schemas of models, "
+        "answers of language models that are asked to be kept), the others find. Unset: each process has a cache of "
+        "its own.",
+    )
+    working_memory_bytes: int = Field(
+        64 * 1024 * 1024,
+        ge=1024,
+        le=16 * 1024**3,
+        validation_alias=AliasChoices("SEEDCORE_WORKING_MEMORY_BYTES"),
+        description="Most bytes of the working memory in each process that has one, and the same in Redis; the least "
+        "recently used go first.",
     )
     mysql_dsn: Annotated[SecretStr | None, url_of("mysql+mysqlconnector")] = Field(
         None,

@@ -4,17 +4,21 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import asdict
 from typing import TypedDict
 
-from seedcore.memory.flashbulb import FlashbulbStore
-from seedcore.memory.working_memory import working_memory
+from seedcore.memory.flashbulbs.flashbulb_store import FlashbulbStore
+from seedcore.memory.working.redis_cache import RedisCache
 from seedcore.settings import Settings
 from seedcore.state.agent_view import SESSION, WAIT_S, AgentView
 from seedcore.state.cached_read import CachedRead
 from seedcore.stores.postgres import Database
+from seedcore.stores.redis import redis_client
 from seedcore.stores.resume_point import Snapshot
 from seedcore.tasks import queries
 
 SLOW_S = 5.0
 """Memories and the cluster are not counted more often than this."""
+
+REDIS_S = 1.0
+"""Longest wait for Redis: who asks for the state does not wait for it longer."""
 
 
 class QueueCounts(TypedDict):
@@ -62,7 +66,10 @@ class StateSources:
         self.view = AgentView(self.database)
         self._flashbulbs = FlashbulbStore(settings)
         # A memory inside some process is known to that process alone.
-        self._working = None if settings.redis_url is None else working_memory(settings)
+        self._working: RedisCache | None = None
+        if settings.redis_url is not None:
+            client = redis_client(settings, timeout_s=REDIS_S)
+            self._working = RedisCache(client, settings.namespace, settings.working_memory_bytes)
         self.agents: CachedRead[Snapshot] = CachedRead(self.view.read)
         self.system: CachedRead[SystemTotals] = CachedRead(self._read_queue)
         self.cluster: CachedRead[ClusterTotals] = CachedRead(read_cluster, ttl_s=SLOW_S)

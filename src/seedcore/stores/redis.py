@@ -13,8 +13,12 @@ TIMEOUT_S = 5.0
 POOL_SIZE = 16
 
 
-def redis_client(settings: Settings) -> "Redis":
+def redis_client(settings: Settings, *, timeout_s: float = TIMEOUT_S) -> "Redis":
     """A client of REDIS_URL, not connected yet. It belongs to one event loop; the caller closes it with `aclose()`.
+
+    Args:
+        settings: where Redis is.
+        timeout_s: longest wait for a connection, and for an answer.
 
     Raises:
         NotConfiguredError: REDIS_URL is not set.
@@ -28,9 +32,9 @@ def redis_client(settings: Settings) -> "Redis":
     pool = BlockingConnectionPool.from_url(
         settings.redis_url.get_secret_value(),
         max_connections=POOL_SIZE,
-        timeout=TIMEOUT_S,
-        socket_timeout=TIMEOUT_S,
-        socket_connect_timeout=TIMEOUT_S,
+        timeout=timeout_s,
+        socket_timeout=timeout_s,
+        socket_connect_timeout=timeout_s,
         health_check_interval=30,
         # A connection that was lost while idle must not fail the next command.
         retry=Retry(ExponentialBackoff(cap=0.5, base=0.05), retries=2),

@@ -164,5 +164,6 @@ FALLBACKS: dict[str, str] = {
     "salience_formula": "The learned salience did not answer, or ML did not; the formula or the last score counted.",
     "stored_snapshot": "No Coordinator answered a new worker, which took the snapshot in PostgreSQL.",
     "unnoted_begin": "A call began that could not be noted: after a crash it counts as an attempt.",
+    "working_memory_process": "Redis did not answer the working memory, and the process's own cache answered alone.",
 }
 """What the label of `seedcore_fallbacks_total` says."""

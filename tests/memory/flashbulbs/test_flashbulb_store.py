@@ -22,7 +22,7 @@ from seedcore.errors import (
     TooLargeError,
     UnavailableError,
 )
-from seedcore.memory.flashbulb import FlashbulbStore, Incident
+from seedcore.memory.flashbulbs.flashbulb_store import FlashbulbStore, Incident
 from seedcore.settings import Settings, load_settings
 from seedcore.stores.mysql import mysql_engine
 

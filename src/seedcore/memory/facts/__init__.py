@@ -1,0 +1,1 @@
+"""Facts: what is held to be true, from when to when, and the plans that relied on it."""

@@ -1,0 +1,1 @@
+"""Flashbulb memory: incidents that are kept permanently."""

@@ -1,0 +1,1 @@
+"""Facts as they go over the wire."""
