@@ -1,6 +1,8 @@
 -- Vectors, where the server has pgvector 0.8 or newer; tried again whenever the schema is brought up to date, because it
 -- may be installed later. Without it memory is searched by text alone, and health says so.
 do $$
+declare
+  size integer;
 begin
   -- Functions are also replaced on the way to the migration that makes the memories.
   if to_regclass('seedcore.memories') is null then
@@ -12,14 +14,24 @@ begin
   end if;
   create extension if not exists vector with schema public;
 
-  -- Vectors of memories, of each embedder that is in use; while another is being put in use, of both.
+  -- Vectors of memories, of each embedder that is in use; while another is being put in use, of both. What a search
+  -- filters by stands here too, so that the scan of the index filters while it goes.
   create table if not exists seedcore.memory_vectors (
     memory_id uuid not null references seedcore.memories on delete cascade,
     model     text not null,
     dimension smallint not null,
+    tenant    text not null,
+    scope     text not null,
+    tags      text[] not null,
     vector    public.vector not null,
     primary key (memory_id, model)
   );
+  create index if not exists memory_vectors_scope on seedcore.memory_vectors (tenant, model, scope);
+  -- One index a dimension of the usual ones; vectors of other dimensions are compared one by one.
+  foreach size in array array[256, 384, 512, 768, 1024, 1536] loop
+    execute format('create index if not exists memory_vectors_%s on seedcore.memory_vectors using hnsw'
+                   ' ((vector::public.vector(%s)) public.vector_cosine_ops) where dimension = %s', size, size, size);
+  end loop;
 
   create table if not exists seedcore.graph_vectors (
     node      text primary key,

@@ -1,0 +1,1 @@
+"""Long-term memory: texts in PostgreSQL, found by meaning and by words."""

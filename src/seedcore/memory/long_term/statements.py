@@ -1,0 +1,98 @@
+"""The SQL of long-term memory."""
+
+HAS_VECTORS = "select to_regclass('seedcore.memory_vectors') is not null"
+
+# A search's own plan: with the values at hand, whatever the session of the pool forbids.
+SEARCH_SESSION = """
+set local plan_cache_mode = force_custom_plan; set local jit = off;
+set local enable_bitmapscan = on; set local enable_sort = on; set local enable_hashjoin = on; set local enable_seqscan = on;
+"""
+# Filtered search keeps its recall: the scan of the index goes on until enough rows pass the filter.
+VECTOR_SESSION = """
+set local hnsw.iterative_scan = relaxed_order; set local hnsw.ef_search = {ef}; set local hnsw.max_scan_tuples = 40000;
+"""
+
+# Unique key (tenant, scope, digest), in whose order rows are locked. The same text again is the same memory.
+REMEMBER = """
+with given as (
+  select g.*, decode(g.digest, 'hex') as key from jsonb_to_recordset($1::jsonb) as g(
+    tenant text, scope text, digest text, source text, source_id text, text text, tags text[], metadata jsonb,
+    salience real)
+  order by g.tenant, g.scope, g.digest)
+, kept as (
+  insert into seedcore.memories as m (tenant, scope, digest, source, source_id, text, tags, metadata, salience)
+  select tenant, scope, key, source, source_id, text, tags, metadata, salience from given
+  on conflict (tenant, scope, digest) do update set
+    seen = m.seen + 1, used_at = now(), salience = greatest(m.salience, excluded.salience),
+    metadata = case when excluded.metadata = '{{}}' then m.metadata else excluded.metadata end,
+    tags = (select array_agg(distinct t order by t) from (
+              select t from unnest(m.tags || excluded.tags) t limit 64) u)
+  returning id, tenant, scope, digest, coalesce(tags, '{{}}') as tags)
+{vectors}
+select tenant, scope, encode(digest, 'hex') as digest, id from kept
+"""
+_WITH_VECTORS = """
+, placed as (
+  insert into seedcore.memory_vectors (memory_id, model, dimension, tenant, scope, tags, vector)
+  select k.id, $2, $3, k.tenant, k.scope, k.tags, v.vector::public.vector
+  from kept k join unnest($4::text[], $5::text[]) v(digest, vector) on v.digest = k.tenant || k.scope || encode(k.digest, 'hex')
+  on conflict (memory_id, model) do update set tags = excluded.tags)
+"""
+REMEMBER_TEXTS = REMEMBER.format(vectors="")
+REMEMBER_WITH_VECTORS = REMEMBER.format(vectors=_WITH_VECTORS)
+
+# Index memories_source. What the same thing said before.
+FORGET_EARLIER = """
+delete from seedcore.memories m using unnest($1::text[], $2::text[], $3::text[], $4::uuid[]) g(tenant, source, source_id, id)
+where m.source = g.source and m.source_id = g.source_id and m.tenant = g.tenant and m.id <> g.id
+"""
+FORGET_SOURCE = "delete from seedcore.memories where source = $1 and source_id = any($2::text[])"
+
+_FOUND = """
+m.id, m.text, m.scope, m.source, m.source_id, m.tags, m.metadata::text as metadata, m.salience, m.created_at
+"""
+# Any of the query's words: a question rarely has all of them in common with its answer.
+_WORDS = """
+words as (
+  select w.id, w.fit, row_number() over (order by w.fit desc, w.id) as rank from (
+    select m.id, ts_rank_cd(m.document, q.query, 1) as fit
+    from seedcore.memories m, (select replace(plainto_tsquery('english', $2)::text, ' & ', ' | ')::tsquery as query) q
+    where m.tenant = $1 and m.document @@ q.query
+      and ($3::text[] is null or m.scope = any($3)) and m.tags @> $4::text[]
+    order by fit desc, m.id limit $5) w)
+"""
+# HNSW index of the dimension, or all rows of the tenant where they are few.
+_NEAR = """
+near as (
+  select n.memory_id as id, 1 - n.distance as fit, row_number() over (order by n.distance, n.memory_id) as rank from (
+    select v.memory_id, v.vector::public.vector({dimension}) operator(public.<=>) $8::public.vector({dimension}) as distance
+    from seedcore.memory_vectors v
+    where v.dimension = {dimension} and v.model = $7 and v.tenant = $1
+      and ($3::text[] is null or v.scope = any($3)) and v.tags @> $4::text[]
+    order by distance limit $5) n)
+"""
+_RECIPROCAL_RANK = """
+select {found}, f.score, f.near, f.words from (
+  select coalesce(n.id, w.id) as id, n.fit as near, w.fit as words,
+         coalesce(1.0 / (60 + n.rank), 0)::float8 + coalesce(1.0 / (60 + w.rank), 0)::float8 as score
+  from near n full join words w on w.id = n.id order by score desc, id limit $6) f
+join seedcore.memories m on m.id = f.id order by f.score desc, m.id
+"""
+_TEXT_ALONE = """
+select {found}, 1.0 / (60 + w.rank)::float8 as score, null::float8 as near, w.fit::float8 as words
+from words w join seedcore.memories m on m.id = w.id order by w.rank limit $6
+"""
+
+SEARCH_TEXTS = f"with {_WORDS} {_TEXT_ALONE.format(found=_FOUND)}"
+
+
+def search_statement(dimension: int) -> str:
+    """The one statement that finds by meaning and by words, and fuses both by reciprocal rank (Cormack 2009)."""
+    return f"with {_NEAR.format(dimension=int(dimension))}, {_WORDS} {_RECIPROCAL_RANK.format(found=_FOUND)}"
+
+
+# Primary key.
+NOTE_USES = """
+update seedcore.memories m set uses = m.uses + u.n, used_at = now()
+from unnest($1::uuid[], $2::int[]) u(id, n) where m.id = u.id
+"""

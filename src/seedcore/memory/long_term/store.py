@@ -1,0 +1,252 @@
+"""Remembers texts and finds them again, by meaning and by words."""
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+import asyncpg
+import orjson
+
+from seedcore.errors import InvalidInputError, UnavailableError
+from seedcore.memory.long_term import statements
+from seedcore.memory.long_term.items import (
+    MAX_K,
+    MAX_TEXT_CHARS,
+    FoundMemory,
+    NewMemory,
+    checked_items,
+    checked_scopes,
+    checked_tags,
+    checked_text,
+    digest_of,
+)
+from seedcore.stores.postgres import Database, loads
+from seedcore.telemetry.logs import get_logger
+from seedcore.telemetry.metrics import counter
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from seedcore.llm.embedding.embedder import Embedder
+
+EMBED_S = 10.0
+"""Longest wait for the embedder; then words alone are kept or searched, and the answer says so."""
+LOOK_AGAIN_S = 60.0
+"""After which a database without vectors is asked again whether it has them."""
+NOTE_EVERY_S = 30.0
+EF_SEARCH = 100
+
+NO_PGVECTOR = "memory_without_vectors"
+NO_EMBEDDER = "memory_without_embedder"
+
+
+@dataclass(frozen=True, slots=True)
+class MemorySearch:
+    """What a search found, best first, and what it had to do without: a name of a fallback, or None."""
+
+    items: list[FoundMemory]
+    fallback: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Remembered:
+    """Ids of memories in the order of the items; the same text twice has one id."""
+
+    ids: list[UUID]
+    fallback: str | None = None
+
+
+class MemoryStore:
+    """The memories of all tenants. Safe for use by several tasks of one event loop.
+
+    Args:
+        database: where they are.
+        embedder: makes their vectors; None: words alone are searched.
+    """
+
+    def __init__(self, database: Database, embedder: "Embedder | None") -> None:
+        self._database, self._embedder = database, embedder
+        self._vectors = False
+        self._looked_at = float("-inf")
+        self._used: Counter[UUID] = Counter()
+        self._noted_at = time.monotonic()
+        self._log = get_logger("seedcore.memory")
+
+    async def remember(self, items: Sequence[NewMemory]) -> list[UUID]:
+        """Store texts; returns their ids in order. What is returned is found by the next search.
+
+        Raises:
+            InvalidInputError: an item cannot be stored.
+            UnavailableError: the database does not answer.
+        """
+        return (await self.keep(items)).ids
+
+    async def keep(self, items: Sequence[NewMemory]) -> Remembered:
+        """`remember`, saying which fallback was used: without vectors, a memory is found by its words."""
+        checked = checked_items(items)
+        if not checked:
+            return Remembered([])
+        keys = [f"{item.tenant}{item.scope}{digest_of(item.text).hex()}" for item in checked]
+        unique = dict(zip(keys, checked, strict=True))
+        vectors, fallback = await self._embed([item.text for item in unique.values()])
+        rows = [_row(item) for item in unique.values()]
+        async with self._database.transaction() as connection:
+            found = await _insert(connection, rows, list(unique), vectors, self._embedder)
+            ids = {f"{row['tenant']}{row['scope']}{row['digest']}": row["id"] for row in found}
+            earlier = [(unique[key], id_) for key, id_ in ids.items() if unique[key].replaces]
+            if earlier:
+                await connection.execute(
+                    statements.FORGET_EARLIER,
+                    [item.tenant for item, _ in earlier],
+                    [item.source for item, _ in earlier],
+                    [item.source_id for item, _ in earlier],
+                    [id_ for _, id_ in earlier],
+                )
+        return Remembered([ids[key] for key in keys], fallback)
+
+    async def search(
+        self,
+        query: str,
+        k: int = 10,
+        *,
+        tenant: str = "default",
+        scopes: Sequence[str] | None = None,
+        tags: Sequence[str] = (),
+    ) -> list[FoundMemory]:
+        """The `k` memories of a tenant that fit best, by meaning and by words.
+
+        Args:
+            query: a text.
+            k: how many, from 1 to 100.
+            tenant: whose.
+            scopes: those to look in; None: all of the tenant's.
+            tags: those that a memory must have, all of them.
+
+        Raises:
+            InvalidInputError: an argument is out of bounds.
+            UnavailableError: the database does not answer.
+        """
+        return (await self.find(query, k, tenant=tenant, scopes=scopes, tags=tags)).items
+
+    async def find(
+        self,
+        query: str,
+        k: int = 10,
+        *,
+        tenant: str = "default",
+        scopes: Sequence[str] | None = None,
+        tags: Sequence[str] = (),
+    ) -> MemorySearch:
+        """`search`, saying which fallback was used."""
+        if not 1 <= k <= MAX_K:
+            raise InvalidInputError.for_field("k", f"must be from 1 to {MAX_K}")
+        checked_text(query, "query", MAX_TEXT_CHARS)
+        filters = (tenant, query, checked_scopes(scopes), checked_tags(tags), max(50, 4 * k), k)
+        vectors, fallback = await self._embed([query])
+        async with self._database.transaction() as connection:
+            if vectors is None or self._embedder is None:
+                await connection.execute(statements.SEARCH_SESSION)
+                rows = await connection.fetch(statements.SEARCH_TEXTS, *filters)
+            else:
+                ef = statements.VECTOR_SESSION.format(ef=max(EF_SEARCH, filters[4]))
+                await connection.execute(statements.SEARCH_SESSION + ef)
+                statement = statements.search_statement(self._embedder.dimension)
+                rows = await connection.fetch(statement, *filters, self._embedder.name, vector_text(vectors[0]))
+            await self._note(connection, [row["id"] for row in rows])
+        return MemorySearch([_found(row) for row in rows], fallback)
+
+    async def forget_source(self, source: str, source_ids: Sequence[str]) -> None:
+        """Forget what came from these things."""
+        async with self._database.connection() as connection:
+            await connection.execute(statements.FORGET_SOURCE, source, source_ids)
+
+    async def has_vectors(self) -> bool:
+        """Whether the database keeps vectors; asked again at most once a minute while it does not."""
+        if not self._vectors and time.monotonic() - self._looked_at > LOOK_AGAIN_S:
+            async with self._database.connection() as connection:
+                self._vectors = bool(await connection.fetchval(statements.HAS_VECTORS))
+            self._looked_at = time.monotonic()
+        return self._vectors
+
+    async def _embed(self, texts: Sequence[str]) -> "tuple[NDArray[np.float32] | None, str | None]":
+        """Vectors of the texts, or None and the name of the fallback."""
+        if not await self.has_vectors():
+            return None, _fell_back(NO_PGVECTOR)
+        if self._embedder is None:
+            return None, _fell_back(NO_EMBEDDER)
+        try:
+            return await asyncio.wait_for(self._embedder.embed(texts), EMBED_S), None
+        except (UnavailableError, TimeoutError) as error:
+            self._log.warning("embedder failed, words alone", model=self._embedder.name, reason=str(error))
+            return None, _fell_back(NO_EMBEDDER)
+
+    async def _note(self, connection: asyncpg.Connection, ids: Sequence[UUID]) -> None:
+        """Count what was found; written in sums, as forgetting needs no more."""
+        self._used.update(ids)
+        if self._used and time.monotonic() - self._noted_at > NOTE_EVERY_S:
+            used, self._used, self._noted_at = self._used, Counter(), time.monotonic()
+            ids = sorted(used)
+            await connection.execute(statements.NOTE_USES, ids, [used[id_] for id_ in ids])
+
+
+def vector_text(vector: "NDArray[np.float32]") -> str:
+    """A vector as pgvector reads it."""
+    return f"[{','.join(map(repr, vector.tolist()))}]"
+
+
+def _fell_back(name: str) -> str:
+    counter("seedcore_fallbacks_total").add(1, fallback=name)
+    return name
+
+
+def _row(item: NewMemory) -> dict[str, object]:
+    return {
+        "tenant": item.tenant,
+        "scope": item.scope,
+        "digest": digest_of(item.text).hex(),
+        "source": item.source,
+        "source_id": item.source_id,
+        "text": item.text,
+        "tags": list(item.tags),
+        "metadata": item.metadata,
+        "salience": item.salience,
+    }
+
+
+async def _insert(
+    connection: asyncpg.Connection,
+    rows: list[dict[str, object]],
+    keys: list[str],
+    vectors: "NDArray[np.float32] | None",
+    embedder: "Embedder | None",
+) -> list[asyncpg.Record]:
+    given = orjson.dumps(rows).decode()
+    if vectors is None or embedder is None:
+        found = await connection.fetch(statements.REMEMBER_TEXTS, given)
+    else:
+        texts = [vector_text(vector) for vector in vectors]
+        arguments = (given, embedder.name, embedder.dimension, keys, texts)
+        found = await connection.fetch(statements.REMEMBER_WITH_VECTORS, *arguments)
+    return list(found)
+
+
+def _found(row: asyncpg.Record) -> FoundMemory:
+    scores = {"vector": row["near"], "text": row["words"]}
+    return FoundMemory(
+        id=row["id"],
+        text=row["text"],
+        score=row["score"],
+        scores={name: float(score) for name, score in scores.items() if score is not None},
+        scope=row["scope"],
+        source=row["source"],
+        source_id=row["source_id"],
+        tags=tuple(row["tags"]),
+        metadata=loads(row["metadata"]),
+        salience=row["salience"],
+        created_at=row["created_at"],
+    )
