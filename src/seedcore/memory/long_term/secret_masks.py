@@ -36,9 +36,7 @@ def json_without_secrets(value: object) -> object:
     if isinstance(value, str):
         return without_secrets(value)
     if isinstance(value, dict):
-        return {
-            key: HIDDEN if _SECRET_NAME.search(key) else json_without_secrets(item) for key, item in value.items()
-        }
+        return {key: HIDDEN if _SECRET_NAME.search(key) else json_without_secrets(item) for key, item in value.items()}
     if isinstance(value, list):
         return [json_without_secrets(item) for item in value]
     return value

@@ -5,7 +5,8 @@ HAS_VECTORS = "select to_regclass('seedcore.memory_vectors') is not null"
 # A search's own plan: with the values at hand, whatever the session of the pool forbids.
 SEARCH_SESSION = """
 set local plan_cache_mode = force_custom_plan; set local jit = off;
-set local enable_bitmapscan = on; set local enable_sort = on; set local enable_hashjoin = on; set local enable_seqscan = on;
+set local enable_bitmapscan = on; set local enable_sort = on; set local enable_hashjoin = on;
+set local enable_seqscan = on;
 """
 # Filtered search keeps its recall: the scan of the index goes on until enough rows pass the filter.
 VECTOR_SESSION = """
@@ -25,9 +26,8 @@ with given as (
   on conflict (tenant, scope, digest) do update set
     seen = m.seen + 1, used_at = now(), salience = greatest(m.salience, excluded.salience),
     metadata = case when excluded.metadata = '{{}}' then m.metadata else excluded.metadata end,
-    tags = (select array_agg(distinct t order by t) from (
-              select t from unnest(m.tags || excluded.tags) t limit 64) u)
-  returning id, tenant, scope, digest, coalesce(tags, '{{}}') as tags)
+    tags = array(select distinct t from unnest(m.tags || excluded.tags) t order by t limit 64)
+  returning id, tenant, scope, digest, tags)
 {vectors}
 select tenant, scope, encode(digest, 'hex') as digest, id from kept
 """
@@ -35,7 +35,8 @@ _WITH_VECTORS = """
 , placed as (
   insert into seedcore.memory_vectors (memory_id, model, dimension, tenant, scope, tags, vector)
   select k.id, $2, $3, k.tenant, k.scope, k.tags, v.vector::public.vector
-  from kept k join unnest($4::text[], $5::text[]) v(digest, vector) on v.digest = k.tenant || k.scope || encode(k.digest, 'hex')
+  from kept k
+  join unnest($4::text[], $5::text[]) v(digest, vector) on v.digest = k.tenant || k.scope || encode(k.digest, 'hex')
   on conflict (memory_id, model) do update set tags = excluded.tags)
 """
 REMEMBER_TEXTS = REMEMBER.format(vectors="")
@@ -43,7 +44,8 @@ REMEMBER_WITH_VECTORS = REMEMBER.format(vectors=_WITH_VECTORS)
 
 # Index memories_source. What the same thing said before.
 FORGET_EARLIER = """
-delete from seedcore.memories m using unnest($1::text[], $2::text[], $3::text[], $4::uuid[]) g(tenant, source, source_id, id)
+delete from seedcore.memories m
+using unnest($1::text[], $2::text[], $3::text[], $4::uuid[]) g(tenant, source, source_id, id)
 where m.source = g.source and m.source_id = g.source_id and m.tenant = g.tenant and m.id <> g.id
 """
 FORGET_SOURCE = "delete from seedcore.memories where source = $1 and source_id = any($2::text[])"
@@ -56,7 +58,8 @@ _WORDS = """
 words as (
   select w.id, w.fit, row_number() over (order by w.fit desc, w.id) as rank from (
     select m.id, ts_rank_cd(m.document, q.query, 1) as fit
-    from seedcore.memories m, (select replace(plainto_tsquery('english', $2)::text, ' & ', ' | ')::tsquery as query) q
+    from seedcore.memories m,
+      (select replace(plainto_tsquery('english', seedcore.words_of($2))::text, ' & ', ' | ')::tsquery as query) q
     where m.tenant = $1 and m.document @@ q.query
       and ($3::text[] is null or m.scope = any($3)) and m.tags @> $4::text[]
     order by fit desc, m.id limit $5) w)
@@ -65,7 +68,8 @@ words as (
 _NEAR = """
 near as (
   select n.memory_id as id, 1 - n.distance as fit, row_number() over (order by n.distance, n.memory_id) as rank from (
-    select v.memory_id, v.vector::public.vector({dimension}) operator(public.<=>) $8::public.vector({dimension}) as distance
+    select v.memory_id,
+           v.vector::public.vector({dimension}) operator(public.<=>) $8::public.vector({dimension}) as distance
     from seedcore.memory_vectors v
     where v.dimension = {dimension} and v.model = $7 and v.tenant = $1
       and ($3::text[] is null or v.scope = any($3)) and v.tags @> $4::text[]

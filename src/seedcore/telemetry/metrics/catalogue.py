@@ -157,6 +157,8 @@ FALLBACKS: dict[str, str] = {
     "ml_predict_remote": "A worker whose node lacks the model folder asked the ML service for predictions.",
     "no_forecast": "The ML service did not forecast for the Organism, which scaled by measured load alone.",
     "no_plan": "No plan was available, and the task ran as it is.",
+    "memory_without_embedder": "The embedder failed: a memory was kept, or searched for, by its words alone.",
+    "memory_without_vectors": "The database has no pgvector 0.8: memories are kept and searched by their words alone.",
     "old_routing_table": "The Organism did not answer the Coordinator, which went on with the table that it had.",
     "old_snapshot": "A task was decided about with a snapshot older than 5 s.",
     "polling": "The event feed could not listen to the database, and polled.",

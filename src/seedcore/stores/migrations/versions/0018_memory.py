@@ -34,3 +34,4 @@ def downgrade() -> None:
     op.execute("drop function if exists seedcore.remember_later(text, text, jsonb)")
     for table in _TABLES:
         op.execute(f"drop table if exists seedcore.{table}")
+    op.execute("drop function if exists seedcore.words_of(text)")

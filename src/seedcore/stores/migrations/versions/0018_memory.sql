@@ -1,5 +1,10 @@
 -- Long-term memory: texts, and what waits to be remembered. Their vectors need pgvector: see functions/vectors.sql.
 
+-- The text with its names split into words: PostgreSQL reads `ACME-4711` as `acme` and the number -4711.
+create or replace function seedcore.words_of(text text) returns text language sql immutable strict parallel safe as $$
+  select translate(text, $c$-_./\:;,=+*#@~|<>()[]{}"'`&!?$%^$c$, repeat(' ', 32))
+$$;
+
 -- One text that is remembered. `scope`: `all`, or `agent:ID`, `organ:ID`, `domain:NAME`. `digest`: SHA-256 of the
 -- normalised text; the same text in the same scope is one memory, seen once more.
 create table seedcore.memories (
@@ -17,7 +22,7 @@ create table seedcore.memories (
   uses       integer not null default 0,
   created_at timestamptz not null default now(),
   used_at    timestamptz not null default now(),
-  document   tsvector generated always as (to_tsvector('english', text)) stored,
+  document   tsvector generated always as (to_tsvector('english', seedcore.words_of(text))) stored,
   unique (tenant, scope, digest)
 );
 create index memories_document on seedcore.memories using gin (document);
@@ -45,7 +50,7 @@ create table seedcore.memory_jobs (
 
 -- Remember a thing later. One that waits already waits once. It never waits for another transaction: two that end at
 -- once may both write it. Over 100,000 rows nothing more is taken in until some are remembered; health says so.
-create function seedcore.remember_later(the_kind text, the_ref text, what jsonb default '{}') returns void
+create or replace function seedcore.remember_later(the_kind text, the_ref text, what jsonb default '{}') returns void
 language plpgsql as $$
 begin
   if exists (select 1 from seedcore.memory_intake i where i.kind = the_kind and i.ref = the_ref and i.taken_at is null) then
@@ -58,7 +63,7 @@ begin
 end $$;
 
 -- A plan ended: its parent waits no more.
-create function seedcore.remember_plan() returns trigger language plpgsql as $$
+create or replace function seedcore.remember_plan() returns trigger language plpgsql as $$
 begin
   perform seedcore.remember_later('plan', old.id::text);
   return null;
@@ -67,7 +72,7 @@ create trigger remember_plan after delete on seedcore.held
   for each row when (old.plan is not null) execute function seedcore.remember_plan();
 
 -- Tasks failed for good: one row for those of a tenant, type and code, however many.
-create function seedcore.remember_failures() returns trigger language plpgsql as $$
+create or replace function seedcore.remember_failures() returns trigger language plpgsql as $$
 begin
   if not exists (select 1 from failed) then
     return null;
@@ -83,7 +88,7 @@ create trigger remember_failures after insert on seedcore.dead referencing new t
   for each statement execute function seedcore.remember_failures();
 
 -- A triage ended, or was decided without an action.
-create function seedcore.remember_triage() returns trigger language plpgsql as $$
+create or replace function seedcore.remember_triage() returns trigger language plpgsql as $$
 begin
   perform seedcore.remember_later('triage', new.id::text, jsonb_build_object(
     'stream', new.stream, 'action', new.action, 'status', new.status,
