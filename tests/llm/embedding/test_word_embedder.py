@@ -11,7 +11,8 @@ from seedcore.errors import NotConfiguredError
 from seedcore.llm.embedding import word_embedder
 from seedcore.llm.embedding.embedder import Embedder, make_embedder
 from seedcore.llm.embedding.packaged_weights import packaged_file
-from seedcore.llm.embedding.word_embedder import MAX_TEXT_CHARS, WordEmbedder
+from seedcore.llm.embedding.text_vectors import MAX_TEXT_CHARS, LoadedOnce
+from seedcore.llm.embedding.word_embedder import WordEmbedder
 from seedcore.settings import load_settings
 
 TEXTS = ["the database refuses connections", "PostgreSQL is out of connection slots", "the cat sat on a mat"]
@@ -55,8 +56,7 @@ async def test_the_beginning_of_a_long_text_counts() -> None:
 def test_many_threads_load_the_weights_once(monkeypatch: pytest.MonkeyPatch) -> None:
     loads = []
     load = word_embedder._WordVectors.load
-    monkeypatch.setattr(word_embedder, "_shared", word_embedder._SharedVectors())
-    monkeypatch.setattr(word_embedder._WordVectors, "load", lambda: loads.append(1) or load())
+    monkeypatch.setattr(word_embedder, "_shared", LoadedOnce(lambda: loads.append(1) or load()))
     with ThreadPoolExecutor(8) as pool:
         vectors = list(pool.map(lambda _: asyncio.run(WordEmbedder().embed(TEXTS)), range(16)))
     assert len(loads) == 1

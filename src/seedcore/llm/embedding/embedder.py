@@ -3,13 +3,9 @@
 from collections.abc import Sequence
 from typing import Protocol
 
-import numpy as np
-from numpy.typing import NDArray
-
+from seedcore.llm.embedding.text_vectors import Vectors
 from seedcore.llm.embedding.word_embedder import WordEmbedder
 from seedcore.settings import Settings
-
-Vectors = NDArray[np.float32]
 
 
 class Embedder(Protocol):

@@ -6,7 +6,6 @@ first text, and take 16 MB.
 """
 
 import asyncio
-import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,9 +15,7 @@ from numpy.typing import NDArray
 
 from seedcore.errors import UnavailableError
 from seedcore.llm.embedding.packaged_weights import packaged_file
-
-MAX_TEXT_CHARS = 32_768
-"""What counts of a text: its beginning."""
+from seedcore.llm.embedding.text_vectors import LoadedOnce, Vectors, readable_text, unit_length
 
 _DISTRIBUTION = "wordllama"
 _WEIGHTS = "wordllama/weights/l2_supercat_256.safetensors"
@@ -50,7 +47,7 @@ class _WordVectors:
         except (OSError, SafetensorError, KeyError, ValueError) as error:
             raise UnavailableError(f"The embedder's weights cannot be read from {weights}: {error}") from error
 
-    def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
+    def embed(self, texts: Sequence[str]) -> Vectors:
         """Shape (n, dimension), unit length. A text without a token has the vector of the unknown token."""
         vectors = np.empty((len(texts), self.rows.shape[1]), dtype=np.float32)
         for start in range(0, len(texts), _BATCH):
@@ -60,34 +57,7 @@ class _WordVectors:
         return unit_length(vectors)
 
 
-class _SharedVectors:
-    """The weights of this process, loaded once, by whichever thread needs them first."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self.loaded: _WordVectors | None = None
-
-    def get(self) -> _WordVectors:
-        if self.loaded is None:
-            with self._lock:
-                if self.loaded is None:
-                    self.loaded = _WordVectors.load()
-        return self.loaded
-
-
-_shared = _SharedVectors()
-
-
-def readable_text(text: str) -> str:
-    """The part of `text` that is embedded; halves of surrogate pairs, which UTF-8 has no bytes for, become `?`."""
-    return text[:MAX_TEXT_CHARS].encode("utf-8", "replace").decode()
-
-
-def unit_length(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The rows, each divided by its length in place; a row of zeros stays one."""
-    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    vectors /= np.where(lengths > 0, lengths, 1)
-    return vectors
+_shared = LoadedOnce(_WordVectors.load)
 
 
 class WordEmbedder:
@@ -96,16 +66,16 @@ class WordEmbedder:
     name = "wordllama-l2-supercat-256"
     dimension = _DIMENSION
 
-    async def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
+    async def embed(self, texts: Sequence[str]) -> Vectors:
         """One vector a text, shape (n, 256), float32, unit length; the first 32,768 characters of a text count.
 
         Raises:
             UnavailableError: the weights cannot be read.
         """
-        if _shared.loaded is not None and sum(map(len, texts)) <= _INLINE_CHARS:
-            return _shared.loaded.embed(texts)
+        if (vectors := _shared.value) is not None and sum(map(len, texts)) <= _INLINE_CHARS:
+            return vectors.embed(texts)
         return await asyncio.to_thread(self.embed_now, texts)
 
-    def embed_now(self, texts: Sequence[str]) -> NDArray[np.float32]:
+    def embed_now(self, texts: Sequence[str]) -> Vectors:
         """`embed`, in the calling thread."""
         return _shared.get().embed(texts)
