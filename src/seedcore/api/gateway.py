@@ -6,6 +6,7 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
+from seedcore.memory.facts.fact_store import FactStore
 from seedcore.settings import Settings
 from seedcore.skills.registry import SkillRegistry
 from seedcore.stores.metric_series import MetricSeriesWriter
@@ -23,6 +24,7 @@ class Gateway:
     def __init__(self, settings: Settings) -> None:
         skills = SkillRegistry.load(settings)
         self.database = Database(settings, size=8, name="seedcore-gateway")
+        self.facts = FactStore(self.database)
         self.approvers = settings.approvers
         self.feed = EventFeed(self.database)
         self.submission = Submission(settings, skills)

@@ -1,4 +1,5 @@
--- Facts: a subject, a predicate and an object, with a text for people, and when it holds.
+-- Facts: a subject, a predicate and an object, with a text for people, and when it holds. What an index holds of one is
+-- at most a third of a page: the store bounds subject and predicate.
 create table seedcore.facts (
   id         uuid primary key default seedcore.new_id(),
   tenant     text not null default 'default',
@@ -12,10 +13,13 @@ create table seedcore.facts (
   valid_to   timestamptz check (valid_to > valid_from),
   created_at timestamptz not null default now(),
   updated_at timestamptz not null default now(),
-  document   tsvector generated always as (to_tsvector('english', text)) stored
+  document   tsvector generated always as
+             (to_tsvector('english', subject || ' ' || predicate || ' ' || object || ' ' || text)) stored
 );
 create index facts_document on seedcore.facts using gin (document);
+create index facts_tags on seedcore.facts using gin (tags);
 create index facts_about on seedcore.facts (tenant, subject, predicate);
+create index facts_newest on seedcore.facts (tenant, id desc);
 
 -- Plans that relied on a fact.
 create table seedcore.fact_uses (
@@ -24,3 +28,5 @@ create table seedcore.fact_uses (
   at      timestamptz not null default now(),
   primary key (fact_id, task_id)
 );
+create index fact_uses_task on seedcore.fact_uses (task_id);
+create index fact_uses_at on seedcore.fact_uses (at);

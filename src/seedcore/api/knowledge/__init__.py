@@ -1,0 +1,1 @@
+"""What is known: the routes of memory and of facts."""
