@@ -16,7 +16,7 @@ from seedcore.api import (
 )
 from seedcore.api.direct_submit import direct_submit
 from seedcore.api.gateway import Gateway
-from seedcore.api.knowledge import fact_routes
+from seedcore.api.knowledge import fact_routes, memory_routes
 from seedcore.api.operators import audit_routes, key_routes, metrics_routes, tenant_routes
 from seedcore.settings import Settings
 from seedcore.web.app_factory import create_app
@@ -30,6 +30,7 @@ ROUTES = (
     limit_routes,
     schedule_routes,
     fact_routes,
+    memory_routes,
     key_routes,
     audit_routes,
     tenant_routes,

@@ -6,7 +6,9 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
+from seedcore.llm.embedding.embedder import make_embedder
 from seedcore.memory.facts.fact_store import FactStore
+from seedcore.memory.long_term.store import MemoryStore
 from seedcore.settings import Settings
 from seedcore.skills.registry import SkillRegistry
 from seedcore.stores.metric_series import MetricSeriesWriter
@@ -25,6 +27,7 @@ class Gateway:
         skills = SkillRegistry.load(settings)
         self.database = Database(settings, size=8, name="seedcore-gateway")
         self.facts = FactStore(self.database)
+        self.memory = MemoryStore(self.database, make_embedder(settings))
         self.approvers = settings.approvers
         self.feed = EventFeed(self.database)
         self.submission = Submission(settings, skills)

@@ -100,6 +100,8 @@ _GATEWAY = {
     "PUT /api/v1/facts/{fact_id}": SUBMIT,
     "PATCH /api/v1/facts/{fact_id}": SUBMIT,
     "DELETE /api/v1/facts/{fact_id}": SUBMIT,
+    "POST /api/v1/memory": SUBMIT,
+    "POST /api/v1/memory/search": READ,
     "GET /api/v1/keys": ADMIN_READ,
     "POST /api/v1/keys": ADMIN,
     "POST /api/v1/keys/{name}/rotate": ADMIN,
