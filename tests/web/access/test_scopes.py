@@ -68,7 +68,12 @@ def test_reading_needs_read_and_nothing_that_changes_does(name: str):
             assert not rule.audited, route
         elif rule.scope == "read":
             # Questions with a body.
-            assert route in {"POST /unified-state", "POST /resolve-route", "POST /resolve-routes"}
+            assert route in {
+                "POST /api/v1/memory/search",
+                "POST /unified-state",
+                "POST /resolve-route",
+                "POST /resolve-routes",
+            }
         if method in ("PUT", "DELETE", "PATCH"):
             assert rule.audited, route
 
