@@ -12,7 +12,7 @@ import asyncpg
 import orjson
 
 from seedcore.errors import InvalidInputError, UnavailableError
-from seedcore.memory.long_term import statements
+from seedcore.memory.long_term import memory_statements as statements
 from seedcore.memory.long_term.items import (
     MAX_K,
     MAX_TEXT_CHARS,
