@@ -7,8 +7,10 @@ from fastapi import APIRouter, Path, Query, Response
 
 from seedcore.api.gateway import GatewayDep
 from seedcore.api.headers import IdempotencyKey
+from seedcore.api.knowledge.fact_routes import fact_out
 from seedcore.api.raw_json import JSON_OBJECT, json_answer
 from seedcore.errors import InvalidInputError
+from seedcore.memory.facts.fact_store import facts_of_plan
 from seedcore.schemas.api import BatchIn, BatchOut, RejectIn, TaskQuery, parse_uuid
 from seedcore.tasks import commands, queries
 from seedcore.tasks.model import Status
@@ -80,11 +82,17 @@ async def get_task(task_id: UUID, gateway: GatewayDep, caller: CallerDep) -> Res
 
 @router.get("/tasks/{task_id}/plan", tags=["tasks"], response_model=JSON_OBJECT)
 async def get_plan(task_id: UUID, gateway: GatewayDep, caller: CallerDep) -> Response:
-    """The steps that a task was planned into, each a task, its budget, and what it spent; no steps without a plan."""
+    """The steps that a task was planned into, each a task, its budget, what it spent, and the facts it relied on.
+
+    No steps without a plan.
+    """
     async with gateway.database.connection() as connection:
         await queries.get(connection, task_id, caller.tenant)
         steps = await queries.children(connection, task_id)
         terms = await queries.plan_of(connection, task_id)
+        if terms is not None:
+            facts = await facts_of_plan(connection, task_id)
+            terms["facts"] = [fact_out(fact, caller).model_dump(mode="json", exclude_unset=True) for fact in facts]
     return json_answer(plan_json(task_id, steps, terms, caller.payloads))
 
 

@@ -4,6 +4,7 @@ import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from uuid import UUID
 
+from seedcore.memory.facts.fact_store import record_uses
 from seedcore.stores.advisory_locks import IDLE_LANE
 from seedcore.stores.postgres import Database
 from seedcore.tasks import leases as engine
@@ -108,11 +109,21 @@ class PostgresLeaseStore:
             return await repository.read_earlier_plan(connection, task_id, signature)
 
     async def store_plan(
-        self, lease: Lease, decision: str, plan: str, steps: Sequence[StepSpec], terms: PlanTerms, done: Sequence[UUID]
+        self,
+        lease: Lease,
+        decision: str,
+        plan: str,
+        steps: Sequence[StepSpec],
+        terms: PlanTerms,
+        done: Sequence[UUID],
+        facts: Sequence[UUID] = (),
     ) -> bool:
-        """Store a plan's steps."""
-        async with self._database.connection() as connection:
-            return await repository.store_plan(connection, lease, decision, plan, steps, terms, done)
+        """Store a plan's steps, and which facts it relied on."""
+        async with self._database.transaction() as connection:
+            stored = await repository.store_plan(connection, lease, decision, plan, steps, terms, done)
+            if stored:
+                await record_uses(connection, lease.id, facts, lease.tenant)
+            return stored
 
     async def listen(self, events: LeaseEvents) -> None:
         """Listen on a connection outside the pool, until it ends."""

@@ -57,6 +57,7 @@ class PlanJson(TypedDict):
 
     steps: list[PlanStepJson]
     output: dict[str, JsonValue]
+    evidence: NotRequired[list[dict[str, JsonValue]]]
 
 
 class Decider(Protocol):
@@ -223,9 +224,19 @@ class LeaseStore(Protocol):
         """The earlier plan of a task that is planned again, and the recipe for `signature`; None: there is none."""
 
     async def store_plan(
-        self, lease: Lease, decision: str, plan: str, steps: Sequence[StepSpec], terms: PlanTerms, done: Sequence[UUID]
+        self,
+        lease: Lease,
+        decision: str,
+        plan: str,
+        steps: Sequence[StepSpec],
+        terms: PlanTerms,
+        done: Sequence[UUID],
+        facts: Sequence[UUID] = (),
     ) -> bool:
-        """Let a task wait for its plan's steps and store those, all or none; False when the lease was lost."""
+        """Let a task wait for its plan's steps and store those, all or none; False when the lease was lost.
+
+        `facts` are those that the plan relied on.
+        """
 
     async def listen(self, events: LeaseEvents) -> None:
         """Report events until the connection ends."""

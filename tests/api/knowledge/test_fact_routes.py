@@ -1,13 +1,16 @@
 """Facts over HTTP: said, found, changed, contradicted, and refused when they are not as they must be."""
 
+import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import httpx
 import pytest
 
-from tests.api.conftest import fields_of, refused
+from seedcore.tasks.model import PlanTerms, StepSpec, new_id
+from seedcore.worker.lease_store import PostgresLeaseStore
+from tests.api.conftest import TASKS, Dispatcher, fields_of, refused, submit
 
 pytestmark = pytest.mark.integration
 
@@ -192,3 +195,17 @@ async def test_the_longest_fact_is_kept(http: httpx.AsyncClient) -> None:
     letters = "".join(chr(0x10000 + i) for i in range(2000))
     made = await said(http, letters[:300], letters[300:500], letters, text=letters * 5, tags=[letters[:100]])
     assert (await http.get(f"{FACTS}/{made['id']}")).json()["object"] == letters
+
+
+async def test_a_plan_shows_the_facts_that_it_relied_on(http: httpx.AsyncClient, dispatcher: Dispatcher) -> None:
+    known, unused = await said(http, "echo", "is", "quick"), await said(http, "echo", "is", "slow")
+    goal = await submit(http)
+    lease = await dispatcher.lease()
+    step = StepSpec(new_id(), "one", "echo", '{"value": 1}', None, ())
+    plan = json.dumps({"steps": [], "output": {"value": {"$from": "one", "field": "value"}}})
+    store = PostgresLeaseStore(dispatcher.database)
+    assert await store.store_plan(lease, "{}", plan, [step], PlanTerms(), [], [UUID(known["id"]), uuid4()])
+    shown = (await http.get(f"{TASKS}/{goal['id']}/plan")).json()["facts"]
+    assert [(fact["id"], fact["object"], fact["contradicts"]) for fact in shown] == [
+        (known["id"], "quick", [unused["id"]])
+    ]

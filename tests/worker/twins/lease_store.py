@@ -277,7 +277,14 @@ class InMemoryLeaseStore:
         return None, None
 
     async def store_plan(
-        self, lease: Lease, decision: str, plan: str, steps: Sequence[StepSpec], terms: PlanTerms, done: Sequence[UUID]
+        self,
+        lease: Lease,
+        decision: str,
+        plan: str,
+        steps: Sequence[StepSpec],
+        terms: PlanTerms,
+        done: Sequence[UUID],
+        facts: Sequence[UUID] = (),
     ) -> bool:
         parent = self._fenced(lease.id, lease.token)
         if parent is None:

@@ -26,7 +26,7 @@ READ_ALL = replace(READ, platform=True)
 SUBMIT = RouteRule("submit")
 SUBMIT_ALL = replace(SUBMIT, platform=True)
 PLAN_WORK = replace(SUBMIT, audited=True)
-"""What submits later, again and again: a change that is more than one submission."""
+"""What changes more than one submission: what submits later, again and again, and what was held to be true."""
 APPROVE = RouteRule("approve", audited=True)
 OPERATE = RouteRule("operate", audited=True)
 OPERATE_ALL = replace(OPERATE, platform=True)

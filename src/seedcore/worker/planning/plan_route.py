@@ -22,6 +22,7 @@ from seedcore.worker.job_set import JobSet
 from seedcore.worker.measuring.attempt_metrics import count_stale
 from seedcore.worker.outcome_records import decision_text, lease_fields, own_plan_reason, reason_of, reason_text
 from seedcore.worker.planning.plan_maker import OverBudgetError, PlanMaker, StorablePlan
+from seedcore.worker.planning.plan_steps import facts_of
 from seedcore.worker.ports import WorkerPorts
 from seedcore.worker.skill_catalog import SkillCatalog
 
@@ -126,7 +127,7 @@ class PlanRunner:
         record = decision_text(plan.decision)
         try:
             stored = await self._leases.store_plan(
-                held.lease, record, json.dumps(plan.plan), plan.steps, plan.terms, plan.done
+                held.lease, record, json.dumps(plan.plan), plan.steps, plan.terms, plan.done, facts_of(plan.plan)
             )
         except DATABASE_ERRORS as error:
             if is_row_error(error):

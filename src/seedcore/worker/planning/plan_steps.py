@@ -1,5 +1,6 @@
 """From a valid plan, as JSON, to the steps that the task engine stores."""
 
+import contextlib
 import json
 from collections.abc import Mapping
 from uuid import UUID
@@ -9,6 +10,9 @@ from pydantic import JsonValue
 from seedcore.tasks.model import StepSpec, new_id
 from seedcore.tasks.plans.plan import FROM, INPUTS
 from seedcore.worker.ports import PlanJson, PlanStepJson
+
+MAX_FACTS = 100
+"""Most facts that are noted of one plan."""
 
 
 def renamed(plan: PlanJson, prefix: str, done: Mapping[str, str]) -> PlanJson:
@@ -63,3 +67,13 @@ def _source(value: JsonValue) -> str | None:
 def _object(value: JsonValue) -> dict[str, JsonValue]:
     assert isinstance(value, dict)
     return value
+
+
+def facts_of(plan: PlanJson) -> tuple[UUID, ...]:
+    """The facts that a plan says it relied on, each once; what is no id of one is left out."""
+    found: dict[UUID, None] = {}
+    for item in plan.get("evidence", ()):
+        if item.get("kind") == "fact":
+            with contextlib.suppress(ValueError):
+                found[UUID(str(item.get("id")))] = None
+    return tuple(found)[:MAX_FACTS]
