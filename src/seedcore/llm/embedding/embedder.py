@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Protocol
 
+from seedcore.llm.embedding.sentence_embedder import SentenceEmbedder
 from seedcore.llm.embedding.text_vectors import Vectors
 from seedcore.llm.embedding.word_embedder import WordEmbedder
 from seedcore.settings import Settings
@@ -38,3 +39,9 @@ class Embedder(Protocol):
 def make_embedder(settings: Settings) -> Embedder:
     """The embedder that the settings name. Nothing is loaded before its first text."""
     return WordEmbedder()
+
+
+def embedder_in_process(name: str) -> Embedder | None:
+    """The embedder of that name, if it is one of those that need nothing but their weights."""
+    known: tuple[Embedder, ...] = (WordEmbedder(), SentenceEmbedder())
+    return next((embedder for embedder in known if embedder.name == name), None)

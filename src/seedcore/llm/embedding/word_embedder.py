@@ -47,14 +47,17 @@ class _WordVectors:
         except (OSError, SafetensorError, KeyError, ValueError) as error:
             raise UnavailableError(f"The embedder's weights cannot be read from {weights}: {error}") from error
 
-    def embed(self, texts: Sequence[str]) -> Vectors:
-        """Shape (n, dimension), unit length. A text without a token has the vector of the unknown token."""
+    def embed(self, texts: Sequence[str]) -> tuple[Vectors, int]:
+        """Vectors, and how many tokens the texts have. A text without a token has the vector of the unknown token."""
+        tokens = 0
         vectors = np.empty((len(texts), self.rows.shape[1]), dtype=np.float32)
         for start in range(0, len(texts), _BATCH):
             batch = [readable_text(text) for text in texts[start : start + _BATCH]]
             for index, encoding in enumerate(self.tokenizer.encode_batch_fast(batch, add_special_tokens=False), start):
-                vectors[index] = self.rows[encoding.ids or [0]].sum(axis=0, dtype=np.float32)
-        return unit_length(vectors)
+                ids = encoding.ids
+                tokens += len(ids)
+                vectors[index] = self.rows[ids or [0]].sum(axis=0, dtype=np.float32)
+        return unit_length(vectors), tokens
 
 
 _shared = LoadedOnce(_WordVectors.load)
@@ -72,10 +75,14 @@ class WordEmbedder:
         Raises:
             UnavailableError: the weights cannot be read.
         """
+        return (await self.embed_counted(texts))[0]
+
+    async def embed_counted(self, texts: Sequence[str]) -> tuple[Vectors, int]:
+        """`embed`, and how many tokens the texts have."""
         if (vectors := _shared.value) is not None and sum(map(len, texts)) <= _INLINE_CHARS:
             return vectors.embed(texts)
-        return await asyncio.to_thread(self.embed_now, texts)
+        return await asyncio.to_thread(lambda: _shared.get().embed(texts))
 
     def embed_now(self, texts: Sequence[str]) -> Vectors:
         """`embed`, in the calling thread."""
-        return _shared.get().embed(texts)
+        return _shared.get().embed(texts)[0]

@@ -66,14 +66,20 @@ words as (
 """
 # HNSW index of the dimension, or all rows of the tenant where they are few.
 _NEAR = """
-near as (
+{name} as (
   select n.memory_id as id, 1 - n.distance as fit, row_number() over (order by n.distance, n.memory_id) as rank from (
     select v.memory_id,
-           v.vector::public.vector({dimension}) operator(public.<=>) $8::public.vector({dimension}) as distance
+           v.vector::public.vector({dimension}) operator(public.<=>) {vector}::public.vector({dimension}) as distance
     from seedcore.memory_vectors v
-    where v.dimension = {dimension} and v.model = $7 and v.tenant = $1
+    where v.dimension = {dimension} and v.model = {model} and v.tenant = $1
       and ($3::text[] is null or v.scope = any($3)) and v.tags @> $4::text[]
     order by distance limit $5) n)
+"""
+# While one embedder takes the place of another: near in the vectors of either.
+_NEAR_IN_EITHER = """
+near as (
+  select e.id, max(e.fit) as fit, row_number() over (order by min(e.rank), e.id) as rank
+  from (select * from newer union all select * from older) e group by e.id)
 """
 _RECIPROCAL_RANK = """
 select {found}, f.score, f.near, f.words from (
@@ -90,13 +96,66 @@ from words w join seedcore.memories m on m.id = w.id order by w.rank limit $6
 SEARCH_TEXTS = f"with {_WORDS} {_TEXT_ALONE.format(found=_FOUND)}"
 
 
-def search_statement(dimension: int) -> str:
-    """The one statement that finds by meaning and by words, and fuses both by reciprocal rank (Cormack 2009)."""
-    return f"with {_NEAR.format(dimension=int(dimension))}, {_WORDS} {_RECIPROCAL_RANK.format(found=_FOUND)}"
+def search_statement(dimension: int, older: int | None = None) -> str:
+    """The one statement that finds by meaning and by words, and fuses both by reciprocal rank (Cormack 2009).
+
+    `older` is the dimension of the embedder that is being replaced, if there is one: its name is $9, its vector $10.
+    """
+    if older is None:
+        near = _near("near", dimension, 7)
+    else:
+        near = f"{_near('newer', dimension, 7)}, {_near('older', older, 9)}, {_NEAR_IN_EITHER}"
+    return f"with {near}, {_WORDS} {_RECIPROCAL_RANK.format(found=_FOUND)}"
+
+
+def _near(name: str, dimension: int, at: int) -> str:
+    return _NEAR.format(name=name, dimension=int(dimension), model=f"${at}", vector=f"${at + 1}")
 
 
 # Primary key.
 NOTE_USES = """
 update seedcore.memories m set uses = m.uses + u.n, used_at = now()
 from unnest($1::uuid[], $2::int[]) u(id, n) where m.id = u.id
+"""
+
+# Of `memory_jobs`, rows named `embed MODEL`. A complete one is looked through from the beginning.
+_MODEL = "name, cursor, done::text as done, extract(epoch from now() - at)::float8 as age_s"
+MODEL_STATES = f"select {_MODEL} from seedcore.memory_jobs where starts_with(name, $1)"  # noqa: S608 - constants
+BEGIN_MODEL = f"""
+insert into seedcore.memory_jobs as j (name, done) values ($1, jsonb_build_object('dimension', $2::int))
+on conflict (name) do update set done = j.done || jsonb_build_object('dimension', $2::int)
+returning {_MODEL}
+"""  # noqa: S608 - constants
+MODEL_PROGRESS = """
+update seedcore.memory_jobs
+set cursor = $2, at = now(), done = done || jsonb_build_object(
+  'embedded', coalesce((done->>'embedded')::int, 0) + $3::int)
+where name = $1
+"""
+MODEL_COMPLETE = """
+update seedcore.memory_jobs set cursor = null, at = now(), done = done || '{"complete": true}' where name = $1
+"""
+FORGET_MODELS = "delete from seedcore.memory_jobs where starts_with(name, $1) and name <> $2"
+
+# Primary keys of both, in their order.
+WITHOUT_VECTOR = """
+select m.id, m.text from seedcore.memories m
+where ($1::uuid is null or m.id > $1)
+  and not exists (select from seedcore.memory_vectors v where v.memory_id = m.id and v.model = $2)
+order by m.id limit $3
+"""
+# A memory that is being forgotten gets none, and one that is being tagged gets its tags.
+ADD_VECTORS = """
+insert into seedcore.memory_vectors (memory_id, model, dimension, tenant, scope, tags, vector)
+select m.id, $3, $4, m.tenant, m.scope, m.tags, g.vector::public.vector
+from unnest($1::uuid[], $2::text[]) g(id, vector)
+join (select * from seedcore.memories where id = any($1) order by id for share) m on m.id = g.id
+on conflict (memory_id, model) do nothing
+"""
+DELETE_OTHERS = """
+with gone as (
+  delete from seedcore.memory_vectors v using (
+    select memory_id, model from seedcore.memory_vectors where model <> $1 limit $2) o
+  where v.memory_id = o.memory_id and v.model = o.model returning 1)
+select count(*) from gone
 """

@@ -24,6 +24,8 @@ from seedcore.memory.long_term.items import (
     checked_text,
     digest_of,
 )
+from seedcore.memory.long_term.replaced_embedder import ReplacedEmbedder
+from seedcore.memory.long_term.vector_text import vector_text
 from seedcore.stores.postgres import Database, loads
 from seedcore.telemetry.logs import get_logger
 from seedcore.telemetry.metrics import counter
@@ -71,6 +73,7 @@ class MemoryStore:
 
     def __init__(self, database: Database, embedder: "Embedder | None") -> None:
         self._database, self._embedder = database, embedder
+        self._replaced = ReplacedEmbedder(database, embedder)
         self._vectors = False
         self._looked_at = float("-inf")
         self._used: Counter[UUID] = Counter()
@@ -148,15 +151,17 @@ class MemoryStore:
         checked_text(query, "query", MAX_TEXT_CHARS)
         filters = (tenant, query, checked_scopes(scopes), checked_tags(tags), max(50, 4 * k), k)
         vectors, fallback = await self._embed([query])
+        session, statement, near = statements.SEARCH_SESSION, statements.SEARCH_TEXTS, []
+        if vectors is not None and self._embedder is not None:
+            near = [self._embedder.name, vector_text(vectors[0])]
+            older, fallback = await self._replaced.find()
+            if older is not None:
+                near += [older.name, vector_text((await older.embed([query]))[0])]
+            session += statements.VECTOR_SESSION.format(ef=max(EF_SEARCH, filters[4]))
+            statement = statements.search_statement(self._embedder.dimension, older and older.dimension)
         async with self._database.transaction() as connection:
-            if vectors is None or self._embedder is None:
-                await connection.execute(statements.SEARCH_SESSION)
-                rows = await connection.fetch(statements.SEARCH_TEXTS, *filters)
-            else:
-                ef = statements.VECTOR_SESSION.format(ef=max(EF_SEARCH, filters[4]))
-                await connection.execute(statements.SEARCH_SESSION + ef)
-                statement = statements.search_statement(self._embedder.dimension)
-                rows = await connection.fetch(statement, *filters, self._embedder.name, vector_text(vectors[0]))
+            await connection.execute(session)
+            rows = await connection.fetch(statement, *filters, *near)
             await self._note(connection, [row["id"] for row in rows])
         return MemorySearch([_found(row) for row in rows], fallback)
 
@@ -192,11 +197,6 @@ class MemoryStore:
             used, self._used, self._noted_at = self._used, Counter(), time.monotonic()
             ids = sorted(used)
             await connection.execute(statements.NOTE_USES, ids, [used[id_] for id_ in ids])
-
-
-def vector_text(vector: "NDArray[np.float32]") -> str:
-    """A vector as pgvector reads it."""
-    return f"[{','.join(map(repr, vector.tolist()))}]"
 
 
 def _fell_back(name: str) -> str:
