@@ -12,7 +12,7 @@ from uuid import UUID
 
 import asyncpg
 
-from seedcore.memory.long_term import statements
+from seedcore.memory.long_term import memory_statements as statements
 from seedcore.memory.long_term.vector_text import vector_text
 from seedcore.stores.postgres import Database, loads
 from seedcore.telemetry.logs import get_logger

@@ -155,10 +155,12 @@ class MemoryStore:
         if vectors is not None and self._embedder is not None:
             near = [self._embedder.name, vector_text(vectors[0])]
             older, fallback = await self._replaced.find()
+            dimensions = [self._embedder.dimension]
             if older is not None:
+                dimensions.append(older.dimension)
                 near += [older.name, vector_text((await older.embed([query]))[0])]
             session += statements.VECTOR_SESSION.format(ef=max(EF_SEARCH, filters[4]))
-            statement = statements.search_statement(self._embedder.dimension, older and older.dimension)
+            statement = statements.search_statement(*dimensions)
         async with self._database.transaction() as connection:
             await connection.execute(session)
             rows = await connection.fetch(statement, *filters, *near)
