@@ -1,6 +1,6 @@
 """Starts SeedCore on a running Ray: `python -m bootstraps.bootstrap_entry`.
 
-Migrates the database, initializes the organism, sets the number of workers and starts the reaper (BOOTSTRAP_MODE says
+Migrates the databases, initializes the organism, sets the number of workers and starts the reaper (BOOTSTRAP_MODE says
 which of the two), and ends with a canary task that goes through the queue. Exit status 0 only then, 1 when something
 does not start in time, 2 on a bad setting. Repeating it changes nothing.
 
@@ -14,6 +14,7 @@ import sys
 import time
 
 from bootstraps.bootstrap_dispatchers import bootstrap_dispatchers
+from bootstraps.bootstrap_mysql import bootstrap_mysql
 from bootstraps.bootstrap_organism import bootstrap_organism
 from bootstraps.bootstrap_warmth import bootstrap_warmth
 from seedcore.errors import RayConnectionError, SeedCoreError, SettingsError, UnavailableError
@@ -58,9 +59,12 @@ async def bootstrap(settings: Settings) -> None:
     deadline = time.monotonic() + settings.bootstrap_timeout_s
     # First of all: everything else waits for the schema.
     await asyncio.to_thread(migrate, settings)
+    mysql = asyncio.create_task(bootstrap_mysql(settings, deadline))
     try:
         await _start_all(settings, deadline)
+        await mysql
     finally:
+        mysql.cancel()
         await _export_metrics(settings)
 
 

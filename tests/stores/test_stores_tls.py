@@ -17,13 +17,13 @@ from neo4j.exceptions import ServiceUnavailable
 from sqlalchemy import text
 
 from seedcore.errors import UnavailableError
-from seedcore.memory.flashbulbs.flashbulb_store import FlashbulbStore
+from seedcore.memory.flashbulbs.mysql_schema import migrate_mysql
 from seedcore.settings import load_settings
 from seedcore.stores.mysql import mysql_engine
 from seedcore.stores.neo4j import graph_driver
 from seedcore.stores.redis import redis_client
 from seedcore.utils.tls.contexts import server_context
-from tests.memory.test_flashbulb import SERVER, mariadb
+from tests.memory.flashbulbs.conftest import SERVER, mariadb
 from tests.support.certificates import Authority
 
 __all__ = ["mariadb"]
@@ -142,15 +142,8 @@ def test_a_dsn_that_demands_tls_is_not_content_with_a_plain_server(mariadb: str,
         with pytest.raises(Exception, match=r"(?i)ssl|tls"):
             cipher(f"{mariadb}/seedcore?{query}")
 
-    async def use() -> None:
-        store = FlashbulbStore(load_settings(mysql_dsn=f"{mariadb}/seedcore?ssl_ca={authority.ca}"))
-        try:
-            await store.ensure_schema()
-        finally:
-            await store.close()
-
     with pytest.raises(UnavailableError):
-        asyncio.run(use())
+        migrate_mysql(load_settings(mysql_dsn=f"{mariadb}/seedcore?ssl_ca={authority.ca}"))
 
 
 BOLT_GREETING = bytes.fromhex("6060b017")

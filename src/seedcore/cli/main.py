@@ -66,16 +66,22 @@ def run() -> None:
 def migrate(
     after: Annotated[bool, typer.Option("--after", help="Also remove what only the previous release needed.")] = False,
 ) -> None:
-    """Migrate the database's schema to this version, before a rollout; `run` and the bootstraps do it by themselves.
+    """Migrate the schema to this version, before a rollout; `run` and the bootstraps do it by themselves.
+
+    That of PostgreSQL, and that of MySQL where SEEDCORE_MYSQL_DSN is set.
 
     The previous release keeps working. When none of it runs any more, `--after` completes the upgrade; it is
     refused, and the exit status is 1, while dispatchers of an older release are alive.
     """
+    from seedcore.memory.flashbulbs.mysql_schema import migrate_mysql
     from seedcore.stores.migrate import migrate as run_migrations
     from seedcore.stores.migrate import newest
 
-    version = run_migrations(load_settings(), "after" if after else "before")
+    settings = load_settings()
+    version = run_migrations(settings, "after" if after else "before")
     print(f"schema {version}")
+    if settings.mysql_dsn is not None:
+        print(f"schema of MySQL {migrate_mysql(settings)}")
     if version < newest():
         print(f"when nothing of the previous release runs: seedcore migrate --after (to {newest()})")
 

@@ -9,11 +9,15 @@ if TYPE_CHECKING:
     from sqlalchemy import URL, Engine
 
 CONNECT_TIMEOUT_S = 5
+ANSWER_TIMEOUT_S = 5
+"""Longest wait for an answer to one statement."""
 POOL_SIZE = 2
 
 
-def mysql_engine(settings: Settings) -> "Engine":
+def mysql_engine(settings: Settings, *, answer_timeout_s: int = ANSWER_TIMEOUT_S) -> "Engine":
     """An engine for SEEDCORE_MYSQL_DSN, not connected yet; the caller disposes of it.
+
+    No statement waits for an answer longer than `answer_timeout_s` seconds.
 
     With an option of TLS in the DSN (`ssl_ca`, …) no connection is used that is plain, and with `ssl_ca` the server's
     certificate is held against it: the driver by itself does neither.
@@ -36,6 +40,8 @@ def mysql_engine(settings: Settings) -> "Engine":
         hide_parameters=True,
         connect_args={
             "connection_timeout": CONNECT_TIMEOUT_S,
+            "read_timeout": answer_timeout_s,
+            "write_timeout": answer_timeout_s,
             "charset": "utf8mb4",
             # The driver's own default is a collation that MariaDB does not have.
             "collation": "utf8mb4_general_ci",

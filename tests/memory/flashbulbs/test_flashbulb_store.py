@@ -1,18 +1,16 @@
 """One behaviour in MySQL and in PostgreSQL."""
 
 import asyncio
-import os
-import shutil
 import socket
-import subprocess
 import time
 import uuid
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta, timezone
-from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
+from sqlalchemy import text
 
 from seedcore.errors import (
     ConflictError,
@@ -22,63 +20,29 @@ from seedcore.errors import (
     TooLargeError,
     UnavailableError,
 )
-from seedcore.memory.flashbulbs.flashbulb_store import FlashbulbStore, Incident
+from seedcore.memory.flashbulbs import flashbulb_store
+from seedcore.memory.flashbulbs.flashbulb_store import FlashbulbStore
+from seedcore.memory.flashbulbs.incident import Incident
+from seedcore.memory.flashbulbs.mysql_schema import MIGRATIONS, migrate_mysql
 from seedcore.settings import Settings, load_settings
 from seedcore.stores.mysql import mysql_engine
 
-SERVER = shutil.which("mariadbd", path="/usr/sbin:/usr/local/sbin:" + os.environ.get("PATH", ""))
-
-
-@pytest.fixture(scope="module")
-def mariadb() -> Iterator[str]:
-    """DSN of a MariaDB of this module's own, without the database's name."""
-    if SERVER is None:
-        missing = "mariadbd is missing"
-        pytest.fail(missing) if os.environ.get("SEEDCORE_REQUIRE_SERVICES") == "1" else pytest.skip(missing)
-    folder = Path("/tmp") / f"scm{uuid.uuid4().hex[:8]}"
-    folder.mkdir(mode=0o755)
-    # As root it needs to be told that running as root is meant.
-    as_user = ["--user=root"] if os.geteuid() == 0 else []
-    install = ["mariadb-install-db", "--no-defaults", f"--datadir={folder}/data", *as_user]
-    subprocess.run([*install, "--auth-root-authentication-method=normal"], check=True, capture_output=True)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    # A zone of its own shows that times do not depend on the server's.
-    options = ["--bind-address=127.0.0.1", "--innodb-buffer-pool-size=16M", "--default-time-zone=+05:00", *as_user]
-    with (folder / "log").open("w") as log:
-        process = subprocess.Popen(
-            [SERVER, "--no-defaults", f"--datadir={folder}/data", f"--socket={folder}/s", f"--port={port}", *options],
-            stdout=log,
-            stderr=log,
-        )
-    client = ["mariadb", "--no-defaults", f"--socket={folder}/s", "-uroot", "-e"]
-    databases = "".join(f"CREATE DATABASE {name}; " for name in ("seedcore", "empty", "raced"))
-    grant = f"{databases} GRANT ALL ON *.* TO seed@'127.0.0.1' IDENTIFIED BY 'hunter2'"
-    deadline = time.monotonic() + 60
-    while subprocess.run([*client, grant], capture_output=True).returncode != 0:
-        assert process.poll() is None, (folder / "log").read_text()
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
-    yield f"mysql+mysqlconnector://seed:hunter2@127.0.0.1:{port}"
-    process.terminate()
-    process.wait()
-    shutil.rmtree(folder)
-
 
 @pytest.fixture(params=["mysql", "postgres"])
-def store_settings(request: pytest.FixtureRequest) -> Settings:
-    if request.param == "mysql":
-        return load_settings(mysql_dsn=request.getfixturevalue("mariadb") + "/seedcore")
-    settings: Settings = request.getfixturevalue("pg_settings")
-    return settings
+def store_settings(request: pytest.FixtureRequest, pg_settings: Settings) -> Settings:
+    if request.param == "postgres":
+        return pg_settings
+    return with_mysql(pg_settings, request.getfixturevalue("mariadb") + "/seedcore")
+
+
+def with_mysql(settings: Settings, dsn: str) -> Settings:
+    return settings.model_copy(update={"mysql_dsn": SecretStr(dsn)})
 
 
 @pytest.fixture
 async def store(store_settings: Settings) -> AsyncIterator[FlashbulbStore]:
+    await asyncio.to_thread(migrate_mysql, store_settings)
     made = FlashbulbStore(store_settings)
-    await made.ensure_schema()
-    await made.ensure_schema()
     yield made
     await made.close()
 
@@ -130,29 +94,93 @@ async def test_health_says_where_it_is_kept(store: FlashbulbStore) -> None:
 
 
 @pytest.mark.integration
-async def test_many_processes_may_make_the_table_at_once(mariadb: str) -> None:
-    stores = [FlashbulbStore(load_settings(mysql_dsn=f"{mariadb}/raced")) for _ in range(6)]
-    await asyncio.gather(*(store.ensure_schema() for store in stores))
-    assert await stores[0].recent() == []
-    for store in stores:
-        await store.close()
+async def test_many_processes_may_migrate_an_empty_mysql_at_once(mariadb: str) -> None:
+    settings = load_settings(mysql_dsn=f"{mariadb}/raced")
+    versions = await asyncio.gather(*(asyncio.to_thread(migrate_mysql, settings) for _ in range(4)))
+    assert versions == [len(MIGRATIONS)] * 4
+    engine = mysql_engine(settings)
+    with engine.connect() as connection:
+        rows = connection.execute(text("select version from schema_versions order by version")).scalars().all()
+    assert rows == [*range(1, len(MIGRATIONS) + 1)]
+    engine.dispose()
 
 
 @pytest.mark.integration
-async def test_a_missing_table_is_named(mariadb: str) -> None:
-    store = FlashbulbStore(load_settings(mysql_dsn=f"{mariadb}/empty"))
-    with pytest.raises(SchemaBehindError, match="flashbulbs"):
+def test_a_migration_that_was_run_and_not_noted_is_run_again(mariadb: str) -> None:
+    settings = load_settings(mysql_dsn=f"{mariadb}/raced")
+    migrate_mysql(settings)
+    engine = mysql_engine(settings)
+    with engine.begin() as connection:
+        connection.execute(text("delete from schema_versions"))
+    assert migrate_mysql(settings) == len(MIGRATIONS)
+    with engine.begin() as connection:
+        connection.execute(text("insert into schema_versions (version) values (99)"))
+    # A newer release's schema stays as it is.
+    assert migrate_mysql(settings) == 99
+    engine.dispose()
+
+
+def test_without_mysql_there_is_nothing_to_migrate() -> None:
+    assert migrate_mysql(load_settings()) is None
+
+
+@pytest.mark.integration
+async def test_an_empty_mysql_is_named_and_incidents_wait_until_it_is_migrated(
+    mariadb: str, pg_settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = with_mysql(pg_settings, f"{mariadb}/empty")
+    store = FlashbulbStore(settings)
+    assert (await store.ready())["code"] == "schema_behind"
+    incidents = [Incident("a", 0.9, {"n": n}) for n in range(3)]
+    for incident in incidents:
+        await store.record(incident)
+    assert await store.waiting() == 3
+    assert await store.get(incidents[0].id) == incidents[0]
+    with pytest.raises(SchemaBehindError, match="seedcore migrate"):
         await store.recent()
+    with pytest.raises(SchemaBehindError):
+        await store.move_waiting()
+    assert await store.waiting() == 3
+    await asyncio.to_thread(migrate_mysql, settings)
+    # Until MySQL is asked again, the new ones wait, too.
+    late = await store.record(Incident("a", 0.9, {"n": 3}))
+    assert await store.waiting() == 4
+    monkeypatch.setattr(flashbulb_store, "LEFT_ALONE_S", 0.0)
+    assert await store.recent() == [late, *reversed(incidents)]
+    assert await store.move_waiting() == 4
+    assert (await store.waiting(), await store.count(), await store.move_waiting()) == (0, 4, 0)
+    assert await store.recent() == [late, *reversed(incidents)]
+    await store.record(Incident("a", 0.9, {"n": 4}))
+    assert (await store.waiting(), await store.count()) == (0, 5)
     await store.close()
 
 
 @pytest.mark.integration
-async def test_a_store_that_is_away_is_unavailable_and_its_password_stays_secret() -> None:
-    store = FlashbulbStore(load_settings(mysql_dsn="mysql+mysqlconnector://seed:hunter2@127.0.0.1:1/seedcore"))
-    with pytest.raises(UnavailableError) as caught:
-        await store.recent()
-    assert "hunter2" not in caught.value.detail
-    assert (await store.ready())["ready"] is False
+@pytest.mark.parametrize("away", ["refused", "wrong password", "silent"])
+async def test_a_mysql_that_is_away_costs_no_incident_and_its_password_stays_secret(
+    away: str, mariadb: str, pg_settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(flashbulb_store, "TIMEOUT_S", 1.0)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        dsn = {
+            "refused": "mysql+mysqlconnector://seed:hunter2@127.0.0.1:1/seedcore",
+            "wrong password": mariadb.replace("hunter2", "hunter3") + "/seedcore",
+            "silent": f"mysql+mysqlconnector://seed:hunter2@127.0.0.1:{silent.getsockname()[1]}/seedcore",
+        }[away]
+        store = FlashbulbStore(with_mysql(pg_settings, dsn))
+        began = time.monotonic()
+        incidents = [await store.record(Incident("a", 0.9, {"n": n})) for n in range(20)]
+        # MySQL is asked once, and then left alone for a while.
+        assert time.monotonic() - began < 6.0
+        assert await store.waiting() == 20
+        assert await store.get(incidents[7].id) == incidents[7]
+        ready = await store.ready()
+        assert (ready["ready"], ready["store"], ready["fallback"]) == (False, "mysql", "flashbulb_postgres")
+        assert "hunter" not in str(ready)
+        with pytest.raises(UnavailableError):
+            await store.count()
+        silent.close()
+        await store.close()
 
 
 @pytest.mark.parametrize("salience", [-0.01, 1.01, float("nan"), float("inf"), True])

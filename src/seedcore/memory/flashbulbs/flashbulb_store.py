@@ -1,256 +1,170 @@
 """Flashbulb memory: stores rare incidents of high salience permanently.
 
-The table is in MySQL when SEEDCORE_MYSQL_DSN is set, else in the main PostgreSQL; SQLAlchemy Core serves both.
+They are in MySQL when SEEDCORE_MYSQL_DSN is set, else in the main PostgreSQL. While MySQL does not answer, or has not
+been migrated, incidents wait in PostgreSQL (fallback `flashbulb_postgres`), and `move_waiting` brings them to MySQL.
 """
 
 import asyncio
-import json
-import re
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from functools import lru_cache
-from typing import TYPE_CHECKING, Any, TypeVar
-from uuid import UUID, uuid4
+import time
+from collections.abc import Callable, Mapping
+from typing import TypeVar
+from uuid import UUID
 
-from seedcore.errors import (
-    ConflictError,
-    InvalidInputError,
-    SchemaBehindError,
-    TooLargeError,
-    UnavailableError,
-)
+from seedcore.errors import ConflictError, InvalidInputError, UnavailableError
+from seedcore.memory.flashbulbs.flashbulb_table import FlashbulbTable
+from seedcore.memory.flashbulbs.incident import Incident
 from seedcore.settings import Settings
-from seedcore.stores.mysql import mysql_engine
-from seedcore.telemetry.logs import mask
+from seedcore.telemetry.logs import get_logger
+from seedcore.telemetry.metrics import counter
 
-if TYPE_CHECKING:
-    from sqlalchemy import Engine, Row, Table
-
-KIND = re.compile(r"[a-z][a-z0-9_.-]{0,63}")
-MAX_PAYLOAD_BYTES = 256 * 1024
 MAX_RECENT = 500
-SCHEMA = "seedcore"
-# SQLSTATEs: undefined table and undefined schema in PostgreSQL, undefined table in MySQL.
-MISSING_TABLE = frozenset({"42P01", "3F000", "42S02"})
-TABLE_EXISTS = "42S01"
+AT_ONCE = 200
+"""Incidents that are moved to MySQL in one round at most."""
+TIMEOUT_S = 6.0
+"""Longest wait for MySQL: its driver gives up a little earlier by itself."""
+LEFT_ALONE_S = 10.0
+"""After MySQL failed it is not asked for so long: incidents wait in PostgreSQL, and reads fail at once."""
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class Incident:
-    """Something worth remembering permanently.
-
-    Attributes:
-        kind: what sort of incident, such as `dispatch.lease_expired`.
-        salience: importance, from 0 to 1.
-        payload: a JSON object.
-        created_at: when it happened, with a time zone; stored and returned as UTC.
-    """
-
-    kind: str
-    salience: float
-    payload: dict[str, object]
-    id: UUID = field(default_factory=uuid4)
-    created_at: datetime = field(default_factory=lambda: datetime.now(UTC))
-
-    def __post_init__(self) -> None:
-        if not KIND.fullmatch(self.kind):
-            raise InvalidInputError.for_field(
-                "kind", "must be a lower-case letter and up to 63 of a-z, 0-9, '_', '.', '-'"
-            )
-        if isinstance(self.salience, bool) or not 0.0 <= self.salience <= 1.0:
-            raise InvalidInputError.for_field("salience", "must be from 0 to 1")
-        if self.created_at.tzinfo is None:
-            raise InvalidInputError.for_field("created_at", "must have a time zone")
-        object.__setattr__(self, "created_at", self.created_at.astimezone(UTC))
-        _check_payload(self.payload)
 
 
 class FlashbulbStore:
     """Records and finds incidents. Each call runs in a thread, because the drivers are synchronous."""
 
     def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-        self._engine: Engine | None = None
+        self._postgres = FlashbulbTable(settings, mysql=False)
+        self._mysql = None if settings.mysql_dsn is None else FlashbulbTable(settings, mysql=True)
+        self._failed_at = float("-inf")
+        self._error: UnavailableError | None = None
+        self._log = get_logger("seedcore.memory.flashbulbs")
+
+    @property
+    def kind(self) -> str:
+        """Where incidents are kept: `mysql` or `postgres`."""
+        return "postgres" if self._mysql is None else "mysql"
 
     async def record(self, incident: Incident) -> Incident:
         """Store an incident; recording the same one again changes nothing.
 
         Raises:
             ConflictError: another incident has that id.
+            UnavailableError: neither database can keep it.
         """
-        return await self._in_thread(lambda: self._record(incident))
+        if self._mysql is None:
+            await self._record(self._postgres, incident)
+            return incident
+        try:
+            await self._record(self._mysql, incident)
+        except UnavailableError:
+            counter("seedcore_fallbacks_total").add(1, fallback="flashbulb_postgres")
+            await self._record(self._postgres, incident)
+        return incident
 
     async def recent(self, limit: int = 50, min_salience: float = 0.0) -> list[Incident]:
-        """The latest incidents of at least that salience, the newest first."""
+        """The latest incidents of at least that salience, the newest first; those that wait for MySQL are among them.
+
+        Raises:
+            UnavailableError: the database that keeps them does not answer.
+        """
         if not 1 <= limit <= MAX_RECENT:
             raise InvalidInputError.for_field("limit", f"must be from 1 to {MAX_RECENT}")
-        return await self._in_thread(lambda: self._recent(limit, min_salience))
+        found = await self._ask(self._main, lambda table: table.recent(limit, min_salience))
+        if self._mysql is not None:
+            waiting = await self._ask(self._postgres, lambda table: table.recent(limit, min_salience))
+            known = {incident.id: incident for incident in [*waiting, *found]}
+            # As in SQL: the newest first, and by id where the moment is the same.
+            found = sorted(known.values(), key=lambda incident: incident.id)
+            found = sorted(found, key=lambda incident: incident.created_at, reverse=True)[:limit]
+        return found
 
     async def count(self) -> int:
-        """Number of stored incidents."""
-        return await self._in_thread(self._count)
+        """Number of stored incidents, without those that wait for MySQL."""
+        return await self._ask(self._main, FlashbulbTable.count)
+
+    async def waiting(self) -> int:
+        """How many wait in PostgreSQL for MySQL; 0 without MySQL."""
+        return 0 if self._mysql is None else await self._ask(self._postgres, FlashbulbTable.count)
 
     async def get(self, id: UUID) -> Incident | None:  # noqa: A002
         """The incident with that id."""
-        return await self._in_thread(lambda: self._get(id))
+        found = None
+        if self._mysql is not None:
+            found = await self._ask(self._postgres, lambda table: table.get(id))
+        return found or await self._ask(self._main, lambda table: table.get(id))
 
-    async def ensure_schema(self) -> None:
-        """Create the table in MySQL. In PostgreSQL the migrations create it, and this does nothing."""
-        if self._settings.mysql_dsn is not None:
-            await self._in_thread(self._create_table)
+    async def move_waiting(self) -> int:
+        """Bring incidents that wait in PostgreSQL to MySQL, at most `AT_ONCE`; returns how many.
 
-    async def ready(self) -> dict[str, object]:
-        """`{ready, store}` or `{ready, store, reason}`, for health."""
-        store = "postgres" if self._settings.mysql_dsn is None else "mysql"
+        Doing it twice, or in two processes, changes nothing. What was recorded before SEEDCORE_MYSQL_DSN was set comes,
+        too. Each is in MySQL before it leaves PostgreSQL.
+
+        Raises:
+            UnavailableError: one of the databases does not answer.
+        """
+        if self._mysql is None:
+            return 0
+        moved = []
+        for incident in await self._ask(self._postgres, lambda table: table.recent(AT_ONCE, 0.0)):
+            try:
+                await self._record(self._mysql, incident)
+            except ConflictError as error:
+                # The first of two that claim an id stays; the other one remains where it is, and is named.
+                self._log.error("an incident cannot be moved to MySQL", reason=error.detail)
+            else:
+                moved.append(incident.id)
+        if moved:
+            await self._ask(self._postgres, lambda table: table.remove(moved))
+            self._log.info("incidents moved to MySQL", incidents=len(moved))
+        return len(moved)
+
+    async def ready(self) -> Mapping[str, object]:
+        """`{ready, store}`, or `{ready, store, code, reason}` and, with MySQL, the `fallback`, for health."""
         try:
-            await self.recent(1)
+            await self._ask(self._main, lambda table: table.recent(1, 0.0))
         except UnavailableError as error:
-            return {"ready": False, "store": store, "code": error.code, "reason": error.detail}
-        return {"ready": True, "store": store}
+            answer = {"ready": False, "store": self.kind, "code": error.code, "reason": error.detail}
+            return answer if self._mysql is None else {**answer, "fallback": "flashbulb_postgres"}
+        return {"ready": True, "store": self.kind}
 
     async def close(self) -> None:
         """Close the connections."""
-        if self._engine is not None:
-            await asyncio.to_thread(self._engine.dispose)
-            self._engine = None
+        for table in (self._postgres, self._mysql):
+            if table is not None:
+                await asyncio.to_thread(table.close)
 
-    async def _in_thread(self, work: Callable[[], T]) -> T:
-        from sqlalchemy.exc import DBAPIError
-        from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+    @property
+    def _main(self) -> FlashbulbTable:
+        return self._mysql or self._postgres
 
+    async def _record(self, table: FlashbulbTable, incident: Incident) -> None:
+        if await self._ask(table, lambda asked: asked.insert(incident)):
+            return
+        if await self._ask(table, lambda asked: asked.get(incident.id)) != incident:
+            raise ConflictError(f"Another incident has the id {incident.id}.")
+
+    async def _ask(self, table: FlashbulbTable, work: Callable[[FlashbulbTable], T]) -> T:
+        """Run `work` in a thread; MySQL is not asked soon after it failed."""
+        mysql = table is self._mysql
+        if mysql and self._error is not None and time.monotonic() - self._failed_at < LEFT_ALONE_S:
+            raise type(self._error)(self._error.detail, retry_after_s=self._error.retry_after_s)
         try:
-            return await asyncio.to_thread(work)
-        except (DBAPIError, PoolTimeoutError) as error:
-            cause = getattr(error, "orig", None) or error
-            reason = mask(str(cause).splitlines()[0])[:200]
-            if getattr(cause, "sqlstate", None) in MISSING_TABLE:
-                raise SchemaBehindError(
-                    f"The table of flashbulb incidents is missing: {reason}", retry_after_s=5
-                ) from error
-            raise UnavailableError(f"The store of flashbulb incidents failed: {reason}", retry_after_s=2) from error
+            async with asyncio.timeout(TIMEOUT_S):
+                answer = await asyncio.to_thread(work, table)
+        except TimeoutError:
+            error = UnavailableError(
+                f"The store of flashbulb incidents did not answer within {TIMEOUT_S:g} s.", retry_after_s=2
+            )
+            self._note(error, mysql=mysql)
+            raise error from None
+        except UnavailableError as error:
+            self._note(error, mysql=mysql)
+            raise
+        if mysql:
+            self._error = None
+        return answer
 
-    def _connected(self) -> "Engine":
-        if self._engine is None:
-            self._engine = _engine(self._settings)
-        return self._engine
-
-    def _create_table(self) -> None:
-        from sqlalchemy.exc import DBAPIError
-
-        try:
-            flashbulb_table().metadata.create_all(self._connected(), checkfirst=True)
-        except DBAPIError as error:
-            # Another process has created it since the check.
-            if getattr(error.orig, "sqlstate", None) != TABLE_EXISTS:
-                raise
-
-    def _record(self, incident: Incident) -> Incident:
-        from sqlalchemy import insert
-        from sqlalchemy.exc import IntegrityError
-
-        values = {
-            "id": incident.id,
-            "created_at": incident.created_at,
-            "kind": incident.kind,
-            "salience": incident.salience,
-            "payload": incident.payload,
-        }
-        try:
-            with self._connected().begin() as connection:
-                connection.execute(insert(flashbulb_table()).values(values))
-        except IntegrityError:
-            kept = self._get(incident.id)
-            if kept != incident:
-                raise ConflictError(f"Another incident has the id {incident.id}.") from None
-        return incident
-
-    def _recent(self, limit: int, min_salience: float) -> list[Incident]:
-        table = flashbulb_table()
-        query = (
-            table.select()
-            .where(table.c.salience >= min_salience)
-            .order_by(table.c.created_at.desc(), table.c.id)
-            .limit(limit)
-        )
-        with self._connected().connect() as connection:
-            return [_incident(row) for row in connection.execute(query)]
-
-    def _count(self) -> int:
-        from sqlalchemy import func, select
-
-        with self._connected().connect() as connection:
-            return int(connection.execute(select(func.count()).select_from(flashbulb_table())).scalar_one())
-
-    def _get(self, id: UUID) -> Incident | None:  # noqa: A002
-        table = flashbulb_table()
-        with self._connected().connect() as connection:
-            row = connection.execute(table.select().where(table.c.id == id)).one_or_none()
-        return None if row is None else _incident(row)
-
-
-@lru_cache(maxsize=1)
-def flashbulb_table() -> "Table":
-    """The table's definition for either database."""
-    import sqlalchemy as sa
-    from sqlalchemy.dialects import mysql, postgresql
-
-    # MySQL stores no time zone (values are UTC), and whole seconds unless `fsp` is set.
-    moment = sa.DateTime(timezone=True).with_variant(mysql.DATETIME(fsp=6), "mysql", "mariadb")
-    # MariaDB has a type for UUIDs, but the driver cannot send one.
-    identity = sa.Uuid().with_variant(sa.Uuid(native_uuid=False), "mysql", "mariadb")
-    return sa.Table(
-        "flashbulbs",
-        sa.MetaData(schema=SCHEMA),
-        sa.Column("id", identity, primary_key=True),
-        sa.Column("created_at", moment, nullable=False),
-        sa.Column("kind", sa.String(64).with_variant(sa.Text, "postgresql"), nullable=False),
-        sa.Column("salience", sa.Double, nullable=False),
-        sa.Column("payload", sa.JSON().with_variant(postgresql.JSONB, "postgresql"), nullable=False),
-        sa.CheckConstraint("salience BETWEEN 0 AND 1", name="flashbulbs_salience"),
-        sa.Index("flashbulbs_created", "created_at"),
-    )
-
-
-def _engine(settings: Settings) -> "Engine":
-    if settings.mysql_dsn is not None:
-        # The database of the DSN replaces PostgreSQL's schema.
-        return mysql_engine(settings).execution_options(schema_translate_map={SCHEMA: None})
-    from sqlalchemy import create_engine
-
-    from seedcore.stores.postgres import resolve_dsn
-
-    rest = resolve_dsn(settings).partition("://")[2]
-    return create_engine(
-        f"postgresql+psycopg://{rest}",
-        pool_size=1,
-        max_overflow=0,
-        pool_timeout=5,
-        pool_pre_ping=True,
-        hide_parameters=True,
-        connect_args={"connect_timeout": 5, "application_name": "seedcore-flashbulb"},
-    )
-
-
-def _incident(row: "Row[Any]") -> Incident:
-    created: datetime = row.created_at
-    if created.tzinfo is None:
-        created = created.replace(tzinfo=UTC)
-    return Incident(kind=row.kind, salience=row.salience, payload=row.payload, id=row.id, created_at=created)
-
-
-def _check_payload(payload: object) -> None:
-    """Both databases must accept it: jsonb has no NUL character and no lone surrogate, JSON has no NaN."""
-    if not isinstance(payload, dict):
-        raise InvalidInputError.for_field("payload", "must be a JSON object")
-    try:
-        text = json.dumps(payload, allow_nan=False, ensure_ascii=False)
-        size = len(text.encode())
-    except (TypeError, ValueError, RecursionError) as error:
-        raise InvalidInputError.for_field("payload", f"must be JSON: {error}") from error
-    if "\\u0000" in text.replace("\\\\", ""):
-        raise InvalidInputError.for_field("payload", "must not contain the character NUL")
-    if size > MAX_PAYLOAD_BYTES:
-        raise TooLargeError(f"The payload has {size} bytes, more than the {MAX_PAYLOAD_BYTES} allowed.")
+    def _note(self, error: UnavailableError, *, mysql: bool) -> None:
+        if mysql:
+            if self._error is None:
+                self._log.warning("incidents wait in PostgreSQL for MySQL", reason=error.detail)
+            self._failed_at, self._error = time.monotonic(), error

@@ -152,6 +152,7 @@ FALLBACKS: dict[str, str] = {
     "bootstrap_http": "Bootstrap found no Ray, and reached the Organism over HTTP.",
     "bounded_report": "A host reported an impossible time or amount; the nearest possible value was taken.",
     "default_retry_policy": "A host was lost, and the retry policies of its skills could not be read.",
+    "flashbulb_postgres": "MySQL did not take an incident, which waits in PostgreSQL until it does.",
     "http": "A service had no Serve handle, and was called over HTTP.",
     "known_keys": "The database did not answer, and a key was judged by what was known of it.",
     "ml_predict_remote": "A worker whose node lacks the model folder asked the ML service for predictions.",
