@@ -40,7 +40,7 @@ OURS = (
     "REDIS_URL",
     "NEO4J_",
     "LOG_LEVEL",
-    "LLM_PROVIDER",
+    "LLM_",
     "BOOTSTRAP_MODE",
     "COGNITIVE_",
     "XGB_",

@@ -140,6 +140,8 @@ def test_a_bad_override_is_told_by_its_variable_and_own_value(monkeypatch: pytes
         ("REDIS_URL", f"http://:{SECRET}@h", "redis://"),
         ("NEO4J_URI", f"http://u:{SECRET}@h", "bolt://"),
         ("SEEDCORE_MYSQL_DSN", f"mysql://u:{SECRET}@h/db", "mysql+mysqlconnector://"),
+        ("LLM_UPSTREAM_URL", f"ftp://u:{SECRET}@h/v1", "http://"),
+        ("LLM_UPSTREAM_URL", f"https://u:{SECRET}@h/api", "/v1"),
     ],
 )
 def test_a_bad_url_is_refused_without_its_secret(
@@ -159,6 +161,8 @@ def test_secrets_show_in_no_representation(monkeypatch: pytest.MonkeyPatch):
         "NEO4J_URI": f"bolt://u:{SECRET}@h",
         "NEO4J_PASSWORD": SECRET,
         "SEEDCORE_MYSQL_DSN": f"mysql+mysqlconnector://u:{SECRET}@h/db",
+        "LLM_UPSTREAM_URL": f"https://u:{SECRET}@h/v1",
+        "LLM_API_KEY": SECRET,
         "SEEDCORE_API_KEYS": SECRET,
         "SEEDCORE_API_KEY": SECRET,
         "SEEDCORE_APPROVER_KEYS": f"ann:{SECRET}",

@@ -65,5 +65,7 @@ def _alternatives(annotation: object) -> tuple[object, ...]:
 def _kind(kind: object) -> str:
     if get_origin(kind) is Literal:
         return ", ".join(f"`{choice}`" for choice in get_args(kind))
+    if get_origin(kind) is dict:
+        return "JSON"
     assert isinstance(kind, type)
     return _KINDS[kind]

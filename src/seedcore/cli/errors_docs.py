@@ -6,6 +6,7 @@ from seedcore import errors
 from seedcore.changepoint import thresholds
 from seedcore.cli.launch import background
 from seedcore.client import errors as client_errors
+from seedcore.llm import model_errors
 from seedcore.tasks.failure_codes import NOTES, FailureCode
 from seedcore.worker.execution import process_pool
 
@@ -29,7 +30,7 @@ that the task runs again after a pause while attempts are left, and fails with t
 also carry the code of an error that its skill raised: one of the table above, or the skill's own.
 
 """
-DEFINED_IN = (errors, thresholds, background, client_errors, process_pool)
+DEFINED_IN = (errors, thresholds, background, client_errors, process_pool, model_errors)
 """Modules that define errors with a code: `known_errors` knows a class once its module is imported."""
 
 MEANINGS = {
@@ -44,6 +45,7 @@ ACTIONS: Mapping[str, str] = {
     "bad_gateway": "Send the request again with the same idempotency key: it may have been carried out.",
     "bad_setting": "Correct the setting that the message names; `seedcore config check` shows all of them.",
     "batch_failed": "`accepted` are stored. Submit `unsure` again under their keys: that makes no second task.",
+    "budget_exceeded": "Wait until the budget is free again (`Retry-After`), or raise its limit (`LLM_BUDGET_…`).",
     "conflict": "Read the state (`detail` names it) and decide again. With an idempotency key: use another key.",
     "too_little_history": "Ask again after `Retry-After`: a forecast needs a recorded slot of arrivals.",
     "database_conflict": "Try again; nothing was stored.",
@@ -61,6 +63,9 @@ ACTIONS: Mapping[str, str] = {
     "http_error": "`detail` says what to change.",
     "internal_error": "Report it with the log of that time; the log has the traceback.",
     "invalid_input": "`errors` names each field and what is allowed there.",
+    "llm_bad_answer": "Ask again, perhaps with the profile `deep` or a larger model.",
+    "llm_not_configured": "Set `LLM_PROVIDER` and what `detail` names; docs/language-models.md has every way.",
+    "llm_refused": "`detail` has what the server says: a wrong `LLM_API_KEY`, an unknown model, a long prompt.",
     "malformed_request": "Send well-formed JSON in UTF-8; `detail` says where reading stopped.",
     "method_not_allowed": "Use one of the methods in `Allow`.",
     "missing_scope": "Use a key that holds the scope that `scope` names, or `admin`.",
@@ -103,7 +108,10 @@ def _request_rows() -> Iterator[tuple[str, str, str, str]]:
 
 def _status(kind: type[errors.SeedCoreError]) -> str:
     """Errors that are only ever raised to a caller in the same process have no status."""
-    over_http = kind.__module__ in (errors.__name__, thresholds.__name__) and kind is not errors.SettingsError
+    over_http = (
+        kind.__module__ in (errors.__name__, thresholds.__name__, model_errors.__name__)
+        and kind is not errors.SettingsError
+    )
     return str(kind.status) if over_http else ""
 
 

@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Protocol, TypeVar
 
 from pydantic import BaseModel
 
+import seedcore.llm.model_errors  # noqa: F401 - so that `from_problem` knows them
 from seedcore import errors
 from seedcore.settings import Settings, get_settings
 from seedcore.telemetry.lean_imports import without

@@ -1,4 +1,4 @@
-"""Embedded servers: PostgreSQL, and a Bolt server for the knowledge graph.
+"""Embedded servers: PostgreSQL, a Bolt server for the knowledge graph, and llama.cpp's for a language model.
 
 Each has one owner, a small supervisor process under a lock in the data directory (`supervisor.py`). It starts the
 server, restarts it when it dies, and stops it when the last process that holds a lease has gone (`server_lease.py`).
@@ -25,6 +25,13 @@ def embedded_bolt(settings: "Settings") -> "EmbeddedServer":
     from seedcore.stores.embedded.embedded_server import embedded_server
 
     return embedded_server("bolt", settings)
+
+
+def embedded_llama(settings: "Settings") -> "EmbeddedServer":
+    """The embedded language model of this data directory: one object a process."""
+    from seedcore.stores.embedded.embedded_server import embedded_server
+
+    return embedded_server("llama", settings)
 
 
 def postgres_programs() -> Path:

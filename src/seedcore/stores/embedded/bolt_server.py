@@ -12,7 +12,7 @@ from pathlib import Path
 
 from seedcore.errors import UnavailableError
 from seedcore.stores.embedded.lock_files import ServerAddress, ServerFiles
-from seedcore.stores.embedded.os_processes import Account, alive, command_line, find_all, send, wait_until
+from seedcore.stores.embedded.os_processes import Account, alive, command_line, find_all, free_port, send, wait_until
 
 DATABASE = "seedcore"
 USER = "root"
@@ -105,8 +105,8 @@ class BoltServer:
 
     def start(self, lock_fd: int, log_fd: int) -> "subprocess.Popen[bytes]":
         """Start the JVM."""
-        self._port = _free_port(self._port)
-        self._http_port = _free_port(0)
+        self._port = free_port(HOST, self._port)
+        self._http_port = free_port(HOST)
         properties = {
             "java.util.logging.config.file": self._home / "logging.properties",
             "arcadedb.server.rootPath": self._home,
@@ -168,17 +168,3 @@ class BoltServer:
 
     def _is_ours(self, argv: list[str]) -> bool:
         return f"-Darcadedb.server.rootPath={self._home}" in argv
-
-
-def _free_port(wanted: int) -> int:
-    """That port when it is free, another one otherwise."""
-    for port in (wanted, 0):
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind((HOST, port))
-            except OSError:
-                continue
-            free: int = probe.getsockname()[1]
-            return free
-    raise UnavailableError(f"No free port on {HOST} for the embedded Bolt server.")

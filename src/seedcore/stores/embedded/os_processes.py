@@ -3,11 +3,14 @@
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
+
+from seedcore.errors import UnavailableError
 
 PROC = Path("/proc")
 CLEAN_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -68,6 +71,20 @@ def wait_until(condition: Callable[[], bool], timeout_s: float, pause_s: float =
             return False
         time.sleep(pause_s)
     return True
+
+
+def free_port(host: str, wanted: int = 0) -> int:
+    """That port of `host` when it is free, another one otherwise."""
+    for port in (wanted, 0):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((host, port))
+            except OSError:
+                continue
+            free: int = probe.getsockname()[1]
+            return free
+    raise UnavailableError(f"No free port on {host} for an embedded server.")
 
 
 class Account:

@@ -35,11 +35,14 @@ MAX_FAILED_STARTS = 5
 
 
 class ServerOptions(TypedDict, total=False):
-    """Options of a server: where its wheel is, and what only one kind has (PostgreSQL, Bolt)."""
+    """Options of a server: where its wheel is, and what only one kind has (PostgreSQL, Bolt, llama.cpp)."""
 
     package_dir: str
     socket_dir: str
     heap_mb: int
+    model: str
+    model_name: str
+    context_tokens: int
 
 
 class Server(Protocol):
@@ -228,6 +231,11 @@ def make_server(kind: str, files: ServerFiles, options: ServerOptions) -> Server
         from seedcore.stores.embedded.bolt_server import BoltServer
 
         return BoltServer(files, int(options["heap_mb"]), Path(options["package_dir"]))
+    if kind == "llama":
+        from seedcore.stores.embedded.llama_server import LlamaServer
+
+        model, name = Path(options["model"]), options["model_name"]
+        return LlamaServer(files, model, name, int(options["context_tokens"]), Path(options["package_dir"]))
     raise ValueError(f"unknown kind of embedded server: {kind}")
 
 

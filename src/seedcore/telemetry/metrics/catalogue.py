@@ -84,6 +84,12 @@ CATALOGUE: tuple[MetricSpec, ...] = (
     _counter("seedcore_model_tokens_total", ("model", "direction"), "Tokens of language models.", "tokens"),
     _counter("seedcore_model_money_total", ("model",), "What calls of language models cost.", "money"),
     _counter(
+        "seedcore_model_budget_refusals_total",
+        ("budget",),
+        "Calls of language models that were not sent, by the budget that they would exceed.",
+        "calls",
+    ),
+    _counter(
         "seedcore_fallbacks_total", ("fallback",), "Times that a second-best way was taken, by its name.", "times"
     ),
     _counter("seedcore_ray_connections_total", ("outcome",), "Connections to Ray, made and failed.", "connections"),

@@ -18,5 +18,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
+    for function in ("settle", "reserve"):
+        op.execute(f"drop function if exists seedcore.llm_{function}")
     for table in _TABLES:
         op.execute(f"drop table seedcore.{table}")
