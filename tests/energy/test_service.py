@@ -179,6 +179,8 @@ async def test_terms_without_inputs_are_absent_and_the_answer_says_why(service: 
     assert found.breakdown == {"load": 0.5}
     assert set(found.absent) == {"cost", "collaboration", "roles", "memory", "drift"}
     assert all(found.absent.values())
+    away = {"agents": {}, "memory": {"absent": {"working": "Redis did not answer"}}}
+    assert (await service.compute_energy(asked(unified_state=away))).absent["memory"] == "Redis did not answer"
     whole = await service.compute_energy(asked(unified_state=WHOLE, weights={"drift": 4}))
     assert whole.absent == {}
     assert whole.breakdown is not None

@@ -2,15 +2,20 @@
 
 import asyncio
 import json
+import socket
+import time
 
 import httpx
 import pytest
+from pydantic import SecretStr
 
 from seedcore.fleet.agent_registry import AgentRegistry
 from seedcore.fleet.agent_repository import AgentRepository
-from seedcore.schemas.state import UnifiedState
+from seedcore.schemas.state import StateRequest, UnifiedState
 from seedcore.settings import Settings, load_settings
 from seedcore.state.service import StateService
+from seedcore.state.sources import ClusterTotals, StateSources
+from seedcore.state.unified_state import StateCollector
 from seedcore.stores.postgres import Database
 from seedcore.tasks.model import TaskSpec
 from seedcore.tasks.submission.submit import submit
@@ -49,7 +54,10 @@ async def test_the_unified_state_holds_every_part(http: httpx.AsyncClient, metho
     assert state["system"]["queues"]["default"]["ready"] == 2
     assert (state["system"]["running"], state["system"]["dispatchers"]) == (0, 0)
     assert "cluster" not in state["system"], "this process is connected to no Ray: nothing is known of nodes"
-    assert state["memory"] == {"flashbulbs": 1}
+    memory = state["memory"]
+    assert (memory["memories"], memory["facts"], memory["flashbulbs"]) == (0, 0, 1)
+    assert memory.keys() == {"memories", "facts", "flashbulbs", "absent"}
+    assert "REDIS_URL" in memory["absent"]["working"]
     assert state["collected_ms"] > 0
     assert all(0 <= state["ages"][part] < 10 for part in PARTS)
 
@@ -82,9 +90,37 @@ async def test_a_part_that_is_not_wanted_is_absent(http: httpx.AsyncClient, part
     assert all(state[other] is not None for other in set(PARTS) - {part})
 
 
+async def test_stores_that_are_silent_hold_up_no_state_and_their_counts_are_absent(
+    pg_settings: Settings, database: Database
+):
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        settings = pg_settings.model_copy(
+            update={
+                "redis_url": SecretStr(f"redis://:{SECRET}@127.0.0.1:{port}"),
+                "mysql_dsn": SecretStr(f"mysql+mysqlconnector://u:{SECRET}@127.0.0.1:{port}/x"),
+            }
+        )
+        sources = StateSources(settings, no_cluster)
+        began = time.monotonic()
+        answer = await StateCollector(sources).collect(StateRequest())
+        assert time.monotonic() - began < 2.0
+        memory = json.loads(answer.encode())["memory"]
+        assert memory.items() >= {"memories": 0, "facts": 0}.items()
+        assert set(memory["absent"]) == {"flashbulbs", "working"}
+        assert SECRET not in str(memory)
+        silent.close()
+        await sources.aclose()
+
+
+async def no_cluster() -> ClusterTotals:
+    return {}
+
+
 async def test_on_an_empty_database_the_state_is_empty_not_invented(http: httpx.AsyncClient):
     state = (await http.get("/unified-state")).json()
-    assert (state["agents"], state["organs"], state["memory"]) == ({}, {}, {"flashbulbs": 0})
+    assert (state["agents"], state["organs"]) == ({}, {})
+    assert state["memory"].items() >= {"memories": 0, "facts": 0, "flashbulbs": 0}.items()
     assert state["system"]["queues"] == {}
 
 
@@ -111,7 +147,7 @@ async def test_a_handle_gets_the_same_as_http(service: StateService, http: httpx
     over_handle = await service.invoke("/unified-state", ask)
     for state in (over_http, over_handle):
         del state["collected_ms"]
-        assert set(state.pop("ages")) == {"agents", "organs", "memory"}
+        assert set(state.pop("ages")) == {"agents", "organs", "memory", "flashbulbs"}
         for agent in state["agents"].values():
             assert agent.pop("age_s") >= 0
     assert over_handle == over_http

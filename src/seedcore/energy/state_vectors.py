@@ -61,6 +61,8 @@ def state_vectors(given: StateIn, why: Mapping[str, str] | None = None) -> State
             known["traffic"] = _traffic(given.drift, given.traffic)
     names = {"cost": "expected_failure", "collaboration": "shared"}
     reasons = _ABSENT | dict(why or {})
+    if given.memory is not None and given.memory.absent and "working" in given.memory.absent:
+        reasons["memory"] = given.memory.absent["working"]
     absent = {term: reason for term, reason in reasons.items() if names.get(term, term) not in known}
     state = FleetState(_vector([load.queued_s for load in loads]), **known)
     return StateVectors(state, list(given.agents), roles, list(given.drift or ()), absent)

@@ -39,6 +39,7 @@ class StateMemory(BaseModel):
     model_config = ConfigDict(extra="ignore")
 
     working: WorkingMemoryUse | None = None
+    absent: dict[Name, str] | None = Field(None, max_length=100, description="why a part is not known")
 
 
 class Pair(BaseModel):

@@ -86,7 +86,7 @@ class SystemState(BaseModel):
 
 
 class WorkingMemoryState(BaseModel):
-    """How full the shared working memory is; memories inside single processes are not known here."""
+    """How full the working memory in Redis is; the caches of single processes are not known here."""
 
     kind: str
     entries: int
@@ -95,10 +95,14 @@ class WorkingMemoryState(BaseModel):
 
 
 class MemoryState(BaseModel):
-    """What is remembered."""
+    """What is remembered. What is not known is left out, and `absent` says why."""
 
-    flashbulbs: int | None = None
+    memories: int | None = Field(None, description="items of long-term memory, counted up to 100,000")
+    facts: int | None = Field(None, description="counted up to 100,000")
+    flashbulbs: int | None = Field(None, description="incidents, where they are kept: in MySQL if it is set")
+    flashbulbs_waiting: int | None = Field(None, description="with MySQL: incidents that wait for it in PostgreSQL")
     working: WorkingMemoryState | None = None
+    absent: dict[str, str] | None = Field(None, description="why a part is not known, by its name")
 
 
 class UnifiedState(BaseModel):

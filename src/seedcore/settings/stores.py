@@ -47,8 +47,8 @@ class StoreSettings(SettingsGroup):
     mysql_dsn: Annotated[SecretStr | None, url_of("mysql+mysqlconnector")] = Field(
         None,
         validation_alias=AliasChoices("SEEDCORE_MYSQL_DSN"),
-        description="MySQL for flashbulb incidents (`mysql+mysqlconnector://…`), migrated by the bootstrap. While it does "
-        "not answer they wait in PostgreSQL. Unset: PostgreSQL keeps them.",
+        description="MySQL for flashbulb incidents (`mysql+mysqlconnector://…`), migrated by the bootstrap. While it "
+        "does not answer they wait in PostgreSQL. Unset: PostgreSQL keeps them.",
     )
 
     @property

@@ -12,7 +12,7 @@ from seedcore.state.cached_read import CachedRead
 from seedcore.state.samples import Sampler, read_history
 from seedcore.state.sources import ClusterTotals, StateSources
 from seedcore.state.state_stream import StateStream
-from seedcore.state.unified_state import StateCollector
+from seedcore.state.unified_state import StateCollector, failing
 from seedcore.stores.postgres import Database
 from seedcore.stores.resume_point import Snapshot
 from seedcore.web.service_base import Operation, ServiceBase
@@ -102,7 +102,10 @@ class StateService(ServiceBase):
             "agents": sources.agents,
             "system": sources.system,
             "memory": sources.memory,
+            "flashbulbs": sources.flashbulbs,
         }
+        if sources.working_memory is not None:
+            reads["working_memory"] = sources.working_memory
         return {
             "ready": database["ready"],
             "postgres": database,
@@ -110,6 +113,7 @@ class StateService(ServiceBase):
             "followers": self._stream.followers,
             "samples": self._sampler.counts,
             "failed_reads": {name: read.failures for name, read in reads.items()},
+            "failing": failing(reads),
         }
 
 

@@ -5,6 +5,7 @@ from dataclasses import asdict
 from typing import TypedDict
 
 from seedcore.memory.flashbulbs.flashbulb_store import FlashbulbStore
+from seedcore.memory.kept_counts import KeptCounts, count_kept
 from seedcore.memory.working.redis_cache import RedisCache
 from seedcore.settings import Settings
 from seedcore.state.agent_view import SESSION, WAIT_S, AgentView
@@ -28,6 +29,13 @@ class QueueCounts(TypedDict):
     deferred: int
     gated: int
     oldest_ready_s: float | None
+
+
+class FlashbulbCounts(TypedDict):
+    """Incidents where they are kept, and those that wait in PostgreSQL for MySQL; None without MySQL."""
+
+    flashbulbs: int
+    flashbulbs_waiting: int | None
 
 
 class SystemTotals(TypedDict):
@@ -73,7 +81,8 @@ class StateSources:
         self.agents: CachedRead[Snapshot] = CachedRead(self.view.read)
         self.system: CachedRead[SystemTotals] = CachedRead(self._read_queue)
         self.cluster: CachedRead[ClusterTotals] = CachedRead(read_cluster, ttl_s=SLOW_S)
-        self.memory: CachedRead[int] = CachedRead(self._flashbulbs.count, ttl_s=SLOW_S)
+        self.memory: CachedRead[KeptCounts] = CachedRead(self._read_kept, ttl_s=SLOW_S)
+        self.flashbulbs: CachedRead[FlashbulbCounts] = CachedRead(self._read_flashbulbs, ttl_s=SLOW_S)
         self.working_memory: CachedRead[Mapping[str, object]] | None = None
         if self._working is not None:
             self.working_memory = CachedRead(self._read_working, ttl_s=SLOW_S)
@@ -97,6 +106,14 @@ class StateSources:
             paused=found["paused"],
             dispatchers=len(found["dispatchers"]),
         )
+
+    async def _read_kept(self) -> KeptCounts:
+        async with self.database.connection(wait_s=WAIT_S) as connection:
+            return await count_kept(connection)
+
+    async def _read_flashbulbs(self) -> FlashbulbCounts:
+        waiting = None if self._flashbulbs.kind == "postgres" else await self._flashbulbs.waiting()
+        return FlashbulbCounts(flashbulbs=await self._flashbulbs.count(), flashbulbs_waiting=waiting)
 
     async def _read_working(self) -> Mapping[str, object]:
         assert self._working is not None

@@ -1,6 +1,7 @@
 """The unified state as JSON: collected from the sources, and encoded once, from columns."""
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -11,6 +12,10 @@ import orjson
 from seedcore.schemas.state import StateRequest
 from seedcore.state.cached_read import CachedRead
 from seedcore.state.sources import StateSources
+
+OTHER_STORES = frozenset({"flashbulbs", "working_memory"})
+OTHERS_S = 0.25
+"""Longest wait for stores beside PostgreSQL: a slow one holds up no state. Its read goes on, and a later answer has it."""
 
 Reads = Mapping[str, CachedRead[object]]
 """Cached reads by the name of the part that they are for."""
@@ -41,7 +46,7 @@ class StateCollector:
         """
         began = time.perf_counter()
         reads = self._reads(request)
-        await asyncio.gather(*[read.refresh() for read in reads.values()])
+        await asyncio.gather(*[_refresh(name, read) for name, read in reads.items()])
         content: list[bytes] = []
         columns, rows = self._sources.view.columns, None
         if request.include_agents or request.include_organs:
@@ -73,7 +78,7 @@ class StateCollector:
         if request.include_system:
             reads |= {"system": sources.system, "cluster": sources.cluster}
         if request.include_memory:
-            reads["memory"] = sources.memory
+            reads |= {"memory": sources.memory, "flashbulbs": sources.flashbulbs}
             if sources.working_memory is not None:
                 reads["working_memory"] = sources.working_memory
         return reads
@@ -105,11 +110,40 @@ def system_state(sources: StateSources, max_age_s: float) -> Mapping[str, object
 
 
 def memory_state(sources: StateSources, max_age_s: float) -> Mapping[str, object]:
-    """Counts of what is remembered; what cannot be counted is absent."""
-    counts: dict[str, object] = {"flashbulbs": sources.memory.value_or_none(max_age_s)}
-    if sources.working_memory is not None:
-        counts["working"] = sources.working_memory.value_or_none(max_age_s)
-    return {name: value for name, value in counts.items() if value is not None}
+    """Counts of what is remembered; what cannot be counted is absent, with the reason."""
+    found: dict[str, object] = {}
+    absent: dict[str, str] = {}
+    kept = sources.memory.value_or_none(max_age_s)
+    if kept is None:
+        absent |= dict.fromkeys(("memories", "facts"), _why(sources.memory))
+    else:
+        found |= {"memories": kept.memories, "facts": kept.facts}
+    flashbulbs = sources.flashbulbs.value_or_none(max_age_s)
+    if flashbulbs is None:
+        absent["flashbulbs"] = _why(sources.flashbulbs)
+    else:
+        found |= {name: count for name, count in flashbulbs.items() if count is not None}
+    if sources.working_memory is None:
+        absent["working"] = "REDIS_URL is not set: each process has a cache of its own, and knows it alone"
+    elif (working := sources.working_memory.value_or_none(max_age_s)) is None:
+        absent["working"] = _why(sources.working_memory)
+    else:
+        found["working"] = working
+    return {**found, "absent": absent} if absent else found
+
+
+def _why(read: CachedRead[object]) -> str:
+    return f"it has not answered within {OTHERS_S:g} s" if read.error is None else read.error.detail
+
+
+async def _refresh(name: str, read: CachedRead[object]) -> None:
+    """Read again; what is not in PostgreSQL is waited for only shortly."""
+    if name not in OTHER_STORES:
+        await read.refresh()
+        return
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(OTHERS_S):
+            await read.refresh()
 
 
 def ages(reads: Reads) -> dict[str, float]:
