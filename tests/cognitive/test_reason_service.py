@@ -20,7 +20,7 @@ pytestmark = pytest.mark.integration
 @pytest.fixture
 async def http(pg_settings: Settings) -> AsyncIterator[httpx.AsyncClient]:
     # Nobody listens there: the Coordinator is away.
-    service = CognitiveService({}, pg_settings.model_copy(update={"serve_url": "http://127.0.0.1:9"}))
+    service = CognitiveService({}, pg_settings.model_copy(update={"serve_url": "http://127.0.0.1:9"}), background=False)
     await service.start()
     transport = httpx.ASGITransport(service.build_app())
     async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
@@ -95,7 +95,7 @@ async def test_a_stream_whose_failures_sit_on_one_agent_names_it(http, connectio
 
 
 async def test_findings_alone_need_no_history(settings):
-    service = CognitiveService({}, settings)
+    service = CognitiveService({}, settings, background=False)
     await service.start()
     point = {"index": 9, "score": 11.0, "chance": 1e-6, "value": 4.0, "expected": 1.0, "direction": "above"}
     async with httpx.AsyncClient(transport=httpx.ASGITransport(service.build_app()), base_url="http://t") as http:
@@ -112,7 +112,9 @@ async def test_a_task_that_did_not_fail_and_one_that_is_not_there_are_said(http,
 
 
 async def test_without_a_database_the_answer_is_unavailable(tmp_path):
-    service = CognitiveService({}, load_settings(data_dir=tmp_path, pg_dsn="postgresql://nobody@127.0.0.1:9/none"))
+    service = CognitiveService(
+        {}, load_settings(data_dir=tmp_path, pg_dsn="postgresql://nobody@127.0.0.1:9/none"), background=False
+    )
     await service.start()
     service._reader.database.connection = _away
     async with httpx.AsyncClient(transport=httpx.ASGITransport(service.build_app()), base_url="http://t") as http:
@@ -142,7 +144,7 @@ def _away():
     ],
 )
 async def test_bad_input_names_the_field(settings, path, body, field):
-    service = CognitiveService({}, settings)
+    service = CognitiveService({}, settings, background=False)
     async with httpx.AsyncClient(transport=httpx.ASGITransport(service.build_app()), base_url="http://t") as http:
         answer = await http.post(f"/{path}", json=body)
     assert answer.status_code == 422
@@ -150,7 +152,7 @@ async def test_bad_input_names_the_field(settings, path, body, field):
 
 
 async def test_a_decision_says_what_it_cost_and_what_would_change_it(settings):
-    service = CognitiveService({}, settings)
+    service = CognitiveService({}, settings, background=False)
     asked = {
         "options": [
             {"name": "none", "losses": {"agent": 10}},

@@ -7,6 +7,7 @@ import pytest
 from seedcore.cognitive import service as module
 from seedcore.cognitive.service import CognitiveService
 from seedcore.errors import NoPlanError
+from seedcore.schemas.cognitive.planning import PlanTaskRequest
 from seedcore.service_clients.cognitive_client import CognitiveClient
 from seedcore.settings import Settings, load_settings
 from seedcore.tasks.plans.plan import PlanDefinition, Step, validate_plan
@@ -15,7 +16,7 @@ from tests.service_clients.local_handle import LocalHandle
 
 @pytest.fixture
 async def service(settings: Settings) -> CognitiveService:
-    made = CognitiveService({}, settings)
+    made = CognitiveService({}, settings, background=False)
     await made.start()
     return made
 
@@ -77,8 +78,35 @@ async def test_what_needs_a_language_model_is_not_faked(http, path):
     assert (await http.post(f"/{path}", json={})).status_code == 404
 
 
+async def test_equal_goals_from_inputs_of_the_same_types_are_searched_for_once(service, monkeypatch):
+    searches, real = [], module.find_plan
+
+    def counted(*args, **named):
+        searches.append(args)
+        return real(*args, **named)
+
+    monkeypatch.setattr(module, "find_plan", counted)
+
+    async def ask(goal, **inputs):
+        return await service.plan_task(PlanTaskRequest(goal=goal, inputs=inputs))
+
+    first, *others = await asyncio.gather(*[ask("summary", text=text) for text in ("a", "b", "\ud800")])
+    assert others == [first, first]
+    assert len(searches) == 1
+    assert service._working.health()["shared_flights"] == 2
+    await ask("summary", text="a", limit=3)
+    await ask("keywords", text="a")
+    assert len(searches) == 3
+    for _ in range(2):
+        with pytest.raises(NoPlanError):
+            await ask("summary")
+    assert len(searches) == 5, "what failed is not kept"
+
+
 async def test_too_many_plans_at_once_are_refused_with_a_retry_time(settings, monkeypatch):
-    service = CognitiveService({}, load_settings(data_dir=settings.data_dir, cognitive_max_inflight=1))
+    service = CognitiveService(
+        {}, load_settings(data_dir=settings.data_dir, cognitive_max_inflight=1), background=False
+    )
     await service.start()
     http = httpx.AsyncClient(transport=httpx.ASGITransport(service.build_app()), base_url="http://test")
     begun, go, real = threading.Event(), threading.Event(), module.find_plan
@@ -92,7 +120,7 @@ async def test_too_many_plans_at_once_are_refused_with_a_retry_time(settings, mo
     asked = {"goal": "summary", "inputs": {"text": "a"}}
     first = asyncio.create_task(http.post("/plan-task", json=asked))
     await asyncio.to_thread(begun.wait, 5)
-    second = await http.post("/plan-task", json=asked)
+    second = await http.post("/plan-task", json={"goal": "keywords", "inputs": {"text": "a"}})
     go.set()
     assert second.status_code == 429
     assert second.headers["retry-after"] == "1"
@@ -101,7 +129,7 @@ async def test_too_many_plans_at_once_are_refused_with_a_retry_time(settings, mo
 
 
 async def test_health_is_ready_once_the_skills_are_known(settings):
-    service = CognitiveService({}, settings)
+    service = CognitiveService({}, settings, background=False)
     http = httpx.AsyncClient(transport=httpx.ASGITransport(service.build_app()), base_url="http://test")
     assert (await http.get("/health")).status_code == 503
     await service.start()

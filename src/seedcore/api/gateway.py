@@ -9,6 +9,8 @@ from fastapi import Depends, Request
 from seedcore.llm.embedding.embedder import make_embedder
 from seedcore.memory.facts.fact_store import FactStore
 from seedcore.memory.long_term.store import MemoryStore
+from seedcore.memory.working.kept_embedder import KeptEmbedder
+from seedcore.memory.working.working_memory import WorkingMemory
 from seedcore.settings import Settings
 from seedcore.skills.registry import SkillRegistry
 from seedcore.stores.metric_series import MetricSeriesWriter
@@ -27,7 +29,8 @@ class Gateway:
         skills = SkillRegistry.load(settings)
         self.database = Database(settings, size=8, name="seedcore-gateway")
         self.facts = FactStore(self.database)
-        self.memory = MemoryStore(self.database, make_embedder(settings))
+        self.working = WorkingMemory(settings)
+        self.memory = MemoryStore(self.database, KeptEmbedder(make_embedder(settings), self.working))
         self.approvers = settings.approvers
         self.feed = EventFeed(self.database)
         self.submission = Submission(settings, skills)
@@ -61,7 +64,12 @@ class Gateway:
         postgres = await self.database.ready()
         published = postgres["ready"] and await self._publisher.attempt()
         ready = postgres["ready"] and (published or bool(postgres.get("degraded")))
-        return {"ready": ready, "postgres": postgres, "skills_published": published}
+        return {
+            "ready": ready,
+            "postgres": postgres,
+            "skills_published": published,
+            "working_memory": self.working.health(),
+        }
 
     async def aclose(self) -> None:
         """Close connections."""
@@ -71,6 +79,7 @@ class Gateway:
         if self._exporting is not None:
             await self._exporting.aclose()
         await self.feed.aclose()
+        await self.working.close()
         await self.database.aclose()
 
 

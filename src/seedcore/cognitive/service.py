@@ -10,7 +10,10 @@ from seedcore.cognitive.engines.offline.expected_loss import Choice, Option, Req
 from seedcore.cognitive.engines.offline.planner import SearchBounds, find_plan
 from seedcore.cognitive.engines.offline.reasoning import reason
 from seedcore.cognitive.evidence_reader import EvidenceReader, response
+from seedcore.cognitive.plan_answers import PlanAnswers, skills_digest
 from seedcore.errors import InvalidInputError, OverloadedError
+from seedcore.memory.memory_jobs import MemoryJobs
+from seedcore.memory.working.working_memory import WorkingMemory
 from seedcore.schemas.cognitive.decisions import (
     DecisionChangeOut,
     MakeDecisionRequest,
@@ -24,6 +27,7 @@ from seedcore.service_clients.coordinator_client import CoordinatorClient
 from seedcore.settings import Settings
 from seedcore.skills import SkillRegistry
 from seedcore.skills.signatures import Signature, signatures
+from seedcore.stores.leading.leader_loop import LeaderLoop
 from seedcore.stores.postgres import Database
 from seedcore.tasks.plans.plan import PlanDefinition
 from seedcore.web.service_base import Operation, ServiceBase
@@ -37,12 +41,20 @@ class CognitiveService(ServiceBase):
 
     name = "CognitiveService"
 
-    def __init__(self, args: Mapping[str, object] | None = None, settings: Settings | None = None) -> None:
+    def __init__(
+        self, args: Mapping[str, object] | None = None, settings: Settings | None = None, *, background: bool = True
+    ) -> None:
+        """`background`: let one replica do the jobs of memory; off in tests of single operations."""
         super().__init__(args, settings)
+        self._background = background
         self._skills: dict[str, Signature] = {}
         self._coordinator = CoordinatorClient(self.settings, timeout_s=COORDINATOR_TIMEOUT_S)
         self._reader = EvidenceReader(self.settings, self._coordinator.valve)
         self._inflight = 0
+        self._working = WorkingMemory(self.settings)
+        self._plans, self._digest = PlanAnswers(self._working), ""
+        self._memory_jobs = MemoryJobs(self.settings, self._reader.database)
+        self._leader = LeaderLoop(self._reader.database, "memory", self._memory_jobs.jobs())
 
     def own_database(self) -> Database:
         """The pool that keys are looked up and metrics are written through."""
@@ -62,9 +74,15 @@ class CognitiveService(ServiceBase):
         """Load the signatures of the skills."""
         registry = await asyncio.to_thread(SkillRegistry.load, self.settings)
         self._skills = signatures(registry.values())
+        self._digest = skills_digest(self._skills)
+        if self._background:
+            self._leader.start()
 
     async def stop(self) -> None:
         """Close connections."""
+        await self._leader.stop()
+        await self._memory_jobs.aclose()
+        await self._working.close()
         await self._reader.aclose()
         await self._coordinator.aclose()
 
@@ -75,6 +93,9 @@ class CognitiveService(ServiceBase):
             "skills": len(self._skills),
             "inflight": self._inflight,
             "llm_provider": self.settings.llm_provider,
+            "working_memory": self._working.health(),
+            "flashbulbs": self._memory_jobs.flashbulbs.last_known(),
+            "leader": self._leader.health(),
         }
 
     async def plan_task(self, request: PlanTaskRequest) -> PlanTaskResponse:
@@ -82,12 +103,16 @@ class CognitiveService(ServiceBase):
         limit = self.settings.max_plan_steps
         if request.max_steps is not None and request.max_steps > limit:
             raise InvalidInputError.for_field("max_steps", f"must be at most {limit} (MAX_PLAN_STEPS)")
+        if unknown := sorted(set(request.done.values()) - set(self._skills)):
+            raise InvalidInputError.for_field("done", f"no skill {unknown[0]!r}")
+        return await self._plans.get_or_make(request, self._digest, lambda: self._search(request))
+
+    async def _search(self, request: PlanTaskRequest) -> PlanTaskResponse:
         if self._inflight >= self.settings.cognitive_max_inflight:
             raise OverloadedError(
                 f"{self._inflight} plans are being made already (COGNITIVE_MAX_INFLIGHT).", retry_after_s=1
             )
-        if unknown := sorted(set(request.done.values()) - set(self._skills)):
-            raise InvalidInputError.for_field("done", f"no skill {unknown[0]!r}")
+        limit = self.settings.max_plan_steps
         deadline = time.monotonic() + self.settings.cognitive_timeout_s
         bounds = SearchBounds(request.max_steps or limit, deadline)
         self._inflight += 1

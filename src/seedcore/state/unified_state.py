@@ -15,7 +15,8 @@ from seedcore.state.sources import StateSources
 
 OTHER_STORES = frozenset({"flashbulbs", "working_memory"})
 OTHERS_S = 0.25
-"""Longest wait for stores beside PostgreSQL: a slow one holds up no state. Its read goes on, and a later answer has it."""
+"""Longest wait for stores beside PostgreSQL: a slow one holds up no state. Its read goes on, and a later answer has it.
+"""
 
 Reads = Mapping[str, CachedRead[object]]
 """Cached reads by the name of the part that they are for."""

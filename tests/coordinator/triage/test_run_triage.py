@@ -48,7 +48,7 @@ async def coordinator(
     path.write_text(f"triage: {policy}")
     made = CoordinatorService({}, load_settings(**_set(settings) | {"policy_path": path} | changed))
     await made.start()
-    ml, mind = MLService({}, made.settings, background=False), CognitiveService({}, made.settings)
+    ml, mind = MLService({}, made.settings, background=False), CognitiveService({}, made.settings, background=False)
     await asyncio.gather(ml.start(), mind.start())
     await made._organism.aclose()
     made._organism = made._fleet.organism = FakeOrganism()

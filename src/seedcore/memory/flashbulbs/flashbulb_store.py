@@ -126,6 +126,12 @@ class FlashbulbStore:
             return answer if self._mysql is None else {**answer, "fallback": "flashbulb_postgres"}
         return {"ready": True, "store": self.kind}
 
+    def last_known(self) -> Mapping[str, object]:
+        """The same as far as this process knows, without asking."""
+        if self._error is None:
+            return {"store": self.kind}
+        return {"store": self.kind, "reason": self._error.detail, "fallback": "flashbulb_postgres"}
+
     async def close(self) -> None:
         """Close the connections."""
         for table in (self._postgres, self._mysql):
