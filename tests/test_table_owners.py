@@ -13,17 +13,17 @@ MIGRATIONS = SOURCES / "stores/migrations"
 
 RELATIONS_OF = {
     "tasks": """admitted dead deadlines deferred ended events events_default finished finished_default gated held
-        idempotency leases limits paused plan_ends plans ready recipes schedules sessions settings skills sql_roles
-        history task_state tasks tasks_default tenants ticks usage""",
+        idempotency leases limits move_outcomes paused plan_ends plans ready recipes schedules sessions settings skills sql_roles
+        stream_samples history task_state tasks tasks_default tenants ticks usage""",
     "fleet": """agent_change agent_memory agents energy_ledger energy_weights hosts quarantined_skills skill_deaths
         valves""",
     "organism": "evolutions host_plans organism organs",
     "coordinator": "holds retrainings triages",
     "state": "organ_samples samples",
-    "memory": "fact_uses facts flashbulbs memories memory_intake memory_jobs memory_vectors",
+    "memory": """fact_uses facts flashbulb_outbox flashbulbs memories memory_intake memory_jobs
+        memory_vectors""",
     "graph": "graph_changes graph_state graph_vectors",
     "llm": "llm_budgets",
-    "cognitive": "move_outcomes",
     "ml": """arrivals arrivals_counted model_aliases model_generation model_monitors model_uses outcomes predictions
         promotions tuning_trials""",
     "stores": "leaders metric_series schema_version snapshot_generation snapshots",

@@ -6,6 +6,7 @@ from typing import Any
 
 from seedcore.skills import SkillSpec, jsontypes
 from seedcore.skills.jsontypes import JsonType
+from seedcore.skills.skill_decorator import CheckTime
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,12 +19,18 @@ class Param:
 
 @dataclass(frozen=True, slots=True)
 class Signature:
-    """A skill's input and output fields by name; `cost` is what a plan pays for a step with it."""
+    """A skill's input and output fields by name; `cost` is what a plan pays for a step with it.
+
+    `checks` names the skill that it checks, `when` (`before` or `after`) that runs; `asks`: a person approves its tasks.
+    """
 
     name: str
     params: Mapping[str, Param]
     results: Mapping[str, JsonType]
     cost: float = 1.0
+    checks: str | None = None
+    when: CheckTime = "before"
+    asks: bool = False
 
 
 def signature(spec: SkillSpec) -> Signature:
@@ -31,7 +38,8 @@ def signature(spec: SkillSpec) -> Signature:
     schema = spec.params.model_json_schema(mode="validation")
     required = set(schema.get("required", ()))
     params = {name: Param(kind, name in required) for name, kind in _fields(schema).items()}
-    return Signature(spec.name, params, _fields(spec.result.model_json_schema(mode="serialization")))
+    results = _fields(spec.result.model_json_schema(mode="serialization"))
+    return Signature(spec.name, params, results, checks=spec.checks, when=spec.when, asks=spec.approval)
 
 
 def signatures(specs: Iterable[SkillSpec]) -> dict[str, Signature]:

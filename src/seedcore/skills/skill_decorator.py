@@ -12,7 +12,7 @@ import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import Any, TypeVar, get_type_hints
+from typing import Any, Literal, TypeVar, get_type_hints
 
 from pydantic import BaseModel
 
@@ -29,6 +29,9 @@ RESERVED = "goal"
 
 ORGAN = re.compile(r"[a-z][a-z0-9_-]{0,62}")
 """Allowed names of organs, here and in the organs file, and of roles."""
+
+CheckTime = Literal["before", "after"]
+"""When a check runs: before the skill that it checks, or after it."""
 
 
 class Kind(StrEnum):
@@ -79,6 +82,8 @@ class SkillSpec:
     approval_s: float | None = None
     warm_up: WarmUp | None = None
     platform: bool = False
+    checks: str | None = None
+    when: CheckTime = "before"
 
 
 def skill(
@@ -94,6 +99,8 @@ def skill(
     approval_s: float | None = None,
     warm_up: WarmUp | None = None,
     platform: bool = False,
+    checks: str | None = None,
+    when: CheckTime = "before",
 ) -> Callable[[Function], Function]:
     """Declare a function as the skill `name`.
 
@@ -116,6 +123,9 @@ def skill(
             the first task would otherwise wait for, such as loading a model. It is retried until it succeeds.
         platform: it changes what all tenants use: its tasks are submitted by who may operate the platform alone, and
             plans have no steps with it.
+        checks: the name of the skill that this one checks, when work stops looking like its past: it takes that skill's
+            params (`before`), or its params and results (`after`), by their names, and raises an error to say no.
+        when: when a check runs: `before` that skill or `after` it.
 
     Raises:
         TypeError: the function does not fit its kind, its first parameter or its result is not a pydantic model, or an
@@ -133,9 +143,10 @@ def skill(
         spec = replace(spec, kind=kind, retry=retry or RetryPolicy(), slow=slow, role=role)
         if warm_up is not None and not inspect.iscoroutinefunction(warm_up):
             raise TypeError(f"{where}: warm_up must be an `async def` that takes the clients")
-        setattr(
-            function, MARK, replace(spec, approval=approval, approval_s=approval_s, warm_up=warm_up, platform=platform)
-        )
+        if checks == name or when not in ("before", "after") or (checks is None and when != "before"):
+            raise TypeError(f"{where}: checks names another skill, and when is 'before' or 'after' it")
+        spec = replace(spec, approval=approval, approval_s=approval_s, warm_up=warm_up, platform=platform)
+        setattr(function, MARK, replace(spec, checks=checks, when=when))
         return function
 
     return declare

@@ -188,6 +188,7 @@ async def expire(connection: asyncpg.Connection, settings: Settings) -> Expired:
         (retention.EXPIRE_PLANS, kept_s),
         (retention.EXPIRE_USAGE, kept_s),
         (retention.EXPIRE_PLAN_ENDS, kept_s),
+        (retention.EXPIRE_MOVES, dead_s),
     ):
         for _ in range(MAX_PAGES):
             tag = await connection.execute(statement, seconds, PAGE)

@@ -72,7 +72,7 @@ def validate_plan(
     Raises:
         InvalidInputError: names every step and field that is wrong: an unknown skill or field, a required
             param that is not bound, a type that does not fit, a reference to a step that is not earlier, an id
-            that repeats, needs that differ from the references, an output that is not there.
+            that repeats, needs that lack a reference or name no earlier step, an output that is not there.
     """
     sources: dict[str, Mapping[str, JsonType]] = {
         INPUTS: {name: jsontypes.of_value(value) for name, value in plan.inputs.items()}
@@ -124,8 +124,11 @@ def _wrong_params(
         if not jsontypes.fits(given, param.type):
             message = f"is {jsontypes.shown(given)}, {skill.name} takes {jsontypes.shown(param.type)}"
             wrong.append(FieldError(place, message))
-    if referred != set(step.needs) or len(step.needs) != len(referred):
-        wrong.append(FieldError(f"{where}.needs", f"must be the steps that params come from: {sorted(referred)}"))
+    needs = set(step.needs)
+    if not referred <= needs or len(step.needs) != len(needs):
+        wrong.append(FieldError(f"{where}.needs", f"must hold the steps that params come from: {sorted(referred)}"))
+    if later := sorted(needs - referred - sources.keys() | needs & {INPUTS}):
+        wrong.append(FieldError(f"{where}.needs", f"{later} are not earlier steps"))
     return wrong
 
 

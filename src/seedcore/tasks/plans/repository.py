@@ -8,6 +8,7 @@ from uuid import UUID
 import asyncpg
 
 from seedcore.tasks.model import CompletedStep, EarlierPlan, Lease, PlanTerms, StepSpec
+from seedcore.tasks.plans.moves import MoveNote, note_move
 from seedcore.tasks.sql.finish import SETTLE
 from seedcore.tasks.sql.plans import BIND, PLAN_PARENT, PLAN_STEPS, PLAN_TERMS, PLAN_WAIT, PLANNED_BEFORE
 
@@ -32,18 +33,24 @@ async def store_plan(
     steps: Sequence[StepSpec],
     terms: PlanTerms | None = None,
     done: Sequence[UUID] = (),
+    move: MoveNote | None = None,
 ) -> bool:
     """Turn a leased goal into a waiting parent and its steps into tasks, all or none.
 
     Without `terms` a step that fails ends the plan, and nothing bounds what it spends. A plan without steps takes all
     that it gives from those that are `done` already, and ends at once.
-    Returns False, and changes nothing, when the lease was lost.
+    Returns False, and changes nothing, when the lease was lost. `move` is what is tried for escalated work.
+
+    Raises:
+        SampleFullError: the task was to be in a sample, and waits instead; nothing is changed.
     """
     waiting = [step for step in steps if step.needs]
     async with connection.transaction():
         row = await connection.fetchrow(PLAN_PARENT, lease.id, lease.token, decision, plan, len(steps))
         if row is None:
             return False
+        if move is not None:
+            await note_move(connection, lease, move)
         if terms is not None:
             await connection.execute(
                 PLAN_TERMS,

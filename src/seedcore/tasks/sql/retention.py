@@ -51,6 +51,12 @@ delete from seedcore.plan_ends where ctid = any(array(
   select ctid from seedcore.plan_ends where at < now() - make_interval(secs => $1) order by at limit $2))
 """
 
+# Index move_outcomes_at.
+EXPIRE_MOVES = """
+delete from seedcore.move_outcomes where ctid = any(array(
+  select ctid from seedcore.move_outcomes where at < now() - make_interval(secs => $1) order by at limit $2))
+"""
+
 # Of the audit log, which is append-only but for this function.
 FORGET_AUDIT = "select seedcore.forget_audit($1::float8)"
 

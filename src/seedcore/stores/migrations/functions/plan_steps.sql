@@ -113,7 +113,9 @@ begin
               f.finished_at limit 1;
     if found and code is null then
       why := 'step ' || broken.step || ' ' || broken.status || coalesce(': ' || broken.error_message, '');
-      if broken.policy = 'replan' and made.replans = 0 then
+      -- Escalated work has several moves to try; other plans are made again once.
+      if broken.policy = 'replan' and (made.replans = 0 or made.replans < 3 and exists (
+           select 1 from seedcore.move_outcomes m where m.task_id = parent.id)) then
         perform seedcore.plan_again(parent.id, parent.plan, parent.attempts, broken.type, why);
         continue;
       elsif broken.policy = 'skip' then

@@ -15,6 +15,7 @@ declare
   ends   bigint;
   wins   bigint;
 begin
+  perform seedcore.move_ended(task, good);
   select * into own from seedcore.plans p where p.id = task;
   if own.signature is null or hash is null then
     return;

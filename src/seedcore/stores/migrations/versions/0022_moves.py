@@ -10,7 +10,12 @@ branch_labels = None
 depends_on = None
 phase = "before"
 
-_TABLES = ("move_outcomes",)
+_TABLES = ("move_outcomes", "stream_samples", "flashbulb_outbox")
+_FUNCTIONS = (
+    "move_ended(uuid, boolean)",
+    "sample_ended(text, uuid, boolean)",
+    "join_sample(text, integer, double precision)",
+)
 
 
 def upgrade() -> None:
@@ -18,5 +23,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
+    for function in _FUNCTIONS:
+        op.execute(f"drop function if exists seedcore.{function}")
     for table in _TABLES:
         op.execute(f"drop table seedcore.{table}")

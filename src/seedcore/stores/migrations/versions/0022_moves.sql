@@ -1,13 +1,42 @@
--- What was tried for work that stopped looking like the past, and whether it helped.
+-- What was tried for work that stopped looking like its past, and whether it helped: one row a plan of such a task. `n` counts
+-- the plans of the task; `steps` those that ran, `helped` says whether the plan completed. See docs/escalation.md.
 create table seedcore.move_outcomes (
-  task_id uuid primary key,
-  tenant  text not null,
-  stream  text not null,
-  move    text not null,
-  detail  jsonb not null default '{}',
-  helped  boolean,
-  steps   integer,
-  at      timestamptz not null default now(),
-  ended_at timestamptz
+  task_id  uuid not null,
+  n        smallint not null default 0,
+  tenant   text not null,
+  stream   text not null,                          -- `type` or `domain/type`
+  type     text not null,
+  move     text not null,
+  detail   jsonb not null default '{}',            -- {incident, sample?, …}
+  helped   boolean,
+  steps    integer,
+  seconds  double precision,
+  at       timestamptz not null default now(),
+  ended_at timestamptz,
+  primary key (task_id, n)
 );
-create index move_outcomes_stream on seedcore.move_outcomes (stream, at desc);
+create index move_outcomes_stream on seedcore.move_outcomes (stream, ended_at desc) where ended_at is not null;
+create index move_outcomes_at on seedcore.move_outcomes (at);
+
+-- A first sample of a stream's waiting work: `started` of `size` tasks run, the others wait for a person until enough of
+-- these have ended well. `open` until then.
+create table seedcore.stream_samples (
+  stream    text primary key,
+  id        uuid not null default seedcore.new_id(),
+  status    text not null default 'new' check (status in ('new', 'open', 'passed', 'failed')),
+  size      integer not null default 0,
+  started   integer not null default 0,
+  good      integer not null default 0,
+  bad       integer not null default 0,
+  opened_at timestamptz not null default now(),
+  ended_at  timestamptz
+);
+
+-- Incidents on their way to the store of flashbulbs, which may be in MySQL: written in the transaction that recorded them.
+create table seedcore.flashbulb_outbox (
+  id       uuid primary key,
+  kind     text not null,
+  salience double precision not null,
+  payload  jsonb not null,
+  at       timestamptz not null default now()
+);
