@@ -45,17 +45,17 @@ MAX_REMEMBERED_ENDS = 5
 
 @dataclass(frozen=True, slots=True)
 class RememberedMove:
-    """A memory of a like incident: what was tried, whether it helped, and how running the task as it is went.
+    """A memory of a like incident: what was tried, how often it helped, and how running the task as it is went.
 
-    `likeness` in [0, 1]; `ends`: how often this was seen.
+    `likeness` in [0, 1]; at most MAX_REMEMBERED_ENDS of `ends` count.
     """
 
     id: str
     text: str
     likeness: float
     move: str
-    helped: bool
-    ends: int = 1
+    helped: float
+    ends: float = 1.0
     direct_good: float = 0.0
     direct_bad: float = 0.0
 
@@ -162,7 +162,7 @@ def _priced(move: Move, known: MoveKnowledge) -> PricedMove:
     own = next((ends for ends in known.ends if ends.move == move.name), None)
     helped, ends = (0, 0) if own is None else (own.helped, own.ends)
     memories = [memory for memory in known.remembered if memory.move == move.name]
-    good += helped + sum(_weight(memory) for memory in memories if memory.helped)
+    good += helped + sum(_weight(memory) * memory.helped / memory.ends for memory in memories)
     of += ends + sum(_weight(memory) for memory in memories)
     chance = good / of
     loss = FAILED if move.kind == "equivalent" else ASKED
