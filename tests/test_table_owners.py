@@ -13,8 +13,8 @@ MIGRATIONS = SOURCES / "stores/migrations"
 
 RELATIONS_OF = {
     "tasks": """admitted dead deadlines deferred ended events events_default finished finished_default gated held
-        idempotency leases limits move_outcomes paused plan_ends plans ready recipes schedules sessions settings skills sql_roles
-        stream_samples history task_state tasks tasks_default tenants ticks usage""",
+        idempotency leases limits move_outcomes paused plan_ends plans ready recipes schedules sessions settings skills
+        sql_roles stream_samples history task_state tasks tasks_default tenants ticks usage""",
     "fleet": """agent_change agent_memory agents energy_ledger energy_weights hosts quarantined_skills skill_deaths
         valves""",
     "organism": "evolutions host_plans organism organs",

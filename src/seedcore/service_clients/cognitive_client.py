@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from seedcore.schemas.cognitive.decisions import MakeDecisionResponse
 from seedcore.schemas.cognitive.failures import ReasonResponse
-from seedcore.schemas.cognitive.planning import PlanStep, PlanTaskRequest, PlanTaskResponse
+from seedcore.schemas.cognitive.planning import EscalationIn, PlanStep, PlanTaskRequest, PlanTaskResponse
 from seedcore.service_clients.service_client import ServiceClient
 
 __all__ = ["CognitiveClient", "PlanStep", "PlanTaskRequest", "PlanTaskResponse"]
@@ -23,6 +23,7 @@ class CognitiveClient(ServiceClient):
         *,
         without: Sequence[str] = (),
         done: Mapping[str, str] | None = None,
+        escalation: EscalationIn | None = None,
     ) -> PlanTaskResponse:
         """The cheapest plan that reaches `goal` from `inputs`.
 
@@ -32,6 +33,7 @@ class CognitiveClient(ServiceClient):
             max_steps: upper bound of the plan's steps; the service's own when None.
             without: skills not to run.
             done: the skill of each completed step, by the step's id.
+            escalation: the task that the plan is for, where its stream looks unlike its past.
 
         Raises:
             NoPlanError: there is none; the detail says what is missing.
@@ -40,6 +42,8 @@ class CognitiveClient(ServiceClient):
         body: dict[str, object] = {"goal": goals, "inputs": dict(inputs), "max_steps": max_steps}
         if without or done:
             body |= {"without": list(without), "done": dict(done or {})}
+        if escalation is not None:
+            body["escalation"] = escalation.model_dump(mode="json")
         return await self.call_model(PlanTaskResponse, "POST", "/plan-task", body)
 
     async def reason_about_failure(self, request: Mapping[str, object]) -> ReasonResponse:

@@ -21,7 +21,7 @@ class Param:
 class Signature:
     """A skill's input and output fields by name; `cost` is what a plan pays for a step with it.
 
-    `checks` names the skill that it checks, `when` (`before` or `after`) that runs; `asks`: a person approves its tasks.
+    `checks` names the skill that it checks, `when` (`before` or `after`) that runs. `asks`: a person approves it.
     """
 
     name: str

@@ -13,6 +13,7 @@ from seedcore.tasks.claims.claim_cursor import ClaimCursor
 from seedcore.tasks.events.notifications import NotificationHandler, NotificationListener
 from seedcore.tasks.model import EarlierPlan, Lease, Outcome, PlanTerms, Retry, StepSpec
 from seedcore.tasks.plans import repository
+from seedcore.tasks.plans.moves import MoveNote
 from seedcore.tasks.recovery.lost_leases import LastSession
 from seedcore.tasks.sessions import Heartbeat
 from seedcore.worker.ports import HeartbeatReport, LeaseEvents, LeaseKey
@@ -117,10 +118,11 @@ class PostgresLeaseStore:
         terms: PlanTerms,
         done: Sequence[UUID],
         facts: Sequence[UUID] = (),
+        move: MoveNote | None = None,
     ) -> bool:
-        """Store a plan's steps, and which facts it relied on."""
+        """Store a plan's steps, which facts it relied on, and what it tries."""
         async with self._database.transaction() as connection:
-            stored = await repository.store_plan(connection, lease, decision, plan, steps, terms, done)
+            stored = await repository.store_plan(connection, lease, decision, plan, steps, terms, done, move)
             if stored:
                 await record_uses(connection, lease.id, facts, lease.tenant)
             return stored

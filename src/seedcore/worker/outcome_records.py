@@ -50,9 +50,9 @@ def usage_of(completion: Completion) -> Usage | None:
     return None if completion.usage is None else Usage(*completion.usage)
 
 
-def own_plan_reason(decision: RouteDecision) -> tuple[str, str]:
-    """Rule and reason of a task whose cheapest plan is the task itself."""
-    return decision.rule, f"{decision.reason}; the cheapest plan is the skill itself"
+def own_plan_reason(decision: RouteDecision, why: str) -> tuple[str, str]:
+    """Rule and reason of a task whose plan is the task itself."""
+    return decision.rule, f"{decision.reason}; {why}"
 
 
 def with_reason(lease: Lease, decision: RouteDecision) -> RouteDecision:

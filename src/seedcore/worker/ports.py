@@ -14,6 +14,7 @@ from pydantic import JsonValue
 from seedcore.skills.host_protocol import Call, Completion
 from seedcore.tasks.claims.claim_cursor import ClaimCursor
 from seedcore.tasks.model import EarlierPlan, Lease, Outcome, PlanTerms, Retry, StepSpec
+from seedcore.tasks.plans.moves import MoveNote
 from seedcore.tasks.recovery.lost_leases import LastSession
 from seedcore.tasks.sessions import Heartbeat
 from seedcore.worker.decisions.report_collector import ReportCollector
@@ -32,15 +33,28 @@ class HostLostError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
+class EscalatedTask:
+    """Whose plan is asked for, and why: its stream looks unlike its past, by a rule of the policy."""
+
+    stream: str
+    rule: str
+    why: str
+    evidence: float | None
+    tenant: str
+    task_id: UUID
+
+
+@dataclass(frozen=True, slots=True)
 class PlanRequest:
     """A request for a plan: the goal, the inputs, the largest number of steps, skills not to use, and the skills of the
-    earlier steps that completed, by the step's name."""
+    earlier steps that completed, by the step's name; `escalation` for a task that could run without a plan."""
 
     goal: str | list[str]
     inputs: Mapping[str, JsonValue]
     max_steps: int | None = None
     without: Sequence[str] = ()
     done: Mapping[str, str] = field(default_factory=dict)
+    escalation: EscalatedTask | None = None
 
 
 class PlanStepJson(TypedDict):
@@ -52,11 +66,28 @@ class PlanStepJson(TypedDict):
     needs: NotRequired[list[str]]
 
 
+class MoveJson(TypedDict):
+    """What to do about an escalated task: see `schemas.cognitive.moves.MoveOut`."""
+
+    move: str
+    kind: str
+    reason: str
+    expected_cost: float
+    options: list[JsonValue]
+    incident: str
+    direct_good: int
+    direct_bad: int
+    sample: int | None
+    again_s: float
+
+
 class PlanJson(TypedDict):
-    """A plan as it is stored; `output` says which field of which step gives each part of the goal."""
+    """A plan as it is stored; `output` says which field of which step gives each part of the goal. `move` and
+    `evidence`: of an escalated task."""
 
     steps: list[PlanStepJson]
     output: dict[str, JsonValue]
+    move: NotRequired[MoveJson | None]
     evidence: NotRequired[list[dict[str, JsonValue]]]
 
 
@@ -232,10 +263,14 @@ class LeaseStore(Protocol):
         terms: PlanTerms,
         done: Sequence[UUID],
         facts: Sequence[UUID] = (),
+        move: MoveNote | None = None,
     ) -> bool:
         """Let a task wait for its plan's steps and store those, all or none; False when the lease was lost.
 
         `facts` are those that the plan relied on.
+
+        Raises:
+            SampleFullError: the move is a first sample, which has no place left for it; the task has its lease still.
         """
 
     async def listen(self, events: LeaseEvents) -> None:

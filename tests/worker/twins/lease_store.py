@@ -17,6 +17,7 @@ import asyncpg
 
 from seedcore.tasks.claims.claim_cursor import ClaimCursor
 from seedcore.tasks.model import EarlierPlan, Lease, Outcome, PlanTerms, Retry, Status, StepSpec, TaskSpec, lane_name
+from seedcore.tasks.plans.moves import MoveNote
 from seedcore.tasks.queries import TaskRecord
 from seedcore.tasks.reaping import MAX_UNCOUNTED
 from seedcore.tasks.recovery.lost_leases import LastSession
@@ -285,6 +286,7 @@ class InMemoryLeaseStore:
         terms: PlanTerms,
         done: Sequence[UUID],
         facts: Sequence[UUID] = (),
+        move: MoveNote | None = None,
     ) -> bool:
         parent = self._fenced(lease.id, lease.token)
         if parent is None:

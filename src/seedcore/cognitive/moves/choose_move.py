@@ -1,8 +1,8 @@
 """Chooses a move by its expected cost, from what was learnt; the same knowledge always gives the same choice.
 
-Costs are in runs of the task's own skill. The expected cost of a move is what its steps cost, plus the loss when it does
-not help times the chance of that. Chances are means of beta distributions: counts of the stream's own plans, and those of
-memories of like incidents with the weight of their likeness.
+Costs are in runs of the task's own skill. The expected cost of a move is what its steps cost, plus the loss when it
+does not help times the chance of that. Chances are means of beta distributions: counts of the stream's own plans, and
+those of memories of like incidents with the weight of their likeness.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -161,14 +161,16 @@ def _priced(move: Move, known: MoveKnowledge) -> PricedMove:
     good, of = PRIOR[move.kind]
     own = next((ends for ends in known.ends if ends.move == move.name), None)
     helped, ends = (0, 0) if own is None else (own.helped, own.ends)
-    memories = [memory for memory in known.remembered if memory.move == move.name]
-    good += helped + sum(_weight(memory) * memory.helped / memory.ends for memory in memories)
-    of += ends + sum(_weight(memory) for memory in memories)
-    chance = good / of
-    loss = FAILED if move.kind == "equivalent" else ASKED
-    doubt = DOUBT if move.kind == "equivalent" and not helped and not any(m.helped for m in memories) else 0.0
-    cost = move.cost + doubt + (1 - chance) * loss
-    return PricedMove(move, cost, chance, helped, ends, tuple(memory.id for memory in memories))
+    recalled = [memory for memory in known.remembered if memory.move == move.name]
+    good += helped + sum(_weight(memory) * memory.helped / memory.ends for memory in recalled)
+    of += ends + sum(_weight(memory) for memory in recalled)
+    chance, cost = good / of, move.cost
+    if move.kind == "equivalent":
+        cost += (1 - chance) * FAILED
+        cost += 0.0 if helped or any(memory.helped for memory in recalled) else DOUBT
+    else:
+        cost += (1 - chance) * ASKED
+    return PricedMove(move, cost, chance, helped, ends, tuple(memory.id for memory in recalled))
 
 
 def _weight(memory: RememberedMove) -> float:

@@ -6,6 +6,7 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from seedcore.schemas.cognitive.engine_answer import EngineAnswer, EngineChoice
+from seedcore.schemas.cognitive.moves import MoveOut
 from seedcore.tasks.plans.plan_options import MAX_INPUTS, MAX_NAME, MAX_NAMES
 
 GoalName = Annotated[str, StringConstraints(min_length=1, max_length=MAX_NAME, strip_whitespace=True)]
@@ -18,6 +19,7 @@ class EscalationIn(BaseModel):
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
     stream: str = Field(min_length=1, max_length=500, description="`type` or `domain/type`")
+    rule: str = Field("", max_length=200, description="the policy's rule")
     why: str = Field("", max_length=2000)
     evidence: float | None = Field(None, ge=0, le=1)
     tenant: str | None = Field(None, max_length=200)
@@ -67,4 +69,5 @@ class PlanTaskResponse(EngineAnswer):
     output: dict[str, dict[str, str]]
     cost: float
     explored: int
-    method: Literal["search"] = "search"
+    method: Literal["search", "move"] = "search"
+    move: MoveOut | None = Field(None, description="of a task that was escalated")

@@ -1,11 +1,11 @@
 """What was tried for escalated work: kept with the plan, settled when the plan ends, read to choose the next move.
 
-The end is written by the SQL function `seedcore.move_ended` (`stores/migrations/functions/moves.sql`), in the transaction
-in which a plan ends.
+The end is written by the SQL function `seedcore.move_ended` (`stores/migrations/functions/moves.sql`), in the
+transaction in which a plan ends.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 from uuid import UUID
@@ -16,11 +16,14 @@ from seedcore.tasks.failure_codes import NOT_FAILURES_OF_THE_WORK
 from seedcore.tasks.model import Lease
 from seedcore.tasks.sql.moves import (
     DIRECT_ENDS,
+    FRESH,
     JOIN_SAMPLE,
     MOVE_ENDS,
     NOTE_MOVE,
+    REMEMBERED,
     SAMPLE_ID,
     SAMPLE_OF,
+    SETTLED,
     TRIED,
     WAITING,
 )
@@ -46,7 +49,7 @@ class MoveNote:
 
 
 class MoveEnds(NamedTuple):
-    """How the newest plans of one move ended: how often it helped, of how many, and mean steps and seconds of a plan."""
+    """How the newest plans of one move ended: how often it helped, of how many; mean steps and seconds of a plan."""
 
     move: str
     helped: int
@@ -85,6 +88,25 @@ class StreamHistory(NamedTuple):
     waiting: int
 
 
+class SettledMove(NamedTuple):
+    """What a move came to for an incident of a stream: `helped` of `ends` plans, with so many steps on average.
+
+    `direct_good` and `direct_bad` count direct runs after the work had changed, as they were when it was last tried.
+    """
+
+    tenant: str
+    stream: str
+    type: str
+    move: str
+    incident: str
+    incident_id: str
+    helped: int
+    ends: int
+    steps: float | None
+    direct_good: int
+    direct_bad: int
+
+
 async def note_move(connection: asyncpg.Connection, lease: Lease, note: MoveNote) -> None:
     """Keep the move with the plan that is stored in this transaction.
 
@@ -120,3 +142,17 @@ async def read_stream(connection: asyncpg.Connection, stream: str, rule: str) ->
 async def tried(connection: asyncpg.Connection, task_id: UUID) -> list[str]:
     """The moves that were tried for a task, in order."""
     return [row["move"] for row in await connection.fetch(TRIED, task_id)]
+
+
+async def settled(connection: asyncpg.Connection, limit: int) -> tuple[list[SettledMove], list[tuple[UUID, int]]]:
+    """What at most `limit` ends that memory does not know of come to, with all earlier ones, and which these are."""
+    keys = [(row["task_id"], row["n"]) for row in await connection.fetch(FRESH, limit)]
+    if not keys:
+        return [], []
+    rows = await connection.fetch(SETTLED, [task for task, _ in keys], [n for _, n in keys])
+    return [SettledMove(*row) for row in rows], keys
+
+
+async def mark_remembered(connection: asyncpg.Connection, keys: Sequence[tuple[UUID, int]]) -> None:
+    """Say that memory knows of these ends."""
+    await connection.execute(REMEMBERED, [task for task, _ in keys], [n for _, n in keys])

@@ -49,3 +49,31 @@ WAITING = """
 select count(*) from (select id from seedcore.ready limit $2) r join seedcore.tasks t on t.id = r.id
 where (case when t.domain is null then t.type else t.domain || '/' || t.type end) = $1
 """
+
+# Index move_outcomes_fresh: the oldest ends that memory does not know of.
+FRESH = """
+select task_id, n from seedcore.move_outcomes where ended_at is not null and not remembered order by ended_at limit $1
+"""
+
+# Primary key, then index move_outcomes_stream: what was learnt of each incident and move that these ends are of.
+SETTLED = """
+with kinds as (
+  select distinct o.tenant, o.stream, o.type, o.move, o.detail->>'incident' as incident
+  from unnest($1::uuid[], $2::smallint[]) f(task_id, n) join seedcore.move_outcomes o on o.task_id = f.task_id and o.n = f.n
+  where o.detail ? 'incident')
+select k.tenant, k.stream, k.type, k.move, k.incident, md5(k.incident) as incident_id, a.helped, a.ends, a.steps,
+       coalesce(a.good, 0) as direct_good, coalesce(a.bad, 0) as direct_bad
+from kinds k cross join lateral (
+  select count(*) filter (where o.helped) as helped, count(*) as ends, avg(o.steps)::float8 as steps,
+         (array_agg((o.detail->>'direct_good')::int order by o.ended_at desc))[1] as good,
+         (array_agg((o.detail->>'direct_bad')::int order by o.ended_at desc))[1] as bad
+  from (select * from seedcore.move_outcomes m
+        where m.stream = k.stream and m.tenant = k.tenant and m.type = k.type and m.move = k.move
+          and m.ended_at is not null and m.detail->>'incident' = k.incident
+        order by m.ended_at desc limit 500) o) a
+"""
+
+REMEMBERED = """
+update seedcore.move_outcomes o set remembered = true
+from unnest($1::uuid[], $2::smallint[]) f(task_id, n) where o.task_id = f.task_id and o.n = f.n
+"""

@@ -3,12 +3,14 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import asdict
 from typing import Any, Protocol, cast
 
 import orjson
 import ray
 from ray.exceptions import RayError, RayTaskError
 
+from seedcore.schemas.cognitive.planning import EscalationIn
 from seedcore.schemas.snapshot import SnapshotUpdate, StoredSnapshotJson, WorkerReportJson
 from seedcore.service_clients.cognitive_client import CognitiveClient
 from seedcore.service_clients.coordinator_client import CoordinatorClient
@@ -52,8 +54,15 @@ class CognitivePlans:
 
     async def plan(self, request: PlanRequest) -> PlanJson:
         """A plan, as JSON."""
+        task = request.escalation
+        escalation = None if task is None else EscalationIn(**asdict(task))
         plan = await self.cognitive.plan_task(
-            request.goal, request.inputs, request.max_steps, without=request.without, done=request.done
+            request.goal,
+            request.inputs,
+            request.max_steps,
+            without=request.without,
+            done=request.done,
+            escalation=escalation,
         )
         return cast(PlanJson, plan.model_dump(mode="json", by_alias=True))
 

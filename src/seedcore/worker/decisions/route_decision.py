@@ -1,5 +1,6 @@
 """One decision as a worker acts on it, and as it is stored with the task."""
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from seedcore.pricing.outcome_sums import Expected
@@ -11,6 +12,7 @@ class RouteDecision(NamedTuple):
     `timeout_s` is the skill's own, and so is `hold_s`: how long a held task waits for a person.
     `expected_failure` (in [0, 1]) and `v` (seconds² that one failure weighs) are what `delta_energy` was computed with;
     None where no agent was priced. `snapshot_age_s` is set when the worker had not heard from the Coordinator for long.
+    `move`: what is tried for an escalated task.
     """
 
     route: str | None
@@ -26,6 +28,7 @@ class RouteDecision(NamedTuple):
     v: float | None = None
     hold_s: float | None = None
     snapshot_age_s: float | None = None
+    move: Mapping[str, object] | None = None
 
     @property
     def expected(self) -> Expected | None:
@@ -34,9 +37,9 @@ class RouteDecision(NamedTuple):
             return None
         return Expected(self.expected_s, self.expected_failure, self.v, self.delta_energy)
 
-    def record(self) -> dict[str, str | float | None]:
+    def record(self) -> dict[str, object]:
         """The part that is stored with the task."""
-        record: dict[str, str | float | None] = {
+        record: dict[str, object] = {
             "route": self.route,
             "rule": self.rule,
             "reason": self.reason,
@@ -46,4 +49,6 @@ class RouteDecision(NamedTuple):
         }
         if self.snapshot_age_s is not None:
             record["snapshot_age_s"] = round(self.snapshot_age_s, 1)
+        if self.move is not None:
+            record["move"] = dict(self.move)
         return record

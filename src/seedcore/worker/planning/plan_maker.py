@@ -2,9 +2,8 @@
 
 import hashlib
 import json
-from collections import OrderedDict
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import cast
 from uuid import UUID
 
@@ -15,16 +14,25 @@ from seedcore.settings import Settings
 from seedcore.skills import jsontypes
 from seedcore.skills.signatures import Signature, signatures
 from seedcore.tasks.model import GOAL, EarlierPlan, Lease, PlanTerms, StepSpec
+from seedcore.tasks.plans.moves import MoveNote
 from seedcore.tasks.plans.plan import read_plan, validate_plan
 from seedcore.tasks.plans.plan_options import bounds, read_goal
 from seedcore.telemetry.logs import get_logger
 from seedcore.worker.decisions.route_decision import RouteDecision
+from seedcore.worker.planning.escalated_plans import (
+    REPLAN,
+    PersonWantedError,
+    escalated_task,
+    is_escalated,
+    move_decision,
+    note_of,
+)
+from seedcore.worker.planning.own_plans import OwnPlan, OwnPlans
 from seedcore.worker.planning.plan_steps import renamed, steps_of
-from seedcore.worker.ports import LeaseStore, PlanJson, PlanRequest, PlanService
+from seedcore.worker.ports import LeaseStore, MoveJson, PlanJson, PlanRequest, PlanService
 from seedcore.worker.skill_catalog import SkillCatalog
 
-MAX_REMEMBERED = 10_000
-"""Kinds of tasks that are known to be their own plan."""
+APPROVED = OwnPlan("a person approved it")
 
 
 class OverBudgetError(Exception):
@@ -33,13 +41,17 @@ class OverBudgetError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class StorablePlan:
-    """A plan, ready to store: as JSON, as steps, with its terms. `done` are the tasks that it takes results from."""
+    """A plan, ready to store: as JSON, as steps, with its terms.
+
+    `done` are the tasks that it takes results from, `move` is what it tries for an escalated task.
+    """
 
     plan: PlanJson
     steps: list[StepSpec]
     terms: PlanTerms
     decision: RouteDecision
     done: tuple[UUID, ...] = ()
+    move: MoveNote | None = None
 
 
 @dataclass(slots=True)
@@ -69,36 +81,39 @@ class PlanMaker:
     def __init__(self, settings: Settings, leases: LeaseStore, plans: PlanService, skills: SkillCatalog) -> None:
         self._settings, self._leases, self._plans, self._catalog = settings, leases, plans, skills
         self._skills: _Skills | None = None
-        self._own_plans: OrderedDict[str, None] = OrderedDict()
+        self._own_plans = OwnPlans()
         self._log = get_logger("seedcore.worker.plan_maker")
 
-    def is_own_plan(self, lease: Lease) -> bool:
-        """Whether a task is known to be its own plan, from others that look like it."""
+    def own_plan(self, lease: Lease, decision: RouteDecision) -> OwnPlan | None:
+        """Why a task is its own plan, as others that look like it are; None: that is not known."""
+        if lease.approved and is_escalated(lease, decision):
+            return APPROVED
         if self._skills is None or not self._own_plans or lease.type == GOAL:
-            return False
+            return None
         try:
-            return signature_of(self._goal(lease), self._skills.digest) in self._own_plans
+            return self._own_plans.find(_kind_of(lease, signature_of(self._goal(lease), self._skills.digest)))
         except (ValueError, TypeError, AttributeError, RecursionError):
             # What cannot be read is not known; `make` reports what is wrong with it, and no other task suffers.
-            return False
+            return None
 
-    async def make(self, lease: Lease, decision: RouteDecision) -> StorablePlan | None:
+    async def make(self, lease: Lease, decision: RouteDecision) -> StorablePlan | OwnPlan:
         """A valid plan: the recipe's when there is one, else one that the Cognitive service makes.
 
         A goal names what it wants and what it starts from. A task whose skill is known is planned for from its params;
-        None: the plan is the task itself, which loses nothing when it runs as it is.
+        when it is its own plan, nothing is lost when it runs as it is.
 
         Raises:
             InvalidInputError: the task, or the plan, is not what it must be.
             OverBudgetError: the plan has more steps than the budget leaves.
+            PersonWantedError: a person is to decide about the task.
         """
         skills = await self._known()
         if lease.type in skills.platform:
-            return None  # no plan has steps with it
+            return OwnPlan("no plan has steps with its skill")
+        if (known := self.own_plan(lease, decision)) is not None:
+            return known
         goal = self._goal(lease)
         signature = signature_of(goal, skills.digest)
-        if signature in self._own_plans:
-            return None
         before, recipe = await self._leases.read_earlier_plan(lease.id, signature)
         left = int(goal.budget["steps"]) - (before.steps if before else 0)
         if before is None and recipe is not None:
@@ -109,15 +124,27 @@ class PlanMaker:
             raise OverBudgetError(f"its budget of {goal.budget['steps']:g} steps is used up")
         done = {step.name: step.skill for step in before.done} if before else {}
         without = before.without if before else ()
-        request = PlanRequest(goal.goal, goal.inputs, min(left, self._settings.max_plan_steps), without, done)
-        plan = await self._plans.plan(request)
-        if before is None and [step["skill"] for step in plan["steps"]] == [lease.type]:
-            self._remember_own_plan(signature)
-            return None
-        terms = self._terms(goal, None if before else signature, recipe=False)
+        escalation = escalated_task(lease, decision)
+        most = min(left, self._settings.max_plan_steps)
+        plan = await self._plans.plan(PlanRequest(goal.goal, goal.inputs, most, without, done, escalation))
+        move = plan.pop("move", None)
+        kind = _kind_of(lease, signature)
+        if move is not None and move["kind"] == "person":
+            self._own_plans.forget(kind)
+            raise PersonWantedError(move_decision(decision, plan, move))
+        if before is None and [step["skill"] for step in plan["steps"]] == [lease.type] and not _samples(move):
+            own = OwnPlan() if move is None else OwnPlan(move["reason"], move["again_s"])
+            self._own_plans.put(kind, own)
+            return own
         if len(plan["steps"]) > left:
             raise OverBudgetError(f"the plan has {len(plan['steps'])} steps, and its budget has {left} left")
-        return self._checked(plan, goal, skills, before, terms, decision)
+        if move is None:
+            terms = self._terms(goal, None if before else signature, recipe=False)
+            return self._checked(plan, goal, skills, before, terms, decision)
+        self._own_plans.forget(kind)
+        decision = move_decision(decision, plan, move)
+        terms = PlanTerms(REPLAN, goal.budget)
+        return replace(self._checked(plan, goal, skills, before, terms, decision), move=note_of(lease, move))
 
     def _by_recipe(
         self, recipe: PlanJson, goal: PlanGoal, signature: str, left: int, decision: RouteDecision
@@ -134,11 +161,6 @@ class PlanMaker:
         except InvalidInputError as error:
             self._log.warning("recipe does not fit any more, planning", signature=signature, reason=error.detail)
             return None
-
-    def _remember_own_plan(self, signature: str) -> None:
-        self._own_plans[signature] = None
-        if len(self._own_plans) > MAX_REMEMBERED:
-            self._own_plans.popitem(last=False)
 
     async def _known(self) -> _Skills:
         registry = await self._catalog.registry()
@@ -186,6 +208,15 @@ def signature_of(goal: PlanGoal, skills: str) -> str:
     """The kind of a goal, for recipes: the goal, the names and types of its inputs, and the digest of the skills."""
     kind = json.dumps([goal.goal, _types(goal.inputs), skills], sort_keys=True)
     return hashlib.sha256(kind.encode()).hexdigest()
+
+
+def _kind_of(lease: Lease, signature: str) -> str:
+    """What own plans are known by: the kind of the goal, in its domain."""
+    return f"{lease.domain or ''}\0{signature}"
+
+
+def _samples(move: MoveJson | None) -> bool:
+    return move is not None and move["sample"] is not None
 
 
 def _types(inputs: Mapping[str, JsonValue]) -> dict[str, str]:

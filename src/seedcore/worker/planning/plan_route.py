@@ -14,6 +14,7 @@ from seedcore.stores.postgres import DATABASE_ERRORS
 from seedcore.stores.sqlstates import is_row_error
 from seedcore.tasks.failure_codes import FailureCode
 from seedcore.tasks.model import GOAL, Lease
+from seedcore.tasks.plans.moves import SampleFullError
 from seedcore.telemetry.metrics import counter
 from seedcore.worker.attempt_endings import AttemptEndings
 from seedcore.worker.decisions.route_decision import RouteDecision
@@ -21,6 +22,8 @@ from seedcore.worker.in_flight import HeldLease, InFlight
 from seedcore.worker.job_set import JobSet
 from seedcore.worker.measuring.attempt_metrics import count_stale
 from seedcore.worker.outcome_records import decision_text, lease_fields, own_plan_reason, reason_of, reason_text
+from seedcore.worker.planning.escalated_plans import SAMPLE_FIRST, PersonWantedError
+from seedcore.worker.planning.own_plans import OwnPlan
 from seedcore.worker.planning.plan_maker import OverBudgetError, PlanMaker, StorablePlan
 from seedcore.worker.planning.plan_steps import facts_of
 from seedcore.worker.ports import WorkerPorts
@@ -62,8 +65,8 @@ class PlanRunner:
         """Plan tasks while the caller goes on, as far as the slow lane has places; the others wait in that lane."""
         own_plans = []
         for held, decision in tasks:
-            if self._maker.is_own_plan(held.lease):
-                own_plans.append((held, *own_plan_reason(decision)))
+            if (own := self._maker.own_plan(held.lease, decision)) is not None:
+                own_plans.append((held, *own_plan_reason(decision, own.reason)))
             elif held.lease.slow or self.slots_taken < self._slow_slots:
                 self._planning += not held.lease.slow
                 self._jobs.start(self._run(held, decision))
@@ -85,6 +88,9 @@ class PlanRunner:
             plan = await self._maker.make(held.lease, decision)
         except OverBudgetError as error:
             self._no_plan(held, FailureCode.BUDGET_EXCEEDED, str(error), retry=False)
+        except PersonWantedError as asked:
+            _PLANS.add(1, outcome="person")
+            await self._endings.hold(held, asked.decision)
         except SeedCoreError as error:
             self._no_plan(held, error.code, error.detail, retry=error.transient)
         except DATABASE_ERRORS as error:
@@ -95,9 +101,9 @@ class PlanRunner:
         except Exception as error:  # noqa: BLE001 - a plan of another shape than agreed: an attempt that failed
             self._no_plan(held, FailureCode.PLAN_UNUSABLE, reason_of(error))
         else:
-            if plan is None:
+            if isinstance(plan, OwnPlan):
                 _PLANS.add(1, outcome="own")
-                self._run_directly([(held, *own_plan_reason(decision))])
+                self._run_directly([(held, *own_plan_reason(decision, plan.reason))])
             else:
                 await self._store(held, plan)
 
@@ -127,8 +133,19 @@ class PlanRunner:
         record = decision_text(plan.decision)
         try:
             stored = await self._leases.store_plan(
-                held.lease, record, json.dumps(plan.plan), plan.steps, plan.terms, plan.done, facts_of(plan.plan)
+                held.lease,
+                record,
+                json.dumps(plan.plan),
+                plan.steps,
+                plan.terms,
+                plan.done,
+                facts_of(plan.plan),
+                plan.move,
             )
+        except SampleFullError as full:
+            _PLANS.add(1, outcome="waits")
+            waits = RouteDecision("hold", SAMPLE_FIRST, str(full), evidence=plan.decision.evidence)
+            await self._endings.hold(held, waits)
         except DATABASE_ERRORS as error:
             if is_row_error(error):
                 self._endings.retry_or_fail(held, FailureCode.PLAN_UNUSABLE, f"PostgreSQL cannot keep it: {error}")
@@ -139,7 +156,8 @@ class PlanRunner:
             await self._endings.release_later([held.lease])
         else:
             count_stale("plan", not stored)
-            _PLANS.add(1, outcome="recipe" if plan.terms.recipe else "stored")
+            outcome = "stored" if plan.move is None else "move"
+            _PLANS.add(1, outcome="recipe" if plan.terms.recipe else outcome)
             if stored:
                 self._endings.traces.planned(held, plan.decision, len(plan.steps))
             self._in_flight.drop(held.lease.id)

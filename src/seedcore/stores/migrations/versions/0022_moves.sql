@@ -13,8 +13,10 @@ create table seedcore.move_outcomes (
   seconds  double precision,
   at       timestamptz not null default now(),
   ended_at timestamptz,
+  remembered boolean not null default false,       -- long-term memory knows of it
   primary key (task_id, n)
 );
+create index move_outcomes_fresh on seedcore.move_outcomes (ended_at) where ended_at is not null and not remembered;
 create index move_outcomes_stream on seedcore.move_outcomes (stream, ended_at desc) where ended_at is not null;
 create index move_outcomes_at on seedcore.move_outcomes (at);
 
