@@ -4,7 +4,7 @@ import pytest
 
 from seedcore.errors import InvalidInputError
 from seedcore.tasks.plans.plan import INPUTS, PlanDefinition, Step, reference, validate_plan
-from tests.cognitive.test_planner import WEB
+from tests.cognitive.engines.offline.test_planner import WEB
 
 FETCH = Step("s1", "http.fetch", {"url": reference(INPUTS, "url")})
 SUMMARIZE = Step("s2", "text.summarize", {"text": reference("s1", "text"), "sentences": 2}, ("s1",))
