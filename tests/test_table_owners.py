@@ -20,7 +20,7 @@ RELATIONS_OF = {
     "organism": "evolutions host_plans organism organs",
     "coordinator": "holds retrainings triages",
     "state": "organ_samples samples",
-    "memory": """fact_uses facts flashbulb_outbox flashbulbs memories memory_intake memory_jobs
+    "memory": """fact_uses facts flashbulbs memories memory_intake memory_jobs
         memory_vectors""",
     "graph": "graph_changes graph_state graph_vectors",
     "llm": "llm_budgets",

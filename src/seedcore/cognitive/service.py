@@ -10,8 +10,12 @@ from seedcore.cognitive.engines.offline.expected_loss import Choice, Option, Req
 from seedcore.cognitive.engines.offline.planner import SearchBounds, find_plan
 from seedcore.cognitive.engines.offline.reasoning import reason
 from seedcore.cognitive.evidence_reader import EvidenceReader, response
+from seedcore.cognitive.moves.escalations import Escalations
+from seedcore.cognitive.moves.move_memory import MoveMemory
 from seedcore.cognitive.plan_answers import PlanAnswers, skills_digest
 from seedcore.errors import InvalidInputError, OverloadedError
+from seedcore.llm.embedding.embedder import make_embedder
+from seedcore.memory.long_term.store import MemoryStore
 from seedcore.memory.memory_jobs import MemoryJobs
 from seedcore.memory.working.working_memory import WorkingMemory
 from seedcore.schemas.cognitive.decisions import (
@@ -51,10 +55,13 @@ class CognitiveService(ServiceBase):
         self._coordinator = CoordinatorClient(self.settings, timeout_s=COORDINATOR_TIMEOUT_S)
         self._reader = EvidenceReader(self.settings, self._coordinator.valve)
         self._inflight = 0
+        database = self._reader.database
         self._working = WorkingMemory(self.settings)
         self._plans, self._digest = PlanAnswers(self._working), ""
-        self._memory_jobs = MemoryJobs(self.settings, self._reader.database)
-        self._leader = LeaderLoop(self._reader.database, "memory", self._memory_jobs.jobs())
+        self._memory_jobs = MemoryJobs(self.settings, database)
+        memories = MemoryStore(database, make_embedder(self.settings))
+        self._escalations = Escalations(self.settings, database, MoveMemory(memories), self._working)
+        self._leader = LeaderLoop(database, "memory", [*self._memory_jobs.jobs(), *self._escalations.jobs()])
 
     def own_database(self) -> Database:
         """The pool that keys are looked up and metrics are written through."""
@@ -95,6 +102,7 @@ class CognitiveService(ServiceBase):
             "llm_provider": self.settings.llm_provider,
             "working_memory": self._working.health(),
             "flashbulbs": self._memory_jobs.flashbulbs.last_known(),
+            "escalations": self._escalations.health(),
             "leader": self._leader.health(),
         }
 
@@ -105,6 +113,9 @@ class CognitiveService(ServiceBase):
             raise InvalidInputError.for_field("max_steps", f"must be at most {limit} (MAX_PLAN_STEPS)")
         if unknown := sorted(set(request.done.values()) - set(self._skills)):
             raise InvalidInputError.for_field("done", f"no skill {unknown[0]!r}")
+        moved = await self._escalations.plan(request, self._skills)
+        if moved is not None:
+            return moved
         return await self._plans.get_or_make(request, self._digest, lambda: self._search(request))
 
     async def _search(self, request: PlanTaskRequest) -> PlanTaskResponse:

@@ -19,6 +19,7 @@ from seedcore.tasks.recovery.lost_leases import LastSession
 from seedcore.tasks.sessions import Heartbeat
 from seedcore.worker.decisions.report_collector import ReportCollector
 from seedcore.worker.decisions.route_decision import RouteDecision
+from seedcore.worker.planning.move_json import EscalatedTask, MoveJson
 
 LeaseKey = tuple[UUID, int]
 """A task's id and the fencing token of one lease of it."""
@@ -30,18 +31,6 @@ class HostUnavailableError(Exception):
 
 class HostLostError(Exception):
     """The host ended while calls were running: it is not known which of them took effect."""
-
-
-@dataclass(frozen=True, slots=True)
-class EscalatedTask:
-    """Whose plan is asked for, and why: its stream looks unlike its past, by a rule of the policy."""
-
-    stream: str
-    rule: str
-    why: str
-    evidence: float | None
-    tenant: str
-    task_id: UUID
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,21 +53,6 @@ class PlanStepJson(TypedDict):
     skill: str
     params: dict[str, JsonValue]
     needs: NotRequired[list[str]]
-
-
-class MoveJson(TypedDict):
-    """What to do about an escalated task: see `schemas.cognitive.moves.MoveOut`."""
-
-    move: str
-    kind: str
-    reason: str
-    expected_cost: float
-    options: list[JsonValue]
-    incident: str
-    direct_good: int
-    direct_bad: int
-    sample: int | None
-    again_s: float
 
 
 class PlanJson(TypedDict):

@@ -8,7 +8,7 @@ those of memories of like incidents with the weight of their likeness.
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from seedcore.cognitive.moves.possible_moves import Move, MoveKind
+from seedcore.cognitive.moves.possible_moves import EscalationMove, MoveKind
 from seedcore.tasks.plans.moves import DirectEnd, MoveEnds, SampleState
 
 FAILED = 10.0
@@ -85,7 +85,7 @@ class MoveKnowledge:
 class PricedMove:
     """A move with its expected cost, the chance that it helps, and the counts behind that."""
 
-    move: Move
+    move: EscalationMove
     expected_cost: float
     chance: float
     helped: int = 0
@@ -116,7 +116,7 @@ class MoveChoice:
 
 
 def choose_move(
-    moves: Sequence[Move], known: MoveKnowledge, *, tried: Collection[str] = (), allowed: Collection[str] | None = None
+    moves: Sequence[EscalationMove], known: MoveKnowledge, *, tried: Collection[str] = (), allowed: Collection[str] | None = None
 ) -> MoveChoice:
     """The move of the least expected cost; of equal ones the first of `moves`.
 
@@ -136,26 +136,34 @@ def choose_move(
         for move in moves
         if move.kind in kinds and move.name not in tried and (move.kind != "sample" or _can_sample(known, tried))
     ]
-    return MoveChoice(tuple(sorted(options, key=lambda o: round(o.expected_cost, 9))), known)
+    # While a sample runs, what comes meanwhile waits for it.
+    first = not tried and _is_open(known)
+    ranked = sorted(options, key=lambda o: (not (first and o.move.kind == "sample"), round(o.expected_cost, 9)))
+    return MoveChoice(tuple(ranked), known)
 
 
 def _can_sample(known: MoveKnowledge, tried: Collection[str]) -> bool:
-    """Whether enough tasks wait, and the stream's last sample did not just pass."""
-    return not tried and known.waiting > known.sample_size and not _just_passed(known)
+    """Whether a sample runs, or enough tasks wait and the last one did not just pass."""
+    enough = known.waiting > known.sample_size and not _just_passed(known)
+    return not tried and (enough or _is_open(known))
+
+
+def _is_open(known: MoveKnowledge) -> bool:
+    return known.sample is not None and known.sample.status == "open"
 
 
 def _just_passed(known: MoveKnowledge) -> bool:
     return known.sample is not None and known.sample.status == "passed" and known.sample.age_s < SAMPLE_COUNTS_S
 
 
-def _priced(move: Move, known: MoveKnowledge) -> PricedMove:
+def _priced(move: EscalationMove, known: MoveKnowledge) -> PricedMove:
     if move.kind == "person":
         return PricedMove(move, ASKED, 1.0)
     if move.kind in ("as_is", "sample"):
         chance, memories = _chance_as_is(known)
         if move.kind == "as_is":
             return PricedMove(move, move.cost + (1 - chance) * FAILED, chance, memories=memories)
-        share = known.sample_size / known.waiting
+        share = known.sample_size / max(known.waiting, known.sample_size)
         lost = share * FAILED + (1 - share) * ASKED
         return PricedMove(move, move.cost + WAIT + (1 - chance) * lost, chance, memories=memories)
     good, of = PRIOR[move.kind]

@@ -12,13 +12,13 @@ from seedcore.cognitive.moves.choose_move import (
     RememberedMove,
     choose_move,
 )
-from seedcore.cognitive.moves.incident import Incident
+from seedcore.cognitive.moves.changed_work import ChangedWork
 from seedcore.cognitive.moves.move_memory import MoveMemory
-from seedcore.cognitive.moves.possible_moves import Move, possible_moves
+from seedcore.cognitive.moves.possible_moves import EscalationMove, possible_moves
 from seedcore.errors import InvalidInputError
 from seedcore.memory.working.working_memory import WorkingMemory
 from seedcore.schemas.cognitive.engine_answer import EvidenceOut
-from seedcore.schemas.cognitive.moves import MoveOptionOut, MoveOut
+from seedcore.schemas.cognitive.moves import MoveOptionOut, EscalationMoveOut
 from seedcore.schemas.cognitive.planning import EscalationIn, PlanStep, PlanTaskRequest, PlanTaskResponse
 from seedcore.settings import Settings
 from seedcore.skills.signatures import Signature
@@ -29,11 +29,11 @@ from seedcore.tasks.plans import moves as stored_moves
 from seedcore.tasks.plans.moves import StreamHistory
 from seedcore.tasks.plans.plan import validate_plan
 
-HISTORY_S, RECALL_S = 1.0, 5.0
+HISTORY_S, RECALL_S = 0.1, 5.0
 """For how long what was read of a stream, and of memory, is used again."""
 
-AGAIN_S = 5.0
-"""For how long tasks of a stream run as they are before it is asked again."""
+AGAIN_S, AGAIN_SOON_S, FEW_RUNS = 5.0, 0.05, 10
+"""For how long a stream's tasks run as they are before it is asked again; sooner until so many ran since the change."""
 
 REMEMBER_S, MAX_FRESH = 2.0, 500
 
@@ -71,7 +71,7 @@ class Escalations:
         if not request.without and all(move.kind == "person" for move in moves):
             return None  # its params fit no plan: the search says why
         history = await self._history(escalation)
-        incident = Incident.of(goal, escalation.stream, inputs, history.direct)
+        incident = ChangedWork.of(goal, escalation.stream, inputs, history.direct)
         remembered = await self._recall(incident.text, goal, escalation.tenant or DEFAULT_TENANT)
         known = MoveKnowledge(
             history.moves,
@@ -86,7 +86,7 @@ class Escalations:
         self.counts[choice.chosen.move.kind] = self.counts.get(choice.chosen.move.kind, 0) + 1
         return _answer(choice, incident)
 
-    def _valid(self, moves: Sequence[Move], request: PlanTaskRequest, skills: Mapping[str, Signature]) -> list[Move]:
+    def _valid(self, moves: Sequence[EscalationMove], request: PlanTaskRequest, skills: Mapping[str, Signature]) -> list[EscalationMove]:
         """Those whose plan the validator of all plans accepts."""
         limit = min(request.max_steps or self._settings.max_plan_steps, self._settings.max_plan_steps)
         valid = []
@@ -155,11 +155,11 @@ def _key(*parts: str) -> str:
     return hashlib.sha256("\0".join(parts).encode(errors="surrogatepass")).hexdigest()
 
 
-def _answer(choice: MoveChoice, incident: Incident) -> PlanTaskResponse:
+def _answer(choice: MoveChoice, incident: ChangedWork) -> PlanTaskResponse:
     chosen, known = choice.chosen, choice.knowledge
     move, plan = chosen.move, chosen.move.plan
     changed = [end.ok for end in known.direct if end.changed]
-    shown = MoveOut(
+    shown = EscalationMoveOut(
         move=move.name,
         kind=move.kind,
         reason=choice.reason,
@@ -169,7 +169,7 @@ def _answer(choice: MoveChoice, incident: Incident) -> PlanTaskResponse:
         direct_good=sum(changed),
         direct_bad=len(changed) - sum(changed),
         sample=known.sample_size if move.kind == "sample" else None,
-        again_s=AGAIN_S if move.kind == "as_is" else 0.0,
+        again_s=0.0 if move.kind != "as_is" else AGAIN_S if len(changed) >= FEW_RUNS else AGAIN_SOON_S,
     )
     steps = () if plan is None else plan.steps
     return PlanTaskResponse(

@@ -16,7 +16,7 @@ MAX_OF_A_KIND = 10
 
 
 @dataclass(frozen=True, slots=True)
-class Move:
+class EscalationMove:
     """Something to try: the kind, the other skill that it needs, and its plan (None: a person decides).
 
     `cost` is what its steps cost, in runs of the task's own skill.
@@ -35,7 +35,7 @@ class Move:
 
 def possible_moves(
     skill: Signature, inputs: Mapping[str, object], skills: Mapping[str, Signature], without: Collection[str] = ()
-) -> list[Move]:
+) -> list[EscalationMove]:
     """Every move for a task of `skill`, the plain run first and a person last.
 
     Args:
@@ -46,25 +46,25 @@ def possible_moves(
     """
     given = {name: jsontypes.of_value(value) for name, value in inputs.items()}
     usable = [other for name, other in sorted(skills.items()) if name not in without and name != skill.name]
-    moves: list[Move] = []
+    moves: list[EscalationMove] = []
     if skill.name not in without:
         plain = PlanDefinition((_step("s1", skill, given),), _output("s1", skill), inputs, skill.cost)
-        moves += [Move("as_is", None, plain, 1.0), Move("sample", None, plain, 1.0)]
+        moves += [EscalationMove("as_is", None, plain, 1.0), EscalationMove("sample", None, plain, 1.0)]
         checks = (other for other in usable if other.checks == skill.name and not other.asks)
         found = (_checked(skill, check, given, inputs) for check in checks)
         moves += [move for move in found if move is not None][:MAX_OF_A_KIND]
     moves += list(_equivalents(skill, usable, given, inputs))[:MAX_OF_A_KIND]
-    return [*moves, Move("person")]
+    return [*moves, EscalationMove("person")]
 
 
 def _equivalents(
     skill: Signature, others: Collection[Signature], given: Mapping[str, JsonType], inputs: Mapping[str, object]
-) -> Iterator[Move]:
+) -> Iterator[EscalationMove]:
     for other in others:
         if other.checks is None and not other.asks and stands_for(other, skill, given):
             steps = (_step("s1", other, given),)
             plan = PlanDefinition(steps, _output("s1", skill), inputs, other.cost)
-            yield Move("equivalent", other.name, plan, other.cost / skill.cost)
+            yield EscalationMove("equivalent", other.name, plan, other.cost / skill.cost)
 
 
 def stands_for(other: Signature, skill: Signature, given: Collection[str] = ()) -> bool:
@@ -89,7 +89,7 @@ def _agree(given: JsonType, wanted: JsonType) -> bool:
 
 def _checked(
     skill: Signature, check: Signature, given: Mapping[str, JsonType], inputs: Mapping[str, object]
-) -> Move | None:
+) -> EscalationMove | None:
     """The skill and its check; None: the check needs something else."""
     after = check.when == "after"
     sources = {name: (INPUTS, kind) for name, kind in given.items()}
@@ -108,7 +108,7 @@ def _checked(
     steps = (running, checking) if after else (checking, running)
     cost = skill.cost + check.cost
     plan = PlanDefinition(steps, _output("s1", skill), inputs, cost)
-    return Move("check_after" if after else "check_before", check.name, plan, cost / skill.cost)
+    return EscalationMove("check_after" if after else "check_before", check.name, plan, cost / skill.cost)
 
 
 def _step(name: str, skill: Signature, given: Mapping[str, JsonType], needs: tuple[str, ...] = ()) -> Step:

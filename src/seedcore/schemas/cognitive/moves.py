@@ -17,7 +17,7 @@ class MoveOptionOut(BaseModel):
     ends: int
 
 
-class MoveOut(BaseModel):
+class EscalationMoveOut(BaseModel):
     """What to do about an escalated task; the plan carries it out. A `person`'s has no steps."""
 
     move: str = Field(description="`kind`, or `kind:skill`")

@@ -6,7 +6,7 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from seedcore.schemas.cognitive.engine_answer import EngineAnswer, EngineChoice
-from seedcore.schemas.cognitive.moves import MoveOut
+from seedcore.schemas.cognitive.moves import EscalationMoveOut
 from seedcore.tasks.plans.plan_options import MAX_INPUTS, MAX_NAME, MAX_NAMES
 
 GoalName = Annotated[str, StringConstraints(min_length=1, max_length=MAX_NAME, strip_whitespace=True)]
@@ -70,4 +70,4 @@ class PlanTaskResponse(EngineAnswer):
     cost: float
     explored: int
     method: Literal["search", "move"] = "search"
-    move: MoveOut | None = Field(None, description="of a task that was escalated")
+    move: EscalationMoveOut | None = Field(None, description="of a task that was escalated")

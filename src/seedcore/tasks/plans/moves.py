@@ -14,7 +14,7 @@ import asyncpg
 
 from seedcore.tasks.failure_codes import NOT_FAILURES_OF_THE_WORK
 from seedcore.tasks.model import Lease
-from seedcore.tasks.sql.moves import (
+from seedcore.tasks.sql.plans import (
     DIRECT_ENDS,
     FRESH,
     JOIN_SAMPLE,

@@ -8,7 +8,8 @@ from seedcore.decision.stream_status import stream_name
 from seedcore.tasks.model import GOAL, Lease
 from seedcore.tasks.plans.moves import MoveNote
 from seedcore.worker.decisions.route_decision import RouteDecision
-from seedcore.worker.ports import EscalatedTask, MoveJson, PlanJson
+from seedcore.worker.planning.move_json import EscalatedTask, MoveJson
+from seedcore.worker.ports import PlanJson
 
 ROUTINE = ("goal", "recipe")
 """Rules whose plans are no escalation."""

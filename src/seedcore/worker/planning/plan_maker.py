@@ -27,9 +27,10 @@ from seedcore.worker.planning.escalated_plans import (
     move_decision,
     note_of,
 )
+from seedcore.worker.planning.move_json import MoveJson
 from seedcore.worker.planning.own_plans import OwnPlan, OwnPlans
 from seedcore.worker.planning.plan_steps import renamed, steps_of
-from seedcore.worker.ports import LeaseStore, MoveJson, PlanJson, PlanRequest, PlanService
+from seedcore.worker.ports import LeaseStore, PlanJson, PlanRequest, PlanService
 from seedcore.worker.skill_catalog import SkillCatalog
 
 APPROVED = OwnPlan("a person approved it")
@@ -110,8 +111,8 @@ class PlanMaker:
         skills = await self._known()
         if lease.type in skills.platform:
             return OwnPlan("no plan has steps with its skill")
-        if (known := self.own_plan(lease, decision)) is not None:
-            return known
+        if lease.approved and is_escalated(lease, decision):
+            return APPROVED
         goal = self._goal(lease)
         signature = signature_of(goal, skills.digest)
         before, recipe = await self._leases.read_earlier_plan(lease.id, signature)

@@ -28,29 +28,14 @@ begin
   return null;
 end $$;
 
--- A task of a sample ended. When enough ended well (at least four of five) the tasks that wait for it go on, as if they had
--- just been submitted; when too many did not, they keep waiting, and a person decides.
-create or replace function seedcore.sample_ended(the_stream text, sample uuid, good_end boolean) returns void
-language plpgsql as $$
+-- Let tasks that wait for this reason go on, as if they had just been submitted; `one`: this one alone.
+create or replace function seedcore.release_waiting(why text, one uuid) returns void language plpgsql as $$
 declare
-  s     record;
-  why   text;
   woken bigint;
 begin
-  update seedcore.stream_samples x set good = good + good_end::int, bad = bad + (not good_end)::int
-   where x.stream = the_stream and x.id = sample and x.status = 'open' returning * into s;
-  if s.id is null or (s.good + s.bad < s.size and s.bad * 5 <= s.size) then
-    return;
-  end if;
-  update seedcore.stream_samples x set status = case when s.bad * 5 <= s.size then 'passed' else 'failed' end,
-         ended_at = now() where x.stream = the_stream;
-  if s.bad * 5 > s.size then
-    return;
-  end if;
-  why := format('a first sample of %s runs before the others (sample %s)', s.size, s.id);
-  delete from seedcore.holds h where h.stream = the_stream and h.reason = why;
   with freed as (
-    delete from seedcore.held h where h.status = 'approval' and h.plan is null and h.decision->>'reason' = why
+    delete from seedcore.held h
+     where h.status = 'approval' and h.plan is null and h.decision->>'reason' = why and (one is null or h.id = one)
     returning h.id, h.attempts)
   , again as (
     insert into seedcore.ready (id, queue, slow, rank, attempts, tenant)
@@ -67,6 +52,42 @@ begin
   , roused as (select count(pg_notify('seedcore_later', '0')) as n from (select 1 from waits limit 1) w)
   select a.n + b.n into woken from ready a, roused b;
   perform seedcore.tell();
+end $$;
+
+-- A task is held for a sample that passed meanwhile: it goes on. The row lock makes the sample's end and this take turns.
+create or replace function seedcore.held_for_sample() returns trigger language plpgsql as $$
+declare
+  passed boolean;
+begin
+  select s.status = 'passed' into passed from seedcore.stream_samples s
+   where s.id = substring(new.decision->>'reason' from '[(]sample ([0-9a-f-]{36})[)]$')::uuid for share;
+  if passed then
+    perform seedcore.release_waiting(new.decision->>'reason', new.id);
+  end if;
+  return null;
+end $$;
+
+-- A task of a sample ended. When enough ended well (at least four of five) the tasks that wait for it go on, as if they had
+-- just been submitted; when too many did not, they keep waiting, and a person decides.
+create or replace function seedcore.sample_ended(the_stream text, sample uuid, good_end boolean) returns void
+language plpgsql as $$
+declare
+  s   record;
+  why text;
+begin
+  update seedcore.stream_samples x set good = good + good_end::int, bad = bad + (not good_end)::int
+   where x.stream = the_stream and x.id = sample and x.status = 'open' returning * into s;
+  if s.id is null or (s.good + s.bad < s.size and s.bad * 5 <= s.size) then
+    return;
+  end if;
+  update seedcore.stream_samples x set status = case when s.bad * 5 <= s.size then 'passed' else 'failed' end,
+         ended_at = now() where x.stream = the_stream;
+  if s.bad * 5 > s.size then
+    return;
+  end if;
+  why := format('a first sample of %s runs before the others (sample %s)', s.size, s.id);
+  delete from seedcore.holds h where h.stream = the_stream and h.reason = why;
+  perform seedcore.release_waiting(why, null);
 end $$;
 
 -- A plan of escalated work ended: whether its move helped, how many of its steps ran, and how long it took. What was learnt

@@ -10,8 +10,10 @@ branch_labels = None
 depends_on = None
 phase = "before"
 
-_TABLES = ("move_outcomes", "stream_samples", "flashbulb_outbox")
+_TABLES = ("move_outcomes", "stream_samples")
 _FUNCTIONS = (
+    "held_for_sample()",
+    "release_waiting(text, uuid)",
     "move_ended(uuid, boolean)",
     "sample_ended(text, uuid, boolean)",
     "join_sample(text, integer, double precision)",
@@ -23,6 +25,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
+    op.execute("drop trigger held_for_sample on seedcore.held")
     for function in _FUNCTIONS:
         op.execute(f"drop function if exists seedcore.{function}")
     for table in _TABLES:

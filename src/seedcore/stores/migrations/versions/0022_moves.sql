@@ -34,11 +34,23 @@ create table seedcore.stream_samples (
   ended_at  timestamptz
 );
 
--- Incidents on their way to the store of flashbulbs, which may be in MySQL: written in the transaction that recorded them.
-create table seedcore.flashbulb_outbox (
-  id       uuid primary key,
-  kind     text not null,
-  salience double precision not null,
-  payload  jsonb not null,
-  at       timestamptz not null default now()
-);
+create index stream_samples_id on seedcore.stream_samples (id);
+
+-- See functions/moves.sql.
+create function seedcore.release_waiting(why text, one uuid) returns void language plpgsql as $$ begin end $$;
+
+create function seedcore.held_for_sample() returns trigger language plpgsql as $$
+declare
+  passed boolean;
+begin
+  select s.status = 'passed' into passed from seedcore.stream_samples s
+   where s.id = substring(new.decision->>'reason' from '[(]sample ([0-9a-f-]{36})[)]$')::uuid for share;
+  if passed then
+    perform seedcore.release_waiting(new.decision->>'reason', new.id);
+  end if;
+  return null;
+end $$;
+create trigger held_for_sample after insert on seedcore.held for each row
+  when (new.status = 'approval' and new.decision->>'rule' in ('stream_held', 'sample_first')
+        and new.decision->>'reason' like '%(sample %)')
+  execute function seedcore.held_for_sample();

@@ -15,7 +15,7 @@ MAX_NAME = 80
 
 
 @dataclass(frozen=True, slots=True)
-class Incident:
+class ChangedWork:
     """Work of a skill, in a domain, that changed: the names and types of its params, and its frequent error codes."""
 
     type: str
@@ -24,7 +24,7 @@ class Incident:
     codes: tuple[str, ...]
 
     @classmethod
-    def of(cls, type_: str, stream: str, inputs: Mapping[str, object], direct: Sequence[DirectEnd]) -> "Incident":
+    def of(cls, type_: str, stream: str, inputs: Mapping[str, object], direct: Sequence[DirectEnd]) -> "ChangedWork":
         """The incident of a task of `stream`. Values of params are never part of it."""
         domain = stream.removesuffix(f"/{type_}") if stream != type_ else None
         typed = sorted((name[:MAX_NAME], jsontypes.shown(jsontypes.of_value(value))) for name, value in inputs.items())
