@@ -37,9 +37,7 @@ create table seedcore.stream_samples (
 create index stream_samples_id on seedcore.stream_samples (id);
 
 -- See functions/moves.sql.
-create function seedcore.release_waiting(why text, one uuid) returns void language plpgsql as $$ begin end $$;
-
-create function seedcore.held_for_sample() returns trigger language plpgsql as $$
+create or replace function seedcore.held_for_sample() returns trigger language plpgsql as $$
 declare
   passed boolean;
 begin
