@@ -116,7 +116,11 @@ class MoveChoice:
 
 
 def choose_move(
-    moves: Sequence[EscalationMove], known: MoveKnowledge, *, tried: Collection[str] = (), allowed: Collection[str] | None = None
+    moves: Sequence[EscalationMove],
+    known: MoveKnowledge,
+    *,
+    tried: Collection[str] = (),
+    allowed: Collection[str] | None = None,
 ) -> MoveChoice:
     """The move of the least expected cost; of equal ones the first of `moves`.
 

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 
 from pydantic import TypeAdapter
 
+from seedcore.cognitive.moves.changed_work import ChangedWork
 from seedcore.cognitive.moves.choose_move import (
     MoveChoice,
     MoveKnowledge,
@@ -12,13 +13,12 @@ from seedcore.cognitive.moves.choose_move import (
     RememberedMove,
     choose_move,
 )
-from seedcore.cognitive.moves.changed_work import ChangedWork
 from seedcore.cognitive.moves.move_memory import MoveMemory
 from seedcore.cognitive.moves.possible_moves import EscalationMove, possible_moves
 from seedcore.errors import InvalidInputError
 from seedcore.memory.working.working_memory import WorkingMemory
 from seedcore.schemas.cognitive.engine_answer import EvidenceOut
-from seedcore.schemas.cognitive.moves import MoveOptionOut, EscalationMoveOut
+from seedcore.schemas.cognitive.moves import EscalationMoveOut, MoveOptionOut
 from seedcore.schemas.cognitive.planning import EscalationIn, PlanStep, PlanTaskRequest, PlanTaskResponse
 from seedcore.settings import Settings
 from seedcore.skills.signatures import Signature
@@ -86,7 +86,9 @@ class Escalations:
         self.counts[choice.chosen.move.kind] = self.counts.get(choice.chosen.move.kind, 0) + 1
         return _answer(choice, incident)
 
-    def _valid(self, moves: Sequence[EscalationMove], request: PlanTaskRequest, skills: Mapping[str, Signature]) -> list[EscalationMove]:
+    def _valid(
+        self, moves: Sequence[EscalationMove], request: PlanTaskRequest, skills: Mapping[str, Signature]
+    ) -> list[EscalationMove]:
         """Those whose plan the validator of all plans accepts."""
         limit = min(request.max_steps or self._settings.max_plan_steps, self._settings.max_plan_steps)
         valid = []

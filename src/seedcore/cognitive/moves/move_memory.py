@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from seedcore.cognitive.moves.choose_move import RememberedMove
 from seedcore.cognitive.moves.changed_work import likeness
+from seedcore.cognitive.moves.choose_move import RememberedMove
 from seedcore.errors import SeedCoreError
 from seedcore.memory.long_term.items import FoundMemory, NewMemory
 from seedcore.stores.postgres import DATABASE_ERRORS

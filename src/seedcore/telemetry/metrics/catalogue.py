@@ -162,6 +162,7 @@ FALLBACKS: dict[str, str] = {
     "http": "A service had no Serve handle, and was called over HTTP.",
     "known_keys": "The database did not answer, and a key was judged by what was known of it.",
     "ml_predict_remote": "A worker whose node lacks the model folder asked the ML service for predictions.",
+    "moves_without_memory": "Memory did not answer, and a move for escalated work was chosen without it.",
     "no_forecast": "The ML service did not forecast for the Organism, which scaled by measured load alone.",
     "no_plan": "No plan was available, and the task ran as it is.",
     "memory_without_embedder": "The embedder failed: a memory was kept, or searched for, by its words alone.",
