@@ -90,7 +90,7 @@ def call(policy: HttpPolicy, request: Request, answer: type[M], until: float | N
         if isinstance(reply, ConnectionFailure):
             failed = unreachable(policy.base_url, reply)
         elif 200 <= reply.status < 300:
-            return parse(policy, answer, reply.body)
+            return parse(policy, answer, b"{}" if reply.status == 204 else reply.body)
         else:
             failed = refused(policy.base_url, reply)
         if not failed.retryable or not (request.repeatable or failed.unprocessed):

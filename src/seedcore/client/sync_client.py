@@ -11,6 +11,7 @@ import httpx
 
 from seedcore.client import operations
 from seedcore.client.client_options import http_arguments, http_policy
+from seedcore.client.facts import Facts
 from seedcore.client.http_protocol import (
     CloseStream,
     ConnectionFailure,
@@ -42,6 +43,9 @@ class SeedCore:
         timeout_s: seconds to connect, and for every read and write.
         retry_for_s: seconds after the first attempt in which a retry may begin.
         transport: an httpx transport, for certificates or proxies of your own.
+
+    Attributes:
+        facts: what is held to be true: add, get, find, change, remove.
     """
 
     def __init__(
@@ -55,6 +59,7 @@ class SeedCore:
     ) -> None:
         self._policy = http_policy(base_url, timeout_s, retry_for_s)
         self._http = httpx.Client(**http_arguments(self._policy, api_key), transport=transport)
+        self.facts = Facts(self._policy, self._drive, self._iterate)
 
     def __enter__(self) -> Self:
         return self

@@ -9,8 +9,10 @@ from seedcore.errors import InvalidInputError, SeedCoreError
 from seedcore.llm.budget_scope import BudgetScope
 from seedcore.llm.calls.model_caller import ModelCaller
 from seedcore.llm.chat_types import ChatAnswer, ChatMessage, ChatRequest, ChatTool, Profile
+from seedcore.llm.kept_answers import AnswerCache, kept_answer
 from seedcore.llm.model_errors import ModelAnswerError
 from seedcore.llm.prices import ModelUsage
+from seedcore.llm.upstream import aliases
 from seedcore.settings import Settings
 from seedcore.stores.postgres import Database
 
@@ -31,10 +33,17 @@ class ChatClient:
         settings: which model there is.
         database: where budgets are.
         caller: what it sends with; None: one of its own.
+        kept: where answers are kept that a request allows to be given again; None: nowhere.
     """
 
-    def __init__(self, settings: Settings, database: Database, caller: ModelCaller | None = None) -> None:
-        self._caller = caller or ModelCaller(settings, database)
+    def __init__(
+        self,
+        settings: Settings,
+        database: Database,
+        caller: ModelCaller | None = None,
+        kept: AnswerCache | None = None,
+    ) -> None:
+        self._caller, self._kept = caller or ModelCaller(settings, database), kept
         self._settings = settings
         self._agent: Agent[None, Any] | None = None
         self._models: dict[Profile, OpenAIChatModel] = {}
@@ -51,6 +60,14 @@ class ChatClient:
             ModelRefusedError: the server does not accept the request.
             ModelAnswerError: the answer is not what was asked for, or calls tools and never ends.
         """
+        if request.keep_s is None or self._kept is None or request.tools:
+            return await self._ask(request)
+        given = self._settings
+        named = (given.llm_provider, request.profile, aliases(given).get(request.profile), given.llm_model_path)
+        model = "/".join(map(str, named))
+        return await kept_answer(self._kept, request, model, self._ask)
+
+    async def _ask(self, request: ChatRequest) -> ChatAnswer:
         from pydantic_ai import FunctionToolset, NativeOutput, UsageLimits
         from pydantic_ai.exceptions import AgentRunError, UsageLimitExceeded
         from pydantic_ai.settings import ModelSettings

@@ -47,6 +47,8 @@ class ChatRequest:
         max_rounds: most calls of the model for this one question.
         temperature: None: the server's own.
         timeout_s: longest time for all of it; None: LLM_TIMEOUT_S for each call.
+        keep_s: the same question of the same tenant may be answered with an answer that is at most so many seconds
+            old, at no cost; None: the model is asked. Questions with tools are always asked.
     """
 
     messages: Sequence[ChatMessage]
@@ -59,6 +61,7 @@ class ChatRequest:
     max_rounds: int = MAX_ROUNDS
     temperature: float | None = None
     timeout_s: float | None = None
+    keep_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +76,7 @@ class ChatAnswer:
         money: by the price table.
         priced: False: the table has no price for the model, so it counts as 0.
         rounds: how many calls it took.
+        kept: it was given before to the same question (`ChatRequest.keep_s`).
     """
 
     text: str
@@ -82,3 +86,4 @@ class ChatAnswer:
     money: float
     priced: bool
     rounds: int
+    kept: bool = False

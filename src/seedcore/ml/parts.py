@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from seedcore.memory.working.working_memory import WorkingMemory
 from seedcore.ml.predicting.predictor import Predictor
 from seedcore.ml.registry.aliases import AliasCache
 from seedcore.ml.registry.model_store import ModelStore
@@ -20,3 +21,4 @@ class MLParts:
     aliases: AliasCache
     database: Database
     submission: Submission
+    working: WorkingMemory

@@ -10,6 +10,7 @@ from fastapi import FastAPI
 from ray import serve
 
 from seedcore.errors import UnavailableError
+from seedcore.memory.working.working_memory import WorkingMemory
 from seedcore.ml.data.training_data import read_local
 from seedcore.ml.operations import anomaly_api
 from seedcore.ml.operations.drift_api import score_drift
@@ -61,7 +62,7 @@ class MLService(ServiceBase):
         aliases = AliasCache(database)
         predictor = Predictor(store, aliases, given.model_cache_bytes)
         submission = Submission(given, SkillRegistry.load(given))
-        self.parts = MLParts(given, store, predictor, aliases, database, submission)
+        self.parts = MLParts(given, store, predictor, aliases, database, submission, WorkingMemory(given))
         self.training = TrainingOperations(self.parts)
         self.promotions = PromotionOperations(self.parts)
         self.salience = SalienceOperations(self.parts)
@@ -91,6 +92,7 @@ class MLService(ServiceBase):
         await self.monitors.aclose()
         await self.promotions.stop()
         await self.tuning.stop()
+        await self.parts.working.close()
         await self.parts.aliases.aclose()
         await self.parts.database.aclose()
 
@@ -125,6 +127,7 @@ class MLService(ServiceBase):
         status = await asyncio.to_thread(self._storage_health)
         status |= {"leader": self.leader.health(), "salience": self.salience.scorer.health()}
         status |= {"gate": self.promotions.health(), "monitors": self.monitors.health()}
+        status |= {"working_memory": self.parts.working.health()}
         if self._warming.cold:
             status |= {"ready": False, "cold": dict(self._warming.cold)}
         return status

@@ -85,7 +85,14 @@ def fact_out(fact: Fact, caller: Caller) -> FactOut:
     shown = FactOut.model_validate(asdict(fact))
     if caller.payloads:
         return shown
-    hidden = {"subject": None, "predicate": None, "object": None, "text": None, "source": None, "tags": []}
+    hidden: dict[str, object] = {
+        "subject": None,
+        "predicate": None,
+        "object": None,
+        "text": None,
+        "source": None,
+        "tags": [],
+    }
     return FactOut.model_validate(shown.model_dump() | hidden | {"payloads_hidden": True})
 
 

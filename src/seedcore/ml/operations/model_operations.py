@@ -16,13 +16,16 @@ from seedcore.schemas.ml import models as schemas
 from seedcore.telemetry.logs import get_logger
 from seedcore.web.service_base import Operation
 
+SCHEMA_KEPT_S = 3600.0
+"""How long the description of a version is kept in working memory; it does not change."""
+
 
 class ModelOperations:
     """Predicts with stored models, and manages them."""
 
     def __init__(self, parts: MLParts) -> None:
         self._store, self._predictor, self._database = parts.store, parts.predictor, parts.database
-        self._aliases = parts.aliases
+        self._aliases, self._working = parts.aliases, parts.working
         self._view = ReplicaView(parts.store, parts.aliases, parts.predictor.models)
         self._log = get_logger("seedcore.MLService")
         self._imports = asyncio.Semaphore(1)
@@ -92,7 +95,18 @@ class ModelOperations:
         version = request.version
         if version is None and request.alias in ("champion", "candidate"):
             version = await self._aliases.resolve(request.name, None, request.alias)
-        return await asyncio.to_thread(model_catalog.model_info, self._store, request.name, version, aliases)
+        found = await asyncio.to_thread(model_catalog.find_version, self._store, request.name, version)
+
+        async def described() -> bytes:
+            info = await asyncio.to_thread(model_catalog.describe_version, self._store, request.name, found.version)
+            return info.model_dump_json().encode()
+
+        # A version never changes; one that was deleted and made again has another stamp.
+        key = f"{request.name}/{found.version}/{found.stamp.inode}/{found.stamp.modified_ns}"
+        kept = await self._working.get_or_make("model_schemas", key, described, SCHEMA_KEPT_S)
+        info = registry.ModelInfo.model_validate_json(kept)
+        known = None if aliases is None else dict(aliases.of(request.name))
+        return info.model_copy(update={"versions": found.versions, "aliases": known})
 
     async def delete_model(self, request: registry.DeleteRequest) -> registry.DeleteResponse:
         """Delete one version, or all of a name; what an alias, a promotion or a running job uses stays (409)."""

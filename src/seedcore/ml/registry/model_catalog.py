@@ -1,8 +1,10 @@
 """Describes stored models in the wire format: lists them, and gives one version's details."""
 
+from dataclasses import dataclass
+
 from seedcore.ml.registry.aliases import ModelAliases
 from seedcore.ml.registry.model_manifest import ModelManifest
-from seedcore.ml.registry.model_store import ModelStore
+from seedcore.ml.registry.model_store import ManifestStamp, ModelStore
 from seedcore.schemas.ml.model_registry import ListModelsResponse, ModelInfo, ModelSummary
 from seedcore.schemas.ml.models import Column, ModelRef, ModelSchema
 
@@ -26,17 +28,35 @@ def list_models(store: ModelStore, aliases: ModelAliases | None) -> ListModelsRe
     return ListModelsResponse(models=models, total_count=len(models), broken=broken)
 
 
-def model_info(store: ModelStore, name: str, version: int | None, aliases: ModelAliases | None) -> ModelInfo:
-    """All that is known about one version; the newest unless one is named.
+@dataclass(frozen=True, slots=True)
+class FoundVersion:
+    """A version that is stored now: its number, all versions of its name, and the identity of its manifest."""
+
+    version: int
+    versions: list[int]
+    stamp: ManifestStamp
+
+
+def find_version(store: ModelStore, name: str, version: int | None) -> FoundVersion:
+    """A version, the newest unless one is named.
 
     Raises:
         NotFoundError: there is no such model or version.
+    """
+    number = version or store.latest(name)
+    return FoundVersion(number, store.versions(name), store.stamp(name, number))
+
+
+def describe_version(store: ModelStore, name: str, version: int) -> ModelInfo:
+    """What is stored of one version and never changes; `versions` and `aliases` are left empty.
+
+    Raises:
+        NotFoundError: there is no such version.
         ConflictError: its manifest is damaged.
     """
-    manifest = store.manifest(name, version or store.latest(name))
+    manifest = store.manifest(name, version)
     stored = manifest.model_dump(include=set(ModelInfo.model_fields) & set(ModelManifest.model_fields))
-    known = None if aliases is None else dict(aliases.of(name))
-    return ModelInfo(**stored, versions=store.versions(name), model_schema=schema_of(manifest), aliases=known)
+    return ModelInfo(**stored, versions=[], model_schema=schema_of(manifest), aliases=None)
 
 
 def schema_of(manifest: ModelManifest) -> ModelSchema:
