@@ -76,7 +76,7 @@ class ChatClient:
 
         timeout_s = request.timeout_s
         deadline = None if timeout_s is None else asyncio.get_running_loop().time() + timeout_s
-        question = OpenQuestion(request.budget, deadline)
+        question = OpenQuestion(request.budget, deadline, request.used)
         token = current_question.set(question)
         output: Any = str if request.output_type is None else NativeOutput(request.output_type, strict=False)
         settings = ModelSettings(max_tokens=request.max_tokens or self._settings.llm_max_tokens)

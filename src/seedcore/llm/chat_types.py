@@ -49,6 +49,7 @@ class ChatRequest:
         timeout_s: longest time for all of it; None: LLM_TIMEOUT_S for each call.
         keep_s: the same question of the same tenant may be answered with an answer that is at most so many seconds
             old, at no cost; None: the model is asked. Questions with tools are always asked.
+        used: called after each call of the model with its input tokens, output tokens and money.
     """
 
     messages: Sequence[ChatMessage]
@@ -62,6 +63,7 @@ class ChatRequest:
     temperature: float | None = None
     timeout_s: float | None = None
     keep_s: float | None = None
+    used: Callable[[int, int, float], None] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from functools import cached_property
 from typing import Any, cast
 
+from seedcore.llm.skill_models import HostModels
 from seedcore.service_clients.ml_client import MLClient
 from seedcore.settings import Settings
 from seedcore.skills.context import Kept, KeptObject
@@ -21,6 +22,11 @@ class SkillServiceClients:
         """Client of the ML service."""
         return MLClient(self._settings)
 
+    @cached_property
+    def models(self) -> HostModels:
+        """Asks language models."""
+        return HostModels(self._settings)
+
     def keep(self, make: Callable[[Settings], Kept]) -> Kept:
         """The one object of this process that `make` makes."""
         found = self._kept.get(make)
@@ -37,5 +43,7 @@ class SkillServiceClients:
         kept, self._kept = list(self._kept.values()), {}
         for one in kept:
             await one.aclose()
+        if (models := self.__dict__.pop("models", None)) is not None:
+            await models.aclose()
         if (client := self.__dict__.pop("ml", None)) is not None:
             await client.aclose()

@@ -90,6 +90,14 @@ class LlmSettings(SettingsGroup):
         validation_alias=AliasChoices("LLM_CONTEXT_TOKENS"),
         description="Tokens of context that the embedded server keeps, for all its calls at once.",
     )
+    llm_threads: int | None = Field(
+        None,
+        ge=1,
+        le=1024,
+        validation_alias=AliasChoices("LLM_THREADS"),
+        description="Threads of the embedded server. Unset: half of the processors, as it waits for its own threads in "
+        "a loop, and with all of them stands still while anything else runs.",
+    )
     llm_timeout_s: float = Field(
         60.0,
         gt=0,

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol, TypeVar
 
 from seedcore.settings import Settings
+from seedcore.skills.context_llm import SkillLlm, SkillModels
 from seedcore.skills.reports import SkillProgress, amount, progress_of
 from seedcore.telemetry.traces.model_call import ModelCall, count_unnamed
 from seedcore.telemetry.traces.run_trace import NO_SPAN, NoSpan, RunTrace
@@ -75,6 +76,10 @@ class SkillClients(Protocol):
     @property
     def ml(self) -> PredictionClient:
         """Client of the ML service."""
+
+    @property
+    def models(self) -> SkillModels:
+        """Asks language models; skills use `context.llm`."""
 
 
 class SkillMemory(Protocol):
@@ -170,6 +175,13 @@ class SkillContext:
         money=…)` when it has answered. It is a span by OpenTelemetry's conventions for generative AI, counts in the
         metrics of models, and `used` counts as `spend`."""
         return ModelCall(provider, model, operation, self.trace, self._add_usage)
+
+    @property
+    def llm(self) -> SkillLlm:
+        """The language model that SeedCore is set up with: `answer = await context.llm.complete("…")`. In a thread:
+        `context.run(context.llm.complete("…"))`."""
+        models = None if self.clients is None else self.clients.models
+        return SkillLlm(models, self.task_id, self.tenant, self.trace, self._add_usage)
 
     async def progress(self, done: float, total: float | None, note: str | None = None) -> None:
         """Report how far this attempt is: it shows as a `progress` event of the task, the newest some four times a

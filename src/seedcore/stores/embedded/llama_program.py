@@ -1,6 +1,5 @@
 """The process of the embedded language model: llama.cpp's server, until it is ended. Started by the supervisor."""
 
-import os
 import signal
 import sys
 from pathlib import Path
@@ -11,16 +10,14 @@ CACHE_MIB = 256
 
 
 def main() -> int:
-    """Serve one model: `KEY_FILE MODEL NAME CONTEXT_TOKENS PORT`."""
+    """Serve one model: `KEY_FILE MODEL NAME CONTEXT_TOKENS THREADS PORT`."""
     from xllamacpp import CommonParams, Server
 
-    key_file, model, name, context_tokens, port = sys.argv[1:6]
+    key_file, model, name, context_tokens, threads, port = sys.argv[1:7]
     params = CommonParams()
     params.model.path = model
     params.model_alias = {name}
-    # Its own count is that of the machine, which may be more than this process gets: threads that spin without a
-    # processor make it a hundred times slower.
-    params.cpuparams.n_threads = params.cpuparams_batch.n_threads = len(os.sched_getaffinity(0))
+    params.cpuparams.n_threads = params.cpuparams_batch.n_threads = int(threads)
     params.n_ctx = int(context_tokens)
     # Calls at once share the context.
     params.n_parallel, params.kv_unified = PARALLEL, True

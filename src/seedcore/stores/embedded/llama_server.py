@@ -9,11 +9,15 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from seedcore.errors import SettingsError, UnavailableError
 from seedcore.stores.embedded.llama_files import api_key, key_file, make_key
 from seedcore.stores.embedded.lock_files import ServerAddress, ServerFiles
 from seedcore.stores.embedded.os_processes import Account, alive, command_line, find_all, free_port, send, wait_until
+
+if TYPE_CHECKING:
+    from seedcore.stores.embedded.supervisor import ServerOptions
 
 HOST = "127.0.0.1"
 PROGRAM = Path(__file__).with_name("llama_program.py")
@@ -25,12 +29,12 @@ class LlamaServer:
     # A large model is read from disk first.
     start_timeout_s = 600.0
 
-    def __init__(self, files: ServerFiles, model: Path, name: str, context_tokens: int, package_dir: Path) -> None:
+    def __init__(self, files: ServerFiles, options: "ServerOptions") -> None:
         self._data_dir = files.data_dir.resolve()
-        self._model = model
-        self._name = name
-        self._context_tokens = context_tokens
-        self._site = package_dir.parent
+        self._model = Path(options["model"])
+        self._name = options["model_name"]
+        self._numbers = [str(options["context_tokens"]), str(options["threads"])]
+        self._site = Path(options["package_dir"]).parent
         self._account = Account(os.geteuid(), os.getegid())
         self._port = 0
 
@@ -44,11 +48,12 @@ class LlamaServer:
         make_key(self._data_dir)
 
     def find(self) -> int | None:
-        """The pid of the server of this data directory, if it has the same model."""
+        """The pid of the server of this data directory, if it was started with the same options."""
+        wanted = self._arguments(0)[:-1]
         for pid in find_all(os.geteuid(), self._is_ours):
-            arguments = command_line(pid)
-            if self._arguments(0)[:-1] == arguments[-len(self._arguments(0)) - 1 : -2]:
-                self._port = int(arguments[-2])
+            *given, port, _ = command_line(pid)
+            if given[-len(wanted) :] == wanted:
+                self._port = int(port)
                 return pid
         return None
 
@@ -110,10 +115,7 @@ class LlamaServer:
 
     def _arguments(self, port: int) -> list[str]:
         """Of the program; the key is not among them, as every user sees a command line."""
-        return [
-            *(str(key_file(self._data_dir)), str(self._model), self._name),
-            *(str(self._context_tokens), str(port)),
-        ]
+        return [str(key_file(self._data_dir)), str(self._model), self._name, *self._numbers, str(port)]
 
     def _is_ours(self, argv: list[str]) -> bool:
         return str(PROGRAM) in argv and str(key_file(self._data_dir)) in argv

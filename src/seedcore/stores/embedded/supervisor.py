@@ -43,6 +43,7 @@ class ServerOptions(TypedDict, total=False):
     model: str
     model_name: str
     context_tokens: int
+    threads: int
 
 
 class Server(Protocol):
@@ -234,8 +235,7 @@ def make_server(kind: str, files: ServerFiles, options: ServerOptions) -> Server
     if kind == "llama":
         from seedcore.stores.embedded.llama_server import LlamaServer
 
-        model, name = Path(options["model"]), options["model_name"]
-        return LlamaServer(files, model, name, int(options["context_tokens"]), Path(options["package_dir"]))
+        return LlamaServer(files, options)
     raise ValueError(f"unknown kind of embedded server: {kind}")
 
 

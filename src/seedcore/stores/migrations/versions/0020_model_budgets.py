@@ -18,7 +18,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    for function in ("settle", "reserve"):
-        op.execute(f"drop function if exists seedcore.llm_{function}")
+    for function in ("plan_of", "llm_settle", "llm_reserve"):
+        op.execute(f"drop function if exists seedcore.{function}")
     for table in _TABLES:
         op.execute(f"drop table seedcore.{table}")

@@ -63,3 +63,12 @@ begin
   where (b.kind, b.name, b.day) in (select * from unnest(kinds, names, days));
 end
 $$;
+
+-- The plan that a task is a step of, and what that plan may spend: for budgets of language models, which are held before
+-- a step has ended. No row: the task is no step.
+create or replace function seedcore.plan_of(task_id uuid, out plan uuid, out tokens double precision, out money double precision)
+returns setof record language sql stable as $$
+  select t.parent_id, (p.budget->>'tokens')::double precision, (p.budget->>'money')::double precision
+  from seedcore.tasks t left join seedcore.plans p on p.id = t.parent_id
+  where t.id = task_id and t.parent_id is not null
+$$;
