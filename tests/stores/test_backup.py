@@ -435,3 +435,21 @@ def test_a_backup_of_a_release_without_models_is_restored(models: Settings, tmp_
     del manifest["models"], manifest["models_sha256"]
     (tmp_path / "b.dump.json").write_text(json.dumps(manifest))
     assert restore(models, tmp_path / "b.dump", replace=True).models == {}
+
+
+def test_memories_come_back_with_their_vectors(old: Settings, empty_pg_settings: Settings, tmp_path: Path):
+    migrate(old)
+    has_vectors = execute(old, "select to_regclass('seedcore.memory_vectors') is not null")
+    execute(old, "insert into seedcore.memories (source, text, digest) values ('api', 'lamp', 'x')")
+    if has_vectors:
+        execute(
+            old,
+            "insert into seedcore.memory_vectors select id, 'm', 3, tenant, scope, tags, '[1,0,0]'"
+            " from seedcore.memories",
+        )
+    backup(old, tmp_path / "b.dump")
+    restore(empty_pg_settings, tmp_path / "b.dump")
+    assert execute(empty_pg_settings, "select text from seedcore.memories where document @@ 'lamp'") == "lamp"
+    if has_vectors:
+        found = execute(empty_pg_settings, "select vector <=> '[1,0,0]' from seedcore.memory_vectors")
+        assert float(found) == 0

@@ -16,6 +16,7 @@ from seedcore.cognitive.plan_answers import PlanAnswers, skills_digest
 from seedcore.errors import InvalidInputError, OverloadedError
 from seedcore.llm.embedding.embedder import make_embedder
 from seedcore.memory.long_term.store import MemoryStore
+from seedcore.memory.long_term_jobs import LongTermJobs
 from seedcore.memory.memory_jobs import MemoryJobs
 from seedcore.memory.working.working_memory import WorkingMemory
 from seedcore.schemas.cognitive.decisions import (
@@ -61,7 +62,9 @@ class CognitiveService(ServiceBase):
         self._memory_jobs = MemoryJobs(self.settings, database)
         memories = MemoryStore(database, make_embedder(self.settings))
         self._escalations = Escalations(self.settings, database, MoveMemory(memories), self._working)
-        self._leader = LeaderLoop(database, "memory", [*self._memory_jobs.jobs(), *self._escalations.jobs()])
+        self._long_term = LongTermJobs(self.settings)
+        jobs = [*self._memory_jobs.jobs(), *self._long_term.jobs(), *self._escalations.jobs()]
+        self._leader = LeaderLoop(database, "memory", jobs)
 
     def own_database(self) -> Database:
         """The pool that keys are looked up and metrics are written through."""
@@ -89,6 +92,7 @@ class CognitiveService(ServiceBase):
         """Close connections."""
         await self._leader.stop()
         await self._memory_jobs.aclose()
+        await self._long_term.aclose()
         await self._working.close()
         await self._reader.aclose()
         await self._coordinator.aclose()
@@ -103,6 +107,7 @@ class CognitiveService(ServiceBase):
             "working_memory": self._working.health(),
             "flashbulbs": self._memory_jobs.flashbulbs.last_known(),
             "escalations": self._escalations.health(),
+            "memory": await self._long_term.health() if self._background else None,
             "leader": self._leader.health(),
         }
 

@@ -5,6 +5,7 @@ from functools import cached_property
 from typing import Any, cast
 
 from seedcore.llm.skill_models import HostModels
+from seedcore.memory.long_term.kept_memory import KeptMemory
 from seedcore.service_clients.ml_client import MLClient
 from seedcore.settings import Settings
 from seedcore.skills.context import Kept, KeptObject
@@ -26,6 +27,11 @@ class SkillServiceClients:
     def models(self) -> HostModels:
         """Asks language models."""
         return HostModels(self._settings)
+
+    @property
+    def recall(self) -> KeptMemory:
+        """Long-term memory."""
+        return self.keep(KeptMemory)
 
     def keep(self, make: Callable[[Settings], Kept]) -> Kept:
         """The one object of this process that `make` makes."""

@@ -20,6 +20,7 @@ from seedcore.settings.energy import EnergySettings
 from seedcore.settings.graph import GraphSettings
 from seedcore.settings.http import HttpSettings
 from seedcore.settings.llm import LlmSettings
+from seedcore.settings.memory import MemorySettings
 from seedcore.settings.ml import MlSettings
 from seedcore.settings.organism import OrganismSettings
 from seedcore.settings.postgres import PostgresSettings
@@ -48,6 +49,7 @@ class Settings(
     StateSettings,
     EnergySettings,
     LlmSettings,
+    MemorySettings,
     CognitiveSettings,
     OrganismSettings,
     CoordinatorSettings,

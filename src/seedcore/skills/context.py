@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Protocol, TypeVar
 
 from seedcore.settings import Settings
 from seedcore.skills.context_llm import SkillLlm, SkillModels
+from seedcore.skills.recall import RecalledMemory, SkillRecall
 from seedcore.skills.reports import SkillProgress, amount, progress_of
 from seedcore.telemetry.traces.model_call import ModelCall, count_unnamed
 from seedcore.telemetry.traces.run_trace import NO_SPAN, NoSpan, RunTrace
@@ -69,6 +70,10 @@ Kept = TypeVar("Kept", bound=KeptObject)
 
 class SkillClients(Protocol):
     """The clients of services that a skill may call."""
+
+    @property
+    def recall(self) -> SkillRecall:
+        """Long-term memory."""
 
     def keep(self, make: Callable[[Settings], Kept]) -> Kept:
         """The one object of this process that `make` makes; it is made on first use, in the skills' loop."""
@@ -164,6 +169,64 @@ class SkillContext:
         usage = _sum("tokens", spent_tokens, tokens, MAX_TOKENS), _sum("money", spent_money, money, MAX_MONEY)
         if self.meter is not None:
             self.meter.usage = usage
+
+    async def remember(
+        self,
+        text: str,
+        *,
+        scope: str | None = None,
+        tags: Sequence[str] = (),
+        metadata: Mapping[str, object] | None = None,
+        salience: float = 0.5,
+    ) -> str:
+        """Store a text in the long-term memory of the task's tenant; returns its id. Secrets in it are hidden.
+
+        Args:
+            text: at most 8,192 characters. The same text in the same scope is one memory.
+            scope: `all`, `agent:ID`, `organ:NAME` or `domain:NAME`; None: the agent's own.
+            tags: at most 16.
+            metadata: a JSON object of at most 16 KiB.
+            salience: importance, from 0 to 1.
+
+        Raises:
+            RuntimeError: the skill runs in a process of its own.
+            InvalidInputError: it cannot be stored.
+            UnavailableError: the database does not answer.
+        """
+        own = self._own_scopes[0]
+        return await self._recall.remember(
+            text, self.tenant, own if scope is None else scope, tags, metadata or {}, salience, self.task_id
+        )
+
+    async def recall(
+        self, query: str, k: int = 5, *, scopes: Sequence[str] | None = None, tags: Sequence[str] = ()
+    ) -> Sequence[RecalledMemory]:
+        """What the tenant's long-term memory holds that fits best, by meaning and by words.
+
+        Args:
+            query: a text.
+            k: how many at most, from 1 to 100.
+            scopes: where to look; None: the agent's own and `all`.
+            tags: those that a memory must have, all of them.
+
+        Raises:
+            RuntimeError: the skill runs in a process of its own.
+            InvalidInputError: an argument is out of bounds.
+            UnavailableError: the database does not answer.
+        """
+        return await self._recall.recall(query, k, self.tenant, self._own_scopes if scopes is None else scopes, tags)
+
+    @property
+    def _own_scopes(self) -> tuple[str, ...]:
+        return (f"agent:{self.agent_id}", "all") if self.agent_id else ("all",)
+
+    @property
+    def _recall(self) -> SkillRecall:
+        if self.clients is None:
+            raise RuntimeError(
+                "a skill in a process of its own has no long-term memory: use an async skill or a thread"
+            )
+        return self.clients.recall
 
     def span(self, name: str, **attributes: str | bool | int | float) -> NoSpan:
         """A span around a part of the skill, for `with` or `async with`: below the run's in its trace, where that is

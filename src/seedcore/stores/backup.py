@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 SCHEMA = "seedcore"
 _ASIDE = "seedcore_before_restore"
+_VECTORS = frozenset({"memory_vectors", "graph_vectors"})
 _SHARED = ("--no-owner", "--no-privileges")
 
 
@@ -105,6 +106,8 @@ def restore(settings: Settings, source: Path, *, replace: bool = False) -> Backu
     manifest = _checked(source)
     with _connected(settings) as connection:
         _refuse_used(connection, replace)
+        if _VECTORS & manifest.rows.keys():
+            _ensure_pgvector(connection)
         with _models_beside(settings, source, manifest), _present_schema_aside(connection):
             _run_restore(connection, source)
             found = _rows(connection)
@@ -167,6 +170,19 @@ def _refuse_used(connection: "Connection[tuple[object, ...]]", replace: bool) ->
     alive = _one(connection, "select count(*) from seedcore.sessions where expires_at > now()")
     if alive:
         raise ConflictError(f"{alive} dispatchers work on this database: stop SeedCore first.")
+
+
+def _ensure_pgvector(connection: "Connection[tuple[object, ...]]") -> None:
+    """A dump of one schema has no extensions: what its vectors need must be there before them."""
+    import psycopg
+
+    try:
+        connection.execute("create extension if not exists vector with schema public")
+    except psycopg.Error as error:
+        raise UnavailableError(
+            "The backup holds vectors, and this database has no pgvector: install pgvector 0.8 or newer, and let a "
+            f"superuser run `create extension vector`. {mask(str(error)).splitlines()[0]}"
+        ) from None
 
 
 @contextmanager

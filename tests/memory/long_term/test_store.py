@@ -78,6 +78,14 @@ async def test_a_search_looks_in_the_scopes_and_for_the_tags_that_it_names(store
     assert await store.search(TEXTS[0], tags=["b", "c"]) == []
 
 
+async def test_a_source_cannot_change_what_another_one_remembers(store: MemoryStore) -> None:
+    plan, api = memories(TEXTS[0], source="plan", metadata={"a": 1}), memories(TEXTS[0], metadata={"a": 2})
+    [first] = await store.remember(plan)
+    [second] = await store.remember(api)
+    assert first != second
+    assert {found.id: found.metadata["a"] for found in await store.search(TEXTS[0])} == {first: 1, second: 2}
+
+
 async def test_the_same_text_in_the_same_scope_is_one_memory(store: MemoryStore, database: Database) -> None:
     first, second = await store.remember(memories(TEXTS[0], f"  {TEXTS[0].upper()} "))
     [third] = await store.remember(memories(TEXTS[0], tags=["seen"], salience=0.9))

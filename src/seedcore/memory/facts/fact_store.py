@@ -37,6 +37,11 @@ class FactStore:
         async with self._database.connection() as connection:
             return await _read(connection, fact_id, tenant)
 
+    async def get_many(self, fact_ids: Sequence[UUID]) -> list[Fact]:
+        """Facts of any tenant by id; those that are not there are left out."""
+        async with self._database.connection() as connection:
+            return [_fact(row) for row in await connection.fetch(statements.GET_MANY, list(fact_ids))]
+
     async def find(self, wanted: FactFilter, limit: int) -> list[Fact]:
         """Facts, the newest first, at most `limit`."""
         values: list[object] = []

@@ -20,6 +20,8 @@ values ($1, $2, $3, $4, $5, $6, $7, coalesce($8, now()), $9) returning id
 
 GET = f"{_FACTS} where f.id = $1 and ($2::text is null or f.tenant = $2)"
 
+GET_MANY = f"{_FACTS} where f.id = any($1::uuid[])"
+
 LOCK = f"{GET} for update of f"
 
 UPDATE = """

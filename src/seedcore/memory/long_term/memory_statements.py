@@ -13,30 +13,30 @@ VECTOR_SESSION = """
 set local hnsw.iterative_scan = relaxed_order; set local hnsw.ef_search = {ef}; set local hnsw.max_scan_tuples = 40000;
 """
 
-# Unique key (tenant, scope, digest), in whose order rows are locked. The same text again is the same memory.
+# Unique key (tenant, scope, source, digest), in whose order rows are locked. The same text again is the same memory.
 REMEMBER = """
 with given as (
-  select g.*, decode(g.digest, 'hex') as key from jsonb_to_recordset($1::jsonb) as g(
-    tenant text, scope text, digest text, source text, source_id text, text text, tags text[], metadata jsonb,
+  select g.*, decode(g.hash, 'hex') as digest from jsonb_to_recordset($1::jsonb) as g(
+    n integer, tenant text, scope text, source text, hash text, source_id text, text text, tags text[], metadata jsonb,
     salience real)
-  order by g.tenant, g.scope, g.digest)
+  order by g.tenant, g.scope, g.source, g.hash)
 , kept as (
-  insert into seedcore.memories as m (tenant, scope, digest, source, source_id, text, tags, metadata, salience)
-  select tenant, scope, key, source, source_id, text, tags, metadata, salience from given
-  on conflict (tenant, scope, digest) do update set
+  insert into seedcore.memories as m (tenant, scope, source, digest, source_id, text, tags, metadata, salience)
+  select tenant, scope, source, digest, source_id, text, tags, metadata, salience from given
+  on conflict (tenant, scope, source, digest) do update set
     seen = m.seen + 1, used_at = now(), salience = greatest(m.salience, excluded.salience),
     metadata = case when excluded.metadata = '{{}}' then m.metadata else excluded.metadata end,
     tags = array(select distinct t from unnest(m.tags || excluded.tags) t order by t limit 64)
-  returning id, tenant, scope, digest, tags)
+  returning id, tenant, scope, source, digest, tags)
+, placed as (select k.id, k.tenant, k.scope, k.tags, g.n from kept k join given g using (tenant, scope, source, digest))
 {vectors}
-select tenant, scope, encode(digest, 'hex') as digest, id from kept
+select n, id from placed
 """
 _WITH_VECTORS = """
-, placed as (
+, vectors as (
   insert into seedcore.memory_vectors (memory_id, model, dimension, tenant, scope, tags, vector)
-  select k.id, $2, $3, k.tenant, k.scope, k.tags, v.vector::public.vector
-  from kept k
-  join unnest($4::text[], $5::text[]) v(digest, vector) on v.digest = k.tenant || k.scope || encode(k.digest, 'hex')
+  select p.id, $2, $3, p.tenant, p.scope, p.tags, v.vector::public.vector
+  from placed p join unnest($4::text[]) with ordinality v(vector, n) on v.n = p.n + 1
   on conflict (memory_id, model) do update set tags = excluded.tags)
 """
 REMEMBER_TEXTS = REMEMBER.format(vectors="")

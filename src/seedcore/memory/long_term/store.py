@@ -26,7 +26,7 @@ from seedcore.memory.long_term.items import (
 )
 from seedcore.memory.long_term.replaced_embedder import ReplacedEmbedder
 from seedcore.memory.long_term.vector_text import vector_text
-from seedcore.stores.postgres import Database, loads
+from seedcore.stores.postgres import DATABASE_ERRORS, Database, loads
 from seedcore.telemetry.logs import get_logger
 from seedcore.telemetry.metrics import counter
 
@@ -94,13 +94,13 @@ class MemoryStore:
         checked = checked_items(items)
         if not checked:
             return Remembered([])
-        keys = [f"{item.tenant}{item.scope}{digest_of(item.text).hex()}" for item in checked]
+        keys = [(item.tenant, item.scope, item.source, digest_of(item.text)) for item in checked]
         unique = dict(zip(keys, checked, strict=True))
         vectors, fallback = await self._embed([item.text for item in unique.values()])
-        rows = [_row(item) for item in unique.values()]
+        rows = [_row(n, item) for n, item in enumerate(unique.values())]
         async with self._database.transaction() as connection:
-            found = await _insert(connection, rows, list(unique), vectors, self._embedder)
-            ids = {f"{row['tenant']}{row['scope']}{row['digest']}": row["id"] for row in found}
+            placed = await _insert(connection, rows, vectors, self._embedder)
+            ids = dict(zip(unique, placed, strict=True))
             earlier = [(unique[key], id_) for key, id_ in ids.items() if unique[key].replaces]
             if earlier:
                 await connection.execute(
@@ -164,7 +164,7 @@ class MemoryStore:
         async with self._database.transaction() as connection:
             await connection.execute(session)
             rows = await connection.fetch(statement, *filters, *near)
-            await self._note(connection, [row["id"] for row in rows])
+        await self._note([row["id"] for row in rows])
         return MemorySearch([_found(row) for row in rows], fallback)
 
     async def forget_source(self, source: str, source_ids: Sequence[str]) -> None:
@@ -192,13 +192,19 @@ class MemoryStore:
             self._log.warning("embedder failed, words alone", model=self._embedder.name, reason=str(error))
             return None, _fell_back(NO_EMBEDDER)
 
-    async def _note(self, connection: asyncpg.Connection, ids: Sequence[UUID]) -> None:
+    async def _note(self, ids: Sequence[UUID]) -> None:
         """Count what was found; written in sums, as forgetting needs no more."""
         self._used.update(ids)
-        if self._used and time.monotonic() - self._noted_at > NOTE_EVERY_S:
-            used, self._used, self._noted_at = self._used, Counter(), time.monotonic()
-            ids = sorted(used)
-            await connection.execute(statements.NOTE_USES, ids, [used[id_] for id_ in ids])
+        if not self._used or time.monotonic() - self._noted_at < NOTE_EVERY_S:
+            return
+        used, self._used, self._noted_at = self._used, Counter(), time.monotonic()
+        ids = sorted(used)
+        try:
+            async with self._database.connection() as connection:
+                await connection.execute(statements.NOTE_USES, ids, [used[id_] for id_ in ids])
+        except DATABASE_ERRORS as error:
+            # A database that takes no writes is still searched.
+            self._log.info("uses not counted", reason=str(error))
 
 
 def _fell_back(name: str) -> str:
@@ -206,12 +212,13 @@ def _fell_back(name: str) -> str:
     return name
 
 
-def _row(item: NewMemory) -> dict[str, object]:
+def _row(n: int, item: NewMemory) -> dict[str, object]:
     return {
+        "n": n,
         "tenant": item.tenant,
         "scope": item.scope,
-        "digest": digest_of(item.text).hex(),
         "source": item.source,
+        "hash": digest_of(item.text).hex(),
         "source_id": item.source_id,
         "text": item.text,
         "tags": list(item.tags),
@@ -223,18 +230,20 @@ def _row(item: NewMemory) -> dict[str, object]:
 async def _insert(
     connection: asyncpg.Connection,
     rows: list[dict[str, object]],
-    keys: list[str],
     vectors: "NDArray[np.float32] | None",
     embedder: "Embedder | None",
-) -> list[asyncpg.Record]:
+) -> list[UUID]:
+    """Ids of the rows, in their order."""
     given = orjson.dumps(rows).decode()
     if vectors is None or embedder is None:
         found = await connection.fetch(statements.REMEMBER_TEXTS, given)
     else:
         texts = [vector_text(vector) for vector in vectors]
-        arguments = (given, embedder.name, embedder.dimension, keys, texts)
-        found = await connection.fetch(statements.REMEMBER_WITH_VECTORS, *arguments)
-    return list(found)
+        found = await connection.fetch(
+            statements.REMEMBER_WITH_VECTORS, given, embedder.name, embedder.dimension, texts
+        )
+    ids = {row["n"]: row["id"] for row in found}
+    return [ids[n] for n in range(len(rows))]
 
 
 def _found(row: asyncpg.Record) -> FoundMemory:

@@ -121,3 +121,26 @@ from (
 join seedcore.tasks t on t.id = e.id
 where ($3::text is null or t.type = $3) and ($4::text is null or t.domain = $4)
 """
+
+# Ended tasks that had a plan, and their steps; primary keys, and index tasks_parent.
+ENDED_PLANS = """
+select t.id, t.tenant, t.type, t.domain, e.status, e.error_code, left(e.error_message, 1000) as error_message,
+       extract(epoch from e.finished_at - e.started_at)::float8 as seconds, e.finished_at,
+       coalesce(p.replans, 0) as replans, coalesce(p.recipe, false) as recipe, e.decision->>'rule' as rule,
+       case when t.type = 'goal' then left((t.params->'goal')::text, 2000) end as goal,
+       array(select left(k, 200) from jsonb_object_keys(case
+               when jsonb_typeof(g.given) = 'object' then g.given else '{}' end) k limit 32) as inputs,
+       s.steps::text as steps
+from unnest($1::uuid[]) i(id)
+join seedcore.tasks t on t.id = i.id
+cross join lateral (select case when t.type = 'goal' then t.params->'inputs' else t.params end as given) g
+cross join lateral (select * from seedcore.ended x where x.id = t.id) e
+left join seedcore.plans p on p.id = t.id
+cross join lateral (
+  select coalesce(jsonb_agg(jsonb_build_object(
+           'step', c.step, 'skill', c.type, 'status', x.status, 'code', x.error_code,
+           'message', left(x.error_message, 300)) order by c.id), '[]') as steps
+  from (select * from seedcore.tasks k
+        where k.parent_id = t.id and k.created_at >= coalesce(p.since, '-infinity') order by k.id limit 64) c
+  left join lateral (select * from seedcore.ended y where y.id = c.id) x on true) s
+"""

@@ -92,6 +92,12 @@ CATALOGUE: tuple[MetricSpec, ...] = (
     _counter(
         "seedcore_fallbacks_total", ("fallback",), "Times that a second-best way was taken, by its name.", "times"
     ),
+    _counter(
+        "seedcore_memories_total",
+        ("event",),
+        "Memories that were fed by SeedCore itself, and those that were forgotten: faded, or over the bound.",
+        "memories",
+    ),
     _counter("seedcore_ray_connections_total", ("outcome",), "Connections to Ray, made and failed.", "connections"),
     _counter(
         "seedcore_http_requests_total", ("app", "method", "status"), "HTTP requests, by class of status.", "requests"

@@ -45,6 +45,14 @@ create or replace function seedcore.remember_triage() returns trigger language p
 begin
   perform seedcore.remember_later('triage', new.id::text, jsonb_build_object(
     'stream', new.stream, 'action', new.action, 'status', new.status,
-    'reasons', new.record->'reasons', 'decision', new.record->'decision', 'findings', new.record->'findings'));
+    'reasons', jsonb_build_object('hypotheses', new.record->'reasons'->'hypotheses'),
+    'decision', new.record->'decision', 'salience', new.record->'salience'));
+  return null;
+end $$;
+
+-- A fact was made, changed or removed.
+create or replace function seedcore.remember_fact() returns trigger language plpgsql as $$
+begin
+  perform seedcore.remember_later('fact', coalesce(new.id, old.id)::text);
   return null;
 end $$;

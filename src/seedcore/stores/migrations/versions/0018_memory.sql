@@ -6,7 +6,7 @@ create or replace function seedcore.words_of(text text) returns text language sq
 $$;
 
 -- One text that is remembered. `scope`: `all`, or `agent:ID`, `organ:ID`, `domain:NAME`. `digest`: SHA-256 of the
--- normalised text; the same text in the same scope is one memory, seen once more.
+-- normalised text; the same text of one source in the same scope is one memory, seen once more.
 create table seedcore.memories (
   id         uuid primary key default seedcore.new_id(),
   tenant     text not null default 'default',
@@ -23,7 +23,7 @@ create table seedcore.memories (
   created_at timestamptz not null default now(),
   used_at    timestamptz not null default now(),
   document   tsvector generated always as (to_tsvector('english', seedcore.words_of(text))) stored,
-  unique (tenant, scope, digest)
+  unique (tenant, scope, source, digest)
 );
 create index memories_document on seedcore.memories using gin (document);
 create index memories_source on seedcore.memories (source, source_id);
@@ -92,7 +92,8 @@ create or replace function seedcore.remember_triage() returns trigger language p
 begin
   perform seedcore.remember_later('triage', new.id::text, jsonb_build_object(
     'stream', new.stream, 'action', new.action, 'status', new.status,
-    'reasons', new.record->'reasons', 'decision', new.record->'decision', 'findings', new.record->'findings'));
+    'reasons', jsonb_build_object('hypotheses', new.record->'reasons'->'hypotheses'),
+    'decision', new.record->'decision', 'salience', new.record->'salience'));
   return null;
 end $$;
 create trigger remember_triage after insert or update of status on seedcore.triages

@@ -23,3 +23,4 @@ def upgrade() -> None:
 def downgrade() -> None:
     for table in _TABLES:
         op.execute(f"drop table seedcore.{table}")
+    op.execute("drop function if exists seedcore.remember_fact()")

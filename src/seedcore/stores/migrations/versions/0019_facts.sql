@@ -30,3 +30,12 @@ create table seedcore.fact_uses (
 );
 create index fact_uses_task on seedcore.fact_uses (task_id);
 create index fact_uses_at on seedcore.fact_uses (at);
+
+-- A fact was made, changed or removed.
+create or replace function seedcore.remember_fact() returns trigger language plpgsql as $$
+begin
+  perform seedcore.remember_later('fact', coalesce(new.id, old.id)::text);
+  return null;
+end $$;
+create trigger remember_fact after insert or update or delete on seedcore.facts
+  for each row execute function seedcore.remember_fact();

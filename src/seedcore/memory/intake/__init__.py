@@ -1,0 +1,1 @@
+"""What SeedCore remembers by itself: ended plans, failures, triages and facts."""
