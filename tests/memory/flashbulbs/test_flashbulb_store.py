@@ -156,6 +156,32 @@ async def test_an_empty_mysql_is_named_and_incidents_wait_until_it_is_migrated(
 
 
 @pytest.mark.integration
+async def test_while_the_disk_of_mysql_is_full_incidents_wait(
+    mariadb: str, pg_settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(flashbulb_store, "LEFT_ALONE_S", 0.0)
+    settings = with_mysql(pg_settings, f"{mariadb}/seedcore")
+    migrate_mysql(settings)
+    engine, store = mysql_engine(settings), FlashbulbStore(settings)
+    before = await store.count()
+    full = "signal sqlstate 'HY000' set mysql_errno = 1021, message_text = 'Disk full'"
+    with engine.begin() as connection:
+        connection.execute(text(f"create trigger full_disk before insert on flashbulbs for each row {full}"))
+    try:
+        await store.record(Incident("a", 0.9, {}))
+        with pytest.raises(UnavailableError, match="Disk full"):
+            await store.move_waiting()
+        assert (await store.waiting(), await store.count()) == (1, before)
+    finally:
+        with engine.begin() as connection:
+            connection.execute(text("drop trigger full_disk"))
+    assert await store.move_waiting() == 1
+    assert (await store.waiting(), await store.count()) == (0, before + 1)
+    engine.dispose()
+    await store.close()
+
+
+@pytest.mark.integration
 @pytest.mark.parametrize("away", ["refused", "wrong password", "silent"])
 async def test_a_mysql_that_is_away_costs_no_incident_and_its_password_stays_secret(
     away: str, mariadb: str, pg_settings: Settings, monkeypatch: pytest.MonkeyPatch

@@ -13,6 +13,7 @@ from seedcore.errors import InvalidInputError, NotFoundError
 from seedcore.memory.working import shared_cache
 from seedcore.memory.working.working_memory import LOCAL_S, WorkingMemory
 from seedcore.settings import load_settings
+from seedcore.stores.redis import redis_client
 
 
 class Maker:
@@ -189,6 +190,30 @@ async def test_without_redis_the_process_cache_answers_alone_and_says_so(away: s
         assert health["fallbacks"] >= 100
         assert "hunter2" not in str(health)
         await memory.close()
+
+
+@pytest.mark.integration
+async def test_a_redis_that_is_full_is_left_alone_and_used_again_when_it_has_room(
+    redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shared_cache, "FIRST_PAUSE_S", 0.02)
+    settings = load_settings(redis_url=redis_url, namespace=uuid.uuid4().hex)
+    memory, client = WorkingMemory(settings), redis_client(settings)
+    await client.config_set("maxmemory", 1)
+    try:
+        assert await memory.get_or_make("n", "k", Maker(1), 60) == 1
+        health: Any = memory.health()["redis"]
+        assert health["ready"] is False
+        assert "memory" in health["reason"]
+    finally:
+        await client.config_set("maxmemory", 0)
+    deadline = time.monotonic() + 5
+    while memory.health()["redis"] != {"ready": True}:
+        assert time.monotonic() < deadline
+        await memory.get("n", "other")
+        await asyncio.sleep(0.01)
+    await client.aclose()
+    await memory.close()
 
 
 @pytest.mark.integration
