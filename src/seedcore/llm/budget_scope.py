@@ -9,6 +9,9 @@ from seedcore.errors import InvalidInputError
 HEADER = "x-seedcore-budget"
 """Carries the scope of a call to the facade, which believes it only of SeedCore's own services."""
 
+MAX_NAME = 300
+MAX_AMOUNT = 1e15
+
 
 @dataclass(frozen=True, slots=True)
 class BudgetScope:
@@ -43,6 +46,22 @@ class BudgetScope:
         if text is None:
             return None
         try:
-            return cls(**json.loads(text))
+            scope = cls(**json.loads(text))
+            if not (all(map(_is_name, scope._names())) and all(map(_is_amount, (scope.plan_tokens, scope.plan_money)))):
+                raise ValueError("a field has another type")
+            return scope
         except (TypeError, ValueError, RecursionError):
             raise InvalidInputError.for_field(HEADER, "is not a scope of a budget") from None
+
+    def _names(self) -> tuple[object, ...]:
+        return (self.tenant, "plan" if self.plan is None else self.plan, "key" if self.key is None else self.key)
+
+
+def _is_name(value: object) -> bool:
+    return isinstance(value, str) and 0 < len(value) <= MAX_NAME and value.isprintable()
+
+
+def _is_amount(value: object) -> bool:
+    return value is None or (
+        isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= MAX_AMOUNT
+    )

@@ -14,6 +14,7 @@ from seedcore.memory.working.working_memory import WorkingMemory
 from seedcore.ml.data.training_data import read_local
 from seedcore.ml.operations import anomaly_api
 from seedcore.ml.operations.drift_api import score_drift
+from seedcore.ml.operations.llm_operations import LlmOperations
 from seedcore.ml.operations.model_operations import ModelOperations
 from seedcore.ml.operations.monitor_operations import MonitorOperations
 from seedcore.ml.operations.promotion_operations import PromotionOperations
@@ -69,10 +70,11 @@ class MLService(ServiceBase):
         self.scaling = ScalingOperations(self.parts)
         self.tuning = TuningOperations(self.parts)
         self.monitors = MonitorOperations(self.parts)
+        self.llm = LlmOperations(self.parts)
         self._models = ModelOperations(self.parts)
         self._rooms = (
             *(self._models, self.training, self.promotions, self.salience, self.scaling),
-            *(self.tuning, self.monitors),
+            *(self.tuning, self.monitors, self.llm),
         )
         jobs: list[LeaderJob] = [*self.promotions.jobs(), *self.scaling.jobs(), *self.monitors.jobs()]
         self.leader = LeaderLoop(database, "models", jobs)
@@ -93,6 +95,7 @@ class MLService(ServiceBase):
         await self.promotions.stop()
         await self.tuning.stop()
         await self.parts.working.close()
+        await self.llm.stop()
         await self.parts.aliases.aclose()
         await self.parts.database.aclose()
 
@@ -110,6 +113,7 @@ class MLService(ServiceBase):
         self.training.extend(app)
         self.promotions.extend(app)
         self.tuning.extend(app)
+        self.llm.extend(app)
 
     async def start(self) -> None:
         """Create the model folder; if that fails, health reports it and requests get the same error."""
@@ -128,6 +132,7 @@ class MLService(ServiceBase):
         status |= {"leader": self.leader.health(), "salience": self.salience.scorer.health()}
         status |= {"gate": self.promotions.health(), "monitors": self.monitors.health()}
         status |= {"working_memory": self.parts.working.health()}
+        status |= {"llm": self.llm.health()}
         if self._warming.cold:
             status |= {"ready": False, "cold": dict(self._warming.cold)}
         return status

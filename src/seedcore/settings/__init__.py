@@ -16,6 +16,7 @@ from seedcore.errors import FieldError, SettingsError
 from seedcore.settings.base import SettingsGroup, given_variable, variables_of
 from seedcore.settings.cognitive import CognitiveSettings
 from seedcore.settings.coordinator import CoordinatorSettings
+from seedcore.settings.embedding import EmbeddingSettings
 from seedcore.settings.energy import EnergySettings
 from seedcore.settings.graph import GraphSettings
 from seedcore.settings.http import HttpSettings
@@ -48,6 +49,7 @@ class Settings(
     MlSettings,
     StateSettings,
     EnergySettings,
+    EmbeddingSettings,
     LlmSettings,
     MemorySettings,
     CognitiveSettings,

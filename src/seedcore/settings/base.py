@@ -120,3 +120,13 @@ def url_of(*schemes: str) -> AfterValidator:
         return value
 
     return AfterValidator(check)
+
+
+def ends_in_v1(value: SecretStr | None) -> SecretStr | None:
+    """Accept only URLs that end in `/v1`; the answer has no slash at its end."""
+    if value is None:
+        return None
+    url = value.get_secret_value().rstrip("/")
+    if not url.endswith("/v1"):
+        raise ValueError("must end in /v1, where OpenAI's protocol is served")
+    return SecretStr(url)

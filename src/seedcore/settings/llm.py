@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import AfterValidator, AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
 
-from seedcore.settings.base import LOWER, READABLE, SettingsGroup, url_of
+from seedcore.settings.base import LOWER, READABLE, SettingsGroup, ends_in_v1, url_of
 
 
 class ModelPrice(BaseModel):
@@ -28,16 +28,6 @@ def _table(value: object) -> object:
         raise ValueError('must be JSON, such as {"gpt-5-mini": {"input": 0.25, "output": 2}}') from None
 
 
-def _ends_in_v1(value: SecretStr | None) -> SecretStr | None:
-    """The URL without a slash at its end."""
-    if value is None:
-        return None
-    url = value.get_secret_value().rstrip("/")
-    if not url.endswith("/v1"):
-        raise ValueError("must end in /v1, where OpenAI's protocol is served")
-    return SecretStr(url)
-
-
 class LlmSettings(SettingsGroup):
     """The language model."""
 
@@ -49,7 +39,7 @@ class LlmSettings(SettingsGroup):
         description="Who answers: `none`; `mlservice`, the ML service's `/ml/v1`, which asks LLM_UPSTREAM_URL; "
         "`embedded`, llama.cpp's server here; `openai`, `ollama` and `vllm`, which are asked without a step between.",
     )
-    llm_upstream_url: Annotated[SecretStr | None, url_of("http", "https"), AfterValidator(_ends_in_v1)] = Field(
+    llm_upstream_url: Annotated[SecretStr | None, url_of("http", "https"), AfterValidator(ends_in_v1)] = Field(
         None,
         validation_alias=AliasChoices("LLM_UPSTREAM_URL"),
         description="Where a language model speaks OpenAI's protocol; it ends in `/v1`. Unset: OpenAI's own address "

@@ -14,13 +14,17 @@ _BEARER = re.compile(rb"^bearer(?: +|$)", re.IGNORECASE)
 
 
 class ApiKeys:
-    """The keys of the settings; without configured keys every request may pass that presents none."""
+    """The keys of the settings; without configured keys every request may pass that presents none.
+
+    Attributes:
+        closed: there are keys, so that requests without one are refused.
+    """
 
     def __init__(self, settings: Settings) -> None:
         own = [(key, Caller(f"setting-{at}", "setting")) for at, key in enumerate(settings.api_key_list, 1)]
         approvers = [(key, Caller(name, "approver")) for key, name in settings.approvers.items()]
         # Without API keys the approvers' are needed only for what approvers do.
-        self._closed = bool(own)
+        self.closed = bool(own)
         self._callers = tuple((key.encode(), caller) for key, caller in (*approvers, *own))
 
     def find(self, given: bytes) -> Caller | None:
@@ -37,7 +41,7 @@ class ApiKeys:
         Raises:
             UnauthorizedError: there are keys.
         """
-        if self._closed:
+        if self.closed:
             raise UnauthorizedError("Send a key as `Authorization: Bearer KEY`: a stored one, or of SEEDCORE_API_KEYS.")
         return ANONYMOUS
 

@@ -52,7 +52,7 @@ class EventStream(StreamingResponse):
 async def encode_stream(
     events: AsyncIterator[Mapping[str, object]], *, heartbeat_s: float = HEARTBEAT_S
 ) -> AsyncGenerator[bytes]:
-    """Encode `{id, event, data}` items as a server-sent event stream (WHATWG HTML §9.2), with a comment as heartbeat.
+    """Encode `{id?, event?, data}` items as a server-sent event stream (WHATWG HTML §9.2), with a comment as heartbeat.
 
     `data` is JSON text or any JSON value.
     """
@@ -86,4 +86,5 @@ def _encode(item: Mapping[str, object]) -> bytes:
     data = item["data"]
     text = data if isinstance(data, str) else orjson.dumps(data).decode()
     lines = "".join(f"data: {line}\n" for line in _LINE_END.split(text))
-    return f"id: {item['id']}\nevent: {item['event']}\n{lines}\n".encode()
+    names = "".join(f"{name}: {item[name]}\n" for name in ("id", "event") if name in item)
+    return f"{names}{lines}\n".encode()

@@ -18,7 +18,7 @@ RETRY_STATUSES = frozenset({408, 409, 429, 500, 502, 503, 504})
 def error_of(upstream: Upstream, status: int, body: bytes, retry_after: str | None) -> SeedCoreError:
     """The error behind a status that is no success."""
     problem = _problem(body)
-    if problem is not None and upstream.provider == "mlservice":
+    if problem is not None and not upstream.reserves:
         return from_problem(problem)
     said = _said(upstream, problem, body)
     if status == 429:

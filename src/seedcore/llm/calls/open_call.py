@@ -69,7 +69,8 @@ class OpenCall:
         self._budgets = budgets
         self._reservation = reservation
         self._settings = settings
-        self._complete = self._closed = False
+        self._complete = False
+        self._closing: asyncio.Future[None] | None = None
 
     async def read(self) -> ModelReply:
         """The whole answer.
@@ -130,12 +131,15 @@ class OpenCall:
 
     async def aclose(self) -> None:
         """Close the connection, pay, and let the next call have the turn."""
-        if self._closed:
-            return
-        self._closed = True
+        if self._closing is None:
+            # A task of its own: a client that leaves cancels whoever waits here, again and again.
+            self._closing = asyncio.ensure_future(self._close())
+        await asyncio.shield(self._closing)
+
+    async def _close(self) -> None:
         try:
             await self._response.aclose()
-            await asyncio.shield(self._settle())
+            await self._settle()
         finally:
             if self._complete:
                 self._gate.breaker.succeeded()

@@ -59,7 +59,7 @@ class UpstreamLink:
         status = response.status_code
         known = error_of(upstream, status, body, response.headers.get("retry-after"))
         # A facade has tried again already.
-        retry = known.transient and upstream.provider != "mlservice"
+        retry = known.transient and upstream.reserves
         raise AttemptFailed(known, retry=retry, unseen=False, sick=status >= 500)
 
     async def names(self, upstream: Upstream, wait_s: float) -> list[str]:
@@ -109,7 +109,7 @@ class UpstreamLink:
             self._http = httpx.AsyncClient(
                 timeout=httpx.Timeout(self._settings.llm_timeout_s, connect=CONNECT_S),
                 limits=httpx.Limits(max_connections=None, max_keepalive_connections=20),
-                verify=(client_context(self._settings) if upstream.provider == "mlservice" else None) or True,
+                verify=(client_context(self._settings) if not upstream.reserves else None) or True,
                 # What is on this machine or in this cluster is behind no proxy.
                 trust_env=not ours,
             )

@@ -7,6 +7,7 @@ from seedcore.llm.embedding.sentence_embedder import SentenceEmbedder
 from seedcore.llm.embedding.text_vectors import Vectors
 from seedcore.llm.embedding.word_embedder import WordEmbedder
 from seedcore.settings import Settings
+from seedcore.stores.postgres import Database
 
 
 class Embedder(Protocol):
@@ -36,8 +37,24 @@ class Embedder(Protocol):
         ...
 
 
-def make_embedder(settings: Settings) -> Embedder:
-    """The embedder that the settings name. Nothing is loaded before its first text."""
+def make_embedder(settings: Settings, database: Database | None = None) -> Embedder:
+    """The embedder that SEEDCORE_EMBEDDER names. Nothing is loaded or connected before its first text.
+
+    Args:
+        settings: what is set up.
+        database: where an endpoint's embeddings count against budgets; the embedders in process need none.
+
+    Raises:
+        ValueError: an endpoint is asked, and there is no database.
+    """
+    if settings.embedder == "minilm":
+        return SentenceEmbedder()
+    if settings.embedder == "openai":
+        if database is None:
+            raise ValueError("the embedder `openai` needs the database, where budgets are")
+        from seedcore.llm.embedding.endpoint_embedder import EndpointEmbedder
+
+        return EndpointEmbedder(settings, database)
     return WordEmbedder()
 
 

@@ -85,7 +85,7 @@ class AccessControl:
         if route_path(scope) in OPEN_PATHS:
             return
         try:
-            caller = admission.caller = await self._caller(scope)
+            caller = admission.caller = await self._caller(scope, admission.rule)
             put_caller(scope, caller)
             check_rights(caller, admission.rule)
         except SeedCoreError as error:
@@ -101,7 +101,7 @@ class AccessControl:
             UnauthorizedError: its key has expired, was revoked, or has other rights by now.
             UnavailableError: the key cannot be checked now.
         """
-        if route_path(scope) not in OPEN_PATHS and await self._caller(scope) != admission.caller:
+        if route_path(scope) not in OPEN_PATHS and await self._caller(scope, admission.rule) != admission.caller:
             raise UnauthorizedError("This key has other rights by now.")
 
     def give_up(self, admission: Admission) -> None:
@@ -126,7 +126,7 @@ class AccessControl:
         if self._own is not None:
             await self._own.aclose()
 
-    async def _caller(self, scope: Scope) -> Caller:
+    async def _caller(self, scope: Scope, rule: RouteRule) -> Caller:
         given = presented_key(scope["headers"])
         if not given:
             return self._setting_keys.without_key()
@@ -136,6 +136,8 @@ class AccessControl:
             return await self.keys.find(hash_of(given))
         if self._oidc is not None and looks_like_token(given):
             return await self._oidc.caller(given)
+        if rule.placeholder_keys and not self._setting_keys.closed:
+            return self._setting_keys.without_key()
         raise UnauthorizedError(UNKNOWN_KEY)
 
     def _pool(self) -> Database:

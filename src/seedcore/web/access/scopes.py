@@ -13,12 +13,15 @@ class RouteRule:
         platform: it concerns all tenants, so a tenant's key may not do it.
         audited: it goes into the audit log whatever its status; refusals always do.
         upload: its body is a file, bounded by SEEDCORE_MAX_DATASET_BYTES instead of SEEDCORE_MAX_BATCH_BYTES.
+        placeholder_keys: its clients always send a key. Where requests without one are let in, one that cannot be
+            SeedCore's (a stored key, a token) counts as none.
     """
 
     scope: str
     platform: bool = False
     audited: bool = False
     upload: bool = False
+    placeholder_keys: bool = False
 
 
 READ = RouteRule("read")
@@ -158,6 +161,10 @@ _ML = {
     "POST /detect/anomaly": SUBMIT,
     "POST /detect/anomaly/batch": SUBMIT,
     "POST /predict/scaling": SUBMIT_ALL,
+    "GET /v1/models": replace(READ, placeholder_keys=True),
+    "GET /v1/models/{model:path}": replace(READ, placeholder_keys=True),
+    "POST /v1/chat/completions": replace(SUBMIT, placeholder_keys=True),
+    "POST /v1/embeddings": replace(SUBMIT, placeholder_keys=True),
 }
 
 _COGNITIVE = {
