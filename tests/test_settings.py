@@ -163,6 +163,8 @@ def test_secrets_show_in_no_representation(monkeypatch: pytest.MonkeyPatch):
         "SEEDCORE_MYSQL_DSN": f"mysql+mysqlconnector://u:{SECRET}@h/db",
         "LLM_UPSTREAM_URL": f"https://u:{SECRET}@h/v1",
         "LLM_API_KEY": SECRET,
+        "SEEDCORE_EMBEDDING_URL": f"https://u:{SECRET}@h/v1",
+        "SEEDCORE_EMBEDDING_KEY": SECRET,
         "SEEDCORE_API_KEYS": SECRET,
         "SEEDCORE_API_KEY": SECRET,
         "SEEDCORE_APPROVER_KEYS": f"ann:{SECRET}",
