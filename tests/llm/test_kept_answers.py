@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 from pydantic import BaseModel
 
+from seedcore.llm import kept_answers
 from seedcore.llm.budget_scope import BudgetScope
 from seedcore.llm.chat_types import ChatAnswer, ChatMessage, ChatRequest
 from seedcore.llm.kept_answers import kept_answer
@@ -55,6 +56,19 @@ async def test_the_same_question_is_paid_once(cache: WorkingMemory) -> None:
     typed = replace(ASKED, output_type=Verdict)
     outputs = [(await kept_answer(cache, typed, "m", model.ask)).output for _ in range(2)]
     assert outputs == [Verdict(good=True)] * 2
+    assert model.calls == 2
+
+
+async def test_an_answer_that_is_older_than_the_request_allows_is_not_given(
+    cache: WorkingMemory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, now = Model(), 1000.0
+    monkeypatch.setattr(kept_answers.time, "time", lambda: now)
+    await kept_answer(cache, ASKED, "m", model.ask)
+    now += 30
+    assert (await kept_answer(cache, ASKED, "m", model.ask)).kept
+    assert not (await kept_answer(cache, replace(ASKED, keep_s=10), "m", model.ask)).kept
+    assert (await kept_answer(cache, replace(ASKED, keep_s=10), "m", model.ask)).kept
     assert model.calls == 2
 
 

@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from seedcore.errors import InvalidInputError
 from seedcore.llm.model_errors import BudgetExceededError, LlmNotConfiguredError
 from seedcore.llm.skill_models import HostModels
+from seedcore.memory.working.working_memory import WorkingMemory
 from seedcore.settings import Settings, load_settings
 from seedcore.skills import SkillContext
 from seedcore.stores.postgres import Database
@@ -31,15 +32,20 @@ class Spent:
 @pytest.fixture
 async def make_models(llm_settings: Settings, model: ScriptedModel) -> AsyncIterator[Callable[..., HostModels]]:
     made: list[HostModels] = []
+    kept: list[WorkingMemory] = []
 
     def make(**more: Any) -> HostModels:
         base = {"data_dir": llm_settings.data_dir, "pg_dsn": llm_settings.pg_dsn, **model.settings(), **more}
-        made.append(HostModels(load_settings(**base)))
+        settings = load_settings(**base)
+        kept.append(WorkingMemory(settings))
+        made.append(HostModels(settings, kept[-1]))
         return made[-1]
 
     yield make
     for one in made:
         await one.aclose()
+    for memory in kept:
+        await memory.close()
 
 
 def context_of(models: HostModels | None, meter: Spent, task_id: str | None = None) -> SkillContext:
@@ -59,6 +65,18 @@ async def test_a_skill_gets_text_or_a_model_and_its_attempt_pays(
     assert meter.usage == (15, 15)
     assert (await context.llm.complete("Again?", output=Mood)).output == Mood(mood="good")
     assert meter.usage == (30, 30)
+
+
+async def test_a_skill_that_asks_for_it_gets_an_earlier_answer_at_no_cost(
+    make_models: Callable[..., HostModels], model: ScriptedModel
+):
+    models, meter = make_models(llm_prices=PRICES), Spent()
+    model.say(ModelTurn("fine"), ModelTurn("better"))
+    context = context_of(models, meter)
+    answers = [await context.llm.complete("How are you?", keep_s=60) for _ in range(3)]
+    assert [answer.text for answer in answers] == ["fine"] * 3
+    assert meter.usage == (15, 15)
+    assert (await context.llm.complete("How are you?")).text == "better"
 
 
 async def test_a_step_is_held_to_what_is_left_of_its_plans_budget(

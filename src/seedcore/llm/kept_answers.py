@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import time
 from collections.abc import Awaitable, Callable
 from typing import Protocol, TypeVar
 
@@ -21,6 +22,10 @@ class AnswerCache(Protocol):
         """The kept value, or the one that `make` gives."""
         ...
 
+    async def forget(self, namespace: str, key: str) -> None:
+        """Remove a value."""
+        ...
+
 
 async def kept_answer(
     cache: AnswerCache, request: ChatRequest, model: str, ask: Callable[[ChatRequest], Awaitable[ChatAnswer]]
@@ -36,10 +41,16 @@ async def kept_answer(
         nonlocal began, asked
         began = True
         asked = await ask(request)
-        return json.dumps({"text": asked.text, "model": asked.model, "priced": asked.priced}).encode()
+        kept = {"text": asked.text, "model": asked.model, "priced": asked.priced, "at": time.time()}
+        return json.dumps(kept).encode()
 
+    key = _key(request, model)
     try:
-        found = json.loads(await cache.get_or_make(NAMESPACE, _key(request, model), make, request.keep_s))
+        found = json.loads(await cache.get_or_make(NAMESPACE, key, make, request.keep_s))
+        if asked is None and time.time() - found["at"] > request.keep_s:
+            # Another request wanted it to be kept for longer.
+            await cache.forget(NAMESPACE, key)
+            found = json.loads(await cache.get_or_make(NAMESPACE, key, make, request.keep_s))
     except BudgetExceededError:
         if began:
             raise

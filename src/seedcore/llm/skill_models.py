@@ -9,6 +9,7 @@ from seedcore.errors import InvalidInputError
 from seedcore.llm.budget_scope import BudgetScope
 from seedcore.llm.chat_client import ChatClient
 from seedcore.llm.chat_types import ChatAnswer, ChatMessage, ChatRequest, ChatTool
+from seedcore.llm.kept_answers import AnswerCache
 from seedcore.settings import Settings
 from seedcore.skills.context_llm import Used
 from seedcore.stores.postgres import Database
@@ -20,9 +21,9 @@ CONNECTIONS = 2
 class HostModels:
     """One for all skills of a process; it belongs to the skills' loop."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, kept: AnswerCache | None = None) -> None:
         self._database = Database(settings, size=CONNECTIONS, name="seedcore-llm")
-        self._client = ChatClient(settings, self._database)
+        self._client = ChatClient(settings, self._database, kept=kept)
 
     async def ask(
         self,
@@ -36,6 +37,7 @@ class HostModels:
         profile: str = "fast",
         tools: Sequence[ChatTool] = (),
         max_tokens: int | None = None,
+        keep_s: float | None = None,
     ) -> ChatAnswer:
         """Ask within the budgets of the task's plan, its tenant and the day; raises what `ChatClient.complete` does."""
         if profile not in ("fast", "deep"):
@@ -49,6 +51,7 @@ class HostModels:
             max_tokens=max_tokens,
             budget=await self._scope(task_id, tenant),
             used=used,
+            keep_s=keep_s,
         )
         return await self._client.complete(request)
 

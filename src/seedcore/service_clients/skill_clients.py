@@ -6,6 +6,7 @@ from typing import Any, cast
 
 from seedcore.llm.skill_models import HostModels
 from seedcore.memory.long_term.kept_memory import KeptMemory
+from seedcore.memory.working.working_memory import WorkingMemory
 from seedcore.service_clients.ml_client import MLClient
 from seedcore.settings import Settings
 from seedcore.skills.context import Kept, KeptObject
@@ -26,7 +27,12 @@ class SkillServiceClients:
     @cached_property
     def models(self) -> HostModels:
         """Asks language models."""
-        return HostModels(self._settings)
+        return HostModels(self._settings, self.working)
+
+    @cached_property
+    def working(self) -> WorkingMemory:
+        """Working memory, where answers of language models are kept that skills ask to be given again."""
+        return WorkingMemory(self._settings)
 
     @property
     def recall(self) -> KeptMemory:
@@ -51,5 +57,7 @@ class SkillServiceClients:
             await one.aclose()
         if (models := self.__dict__.pop("models", None)) is not None:
             await models.aclose()
+        if (working := self.__dict__.pop("working", None)) is not None:
+            await working.close()
         if (client := self.__dict__.pop("ml", None)) is not None:
             await client.aclose()

@@ -51,6 +51,7 @@ class SkillModels(Protocol):
         profile: str,
         tools: Sequence[Any],
         max_tokens: int | None,
+        keep_s: float | None,
     ) -> SkillAnswer:
         """Ask within the budgets of the task's plan, its tenant and the day."""
 
@@ -81,6 +82,7 @@ class SkillLlm:
         profile: str = "fast",
         tools: Sequence[Any] = (),
         max_tokens: int | None = None,
+        keep_s: float | None = None,
     ) -> SkillAnswer:
         """Ask the language model. What it uses counts as spent by the attempt, and against the budgets.
 
@@ -91,6 +93,8 @@ class SkillLlm:
             profile: `fast` or `deep`.
             tools: functions that the model may call (`seedcore.llm.chat_types.ChatTool`).
             max_tokens: most tokens of one answer; None: LLM_MAX_TOKENS.
+            keep_s: an answer to the same question of the same tenant that is at most so many seconds old will do, at
+                no cost; None: the model is asked.
 
         Raises:
             LlmNotConfiguredError: there is no language model.
@@ -117,6 +121,7 @@ class SkillLlm:
                     profile=profile,
                     tools=tools,
                     max_tokens=max_tokens,
+                    keep_s=keep_s,
                 )
             finally:
                 if isinstance(span, OpenSpan):
