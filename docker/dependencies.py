@@ -4,5 +4,6 @@ import tomllib
 from pathlib import Path
 
 project = tomllib.loads(Path("pyproject.toml").read_text(encoding="utf-8"))["project"]
-# With those of the extra that tunes models and draws plots.
-print(*project["dependencies"], *project["optional-dependencies"]["tune"], sep="\n")
+# With those of the extras that tune models and draw plots, and that answer for LLM_PROVIDER=embedded.
+extras = [line for name in ("tune", "llm") for line in project["optional-dependencies"][name]]
+print(*project["dependencies"], *extras, sep="\n")

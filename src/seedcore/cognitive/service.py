@@ -15,6 +15,7 @@ from seedcore.cognitive.moves.move_memory import MoveMemory
 from seedcore.cognitive.plan_answers import PlanAnswers, skills_digest
 from seedcore.errors import InvalidInputError, OverloadedError
 from seedcore.llm.embedding.embedder import make_embedder
+from seedcore.llm.upstream import upstream_health
 from seedcore.memory.long_term.store import MemoryStore
 from seedcore.memory.long_term_jobs import LongTermJobs
 from seedcore.memory.memory_jobs import MemoryJobs
@@ -104,6 +105,7 @@ class CognitiveService(ServiceBase):
             "skills": len(self._skills),
             "inflight": self._inflight,
             "llm_provider": self.settings.llm_provider,
+            "llm": upstream_health(self.settings),
             "working_memory": self._working.health(),
             "flashbulbs": self._memory_jobs.flashbulbs.last_known(),
             "escalations": self._escalations.health(),

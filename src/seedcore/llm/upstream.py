@@ -51,6 +51,13 @@ def missing_upstream(settings: Settings) -> str | None:
     return None
 
 
+def upstream_health(settings: Settings) -> dict[str, object]:
+    """For health: who is asked, or why there is no one. Starts and asks nothing."""
+    reason = missing_upstream(settings)
+    found: dict[str, object] = {"provider": settings.llm_provider, "configured": reason is None}
+    return found if reason is None else {**found, "reason": reason}
+
+
 async def find_upstream(settings: Settings, *, facade: bool = False) -> Upstream:
     """The server to ask; the embedded one is started.
 

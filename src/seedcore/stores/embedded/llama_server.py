@@ -9,15 +9,11 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from seedcore.errors import SettingsError, UnavailableError
 from seedcore.stores.embedded.llama_files import api_key, key_file, make_key
-from seedcore.stores.embedded.lock_files import ServerAddress, ServerFiles
+from seedcore.stores.embedded.lock_files import ServerAddress, ServerFiles, ServerOptions
 from seedcore.stores.embedded.os_processes import Account, alive, command_line, find_all, free_port, send, wait_until
-
-if TYPE_CHECKING:
-    from seedcore.stores.embedded.supervisor import ServerOptions
 
 HOST = "127.0.0.1"
 PROGRAM = Path(__file__).with_name("llama_program.py")
@@ -29,7 +25,7 @@ class LlamaServer:
     # A large model is read from disk first.
     start_timeout_s = 600.0
 
-    def __init__(self, files: ServerFiles, options: "ServerOptions") -> None:
+    def __init__(self, files: ServerFiles, options: ServerOptions) -> None:
         self._data_dir = files.data_dir.resolve()
         self._model = Path(options["model"])
         self._name = options["model_name"]

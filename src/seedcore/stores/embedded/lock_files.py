@@ -28,6 +28,18 @@ class ServerAddress(TypedDict):
     major: int
 
 
+class ServerOptions(TypedDict, total=False):
+    """Options of a server: where its wheel is, and what only one kind has (PostgreSQL, Bolt, llama.cpp)."""
+
+    package_dir: str
+    socket_dir: str
+    heap_mb: int
+    model: str
+    model_name: str
+    context_tokens: int
+    threads: int
+
+
 class SupervisorState(TypedDict, total=False):
     """What a supervisor last wrote about itself and its server.
 

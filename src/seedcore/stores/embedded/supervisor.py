@@ -13,12 +13,13 @@ import sys
 import time
 import traceback
 from pathlib import Path
-from typing import Protocol, TypedDict
+from typing import Protocol
 
 from seedcore.errors import SeedCoreError, UnavailableError, problem
 from seedcore.stores.embedded.lock_files import (
     ServerAddress,
     ServerFiles,
+    ServerOptions,
     keep_bounded,
     open_lock,
     same_file,
@@ -32,18 +33,6 @@ TICK_S = 0.1
 CHECK_S = 1.0
 GRACE_S = 2.0
 MAX_FAILED_STARTS = 5
-
-
-class ServerOptions(TypedDict, total=False):
-    """Options of a server: where its wheel is, and what only one kind has (PostgreSQL, Bolt, llama.cpp)."""
-
-    package_dir: str
-    socket_dir: str
-    heap_mb: int
-    model: str
-    model_name: str
-    context_tokens: int
-    threads: int
 
 
 class Server(Protocol):
