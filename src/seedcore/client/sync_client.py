@@ -25,6 +25,7 @@ from seedcore.client.http_protocol import (
     StepAnswer,
     Steps,
 )
+from seedcore.client.memories import Memories
 from seedcore.client.models import Event, NewTask, Options, Params, QueueState, RunOptions, Skill, Status, Task
 
 T = TypeVar("T")
@@ -46,6 +47,7 @@ class SeedCore:
 
     Attributes:
         facts: what is held to be true: add, get, find, change, remove.
+        memory: what is remembered: remember, search.
     """
 
     def __init__(
@@ -60,6 +62,7 @@ class SeedCore:
         self._policy = http_policy(base_url, timeout_s, retry_for_s)
         self._http = httpx.Client(**http_arguments(self._policy, api_key), transport=transport)
         self.facts = Facts(self._policy, self._drive, self._iterate)
+        self.memory = Memories(self._policy, self._drive)
 
     def __enter__(self) -> Self:
         return self

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-from seedcore.memory.long_term.items import (
+from seedcore.memory.long_term.memory_limits import (
     ALL,
     MAX_ITEMS,
     MAX_K,

@@ -1,7 +1,8 @@
 import pytest
 
 from seedcore.errors import InvalidInputError
-from seedcore.memory.long_term.items import MAX_ITEMS, NewMemory, checked_items, digest_of
+from seedcore.memory.long_term.items import NewMemory, checked_items, digest_of
+from seedcore.memory.long_term.memory_limits import MAX_ITEMS
 
 
 @pytest.mark.parametrize(

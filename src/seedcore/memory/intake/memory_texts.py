@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from seedcore.memory.facts.fact import Fact
-from seedcore.memory.long_term.items import ALL, MAX_TAG_CHARS, MAX_TAGS, MAX_TEXT_CHARS, NewMemory
+from seedcore.memory.long_term.items import NewMemory
+from seedcore.memory.long_term.memory_limits import ALL, MAX_TAG_CHARS, MAX_TAGS, MAX_TEXT_CHARS
 from seedcore.tasks.plans.ended_plans import EndedPlan, EndedStep
 
 MAX_SHOWN_STEPS = 24

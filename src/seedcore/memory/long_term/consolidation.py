@@ -20,7 +20,8 @@ import asyncpg
 import numpy as np
 from numpy.typing import NDArray
 
-from seedcore.memory.long_term.items import MAX_TAGS, NewMemory
+from seedcore.memory.long_term.items import NewMemory
+from seedcore.memory.long_term.memory_limits import MAX_TAGS
 from seedcore.memory.long_term.store import MemoryStore
 from seedcore.stores.postgres import Database
 

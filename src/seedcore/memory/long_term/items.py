@@ -10,19 +10,19 @@ from datetime import datetime
 from uuid import UUID
 
 from seedcore.errors import InvalidInputError
+from seedcore.memory.long_term.memory_limits import (
+    ALL,
+    MAX_ITEMS,
+    MAX_METADATA_BYTES,
+    MAX_SCOPES,
+    MAX_TAG_CHARS,
+    MAX_TAGS,
+    MAX_TEXT_CHARS,
+    SCOPE,
+    SOURCE,
+)
 from seedcore.memory.long_term.secret_masks import json_without_secrets, without_secrets
 from seedcore.utils.pg_json import unfit
-
-ALL = "all"
-"""The scope that everything of a tenant may read."""
-SCOPE = r"all|(agent|organ|domain):[^\s\x00-\x1f:][^\x00-\x1f]{0,127}"
-SOURCE = r"[a-z][a-z0-9_.-]{0,63}"
-MAX_TEXT_CHARS = 8_192
-MAX_TAGS, MAX_TAG_CHARS = 16, 64
-MAX_METADATA_BYTES = 16 * 1024
-MAX_ITEMS = 256
-MAX_K = 100
-MAX_SCOPES = 16
 
 _SPACES = re.compile(r"\s+")
 

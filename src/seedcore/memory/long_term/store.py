@@ -14,8 +14,6 @@ import orjson
 from seedcore.errors import InvalidInputError, UnavailableError
 from seedcore.memory.long_term import memory_statements as statements
 from seedcore.memory.long_term.items import (
-    MAX_K,
-    MAX_TEXT_CHARS,
     FoundMemory,
     NewMemory,
     checked_items,
@@ -24,6 +22,7 @@ from seedcore.memory.long_term.items import (
     checked_text,
     digest_of,
 )
+from seedcore.memory.long_term.memory_limits import MAX_K, MAX_TEXT_CHARS
 from seedcore.memory.long_term.replaced_embedder import ReplacedEmbedder
 from seedcore.memory.long_term.vector_text import vector_text
 from seedcore.stores.postgres import DATABASE_ERRORS, Database, loads
