@@ -14,6 +14,7 @@ import sys
 import time
 
 from bootstraps.bootstrap_dispatchers import bootstrap_dispatchers
+from bootstraps.bootstrap_memory import bootstrap_memory
 from bootstraps.bootstrap_mysql import bootstrap_mysql
 from bootstraps.bootstrap_organism import bootstrap_organism
 from bootstraps.bootstrap_warmth import bootstrap_warmth
@@ -59,6 +60,7 @@ async def bootstrap(settings: Settings) -> None:
     deadline = time.monotonic() + settings.bootstrap_timeout_s
     # First of all: everything else waits for the schema.
     await asyncio.to_thread(migrate, settings)
+    await bootstrap_memory(settings)
     mysql = asyncio.create_task(bootstrap_mysql(settings, deadline))
     try:
         await _start_all(settings, deadline)

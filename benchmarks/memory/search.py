@@ -10,6 +10,7 @@ import asyncio
 import json
 import random
 import re
+import sys
 import time
 from collections.abc import Sequence
 
@@ -49,6 +50,8 @@ async def fill(store: MemoryStore, database: Database, items: Sequence[str]) -> 
     async with database.connection() as connection:
         await connection.execute(f"drop index seedcore.memory_vectors_{embedder.dimension}")
     for start in range(0, len(items), BATCH):
+        if start % 10_000 == 0:
+            print(f"{start} stored", file=sys.stderr, flush=True)
         batch = items[start : start + BATCH]
         vectors = await embedder.embed(batch)
         rows = [
@@ -63,6 +66,7 @@ async def fill(store: MemoryStore, database: Database, items: Sequence[str]) -> 
                 *(statements.REMEMBER_WITH_VECTORS, json.dumps(rows), embedder.name, embedder.dimension),
                 [vector_text(vector) for vector in vectors],
             )
+    print("building the index", file=sys.stderr, flush=True)
     d = embedder.dimension
     async with database.connection() as connection:
         await connection.execute("set maintenance_work_mem = '512MB'; set max_parallel_maintenance_workers = 2")
