@@ -16,11 +16,10 @@ from seedcore.errors import FieldError, SettingsError
 from seedcore.settings.base import SettingsGroup, given_variable, variables_of
 from seedcore.settings.cognitive import CognitiveSettings
 from seedcore.settings.coordinator import CoordinatorSettings
-from seedcore.settings.embedding import EmbeddingSettings
 from seedcore.settings.energy import EnergySettings
 from seedcore.settings.graph import GraphSettings
 from seedcore.settings.http import HttpSettings
-from seedcore.settings.llm import LlmSettings
+from seedcore.settings.llm import EmbeddingSettings, LlmSettings
 from seedcore.settings.memory import MemorySettings
 from seedcore.settings.ml import MlSettings
 from seedcore.settings.organism import OrganismSettings
