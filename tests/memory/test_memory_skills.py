@@ -4,7 +4,8 @@ import logging
 
 import pytest
 
-from seedcore.memory.skills import Consolidate, memory_consolidate
+from seedcore.memory.long_term.kept_memory import KeptMemory
+from seedcore.memory.skills import Consolidate, Reembed, memory_consolidate, memory_reembed
 from seedcore.service_clients.skill_clients import SkillServiceClients
 from seedcore.settings import Settings
 from seedcore.skills import SkillContext
@@ -50,4 +51,15 @@ async def test_the_skill_consolidates_and_reports_its_loss(pg_settings: Settings
     assert (done.scanned, done.removed) == (4, 3)
     assert 0 < done.loss <= done.worst <= 0.3
     assert done.found_after == 1.0
+    await clients.aclose()
+
+
+async def test_the_skill_embeds_what_has_no_vector_of_the_embedder_in_use(pg_settings: Settings) -> None:
+    own, clients = context(pg_settings)
+    for n in range(3):
+        await own.remember(f"Port 808{n} is taken on Mondays")
+    async with clients.keep(KeptMemory).database.connection() as connection:
+        await connection.execute("update seedcore.memory_vectors set model = 'earlier'")
+    done = await memory_reembed(Reembed(), own)
+    assert (done.model, done.embedded, done.deleted) == ("wordllama-l2-supercat-256", 3, 3)
     await clients.aclose()

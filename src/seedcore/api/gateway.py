@@ -30,7 +30,7 @@ class Gateway:
         self.database = Database(settings, size=8, name="seedcore-gateway")
         self.facts = FactStore(self.database)
         self.working = WorkingMemory(settings)
-        self.memory = MemoryStore(self.database, KeptEmbedder(make_embedder(settings), self.working))
+        self.memory = MemoryStore(self.database, KeptEmbedder(make_embedder(settings, self.database), self.working))
         self.approvers = settings.approvers
         self.feed = EventFeed(self.database)
         self.submission = Submission(settings, skills)

@@ -37,7 +37,7 @@ class LongTermJobs:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self.database = Database(settings, size=3, name="seedcore-memory-jobs")
-        self.embedder = make_embedder(settings)
+        self.embedder = make_embedder(settings, self.database)
         self.store = MemoryStore(self.database, self.embedder)
         self.feeder = MemoryFeeder(self.database, self.store)
         self._reembedding = Reembedding(self.database, self.embedder)

@@ -5,6 +5,7 @@ from pydantic import BaseModel, Field
 from seedcore.errors import NotConfiguredError
 from seedcore.memory.long_term.consolidation import Consolidation
 from seedcore.memory.long_term.kept_memory import KeptMemory
+from seedcore.memory.long_term.reembedding import Reembedding
 from seedcore.skills.skill_decorator import SkillContext, skill
 
 
@@ -51,3 +52,29 @@ async def memory_consolidate(params: Consolidate, context: SkillContext) -> Cons
 
     found = await work.run(report)
     return Consolidated.model_validate(found, from_attributes=True)
+
+
+class Reembed(BaseModel):
+    """What to embed again: every memory without a vector of the embedder in use."""
+
+
+class ReembedDone(BaseModel):
+    """What was done."""
+
+    model: str = Field(description="the embedder in use")
+    embedded: int = Field(description="vectors that were made")
+    deleted: int = Field(description="vectors of other embedders that were deleted")
+
+
+@skill("memory.reembed", organ="utility", slow=True, platform=True, timeout_s=6 * 3600)
+async def memory_reembed(params: Reembed, context: SkillContext) -> ReembedDone:
+    """Give every memory a vector of the embedder in use; a later attempt goes on where a killed one was."""
+    if context.clients is None:
+        raise NotConfiguredError("memory.reembed needs the clients of its host.")
+    kept = context.clients.keep(KeptMemory)
+
+    async def report(done: int) -> None:
+        await context.progress(done, None, "memories embedded")
+
+    done = await Reembedding(kept.database, kept.embedder).run(report)
+    return ReembedDone.model_validate(done, from_attributes=True)

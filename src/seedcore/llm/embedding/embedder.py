@@ -42,16 +42,11 @@ def make_embedder(settings: Settings, database: Database | None = None) -> Embed
 
     Args:
         settings: what is set up.
-        database: where an endpoint's embeddings count against budgets; the embedders in process need none.
-
-    Raises:
-        ValueError: an endpoint is asked, and there is no database.
+        database: where an endpoint's embeddings count against budgets; None: a connection of its own.
     """
     if settings.embedder == "minilm":
         return SentenceEmbedder()
     if settings.embedder == "openai":
-        if database is None:
-            raise ValueError("the embedder `openai` needs the database, where budgets are")
         from seedcore.llm.embedding.endpoint_embedder import EndpointEmbedder
 
         return EndpointEmbedder(settings, database)

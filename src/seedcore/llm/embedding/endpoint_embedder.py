@@ -20,15 +20,17 @@ class EndpointEmbedder:
 
     Args:
         settings: with `embedding_model` and `embedding_dimension`.
-        database: where budgets are.
+        database: where budgets are; None: one connection of its own, closed by `aclose`.
     """
 
-    def __init__(self, settings: Settings, database: Database) -> None:
+    def __init__(self, settings: Settings, database: Database | None = None) -> None:
         assert settings.embedding_model is not None
         assert settings.embedding_dimension is not None
         self.name = settings.embedding_model
         self.dimension = settings.embedding_dimension
-        self._caller = ModelCaller(_where(settings), database)
+        pool = database or Database(settings, size=1, name="seedcore-embedder")
+        self._own = pool if database is None else None
+        self._caller = ModelCaller(_where(settings), pool)
 
     async def embed(self, texts: Sequence[str]) -> Vectors:
         """One vector a text, shape (n, dimension), float32, unit length; the first 32,768 characters of a text count.
@@ -51,6 +53,8 @@ class EndpointEmbedder:
     async def aclose(self) -> None:
         """Close the connections."""
         await self._caller.aclose()
+        if self._own is not None:
+            await self._own.aclose()
 
     def _read(self, answer: dict[str, Any], count: int) -> Vectors:
         try:

@@ -2,7 +2,7 @@
 
 A text's vector is the mean of the vectors of its tokens, made unit length (Miller 2024, WordLlama: token embeddings
 of language models, trained for similarity). A text costs some 0.1 ms; the weights are loaded once a process, by the
-first text, and take 16 MB.
+first text, and take 33 MB.
 """
 
 import asyncio
@@ -28,9 +28,9 @@ _INLINE_CHARS = 2_000
 
 @dataclass(frozen=True, slots=True)
 class _WordVectors:
-    """The weights: `rows` of shape (tokens, dimension), float16, and the tokenizer (`tokenizers.Tokenizer`)."""
+    """The weights: `rows` of shape (tokens, dimension), float32, and the tokenizer (`tokenizers.Tokenizer`)."""
 
-    rows: NDArray[np.float16]
+    rows: NDArray[np.float32]
     tokenizer: Any
 
     @classmethod
@@ -43,7 +43,7 @@ class _WordVectors:
         weights, vocabulary = (packaged_file(_DISTRIBUTION, path) for path in (_WEIGHTS, _TOKENIZER))
         try:
             rows = load_file(str(weights))["embedding.weight"]
-            return cls(np.ascontiguousarray(rows, dtype=np.float16), Tokenizer.from_file(str(vocabulary)))
+            return cls(np.ascontiguousarray(rows, dtype=np.float32), Tokenizer.from_file(str(vocabulary)))
         except (OSError, SafetensorError, KeyError, ValueError) as error:
             raise UnavailableError(f"The embedder's weights cannot be read from {weights}: {error}") from error
 
@@ -56,7 +56,7 @@ class _WordVectors:
             for index, encoding in enumerate(self.tokenizer.encode_batch_fast(batch, add_special_tokens=False), start):
                 ids = encoding.ids
                 tokens += len(ids)
-                vectors[index] = self.rows[ids or [0]].sum(axis=0, dtype=np.float32)
+                vectors[index] = self.rows.take(ids or [0], axis=0).sum(axis=0)
         return unit_length(vectors), tokens
 
 

@@ -23,7 +23,7 @@ class KeptMemory:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.database = Database(settings, size=2, name="seedcore-skill-memory")
-        self.embedder = make_embedder(settings)
+        self.embedder = make_embedder(settings, self.database)
         self.store = MemoryStore(self.database, self.embedder)
 
     async def remember(
