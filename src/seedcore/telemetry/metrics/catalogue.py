@@ -171,6 +171,7 @@ FALLBACKS: dict[str, str] = {
     "moves_without_memory": "Memory did not answer, and a move for escalated work was chosen without it.",
     "no_forecast": "The ML service did not forecast for the Organism, which scaled by measured load alone.",
     "no_plan": "No plan was available, and the task ran as it is.",
+    "memory_being_embedded": "The embedder before cannot be asked: memories without a new vector are found by words.",
     "memory_without_embedder": "The embedder failed: a memory was kept, or searched for, by its words alone.",
     "memory_without_vectors": "The database has no pgvector 0.8: memories are kept and searched by their words alone.",
     "old_routing_table": "The Organism did not answer the Coordinator, which went on with the table that it had.",
