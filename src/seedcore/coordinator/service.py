@@ -18,11 +18,13 @@ from seedcore.coordinator.publishing.report_learner import ReportLearner
 from seedcore.coordinator.publishing.snapshot_keeper import SnapshotKeeper
 from seedcore.coordinator.publishing.snapshot_publisher import SnapshotPublisher
 from seedcore.coordinator.triage.actions import TriageAction, TriageTools, load_actions
+from seedcore.coordinator.triage.incident_keeper import IncidentKeeper
 from seedcore.coordinator.triage.repository import TriageRepository, parse_cursor
 from seedcore.coordinator.triage.run_triage import TriageRunner
 from seedcore.coordinator.triage.webhooks import Webhooks
 from seedcore.decision.agent_selection import RoutingState
 from seedcore.errors import DeadlineError, SeedCoreError
+from seedcore.memory.flashbulbs.flashbulb_store import FlashbulbStore
 from seedcore.schemas.coordinator import (
     CalibrateRequest,
     DecideColumns,
@@ -95,11 +97,18 @@ class CoordinatorService(ServiceBase):
         jobs = self.settings.model_jobs
         tools = TriageTools(self._database, policy.holds, policy.maintenance, self._submission, webhooks, jobs)
         repository = TriageRepository(self._database, self.settings.retention_dead_d * 86_400)
-        return TriageRunner(self._ml, self._cognitive, policy, tools, actions, repository)
+        self._flashbulbs = FlashbulbStore(self.settings)
+        score, gate = policy.salience.of_incident, self.settings.flashbulb_salience
+        self._incidents = IncidentKeeper(self._flashbulbs, repository, policy.streams, score, gate)
+        self._incidents.start()
+        wake = self._incidents.wake
+        return TriageRunner(self._ml, self._cognitive, policy, tools, actions, repository, wake)
 
     async def stop(self) -> None:
         """Close connections."""
         await self._triage.aclose()
+        await self._incidents.aclose()
+        await self._flashbulbs.close()
         await self._cognitive.aclose()
         await self._publisher.aclose()
         await self._fleet.aclose()
@@ -252,6 +261,7 @@ class CoordinatorService(ServiceBase):
             "organism": organism,
             "reports": {"dropped": self._learner.dropped_reports},
             "publishing": self._publisher.health(),
+            "incidents": self._incidents.health(),
             **policy,
         }
 

@@ -79,6 +79,14 @@ class CoordinatorSettings(SettingsGroup):
         description="Comma-separated modules that define actions of a triage (`seedcore.coordinator.triage.action`).",
     )
 
+    flashbulb_salience: float = Field(
+        0.7,
+        ge=0,
+        le=1,
+        validation_alias=AliasChoices("SEEDCORE_FLASHBULB_SALIENCE"),
+        description="Triages and opened valves of at least this salience are kept for good, as flashbulbs.",
+    )
+
     @property
     def webhook_urls(self) -> dict[str, str]:
         """URLs by name."""

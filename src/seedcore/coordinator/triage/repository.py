@@ -1,6 +1,7 @@
 """Reads and writes the records of triages in PostgreSQL."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
 
@@ -35,6 +36,17 @@ _LIST_OF = f"""
 select {_FIELDS} from seedcore.triages where stream = $3 and ($1::uuid is null or id < $1) order by id desc limit $2
 """  # noqa: S608
 
+# Index triages_at: those of at least a salience, the oldest first.
+_SALIENT = """
+select id, at, stream, action, dry_run, record->'salience' as salience,
+       (select jsonb_agg(jsonb_build_object('name', h->'name', 'belief', h->'belief'))
+        from (select h from jsonb_array_elements(record->'reasons'->'hypotheses') h limit 3) likely) as hypotheses
+from seedcore.triages
+where at >= to_timestamp($1) and jsonb_typeof(record->'salience'->'score') = 'number'
+  and (record->'salience'->>'score')::float8 >= $2 and id <> all($4::uuid[])
+order by at, id limit $3
+"""
+
 # Index triages_at; primary key.
 _DELETE_EXPIRED = """
 delete from seedcore.triages where at < now() - make_interval(secs => $1)
@@ -53,6 +65,23 @@ class TriageRecord(NamedTuple):
     dry_run: bool
     action: str
     details: Json
+
+
+class SalientTriage(NamedTuple):
+    """A recorded triage: when, what it was about, what was decided, its salience, and its likeliest hypotheses."""
+
+    id: UUID
+    at: datetime
+    stream: str | None
+    action: str
+    dry_run: bool
+    salience: Mapping[str, object]
+    hypotheses: list[Mapping[str, object]]
+
+    @property
+    def score(self) -> float:
+        """Its salience, in [0, 1]."""
+        return float(str(self.salience["score"]))
 
 
 class TriageRepository:
@@ -94,6 +123,30 @@ class TriageRepository:
         """Record the action's result."""
         async with self._database.connection() as connection:
             await connection.execute(_END, triage_id, status, orjson.dumps(result, default=str).decode())
+
+    async def salient(self, since: float, least: float, limit: int, without: Sequence[UUID]) -> list[SalientTriage]:
+        """Triages of at least a salience, the oldest first.
+
+        Args:
+            since: seconds since 1970.
+            least: the salience.
+            limit: how many at most.
+            without: those that are known.
+        """
+        async with self._database.connection() as connection:
+            rows = await connection.fetch(_SALIENT, since, least, limit, without)
+        return [
+            SalientTriage(
+                row["id"],
+                row["at"],
+                row["stream"],
+                row["action"],
+                row["dry_run"],
+                loads(row["salience"]),
+                loads(row["hypotheses"] or "[]"),
+            )
+            for row in rows
+        ]
 
     async def get(self, triage_id: UUID) -> Json:
         """One record.

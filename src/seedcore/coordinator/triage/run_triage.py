@@ -2,7 +2,7 @@
 
 import asyncio
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -63,7 +63,7 @@ class ReasoningService(Protocol):
 
 @dataclass(slots=True)
 class TriageRunner:
-    """Runs triages, at most MAX_INFLIGHT at once."""
+    """Runs triages, at most MAX_INFLIGHT at once; `recorded` is called when one was recorded."""
 
     detector: Detector
     reasoning: ReasoningService
@@ -71,6 +71,7 @@ class TriageRunner:
     tools: TriageTools
     actions: Mapping[str, TriageAction]
     repository: TriageRepository
+    recorded: Callable[[], None] = lambda: None
     counts: dict[str, int] = field(default_factory=lambda: {"triages": 0, "failed_actions": 0})
     inflight: int = 0
     _acting: set[asyncio.Future[None]] = field(default_factory=set)
@@ -120,6 +121,7 @@ class TriageRunner:
             first = await self.repository.of_key(key or "", request_hash)
             return first if first is not None else await self._run(request)
         self.counts["triages"] += 1
+        self.recorded()
         if not idle:
             await self._start_action(record, request, policy)
         return await self.repository.get(triage_id)
