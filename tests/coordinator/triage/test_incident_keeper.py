@@ -71,7 +71,7 @@ async def test_a_valve_that_opened_is_kept_once(pg_settings: Settings):
     streams.restore([stream])
     triages = TriageRepository(database, 86_400)
     for _ in range(2):
-        keeper = IncidentKeeper(store, triages, streams, score, 0.7)
+        keeper = IncidentKeeper(store, triages, streams, score, 0.4)
         await keeper.step()
         await keeper.step()
     (kept,) = await store.recent()
