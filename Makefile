@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help run test test-unit check demo demo-drift bench-startup docs clean
+.PHONY: help run test test-unit check demo demo-drift demo-memory bench-startup docs clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -55,6 +55,10 @@ demo: ## start SeedCore unless it runs, train a classifier, let tasks predict ev
 demo-drift: ## the world changes, and SeedCore retrains, judges and promotes by itself; draws drift.svg
 	$(call install,demo$(comma)tune)
 	@exec $(VENV)/bin/python -m examples.drift $(ARGS)
+
+demo-memory: ## the second occurrence of an incident is solved from the memory of the first, in fewer steps
+	$(call install,demo$(comma)tune)
+	@exec $(VENV)/bin/python -m examples.memory $(ARGS)
 
 bench-startup: ## cold start and memory, median of five starts
 	$(call install,demo$(comma)tune)

@@ -36,6 +36,11 @@ def test_work_that_fails_is_checked_or_given_to_another_skill_and_what_does_not_
     assert chosen(failing, tried=left) == "person"
 
 
+def test_a_task_that_a_check_refused_is_not_run_all_the_same():
+    options = choose_move(MOVES, MoveKnowledge(), tried=["check_before:acme.guard"]).options
+    assert "as_is" not in [option.move.kind for option in options]
+
+
 def test_half_of_a_large_stream_failing_makes_a_sample_run_first():
     mixed = MoveKnowledge(direct=[GOOD, BAD] * 10, waiting=500)
     assert chosen(mixed, allowed={"sample"}) == "sample"
@@ -67,7 +72,7 @@ def test_memory_of_a_like_incident_decides_at_once_and_is_cited():
     choice = choose_move(MOVES, known)
     assert choice.chosen.move.name == HELPS
     assert choice.chosen.memories == (f"m-{HELPS}-4",)
-    assert "memories" in choice.reason
+    assert "by 1 memory of like incidents" in choice.reason
     # What memory says of another skill's incident is not known to it.
     assert chosen(MoveKnowledge(remembered=[memory("equivalent:acme.gone", 4, ends=4)])) == "as_is"
 

@@ -111,7 +111,8 @@ class MoveChoice:
         best, rest = self.chosen, self.options[1:]
         text = f"{_words(best)}, expected to cost {best.expected_cost:.1f} runs"
         if best.memories:
-            text += f", as {len(best.memories)} memories of like incidents say"
+            found = len(best.memories)
+            text += f", by {found} {'memory' if found == 1 else 'memories'} of like incidents"
         return text + (f"; next {rest[0].move.name} ({rest[0].expected_cost:.1f})" if rest else "")
 
 
@@ -138,12 +139,19 @@ def choose_move(
     options = [
         _priced(move, known)
         for move in moves
-        if move.kind in kinds and move.name not in tried and (move.kind != "sample" or _can_sample(known, tried))
+        if move.kind in kinds and move.name not in tried and _makes_sense(move, known, tried)
     ]
     # While a sample runs, what comes meanwhile waits for it.
     first = not tried and _is_open(known)
     ranked = sorted(options, key=lambda o: (not (first and o.move.kind == "sample"), round(o.expected_cost, 9)))
     return MoveChoice(tuple(ranked), known)
+
+
+def _makes_sense(move: EscalationMove, known: MoveKnowledge, tried: Collection[str]) -> bool:
+    """A task that a check refused is not run all the same, and a sample needs others that wait for it."""
+    if move.kind == "as_is":
+        return not any(name.startswith("check_before:") for name in tried)
+    return move.kind != "sample" or _can_sample(known, tried)
 
 
 def _can_sample(known: MoveKnowledge, tried: Collection[str]) -> bool:
