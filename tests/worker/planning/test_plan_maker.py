@@ -8,7 +8,8 @@ from uuid import UUID
 
 import pytest
 
-from seedcore.cognitive.engines.offline.planner import SearchBounds, find_plan
+from seedcore.cognitive.engines.offline.cheapest_actions import SearchBounds
+from seedcore.cognitive.engines.offline.planner import find_plan
 from seedcore.errors import NoPlanError, SeedCoreError, UnavailableError
 from seedcore.settings import load_settings
 from seedcore.skills.host_protocol import Call, Completion

@@ -4,7 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, Field, model_validator
 
-from seedcore.schemas.cognitive.engine_answer import EngineAnswer, EngineChoice, Name, StrictInput
+from seedcore.schemas.cognitive.engine_answer import EngineAnswer, EngineChoice, Name, OnBehalf, StrictInput
 
 
 class RequirementIn(StrictInput):
@@ -28,7 +28,7 @@ class OptionIn(StrictInput):
     requires: list[RequirementIn] = Field(default_factory=list, max_length=20)
 
 
-class MakeDecisionRequest(StrictInput, EngineChoice):
+class MakeDecisionRequest(StrictInput, EngineChoice, OnBehalf):
     """Options, beliefs (weights of hypotheses; only proportions count), and the facts that requirements compare."""
 
     options: list[OptionIn] = Field(min_length=1, max_length=50)
@@ -73,3 +73,5 @@ class MakeDecisionResponse(EngineAnswer):
     beliefs: dict[str, float]
     options: list[OptionOut]
     would_change: list[DecisionChangeOut]
+    advice: str | None = Field(None, description="by the language model: what it would choose, and why")
+    advised: str | None = Field(None, description="the allowed option that the advice names; it changes no decision")

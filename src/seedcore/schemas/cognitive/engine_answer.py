@@ -1,8 +1,11 @@
 """What every answer of the Cognitive service carries, and what every request may ask for."""
 
 from typing import Annotated, Literal
+from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+from seedcore.tasks.model import TENANT_NAME
 
 Name = Annotated[str, StringConstraints(min_length=1, max_length=300)]
 Chance = Annotated[float, Field(ge=0, le=1)]
@@ -24,6 +27,17 @@ class EngineChoice(BaseModel):
         description="None: the language model answers what is in free text, and the offline engine all the rest.",
     )
     profile: Profile = Field("fast", description="Of the language model: `fast` or `deep`.")
+
+
+class OnBehalf(BaseModel):
+    """For whom: whose memory is read, and whose budget pays for the language model."""
+
+    tenant: str | None = Field(
+        None, pattern=TENANT_NAME, description="None: the caller's, or `default` for a caller without one"
+    )
+    plan_id: UUID | None = Field(
+        None, description="task of the plan whose budget pays; read of callers without a tenant alone"
+    )
 
 
 class UsageOut(BaseModel):

@@ -5,7 +5,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from seedcore.schemas.cognitive.engine_answer import Chance, EngineAnswer, EngineChoice, Name, StrictInput
+from seedcore.schemas.cognitive.engine_answer import Chance, EngineAnswer, EngineChoice, Name, OnBehalf, StrictInput
 
 
 class ValveFacts(StrictInput):
@@ -47,7 +47,7 @@ class SeriesFinding(BaseModel):
     anomalies: list[SeriesPoint] = Field(max_length=20_000)
 
 
-class ReasonRequest(StrictInput, EngineChoice):
+class ReasonRequest(StrictInput, EngineChoice, OnBehalf):
     """What failed: a task or a stream (`type` or `domain/type`), findings in series, or both."""
 
     task_id: UUID | None = None
@@ -101,3 +101,5 @@ class ReasonResponse(EngineAnswer):
     tasks: int = Field(description="ended tasks that were examined")
     window_s: float
     covered_s: float | None = Field(description="how far back they go, when there were more than are examined")
+    explanation: str | None = Field(None, description="by the language model: which of the hypotheses it holds true")
+    likely: str | None = Field(None, description="name of the hypothesis that the explanation is about")

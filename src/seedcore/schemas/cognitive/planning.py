@@ -5,8 +5,9 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-from seedcore.schemas.cognitive.engine_answer import EngineAnswer, EngineChoice
+from seedcore.schemas.cognitive.engine_answer import EngineAnswer, EngineChoice, OnBehalf
 from seedcore.schemas.cognitive.moves import EscalationMoveOut
+from seedcore.tasks.model import TENANT_NAME
 from seedcore.tasks.plans.plan_options import MAX_INPUTS, MAX_NAME, MAX_NAMES
 
 GoalName = Annotated[str, StringConstraints(min_length=1, max_length=MAX_NAME, strip_whitespace=True)]
@@ -22,14 +23,15 @@ class EscalationIn(BaseModel):
     rule: str = Field("", max_length=200, description="the policy's rule")
     why: str = Field("", max_length=2000)
     evidence: float | None = Field(None, ge=0, le=1)
-    tenant: str | None = Field(None, max_length=200)
+    tenant: str | None = Field(None, pattern=TENANT_NAME)
     task_id: UUID | None = None
 
 
-class PlanTaskRequest(EngineChoice):
+class PlanTaskRequest(EngineChoice, OnBehalf):
     """A goal, and the inputs to reach it from.
 
     The goal names output fields (`summary`), a skill's field (`text.keywords.keywords`) or a skill, one or several.
+    One goal may also be free text, which a language model reads.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -69,5 +71,5 @@ class PlanTaskResponse(EngineAnswer):
     output: dict[str, dict[str, str]]
     cost: float
     explored: int
-    method: Literal["search", "move"] = "search"
+    method: Literal["search", "model", "past_plan", "move"] = "search"
     move: EscalationMoveOut | None = Field(None, description="of a task that was escalated")

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from seedcore.cognitive.engines.offline.planner import SearchBounds, find_plan
+from seedcore.cognitive.engines.offline.cheapest_actions import SearchBounds
+from seedcore.cognitive.engines.offline.planner import find_plan
 from seedcore.errors import DeadlineError, InvalidInputError, NoPlanError
 from seedcore.skills.jsontypes import ANY, fits, of_schema, of_value
 from seedcore.skills.signatures import Param, Signature
@@ -165,19 +166,17 @@ def test_the_count_of_steps_is_bounded():
         find_plan("f3", {"f0": "x"}, chain(3), SearchBounds(max_steps=2))
 
 
-def wide(branches: int, depth: int) -> dict[str, Signature]:
-    steps = [
-        skill(f"b{b}d{d}", f"b{b}f{d}:string" if d else "start:string", f"b{b}f{d + 1}:string")
-        for b, d in itertools.product(range(branches), range(depth))
-    ]
-    last = " ".join(f"b{b}f{depth}:string" for b in range(branches))
-    return library(*steps, skill("join", last, "all:string"))
+def covering(fields: int) -> dict[str, Signature]:
+    """Every pair of fields has a skill that gives both: a problem of covering, in which bounds prove little."""
+    pairs = itertools.combinations(range(fields), 2)
+    covers = [skill(f"p{a:02}{b:02}", "start:string", f"f{a}:string f{b}:string") for a, b in pairs]
+    return library(*covers, skill("join", " ".join(f"f{n}:string" for n in range(fields)), "all:string"))
 
 
 def test_a_search_that_grows_too_large_or_too_old_ends():
-    skills = wide(8, 4)
-    with pytest.raises(NoPlanError, match="first 1000 states"):
-        find_plan("all", {"start": "x"}, skills, SearchBounds(max_steps=100, max_states=1000))
+    skills = covering(9)
+    with pytest.raises(NoPlanError, match="first 5 states"):
+        find_plan("all", {"start": "x"}, skills, SearchBounds(max_steps=100, max_states=5))
     with pytest.raises(DeadlineError, match="COGNITIVE_TIMEOUT_S"):
         find_plan("all", {"start": "x"}, skills, SearchBounds(max_steps=100, deadline=time.monotonic() - 1))
 

@@ -1,12 +1,11 @@
-"""Finds the cheapest plan by uniform-cost search from the inputs, over the skills that can lead to the goal."""
+"""Finds the cheapest plan: a set of skills that leads from the inputs to the goal, with what each takes from where."""
 
-import heapq
-import time
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 
+from seedcore.cognitive.engines.offline.cheapest_actions import SearchBounds, cheapest_actions
 from seedcore.cognitive.engines.offline.goals import Goal, parse_goals
 from seedcore.cognitive.engines.offline.search_problem import (
     SearchProblem,
@@ -14,23 +13,11 @@ from seedcore.cognitive.engines.offline.search_problem import (
     optional_params,
     required_params,
 )
-from seedcore.errors import DeadlineError, FieldError, InvalidInputError, NoPlanError
+from seedcore.errors import FieldError, InvalidInputError, NoPlanError
 from seedcore.skills import jsontypes
 from seedcore.skills.jsontypes import JsonType
 from seedcore.skills.signatures import Signature
 from seedcore.tasks.plans.plan import FROM, INPUTS, PlanDefinition, Step, reference
-
-MAX_STATES = 50_000
-_CHECK_EVERY = 256
-
-
-@dataclass(frozen=True, slots=True)
-class SearchBounds:
-    """Bounds of the search; `deadline` is on the monotonic clock."""
-
-    max_steps: int = 16
-    deadline: float = float("inf")
-    max_states: int = MAX_STATES
 
 
 def find_plan(
@@ -72,38 +59,8 @@ def find_plan(
         raise _unreachable(wanted, inputs, usable, problem)
     if problem.reached(problem.start) and not earlier:
         raise InvalidInputError.for_field("goal", "is among the inputs already")
-    chosen, explored = _search(problem, bounds)
+    chosen, explored = cheapest_actions(problem, bounds)
     return _bind(chosen, wanted, inputs, earlier, explored)
-
-
-def _search(problem: SearchProblem, bounds: SearchBounds) -> tuple[list[Signature], int]:
-    """(cheapest sequence of skills, number of explored states)."""
-    queue: list[tuple[float, tuple[int, ...], int]] = [(0.0, (), problem.start)]
-    cheapest = {problem.start: 0.0}
-    explored = 0
-    while queue:
-        cost, path, state = heapq.heappop(queue)
-        if cost > cheapest[state]:
-            continue
-        explored += 1
-        if problem.reached(state):
-            return [problem.actions[i].skill for i in path], explored
-        if explored >= bounds.max_states:
-            raise NoPlanError(
-                f"No plan was found among the first {explored} states; name a goal that needs fewer steps."
-            )
-        if explored % _CHECK_EVERY == 1 and time.monotonic() > bounds.deadline:
-            raise DeadlineError(f"No plan was found in time (COGNITIVE_TIMEOUT_S); {explored} states were explored.")
-        if len(path) >= bounds.max_steps:
-            continue
-        for i, action in enumerate(problem.actions):
-            after = state | action.adds
-            if after != state and action.possible(state):
-                total = cost + action.skill.cost
-                if total < cheapest.get(after, float("inf")):
-                    cheapest[after] = total
-                    heapq.heappush(queue, (total, (*path, i), after))
-    raise NoPlanError(f"The goal needs a plan of more than {bounds.max_steps} steps (MAX_PLAN_STEPS).")
 
 
 @dataclass(slots=True)

@@ -1,0 +1,1 @@
+"""How well Cognitive plans: `python -m benchmarks.cognitive planner` and `python -m benchmarks.cognitive model`."""
