@@ -9,7 +9,16 @@ from uuid import UUID
 import asyncpg
 
 from seedcore.tasks.failure_codes import NOT_FAILURES_OF_THE_WORK, FailureCode
-from seedcore.tasks.sql.history import DEAD_BY_STREAM, DECISIONS, ENDED_WORK, RECENT_ENDS, STEPS_BY_AGENT, STREAM_ENDS
+from seedcore.tasks.sql.history import (
+    DEAD_BY_STREAM,
+    DECISIONS,
+    ENDED_WORK,
+    ENDS_BY_TYPE,
+    RECENT_ENDS,
+    STEPS_BY_AGENT,
+    STREAM_ENDS,
+    UNREACHED_GOALS,
+)
 
 
 class PastDecision(NamedTuple):
@@ -132,3 +141,40 @@ async def dead_by_stream(connection: asyncpg.Connection, within_s: float, limit:
 async def steps_by_agent(connection: asyncpg.Connection, within_s: float, plans: int) -> list[StepsOfAgent]:
     """Ended steps of the newest `plans` plans of the last `within_s` seconds, by plan and agent."""
     return [StepsOfAgent(*row) for row in await connection.fetch(STEPS_BY_AGENT, within_s, plans)]
+
+
+class EndsOfType(NamedTuple):
+    """Ended tasks of a type that share a failure code and a rule; without a code they completed.
+
+    `seconds` is the mean time of their last attempts; `newest_s` and `oldest_s` say how long ago they were submitted.
+    """
+
+    type: str
+    code: str | None
+    rule: str | None
+    ends: int
+    attempts: int
+    seconds: float | None
+    newest_s: float
+    oldest_s: float
+
+
+class UnreachedGoal(NamedTuple):
+    """A goal task that failed because no plan was found, as it was asked: JSON text."""
+
+    goal: str | None
+    inputs: str | None
+
+
+async def ends_by_type(
+    connection: asyncpg.Connection, within_s: float, limit: int, tenant: str | None = None
+) -> list[EndsOfType]:
+    """How the newest `limit` tasks that were submitted in the last `within_s` seconds ended, by type, code and rule."""
+    return [EndsOfType(*row) for row in await connection.fetch(ENDS_BY_TYPE, within_s, limit, tenant)]
+
+
+async def unreached_goals(
+    connection: asyncpg.Connection, codes: tuple[str, ...], within_s: float, limit: int, tenant: str | None = None
+) -> list[UnreachedGoal]:
+    """Goal tasks that failed with one of `codes`, the newest `limit`."""
+    return [UnreachedGoal(*row) for row in await connection.fetch(UNREACHED_GOALS, list(codes), within_s, limit, tenant)]

@@ -143,4 +143,30 @@ cross join lateral (
   from (select * from seedcore.tasks k
         where k.parent_id = t.id and k.created_at >= coalesce(p.since, '-infinity') order by k.id limit 64) c
   left join lateral (select * from seedcore.ended y where y.id = c.id) x on true) s
+
+# Newest first by id, which is in the order of time: primary keys of finished and dead by page, tasks.
+ENDS_BY_TYPE = """
+select t.type, e.code, e.rule, count(*) as ends, sum(e.attempts) as attempts, avg(e.seconds)::float8 as seconds,
+       min(extract(epoch from now() - t.created_at))::float8 as newest_s,
+       max(extract(epoch from now() - t.created_at))::float8 as oldest_s
+from (select * from (select id, null as code, null as rule, attempts,
+                            extract(epoch from finished_at - started_at)::float8 as seconds from seedcore.finished
+                     where id >= seedcore.first_id(now() - make_interval(secs => $1)) and status = 'completed'
+                     order by id desc limit $2) f
+      union all
+      select * from (select id, error_code, decision->>'rule', attempts, null::float8 from seedcore.dead
+                     where id >= seedcore.first_id(now() - make_interval(secs => $1)) order by id desc limit $2) d
+      order by id desc limit $2) e
+join seedcore.tasks t on t.id = e.id
+where $3::text is null or t.tenant = $3
+group by 1, 2, 3
+"""
+
+# Index dead_code, primary key of tasks.
+UNREACHED_GOALS = """
+select t.params->'goal' as goal, t.params->'inputs' as inputs
+from (select id from seedcore.dead where error_code = any($1::text[])
+        and id >= seedcore.first_id(now() - make_interval(secs => $2)) order by id desc limit $3) d
+join seedcore.tasks t on t.id = d.id
+where t.type = 'goal' and ($4::text is null or t.tenant = $4) and octet_length(t.params::text) <= 65536
 """
