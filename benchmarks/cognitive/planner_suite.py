@@ -2,8 +2,8 @@
 
 Each library has 60 skills. A hidden plan of 12 steps leads from the inputs to the goal: a DAG in which a step takes up
 to three fields of earlier ones. Around it stand ways that look as good: twins at another cost, short cuts that need a
-detour, skills that give two of the fields at once, and skills that lead elsewhere. What the cheapest plan costs is found
-by integer programming (HiGHS in SciPy), which shares no code with the planner.
+detour, skills that give two of the fields at once, and skills that lead elsewhere. What the cheapest plan costs is
+found by integer programming (HiGHS in SciPy), which shares no code with the planner.
 """
 
 import random
@@ -64,7 +64,9 @@ def generate(seed: int) -> Problem:
             skills.append(made(f"twin{n}", takes, gives[:1], cost()))
         elif kind < 0.45:
             later = rng.choice(skills[:STEPS])
-            skills.append(made(f"double{n}", list({*takes, *later.params}), [gives[0], next(iter(later.results))], 2 * cost()))
+            skills.append(
+                made(f"double{n}", list({*takes, *later.params}), [gives[0], next(iter(later.results))], 2 * cost())
+            )
         elif kind < 0.65:
             skills.append(made(f"detour{n}a", [rng.choice(fields)], [f"d{n}"], cost() / 2))
             skills.append(made(f"detour{n}b", [f"d{n}", rng.choice(takes)], gives[:1], cost() / 2))

@@ -4,7 +4,7 @@ import threading
 import httpx
 import pytest
 
-from seedcore.cognitive import service as module
+from seedcore.cognitive.engines.offline import offline_engine as module
 from seedcore.cognitive.service import CognitiveService
 from seedcore.errors import NoPlanError
 from seedcore.schemas.cognitive.planning import PlanTaskRequest
@@ -73,9 +73,28 @@ async def test_bad_input_names_the_field(http, body, field):
     assert any(e["field"].startswith(field) for e in answer.json()["errors"])
 
 
-@pytest.mark.parametrize("path", ["solve-problem", "synthesize-memory", "assess-capabilities"])
-async def test_what_needs_a_language_model_is_not_faked(http, path):
-    assert (await http.post(f"/{path}", json={})).status_code == 404
+async def test_a_goal_in_free_text_without_a_language_model_says_what_to_set(http):
+    answer = await http.post("/plan-task", json={"goal": "Summarise this page, please", "inputs": {"text": "a"}})
+    assert answer.status_code == 422
+    body = answer.json()
+    assert body["code"] == "llm_not_configured"
+    assert body["errors"][0]["field"] == "goal"
+    assert "LLM_PROVIDER" in body["detail"]
+
+
+async def test_asking_for_the_model_where_there_is_none_is_refused(http):
+    answer = await http.post("/plan-task", json={"goal": "keywords", "inputs": {"text": "a"}, "engine": "llm"})
+    assert (answer.status_code, answer.json()["code"]) == (422, "llm_not_configured")
+    assert answer.json()["errors"][0]["field"] == "engine"
+
+
+async def test_answers_say_which_engine_gave_them(http):
+    body = (await http.post("/plan-task", json={"goal": "keywords", "inputs": {"text": "a"}})).json()
+    assert (body["engine"], body["evidence"], body["fallback"]) == ("offline", [], None)
+    options = [{"name": "wait", "cost": 1}, {"name": "act", "losses": {"chance": 3}}]
+    body = (await http.post("/make-decision", json={"options": options, "beliefs": {"chance": 1}})).json()
+    assert (body["engine"], body["decision"]) == ("offline", "wait")
+    assert body["evidence"][0]["numbers"] == {"belief": 1}
 
 
 async def test_equal_goals_from_inputs_of_the_same_types_are_searched_for_once(service, monkeypatch):

@@ -44,6 +44,6 @@ class PlanAnswers:
 
 def _key(request: PlanTaskRequest, skills: str) -> str:
     types = {name: jsontypes.shown(jsontypes.of_value(value)) for name, value in request.inputs.items()}
-    asked = request.model_dump(mode="json", exclude={"inputs", "escalation"})
+    asked = request.model_dump(mode="json", exclude={"inputs", "escalation", "tenant", "plan_id", "profile"})
     kind = json.dumps([asked, types, skills], sort_keys=True)
     return hashlib.sha256(kind.encode("utf-8", "surrogatepass")).hexdigest()

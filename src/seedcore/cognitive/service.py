@@ -1,41 +1,49 @@
 """The Serve deployment of the Cognitive service."""
 
 import asyncio
-import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
+from pydantic import BaseModel
 from ray import serve
 
-from seedcore.cognitive.engines.offline.expected_loss import Choice, Option, Requirement, choose
-from seedcore.cognitive.engines.offline.planner import SearchBounds, find_plan
-from seedcore.cognitive.engines.offline.reasoning import reason
-from seedcore.cognitive.evidence_reader import EvidenceReader, response
+from seedcore.cognitive.engines.engine import Asker
+from seedcore.cognitive.engines.engine_router import EngineRouter
+from seedcore.cognitive.engines.llm.llm_engine import LlmEngine
+from seedcore.cognitive.engines.offline.offline_engine import OfflineEngine
+from seedcore.cognitive.engines.offline.text_goals import is_free_text
+from seedcore.cognitive.evidence_reader import EvidenceReader
+from seedcore.cognitive.knowledge import Knowledge
 from seedcore.cognitive.moves.escalations import Escalations
 from seedcore.cognitive.moves.move_memory import MoveMemory
 from seedcore.cognitive.plan_answers import PlanAnswers, skills_digest
+from seedcore.cognitive.skill_statistics import SkillStatistics
 from seedcore.errors import InvalidInputError, OverloadedError
+from seedcore.llm.chat_client import ChatClient
 from seedcore.llm.embedding.embedder import make_embedder
-from seedcore.llm.upstream import upstream_health
+from seedcore.llm.upstream import missing_upstream, upstream_health
+from seedcore.memory.facts.fact_store import FactStore
 from seedcore.memory.long_term.store import MemoryStore
 from seedcore.memory.long_term_jobs import LongTermJobs
 from seedcore.memory.memory_jobs import MemoryJobs
+from seedcore.memory.working.kept_embedder import KeptEmbedder
 from seedcore.memory.working.working_memory import WorkingMemory
-from seedcore.schemas.cognitive.decisions import (
-    DecisionChangeOut,
-    MakeDecisionRequest,
-    MakeDecisionResponse,
-    OptionIn,
-    OptionOut,
-)
+from seedcore.schemas.cognitive.capabilities import AssessCapabilitiesRequest, AssessCapabilitiesResponse
+from seedcore.schemas.cognitive.decisions import MakeDecisionRequest, MakeDecisionResponse
+from seedcore.schemas.cognitive.engine_answer import OnBehalf
 from seedcore.schemas.cognitive.failures import ReasonRequest, ReasonResponse
-from seedcore.schemas.cognitive.planning import PlanStep, PlanTaskRequest, PlanTaskResponse
+from seedcore.schemas.cognitive.memory_synthesis import SynthesizeMemoryRequest, SynthesizeMemoryResponse
+from seedcore.schemas.cognitive.planning import PlanTaskRequest, PlanTaskResponse
+from seedcore.schemas.cognitive.problem_solving import SolveProblemRequest, SolveProblemResponse
 from seedcore.service_clients.coordinator_client import CoordinatorClient
 from seedcore.settings import Settings
 from seedcore.skills import SkillRegistry
 from seedcore.skills.signatures import Signature, signatures
 from seedcore.stores.leading.leader_loop import LeaderLoop
 from seedcore.stores.postgres import Database
-from seedcore.tasks.plans.plan import PlanDefinition
+from seedcore.tasks.submission.tenancy import HERE, Origin
+from seedcore.web.access.caller import ANONYMOUS, Caller
+from seedcore.web.access.request_origin import tenant_of
 from seedcore.web.service_base import Operation, ServiceBase
 
 COORDINATOR_TIMEOUT_S = 5.0
@@ -43,7 +51,7 @@ COORDINATOR_TIMEOUT_S = 5.0
 
 
 class CognitiveService(ServiceBase):
-    """Finds plans, ranks causes of failures, and chooses among options."""
+    """Plans, reasons about failures, decides, solves problems, reads memory and finds gaps, by either engine."""
 
     name = "CognitiveService"
 
@@ -61,30 +69,56 @@ class CognitiveService(ServiceBase):
         self._working = WorkingMemory(self.settings)
         self._plans, self._digest = PlanAnswers(self._working), ""
         self._memory_jobs = MemoryJobs(self.settings, database)
-        memories = MemoryStore(database, make_embedder(self.settings))
+        memories = MemoryStore(database, KeptEmbedder(make_embedder(self.settings), self._working))
+        self._statistics = SkillStatistics(database, reads=background)
+        self._descriptions: dict[str, str] = {}
+        self._chat: ChatClient | None = None
+        self._engines = self._make_engines(Knowledge(memories, FactStore(database)))
         self._escalations = Escalations(self.settings, database, MoveMemory(memories), self._working)
         self._long_term = LongTermJobs(self.settings)
         jobs = [*self._memory_jobs.jobs(), *self._long_term.jobs(), *self._escalations.jobs()]
         self._leader = LeaderLoop(database, "memory", jobs)
+
+    def _make_engines(self, knowledge: Knowledge) -> EngineRouter:
+        def skills() -> Mapping[str, Signature]:
+            return self._skills
+
+        why = missing_upstream(self.settings)
+        offline = OfflineEngine(self.settings, skills, self._reader, self._statistics, knowledge)
+        llm = None
+        if why is None:
+            self._chat = ChatClient(self.settings, self._reader.database)
+            llm = LlmEngine(self.settings, self._chat, offline, knowledge, skills, lambda: self._descriptions)
+        return EngineRouter(offline, llm, skills, why)
 
     def own_database(self) -> Database:
         """The pool that keys are looked up and metrics are written through."""
         return self._reader.database
 
     def operations(self) -> Sequence[Operation]:
-        """Planning, reasoning and deciding; operations that need a language model are not implemented yet."""
+        """The six operations; each answer says which engine gave it."""
+
+        def post(
+            path: str, handler: Callable[..., Awaitable[object]], kind: type[BaseModel], summary: str
+        ) -> Operation:
+            return Operation("POST", path, handler, kind, summary=summary, submits=True)
+
         return (
-            Operation("POST", "/plan-task", self.plan_task, PlanTaskRequest, summary="Find a plan for a goal"),
-            Operation(
-                "POST", "/reason-about-failure", self.reason, ReasonRequest, summary="Rank what may be the cause"
+            post("/plan-task", self.plan_task, PlanTaskRequest, "Find a plan for a goal"),
+            post("/reason-about-failure", self.reason, ReasonRequest, "Rank what may be the cause"),
+            post("/make-decision", self.make_decision, MakeDecisionRequest, "Choose an option"),
+            post(
+                "/solve-problem", self.solve_problem, SolveProblemRequest, "Answer a problem in words, or plan for it"
             ),
-            Operation("POST", "/make-decision", self.make_decision, MakeDecisionRequest, summary="Choose an option"),
+            post("/synthesize-memory", self.synthesize_memory, SynthesizeMemoryRequest, "Say what memory says"),
+            post("/assess-capabilities", self.assess_capabilities, AssessCapabilitiesRequest, "Find what is missing"),
         )
 
     async def start(self) -> None:
         """Load the signatures of the skills."""
         registry = await asyncio.to_thread(SkillRegistry.load, self.settings)
         self._skills = signatures(registry.values())
+        self._descriptions = {spec.name: spec.description for spec in registry.values()}
         self._digest = skills_digest(self._skills)
         if self._background:
             self._leader.start()
@@ -94,6 +128,9 @@ class CognitiveService(ServiceBase):
         await self._leader.stop()
         await self._memory_jobs.aclose()
         await self._long_term.aclose()
+        await self._statistics.aclose()
+        if self._chat is not None:
+            await self._chat.aclose()
         await self._working.close()
         await self._reader.aclose()
         await self._coordinator.aclose()
@@ -105,7 +142,9 @@ class CognitiveService(ServiceBase):
             "skills": len(self._skills),
             "inflight": self._inflight,
             "llm_provider": self.settings.llm_provider,
-            "llm": upstream_health(self.settings),
+            "llm": upstream_health(self.settings) if self._chat is None else self._chat.health(),
+            "engines": self._engines.health(),
+            "costs": self._statistics.health(),
             "working_memory": self._working.health(),
             "flashbulbs": self._memory_jobs.flashbulbs.last_known(),
             "escalations": self._escalations.health(),
@@ -113,92 +152,90 @@ class CognitiveService(ServiceBase):
             "leader": self._leader.health(),
         }
 
-    async def plan_task(self, request: PlanTaskRequest) -> PlanTaskResponse:
-        """Find the cheapest DAG of skills that reaches the goal from the inputs, by search over their types."""
+    async def plan_task(
+        self, request: PlanTaskRequest, *, origin: Origin = HERE, caller: Caller = ANONYMOUS
+    ) -> PlanTaskResponse:
+        """A plan for a goal: names are searched for over the skills' types, free text is read by a language model."""
         limit = self.settings.max_plan_steps
         if request.max_steps is not None and request.max_steps > limit:
             raise InvalidInputError.for_field("max_steps", f"must be at most {limit} (MAX_PLAN_STEPS)")
         if unknown := sorted(set(request.done.values()) - set(self._skills)):
             raise InvalidInputError.for_field("done", f"no skill {unknown[0]!r}")
+        asker = _asker(request, origin, caller)
+        if request.escalation is not None and caller.tenant is not None:
+            tenant_of(caller, request.escalation.tenant)
         moved = await self._escalations.plan(request, self._skills)
         if moved is not None:
             return moved
-        return await self._plans.get_or_make(request, self._digest, lambda: self._search(request))
 
-    async def _search(self, request: PlanTaskRequest) -> PlanTaskResponse:
+        async def make() -> PlanTaskResponse:
+            with self._place():
+                return await self._engines.plan_task(request, asker)
+
+        if request.engine == "llm" or is_free_text(request.goal, request.inputs, self._skills):
+            return await make()
+        return await self._plans.get_or_make(request, self._digest, make)
+
+    async def reason(
+        self, request: ReasonRequest, *, origin: Origin = HERE, caller: Caller = ANONYMOUS
+    ) -> ReasonResponse:
+        """Possible causes of a failure, ranked by how much better than chance each explains the task history."""
+        with self._place():
+            return await self._engines.reason_about_failure(request, _asker(request, origin, caller))
+
+    async def make_decision(
+        self, request: MakeDecisionRequest, *, origin: Origin = HERE, caller: Caller = ANONYMOUS
+    ) -> MakeDecisionResponse:
+        """The option with the least expected loss whose requirements are met, and what would change the choice."""
+        with self._place():
+            return await self._engines.make_decision(request, _asker(request, origin, caller))
+
+    async def solve_problem(
+        self, request: SolveProblemRequest, *, origin: Origin = HERE, caller: Caller = ANONYMOUS
+    ) -> SolveProblemResponse:
+        """An answer to a problem in words, a plan for it, or both. Nothing is run: submit the plan to run it."""
+        limit = self.settings.max_plan_steps
+        if request.max_steps is not None and request.max_steps > limit:
+            raise InvalidInputError.for_field("max_steps", f"must be at most {limit} (MAX_PLAN_STEPS)")
+        with self._place():
+            return await self._engines.solve_problem(request, _asker(request, origin, caller))
+
+    async def synthesize_memory(
+        self, request: SynthesizeMemoryRequest, *, origin: Origin = HERE, caller: Caller = ANONYMOUS
+    ) -> SynthesizeMemoryResponse:
+        """What the memories of a tenant say about a query; each statement cites memories by id."""
+        with self._place():
+            return await self._engines.synthesize_memory(request, _asker(request, origin, caller))
+
+    async def assess_capabilities(
+        self, request: AssessCapabilitiesRequest, *, origin: Origin = HERE, caller: Caller = ANONYMOUS
+    ) -> AssessCapabilitiesResponse:
+        """What is asked for and cannot be done: rejected types, goals without plan, failing skills, missing fields."""
+        with self._place():
+            return await self._engines.assess_capabilities(request, _asker(request, origin, caller))
+
+    @contextmanager
+    def _place(self) -> Iterator[None]:
         if self._inflight >= self.settings.cognitive_max_inflight:
             raise OverloadedError(
-                f"{self._inflight} plans are being made already (COGNITIVE_MAX_INFLIGHT).", retry_after_s=1
+                f"{self._inflight} answers are being made already (COGNITIVE_MAX_INFLIGHT).", retry_after_s=1
             )
-        limit = self.settings.max_plan_steps
-        deadline = time.monotonic() + self.settings.cognitive_timeout_s
-        bounds = SearchBounds(request.max_steps or limit, deadline)
         self._inflight += 1
         try:
-            plan = await asyncio.to_thread(
-                find_plan,
-                request.goal,
-                request.inputs,
-                self._skills,
-                bounds,
-                self.settings.llm_provider,
-                without=request.without,
-                done=request.done,
-            )
+            yield
         finally:
             self._inflight -= 1
-        return answer(plan)
-
-    async def reason(self, request: ReasonRequest) -> ReasonResponse:
-        """Possible causes of a failure, ranked by how much better than chance each explains the task history."""
-        gathered = await self._reader.read(request)
-        return response(request, gathered, reason(gathered.evidence))
-
-    async def make_decision(self, request: MakeDecisionRequest) -> MakeDecisionResponse:
-        """The option with the least expected loss whose requirements are met, and what would change the choice."""
-        choice = choose([_option(option) for option in request.options], request.beliefs, request.facts)
-        return _decision(choice)
 
 
-def _option(given: OptionIn) -> Option:
-    requires = tuple(Requirement(r.fact, r.op, r.value) for r in given.requires)
-    return Option(given.name, given.cost, given.losses, given.otherwise, requires)
+def _asker(request: OnBehalf, origin: Origin, caller: Caller) -> Asker:
+    """For whom a request works. A caller of a tenant works for it; others name one, or the header's is meant.
 
-
-def _decision(choice: Choice) -> MakeDecisionResponse:
-    best = choice.chosen
-    return MakeDecisionResponse(
-        decision=best.option.name,
-        expected_loss=best.expected_loss,
-        margin=choice.margin,
-        beliefs=dict(choice.beliefs),
-        options=[
-            OptionOut(
-                name=evaluated.option.name,
-                expected_loss=evaluated.expected_loss,
-                cost=evaluated.option.cost,
-                losses={name: evaluated.option.loss(name) for name in choice.beliefs},
-                unmet=list(evaluated.unmet),
-            )
-            for evaluated in choice.options
-        ],
-        would_change=[
-            DecisionChangeOut(
-                option=change.option,
-                hypothesis=change.hypothesis,
-                belief=change.belief,
-                needed=change.needed,
-                unmet=list(change.unmet),
-            )
-            for change in choice.changes
-        ],
-    )
-
-
-def answer(plan: PlanDefinition) -> PlanTaskResponse:
-    """The plan as it goes over the wire."""
-    steps = [PlanStep(id=s.id, skill=s.skill, params=s.params, needs=list(s.needs)) for s in plan.steps]
-    return PlanTaskResponse(steps=steps, output=plan.output, cost=plan.cost, explored=plan.explored)
+    Raises:
+        ForbiddenError: the caller's key belongs to another tenant.
+    """
+    if caller.tenant is not None:
+        return Asker(tenant_of(caller, request.tenant), caller.by)
+    return Asker(request.tenant or origin.tenant, caller.by, request.plan_id)
 
 
 CognitiveDeployment = serve.deployment(name="CognitiveService")(serve.ingress()(CognitiveService))

@@ -22,12 +22,20 @@ class CognitiveSettings(SettingsGroup):
         validation_alias=AliasChoices("COGNITIVE_TIMEOUT_S"),
         description="Longest time one plan may take.",
     )
+    cognitive_llm_timeout_s: float = Field(
+        60.0,
+        gt=0,
+        le=3600,
+        validation_alias=AliasChoices("COGNITIVE_LLM_TIMEOUT_S"),
+        description="Longest time that the language model may take for one answer, with the round that corrects it; "
+        "then the offline engine answers.",
+    )
     cognitive_max_inflight: int = Field(
         64,
         ge=1,
         le=10_000,
         validation_alias=AliasChoices("COGNITIVE_MAX_INFLIGHT"),
-        description="Maximum of plans made at once; over it: 429.",
+        description="Maximum of answers made at once; over it: 429.",
     )
     max_plan_steps: int = Field(
         16, ge=1, le=1000, validation_alias=AliasChoices("MAX_PLAN_STEPS"), description="Maximum of steps in one plan."

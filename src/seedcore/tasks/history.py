@@ -177,4 +177,6 @@ async def unreached_goals(
     connection: asyncpg.Connection, codes: tuple[str, ...], within_s: float, limit: int, tenant: str | None = None
 ) -> list[UnreachedGoal]:
     """Goal tasks that failed with one of `codes`, the newest `limit`."""
-    return [UnreachedGoal(*row) for row in await connection.fetch(UNREACHED_GOALS, list(codes), within_s, limit, tenant)]
+    return [
+        UnreachedGoal(*row) for row in await connection.fetch(UNREACHED_GOALS, list(codes), within_s, limit, tenant)
+    ]

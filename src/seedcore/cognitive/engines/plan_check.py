@@ -49,7 +49,7 @@ def check_plan(
             wrong.append(FieldError(f"steps.{i}.skill", f"{step.skill} may not be used here"))
         skill = skills.get(step.skill)
         if skill is not None and skill.results and step.id not in needed:
-            wrong.append(FieldError(f"steps.{i}", f"nothing of {step.id!r} is used, and it gives no part of the output"))
+            wrong.append(FieldError(f"steps.{i}", f"nothing of {step.id!r} is used"))
         for name, value in step.params.items():
             for address in _addresses(value):
                 if address not in known:

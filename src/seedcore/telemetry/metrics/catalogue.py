@@ -174,6 +174,7 @@ FALLBACKS: dict[str, str] = {
     "memory_being_embedded": "The embedder before cannot be asked: memories without a new vector are found by words.",
     "memory_without_embedder": "The embedder failed: a memory was kept, or searched for, by its words alone.",
     "memory_without_vectors": "The database has no pgvector 0.8: memories are kept and searched by their words alone.",
+    "offline_engine": "The language model gave no usable answer, and Cognitive's offline engine answered.",
     "old_routing_table": "The Organism did not answer the Coordinator, which went on with the table that it had.",
     "old_snapshot": "A task was decided about with a snapshot older than 5 s.",
     "polling": "The event feed could not listen to the database, and polled.",

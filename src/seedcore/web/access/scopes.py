@@ -171,6 +171,9 @@ _COGNITIVE = {
     "POST /plan-task": SUBMIT,
     "POST /reason-about-failure": SUBMIT_ALL,
     "POST /make-decision": SUBMIT,
+    "POST /solve-problem": SUBMIT,
+    "POST /synthesize-memory": SUBMIT,
+    "POST /assess-capabilities": SUBMIT_ALL,
 }
 
 _STATE = {

@@ -104,7 +104,7 @@ def _failing(ends: Sequence[EndsOfType], skills: Mapping[str, Signature]) -> Ite
                 name=name,
                 count=failures,
                 detail=f"{failures} of {total[name]} tasks failed, most with {worst}.",
-                suggestion=f"Look at `seedcore task list --status failed --type {name}`; docs/errors.md explains {worst}.",
+                suggestion=f"Look at its dead letters (GET /api/v1/dead); docs/errors.md explains {worst}.",
                 numbers={
                     "ends": total[name],
                     "failures": failures,

@@ -16,9 +16,7 @@ class Goal:
     field: str | None = None
 
 
-def parse_goals(
-    goal: str | Sequence[str], inputs: Mapping[str, object], skills: Mapping[str, Signature], llm: str
-) -> list[Goal]:
+def parse_goals(goal: str | Sequence[str], inputs: Mapping[str, object], skills: Mapping[str, Signature]) -> list[Goal]:
     """The goals by their names. A name that is both a field and a skill means the field.
 
     Raises:
@@ -26,10 +24,10 @@ def parse_goals(
     """
     texts = [goal] if isinstance(goal, str) else list(goal)
     fields = {name for skill in skills.values() for name in skill.results} | set(inputs)
-    return [_parse_goal(text.strip(), fields, skills, llm) for text in dict.fromkeys(texts)]
+    return [_parse_goal(text.strip(), fields, skills) for text in dict.fromkeys(texts)]
 
 
-def _parse_goal(text: str, fields: set[str], skills: Mapping[str, Signature], llm: str) -> Goal:
+def _parse_goal(text: str, fields: set[str], skills: Mapping[str, Signature]) -> Goal:
     if text in fields:
         return Goal(text, field=text)
     if text in skills:
@@ -38,10 +36,7 @@ def _parse_goal(text: str, fields: set[str], skills: Mapping[str, Signature], ll
     if skill in skills and field in skills[skill].results:
         return Goal(text, skill, field)
     known = sorted({name for each in skills.values() for name in each.results})
-    if llm == "none":
-        hint = "A goal in free text needs a language model: set LLM_PROVIDER, or name fields or skills."
-    else:
-        hint = f"Goals in free text are not planned yet (LLM_PROVIDER is {llm!r}): name fields or skills."
+    hint = "A goal in free text needs a language model: set LLM_PROVIDER, or name fields or skills."
     raise NoPlanError(
         f"{text[:200]!r} names no output field and no skill. {hint} "
         f"Fields: {', '.join(known)}. Skills: {', '.join(sorted(skills))}.",

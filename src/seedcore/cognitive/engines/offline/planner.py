@@ -25,7 +25,6 @@ def find_plan(
     inputs: Mapping[str, object],
     skills: Mapping[str, Signature],
     bounds: SearchBounds | None = None,
-    llm: str = "none",
     *,
     without: Collection[str] = (),
     done: Mapping[str, str] | None = None,
@@ -40,7 +39,6 @@ def find_plan(
         inputs: values that exist already.
         skills: the skills to plan with.
         bounds: how far to search.
-        llm: the language model provider for goals in free text.
         without: skills not to run, because they failed.
         done: skills of completed steps, by the step's id: a plan uses their results and does not repeat them. When
             they meet the whole goal, the plan has no steps.
@@ -51,7 +49,7 @@ def find_plan(
         DeadlineError: the search took too long.
     """
     bounds = bounds or SearchBounds()
-    wanted = parse_goals(goal, inputs, skills, llm)
+    wanted = parse_goals(goal, inputs, skills)
     earlier = {step_id: skills[name] for step_id, name in (done or {}).items()}
     usable = {name: skill for name, skill in skills.items() if name not in without}
     problem = build_problem(wanted, inputs, usable, earlier.values())
