@@ -143,6 +143,7 @@ cross join lateral (
   from (select * from seedcore.tasks k
         where k.parent_id = t.id and k.created_at >= coalesce(p.since, '-infinity') order by k.id limit 64) c
   left join lateral (select * from seedcore.ended y where y.id = c.id) x on true) s
+"""
 
 # Newest first by id, which is in the order of time: primary keys of finished and dead by page, tasks.
 ENDS_BY_TYPE = """
