@@ -156,3 +156,9 @@ async def test_a_dimension_has_an_index_of_its_own(database: Database) -> None:
         found = await connection.fetchval("select indexdef from pg_indexes where indexname = 'memory_vectors_256'")
     assert "hnsw" in found
     assert "(dimension = 256)" in found
+
+
+async def test_a_query_of_a_thousand_words_is_answered(store: MemoryStore) -> None:
+    await store.remember(memories(*TEXTS))
+    query = " ".join(f"word{n}" for n in range(800)) + " invoices"
+    assert len(await store.search(query[:8192], 3)) == 3

@@ -4,7 +4,7 @@ HAS_VECTORS = "select to_regclass('seedcore.memory_vectors') is not null"
 
 # A search's own plan: with the values at hand, whatever the session of the pool forbids.
 SEARCH_SESSION = """
-set local plan_cache_mode = force_custom_plan; set local jit = off;
+set local plan_cache_mode = force_custom_plan; set local jit = off; set local statement_timeout = '10s';
 set local enable_bitmapscan = on; set local enable_sort = on; set local enable_hashjoin = on;
 set local enable_seqscan = on;
 """
@@ -53,13 +53,15 @@ FORGET_SOURCE = "delete from seedcore.memories where source = $1 and source_id =
 _FOUND = """
 m.id, m.text, m.scope, m.source, m.source_id, m.tags, m.metadata::text as metadata, m.salience, m.created_at
 """
-# Any of the query's words: a question rarely has all of them in common with its answer.
+# Any of the words at the query's beginning, as each costs a look into the index: a question rarely has all of them in
+# common with its answer.
 _WORDS = """
 words as (
   select w.id, w.fit, row_number() over (order by w.fit desc, w.id) as rank from (
     select m.id, ts_rank_cd(m.document, q.query, 1) as fit
     from seedcore.memories m,
-      (select replace(plainto_tsquery('english', seedcore.words_of($2))::text, ' & ', ' | ')::tsquery as query) q
+      (select replace(plainto_tsquery('english', seedcore.words_of(left($2, 1000)))::text, ' & ', ' | ')::tsquery
+       as query) q
     where m.tenant = $1 and m.document @@ q.query
       and ($3::text[] is null or m.scope = any($3)) and m.tags @> $4::text[]
     order by fit desc, m.id limit $5) w)
