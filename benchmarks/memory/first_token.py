@@ -1,16 +1,19 @@
 """`python -m benchmarks.memory.first_token [--calls N] [--tokens N]`: what the facade adds to a first token.
 
 A server of OpenAI's protocol streams an answer. It is asked in turns without a step between and through `/ml/v1` of a
-whole SeedCore (HAProxy, Ray Serve, the budget in PostgreSQL); time counts from the request to the first event.
+whole SeedCore (HAProxy, Ray Serve, the budget in PostgreSQL); time counts from the request to the first event. With
+`--alone` the ML service's application answers in a process of its own, without Ray Serve and HAProxy.
 """
 
 import argparse
 import asyncio
 import contextlib
 import json
+import os
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
@@ -66,6 +69,39 @@ def served(port: int, tokens: int) -> Iterator[str]:
         process.wait(20)
 
 
+@contextlib.contextmanager
+def facade_alone(upstream_url: str) -> Iterator[str]:
+    """The ML service's application with an embedded PostgreSQL; its base URL."""
+    port = free_port()
+    with tempfile.TemporaryDirectory(prefix="scf") as folder:
+        given = {"SEEDCORE_DATA_DIR": folder, "LLM_PROVIDER": "mlservice", "LLM_MODEL": MODEL}
+        environment = {**os.environ, **given, "LLM_UPSTREAM_URL": upstream_url}
+        subprocess.run([sys.executable, "-m", "seedcore.cli.main", "migrate"], env=environment, check=True, timeout=300)
+        command = [sys.executable, "-m", "benchmarks.memory.first_token", "--facade", str(port)]
+        process = subprocess.Popen(command, env=environment, cwd=ROOT)
+        url = f"http://127.0.0.1:{port}"
+        try:
+            for _ in range(600):
+                with contextlib.suppress(httpx.HTTPError):
+                    httpx.get(f"{url}/v1/models", timeout=60).raise_for_status()
+                    break
+                time.sleep(0.1)
+            yield url
+        finally:
+            process.terminate()
+            process.wait(30)
+
+
+def serve_facade(port: int) -> None:
+    """Serve the ML service's application in this process."""
+    import uvicorn
+
+    from seedcore.ml.service import MLService
+
+    app = MLService({}, background=False).build_app()
+    uvicorn.run(app, host="127.0.0.1", port=port, log_level="warning", loop="uvloop")
+
+
 async def first_event(client: httpx.AsyncClient, url: str) -> tuple[float, float]:
     """Milliseconds to the first event, and to the end."""
     began = time.perf_counter()
@@ -105,11 +141,20 @@ def main() -> None:
     parser.add_argument("--calls", type=int, default=300)
     parser.add_argument("--tokens", type=int, default=50)
     parser.add_argument("--serve", type=int, help="serve the upstream on this port")
+    parser.add_argument("--alone", action="store_true", help="without Ray Serve and HAProxy")
+    parser.add_argument("--facade", type=int, help="serve the facade on this port")
     given = parser.parse_args()
+    if given.facade is not None:
+        serve_facade(given.facade)
+        return
     if given.serve is not None:
         import uvicorn
 
         uvicorn.run(upstream(given.tokens), host="127.0.0.1", port=given.serve, log_level="warning")
+        return
+    if given.alone:
+        with served(free_port(), given.tokens) as url, facade_alone(url) as facade:
+            print(json.dumps(asyncio.run(compare(url, f"{facade}/v1", given.calls)), indent=1))
         return
     with (
         served(free_port(), given.tokens) as url,
