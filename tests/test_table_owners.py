@@ -22,7 +22,7 @@ RELATIONS_OF = {
     "state": "organ_samples samples",
     "memory": """fact_uses facts flashbulbs memories memory_intake memory_jobs
         memory_vectors""",
-    "graph": "graph_changes graph_state graph_vectors",
+    "graph": "graph_changes graph_state graph_sums graph_vectors",
     "llm": "llm_budgets",
     "ml": """arrivals arrivals_counted model_aliases model_generation model_monitors model_uses outcomes predictions
         promotions tuning_trials""",

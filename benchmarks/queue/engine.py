@@ -24,7 +24,8 @@ DECISION = (
 
 async def noop(lease: Lease) -> Outcome:
     """What a handler costs at least: one awaited coroutine a job."""
-    return Outcome(lease.id, lease.token, Status.COMPLETED, result='{"value": 1}', decision=DECISION)
+    source = lease.tenant, lease.type, "utility-0001"
+    return Outcome(lease.id, lease.token, Status.COMPLETED, result='{"value": 1}', decision=DECISION, counts_for=source)
 
 
 async def connect(dsn: str) -> asyncpg.Connection:

@@ -16,6 +16,7 @@ from seedcore.skills.registry import SkillRegistry
 from seedcore.stores.metric_series import MetricSeriesWriter
 from seedcore.stores.postgres import Database
 from seedcore.tasks.events.task_feed import EventFeed
+from seedcore.tasks.model import DEFAULT_QUEUE
 from seedcore.tasks.submission.published_settings import Publisher
 from seedcore.tasks.submission.validate import Submission
 from seedcore.telemetry.metrics.metric_export import MetricExport, RunningExport
@@ -41,6 +42,7 @@ class Gateway:
             {
                 "name": spec.name,
                 "organ": spec.organ,
+                "queue": spec.queue or DEFAULT_QUEUE,
                 "timeout_s": spec.timeout_s or settings.skill_timeout_s,
                 "description": spec.description,
                 "approval": spec.approval,

@@ -67,6 +67,9 @@ class OrganSpec(BaseModel):
     isolation: Literal["shared", "process"] = Field(
         "shared", description="`process`: it has hosts of its own; `shared`: only when it reserves resources"
     )
+    queue: Literal["default", "graph"] = Field(
+        "default", description="the queue whose workers its agents live in, of an organ without hosts of its own"
+    )
     hosts: HostRange = Field(
         HostRange(min=1, max=1),
         description="hosts that they are spread over, of an organ with hosts of its own: a number or a range",
@@ -94,12 +97,15 @@ class OrganSpec(BaseModel):
 
     @model_serializer(mode="wrap")
     def _serialize(self, handler: SerializerFunctionWrapHandler) -> dict[str, object]:
-        """`hosts` only where there are any; `isolation` only where the previous release could not do what it says."""
+        """`hosts` only where there are any; `isolation` and `queue` only where the previous release could not do what
+        they say."""
         content: dict[str, object] = handler(self)
         if not self.own_hosts:
             content.pop("hosts", None)
         if self.isolation == "shared":
             content.pop("isolation", None)
+        if self.queue == "default":
+            content.pop("queue", None)
         return content
 
     @classmethod

@@ -1,48 +1,66 @@
-"""The knowledge graph: reads and writes nodes and edges over Bolt.
+"""The graph over Bolt: applies what is to be written, and reads. Cypher that Neo4j 5 and the embedded server both run.
 
-Values are passed as parameters only. Labels and types cannot be, so they must match a strict pattern. Every node has
-the label `Entity` besides its own: one constraint on it makes ids unique, and one index finds every node.
+Values are passed as parameters only; labels and types of edges are of fixed lists. Every node has the label `Entity`
+besides its own: one constraint on it makes ids unique, and its index finds every node.
 """
 
 import asyncio
-import json
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import AsyncIterator, Mapping, Sequence, Set
+from typing import TYPE_CHECKING, Any, LiteralString, cast
 
-from seedcore.errors import ConflictError, InvalidInputError, NotFoundError
-from seedcore.graph.values import Properties, check_id, check_name, checked_properties
+from seedcore.errors import DeadlineError, SeedCoreError
+from seedcore.graph.operations import EDGES, ENTITY, LABELS, EdgeRow, GraphWrite, NodeRow
 from seedcore.settings import Settings
 from seedcore.stores.neo4j import bolt_address, graph_database, graph_driver, graph_error
 
 if TYPE_CHECKING:
     from neo4j import AsyncDriver, AsyncManagedTransaction
 
-ENTITY = "Entity"
-MAX_DEPTH = 3
-MAX_NEIGHBOURS = 1000
-ATTEMPTS = 4
+CONNECT_S = 60.0
+"""Seconds that the first connection may take, with the start of an embedded server."""
+
+READ_S, WRITE_S = 10.0, 30.0
+"""Seconds that one read and one transaction of writes may take."""
+
+PAGE = 5000
+MARK = "mark:sync"
 SEMANTIC_ERROR = "Neo.ClientError.Statement.SemanticError"
 
-Record = dict[str, object]
+Record = dict[str, Any]
 """A row of a result, by name."""
 
-
-@dataclass(frozen=True, slots=True)
-class Node:
-    """A node of the graph."""
-
-    id: str
-    label: str
-    properties: Properties
+_UPDATE = f"""
+UNWIND $rows AS row MATCH (n:{ENTITY} {{id: row.id}}) WHERE coalesce(n.seq, 0) < row.seq
+SET n += row.properties, n.seq = row.seq
+"""
+_EXISTING = f"UNWIND $ids AS id MATCH (n:{ENTITY} {{id: id}}) RETURN n.id AS id"
+_REMOVE = f"UNWIND $ids AS id MATCH (n:{ENTITY} {{id: id}}) DETACH DELETE n"
 
 
-@dataclass(frozen=True, slots=True)
-class Neighbour:
-    """A node and its distance in edges."""
+def _create(label: str) -> str:
+    return f"UNWIND $rows AS row CREATE (n:{ENTITY}:{label} {{id: row.id, seq: row.seq}}) SET n += row.properties"
 
-    node: Node
-    depth: int
+
+def _merge(type_: str) -> str:
+    return f"""
+UNWIND $rows AS row MATCH (a:{ENTITY} {{id: row.source}}) MATCH (b:{ENTITY} {{id: row.target}})
+MERGE (a)-[r:{type_} {{_key: row.key}}]->(b)
+WITH r, row WHERE coalesce(r.seq, -1) < row.seq SET r += row.properties, r.seq = row.seq
+"""
+
+
+def _connect(type_: str) -> str:
+    return f"""
+UNWIND $rows AS row MATCH (a:{ENTITY} {{id: row.source}}) MATCH (b:{ENTITY} {{id: row.target}})
+CREATE (a)-[r:{type_} {{_key: row.key, seq: row.seq}}]->(b) SET r += row.properties
+"""
+
+
+def _cut(type_: str) -> str:
+    return f"""
+UNWIND $rows AS row MATCH (a:{ENTITY} {{id: row.source}})-[r:{type_}]->(b:{ENTITY})
+WHERE r.seq < row.seq AND NOT r._key IN row.keep DELETE r
+"""
 
 
 class GraphStore:
@@ -54,165 +72,110 @@ class GraphStore:
         self._driver: AsyncDriver | None = None
         self._uri = ""
         self._connecting = asyncio.Lock()
-        self._unique_edges: set[str] = set()
 
-    async def merge_node(self, label: str, id: str, properties: Mapping[str, object] | None = None) -> Node:  # noqa: A002
-        """Create the node, or set these properties of the existing one; None removes a property.
-
-        Raises:
-            ConflictError: a node with that id has another label.
-        """
-        check_name("label", label)
-        if label == ENTITY:
-            raise InvalidInputError.for_field("label", f"{ENTITY} is the label of every node; use a more specific one")
-        values = checked_properties(properties)
-        check_id("id", id)
-        node = await self._update(id, label, values)
-        if node is None and not await self._create(id, label, values):
-            # Another writer created it in between, so now it can be updated.
-            node = await self._update(id, label, values)
-        return node or Node(id, label, {key: value for key, value in values.items() if value is not None})
-
-    async def merge_edge(
-        self, source: str, type: str, target: str, properties: Mapping[str, object] | None = None  # noqa: A002
-    ) -> None:  # fmt: skip
-        """Create the edge of that type between two nodes, or set these properties of the existing one.
+    async def read(self, statement: str, timeout_s: float = READ_S, **parameters: object) -> list[Record]:
+        """The rows of a statement that changes nothing.
 
         Raises:
-            NotFoundError: one of the nodes does not exist.
+            UnavailableError: the server does not answer, or refuses (NotConfiguredError).
+            DeadlineError: it took longer than `timeout_s` seconds.
         """
-        check_name("type", type)
-        check_id("source", source)
-        check_id("target", target)
-        await self._ensure_unique_edges(type)
-        statement = (
-            f"MATCH (a:{ENTITY} {{id: $source}}) MATCH (b:{ENTITY} {{id: $target}}) "
-            f"MERGE (a)-[r:{type} {{_key: $key}}]->(b) SET r += $values RETURN 1 AS done"
-        )
-        parameters = {
-            "source": source,
-            "target": target,
-            "key": json.dumps([source, target]),
-            "values": checked_properties(properties),
-        }
-        from neo4j.exceptions import ConstraintError
 
-        try:
-            rows = await self._run(statement, **parameters)
-        except ConstraintError:
-            # Another writer created it in between, so now it can be updated.
-            rows = await self._run(statement, **parameters)
-        if not rows:
-            raise NotFoundError(f"One of the nodes {source!r} and {target!r} does not exist; create it first.")
+        async def work(transaction: "AsyncManagedTransaction") -> list[Record]:
+            return await _rows(transaction, statement, parameters)
 
-    async def get_node(self, id: str) -> Node | None:  # noqa: A002
-        """The node with that id."""
-        check_id("id", id)
-        rows = await self._run(
-            f"MATCH (n:{ENTITY} {{id: $id}}) RETURN labels(n) AS labels, properties(n) AS properties", id=id
-        )
-        return _node(id, rows[0]) if rows else None
+        return cast("list[Record]", await self._run(work, timeout_s, writes=False))
 
-    async def neighbours(self, id: str, depth: int = 1, limit: int = 50) -> list[Neighbour]:  # noqa: A002
-        """The nodes at most `depth` edges away, in any direction, the nearest first.
-
-        Searches level by level instead of matching paths, because the number of paths grows exponentially.
+    async def apply(self, write: GraphWrite) -> None:
+        """Write everything in one transaction; what is in the graph with a higher `seq` stays. Doing it again changes
+        nothing.
 
         Raises:
-            NotFoundError: there is no node with that id.
+            UnavailableError: as `read`; nothing was written, or everything was and the answer got lost.
+            DeadlineError: it took longer than WRITE_S seconds.
         """
-        if not 1 <= depth <= MAX_DEPTH:
-            raise InvalidInputError.for_field("depth", f"must be from 1 to {MAX_DEPTH}")
-        if not 1 <= limit <= MAX_NEIGHBOURS:
-            raise InvalidInputError.for_field("limit", f"must be from 1 to {MAX_NEIGHBOURS}")
-        if await self.get_node(id) is None:
-            raise NotFoundError(f"There is no node {id!r} in the graph.")
-        found: list[Neighbour] = []
-        frontier = [id]
-        for level in range(1, depth + 1):
-            rows = await self._run(
-                f"UNWIND $frontier AS origin MATCH (:{ENTITY} {{id: origin}})--(b:{ENTITY}) WHERE NOT b.id IN $seen "
-                "WITH DISTINCT b RETURN b.id AS id, labels(b) AS labels, properties(b) AS properties "
-                "ORDER BY id LIMIT $room",
-                frontier=frontier,
-                seen=[id, *(n.node.id for n in found)],
-                room=limit - len(found),
+
+        async def work(transaction: "AsyncManagedTransaction") -> None:
+            if write.gone:
+                await _rows(transaction, _REMOVE, {"ids": sorted(write.gone)})
+            fresh = await self._put_nodes(transaction, list(write.nodes.values()))
+            for type_, rows in _cuts(write, fresh).items():
+                await _rows(transaction, _cut(type_), {"rows": rows})
+            new, others = _edges(write, fresh)
+            for type_, rows in new.items():
+                await _rows(transaction, _connect(type_), {"rows": rows})
+            for type_, rows in others.items():
+                await _rows(transaction, _merge(type_), {"rows": rows})
+
+        await self._run(work, WRITE_S, writes=True)
+
+    async def _put_nodes(self, transaction: "AsyncManagedTransaction", nodes: Sequence[NodeRow]) -> Set[str]:
+        """Create and update; returns the ids of those that are new, which have no edges yet."""
+        if not nodes:
+            return frozenset()
+        found = await _rows(transaction, _EXISTING, {"ids": [node.id for node in nodes]})
+        known = {row["id"] for row in found}
+        fresh: dict[str, list[Record]] = {}
+        changed: list[Record] = []
+        for node in nodes:
+            row: Record = {"id": node.id, "seq": node.seq, "properties": node.properties}
+            if node.id not in known:
+                fresh.setdefault(_checked(node.label, LABELS), []).append(row)
+            elif node.seq:
+                changed.append(row)
+        for label, rows in fresh.items():
+            await _rows(transaction, _create(label), {"rows": rows})
+        if changed:
+            await _rows(transaction, _UPDATE, {"rows": changed})
+        return {node.id for node in nodes} - known
+
+    async def nodes(self) -> AsyncIterator[list[Record]]:
+        """Every node in the order of ids, in pages: `{id, label, tenant}`."""
+        after = ""
+        while True:
+            page = await self.read(
+                f"MATCH (n:{ENTITY}) WHERE n.id > $after RETURN n.id AS id, labels(n) AS labels, n.tenant AS tenant "
+                "ORDER BY n.id LIMIT $page",
+                WRITE_S,
+                after=after,
+                page=PAGE,
             )
-            frontier = [str(row["id"]) for row in rows]
-            found += [Neighbour(_node(id_, row), level) for id_, row in zip(frontier, rows, strict=True)]
-            if not frontier or len(found) >= limit:
-                break
-        return found
+            yield [
+                {"id": row["id"], "label": label_of(row["labels"]), "tenant": row["tenant"]}
+                for row in page
+                if row["id"] != MARK
+            ]
+            if len(page) < PAGE:
+                return
+            after = page[-1]["id"]
 
-    async def ready(self) -> dict[str, object]:
-        """`{ready}` or `{ready, reason}`, for health. It does not start an embedded server that is unused so far."""
-        if self._driver is None and self._settings.neo4j_uri is None:
-            return {"ready": True, "note": "not used yet"}
-        try:
-            await self._run("RETURN 1 AS one")
-        except Exception as error:  # noqa: BLE001 - health reports any failure
-            return {"ready": False, "reason": str(error)}
-        return {"ready": True}
+    async def edges(self, ids: Sequence[str]) -> list[tuple[str, str]]:
+        """The edges that leave these nodes, as (source, target)."""
+        rows = await self.read(
+            f"UNWIND $ids AS id MATCH (a:{ENTITY} {{id: id}})-->(b:{ENTITY}) RETURN a.id AS a, b.id AS b",
+            WRITE_S,
+            ids=list(ids),
+        )
+        return [(row["a"], row["b"]) for row in rows]
 
     async def close(self) -> None:
         """Close the connections."""
-        if self._driver is not None:
-            await self._driver.close()
-            self._driver = None
+        driver, self._driver = self._driver, None
+        if driver is not None:
+            await driver.close()
 
-    async def _update(self, id: str, label: str, values: Properties) -> Node | None:  # noqa: A002
-        rows = await self._run(
-            f"MATCH (n:{ENTITY} {{id: $id}}) WHERE $label IN labels(n) SET n += $values "
-            "RETURN labels(n) AS labels, properties(n) AS properties",
-            id=id,
-            label=label,
-            values=values,
-        )
-        if rows:
-            return _node(id, rows[0])
-        other = await self.get_node(id)
-        if other is not None and other.label != label:
-            raise ConflictError(f"The node {id!r} is a {other.label}, so it cannot be a {label}.")
-        return None
+    async def _run(self, work: Any, timeout_s: float, *, writes: bool) -> object:
+        """One transaction; lost connections and races in the server's schema are retried once."""
+        from neo4j.exceptions import ClientError, DriverError, Neo4jError, ServiceUnavailable, SessionExpired
 
-    async def _create(self, id: str, label: str, values: Properties) -> bool:  # noqa: A002
-        from neo4j.exceptions import ConstraintError
-
-        try:
-            await self._run(f"CREATE (n:{ENTITY}:{label} {{id: $id}}) SET n += $values", id=id, values=values)
-        except ConstraintError:
-            return False
-        return True
-
-    async def _ensure_unique_edges(self, type: str) -> None:  # noqa: A002
-        """Create the constraint without which two concurrent writers would both create the same edge."""
-        if type not in self._unique_edges:
-            await self._run(
-                f"CREATE CONSTRAINT edge_{type} IF NOT EXISTS FOR ()-[r:{type}]-() REQUIRE r._key IS UNIQUE"
-            )
-            self._unique_edges.add(type)
-
-    async def _run(self, statement: str, **parameters: object) -> list[Record]:
-        """Run one statement; lost connections and races in the server's schema are retried.
-
-        Raises:
-            UnavailableError: the server fails. Violated constraints are raised as the driver's own error.
-        """
-        from neo4j.exceptions import (
-            ClientError,
-            ConstraintError,
-            DriverError,
-            Neo4jError,
-            ServiceUnavailable,
-            SessionExpired,
-        )
-
-        for attempt in range(ATTEMPTS):
-            last = attempt == ATTEMPTS - 1
+        for last in (False, True):
+            driver = await self._connected()
             try:
-                return await self._run_once(statement, parameters)
-            except ConstraintError:
-                raise
+                async with asyncio.timeout(timeout_s), driver.session(database=self._database) as session:
+                    execute = session.execute_write if writes else session.execute_read
+                    return await execute(work)
+            except TimeoutError:
+                raise DeadlineError(f"The Bolt server did not answer within {timeout_s:g} s.") from None
             except (ServiceUnavailable, SessionExpired) as error:
                 # The driver has retried already; only an embedded server can be restarted.
                 if last or self._settings.neo4j_uri is not None:
@@ -222,18 +185,7 @@ class GraphStore:
                 # The embedded server fails a statement with a label or type that another one is just creating.
                 if last or not (isinstance(error, ClientError) and error.code == SEMANTIC_ERROR):
                     raise graph_error(error) from error
-                await asyncio.sleep(0.05 * (attempt + 1))
         raise AssertionError("the loop returns or raises")
-
-    async def _run_once(self, statement: str, parameters: dict[str, object]) -> list[Record]:
-        async def work(transaction: "AsyncManagedTransaction") -> list[Record]:
-            # check_name has validated the parts of the statement that are not parameters.
-            result = await transaction.run(statement, parameters)
-            return await result.data()
-
-        driver = await self._connected()
-        async with driver.session(database=self._database) as session:
-            return await session.execute_write(work)
 
     async def _restart_server(self) -> None:
         """Restart the embedded server if it died; reconnect if its port changed."""
@@ -244,23 +196,82 @@ class GraphStore:
     async def _connected(self) -> "AsyncDriver":
         async with self._connecting:
             if self._driver is None:
-                self._uri, _ = await asyncio.to_thread(bolt_address, self._settings)
-                driver = await asyncio.to_thread(graph_driver, self._settings)
                 try:
-                    await driver.execute_query(
-                        f"CREATE CONSTRAINT entity_id IF NOT EXISTS FOR (n:{ENTITY}) REQUIRE n.id IS UNIQUE",
-                        database_=self._database,
-                    )
-                except BaseException:
-                    await driver.close()
-                    raise
-                self._driver = driver
+                    async with asyncio.timeout(CONNECT_S):
+                        self._driver = await self._connect()
+                except TimeoutError:
+                    raise DeadlineError(f"The Bolt server did not start or answer within {CONNECT_S:g} s.") from None
             return self._driver
 
+    async def _connect(self) -> "AsyncDriver":
+        self._uri, _ = await asyncio.to_thread(bolt_address, self._settings)
+        driver = await asyncio.to_thread(graph_driver, self._settings)
+        try:
+            await self._constrain(driver)
+        except BaseException as error:
+            await driver.close()
+            raise (error if isinstance(error, SeedCoreError) else _translated(error)) from error
+        return driver
 
-def _node(id: str, row: Record) -> Node:  # noqa: A002
-    labels, properties = row["labels"], row["properties"]
-    assert isinstance(labels, list)
-    assert isinstance(properties, dict)
-    label = next(name for name in sorted(labels) if name != ENTITY)
-    return Node(id, label, {key: value for key, value in properties.items() if key != "id"})
+    async def _constrain(self, driver: "AsyncDriver") -> None:
+        """Create what makes ids and edges unique, whoever writes at the same moment."""
+        statements = [f"CREATE CONSTRAINT entity_id IF NOT EXISTS FOR (n:{ENTITY}) REQUIRE n.id IS UNIQUE"]
+        statements += [
+            f"CREATE CONSTRAINT edge_{name} IF NOT EXISTS FOR ()-[r:{name}]-() REQUIRE r._key IS UNIQUE"
+            for name in EDGES
+        ]
+        for statement in statements:
+            await driver.execute_query(cast("LiteralString", statement), database_=self._database)
+
+
+def label_of(labels: Sequence[str]) -> str:
+    """A node's own label."""
+    return next((name for name in sorted(labels) if name != ENTITY), ENTITY)
+
+
+def _translated(error: BaseException) -> BaseException:
+    from neo4j.exceptions import DriverError, Neo4jError
+
+    return graph_error(error) if isinstance(error, DriverError | Neo4jError) else error
+
+
+async def _rows(transaction: "AsyncManagedTransaction", statement: str, parameters: Mapping[str, object]) -> list[Record]:
+    # The parts of the statement that are not parameters are of fixed lists.
+    result = await transaction.run(cast("LiteralString", statement), dict(parameters))
+    return await result.data()
+
+
+def _cuts(write: GraphWrite, fresh: Set[str]) -> dict[str, list[Record]]:
+    found: dict[str, list[Record]] = {}
+    for (type_, source), seq in write.cut.items():
+        if source not in fresh:
+            keep = [edge.id for edge in write.edges[type_, source].values()]
+            found.setdefault(_checked(type_, EDGES), []).append({"source": source, "seq": seq, "keep": keep})
+    return found
+
+
+def _edges(write: GraphWrite, fresh: Set[str]) -> tuple[dict[str, list[Record]], dict[str, list[Record]]]:
+    """The edges by type: of nodes that are new, and the others."""
+    new: dict[str, list[Record]] = {}
+    others: dict[str, list[Record]] = {}
+    for (type_, source), edges in write.edges.items():
+        if edges:
+            found = new if source in fresh else others
+            found.setdefault(_checked(type_, EDGES), []).extend(map(_edge, edges.values()))
+    return new, others
+
+
+def _edge(edge: EdgeRow) -> Record:
+    return {
+        "source": edge.source,
+        "target": edge.target,
+        "key": edge.id,
+        "seq": edge.seq,
+        "properties": edge.properties,
+    }
+
+
+def _checked(name: str, allowed: Sequence[str]) -> str:
+    if name not in allowed:
+        raise ValueError(f"{name!r} is not one of {', '.join(allowed)}")
+    return name

@@ -7,7 +7,7 @@ from pydantic import ValidationError
 
 from seedcore.errors import InvalidInputError, NotFoundError, wrong_fields
 from seedcore.fleet.quarantine_repository import QuarantinedSkill
-from seedcore.organism.control.host import DEFAULT_POOL, GRAPH_POOL, QUEUE_OF_POOL, Host
+from seedcore.organism.control.host import DEFAULT_POOL, GRAPH_POOL, POOL_OF_QUEUE, QUEUE_OF_POOL, Host
 from seedcore.organism.control.organism_view import OrganismView
 from seedcore.organism.control.reserved_pools import quarantine_id
 from seedcore.organism.desired.desired_state import Organ
@@ -66,7 +66,7 @@ def organ_status(organ: Organ, view: OrganismView, skills: Mapping[str, str], sh
     """
     own_hosts = organ.spec.own_hosts
     living = 0 if view.stopped else len(view.homes(organ))
-    hosts = [*view.hosts_of(organ.id), *([] if own_hosts else view.hosts_of(DEFAULT_POOL))]
+    hosts = [*view.hosts_of(organ.id), *([] if own_hosts else view.hosts_of(POOL_OF_QUEUE[organ.spec.queue]))]
     return OrganStatus(
         version=organ.version,
         desired_agents=organ.spec.agents,

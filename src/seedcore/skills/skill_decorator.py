@@ -28,7 +28,7 @@ RESERVED = "goal"
 """The task type that asks for a plan: `seedcore.tasks.model.GOAL`, which is a layer above."""
 
 ORGAN = re.compile(r"[a-z][a-z0-9_-]{0,62}")
-"""Allowed names of organs, here and in the organs file, and of roles."""
+"""Allowed names of organs, here and in the organs file, of roles and of queues."""
 
 CheckTime = Literal["before", "after"]
 """When a check runs: before the skill that it checks, or after it."""
@@ -84,6 +84,7 @@ class SkillSpec:
     platform: bool = False
     checks: str | None = None
     when: CheckTime = "before"
+    queue: str | None = None
 
 
 def skill(
@@ -101,6 +102,7 @@ def skill(
     platform: bool = False,
     checks: str | None = None,
     when: CheckTime = "before",
+    queue: str | None = None,
 ) -> Callable[[Function], Function]:
     """Declare a function as the skill `name`.
 
@@ -126,6 +128,7 @@ def skill(
         checks: the name of the skill that this one checks, when work stops looking like its past: it takes that skill's
             params (`before`), or its params and results (`after`), by their names, and raises an error to say no.
         when: when a check runs: `before` that skill or `after` it.
+        queue: the queue of its tasks that name none, however they are submitted; `default` when None.
 
     Raises:
         TypeError: the function does not fit its kind, its first parameter or its result is not a pydantic model, or an
@@ -145,8 +148,10 @@ def skill(
             raise TypeError(f"{where}: warm_up must be an `async def` that takes the clients")
         if checks == name or when not in ("before", "after") or (checks is None and when != "before"):
             raise TypeError(f"{where}: checks names another skill, and when is 'before' or 'after' it")
+        if queue is not None and not ORGAN.fullmatch(queue):
+            raise TypeError(f"{where}: queue {queue!r} must match {ORGAN.pattern}")
         spec = replace(spec, approval=approval, approval_s=approval_s, warm_up=warm_up, platform=platform)
-        setattr(function, MARK, replace(spec, checks=checks, when=when))
+        setattr(function, MARK, replace(spec, checks=checks, when=when, queue=queue))
         return function
 
     return declare

@@ -1,6 +1,7 @@
 """Leases: claim a batch, end, retry, release or hold it. Every write names its fencing token: a lost lease changes
 nothing."""
 
+import json
 from collections.abc import Iterable, Sequence
 from uuid import UUID
 
@@ -122,7 +123,12 @@ async def _record_usage(connection: asyncpg.Connection, attempts: Sequence[Outco
         await connection.execute(SPEND, *map(list, zip(*spent, strict=True)))
 
 
-def _columns(outcomes: Sequence[Outcome]) -> tuple[list[object], ...]:
+def _columns(outcomes: Sequence[Outcome]) -> tuple[object, ...]:
+    kinds: dict[tuple[str, str, str, str], int] = {}
+    places = [
+        None if o.counts_for is None else kinds.setdefault((*o.counts_for, o.error_code or ""), len(kinds))
+        for o in outcomes
+    ]
     return (
         [o.id for o in outcomes],
         [o.token for o in outcomes],
@@ -132,6 +138,8 @@ def _columns(outcomes: Sequence[Outcome]) -> tuple[list[object], ...]:
         [o.error_message for o in outcomes],
         [o.decision for o in outcomes],
         [o.began for o in outcomes],
+        places,
+        json.dumps([dict(zip(("tenant", "type", "agent", "code"), kind, strict=True)) for kind in kinds]),
     )
 
 

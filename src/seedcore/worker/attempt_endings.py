@@ -195,5 +195,6 @@ class AttemptEndings:
                 began=held.begun is not None and not held.announced,
                 follow_up=lease.follow_up or usage is not None,
                 usage=usage,
+                counts_for=(lease.tenant, lease.type, (held.decision and held.decision.agent) or ""),
             )
         )

@@ -34,7 +34,7 @@ STATEMENTS: dict[str, tuple[str, list[str]]] = {
         ["'default'", f"'{new_id()}'", "500", "false", "'{-32768}'", "'{\"\"}'", "'{0}'", "'{32767}'", "'{\"\"}'"],
     ),
     "FINISH": (
-        "uuid[], bigint[], text[], text[], text[], text[], text[], bool[]",
+        "uuid[], bigint[], text[], text[], text[], text[], text[], bool[], int[], jsonb",
         [
             f"array['{new_id()}']::uuid[]",
             "'{1}'",
@@ -44,6 +44,8 @@ STATEMENTS: dict[str, tuple[str, list[str]]] = {
             "'{null}'",
             "'{null}'",
             "'{t}'",
+            "'{0}'",
+            """'[{"tenant": "t", "type": "echo", "agent": "a", "code": ""}]'""",
         ],
     ),
     "RETRY": (

@@ -16,6 +16,8 @@ DEFAULT_POOL, GRAPH_POOL = f"{RESERVED}default", f"{RESERVED}graph"
 QUEUE_OF_POOL = {DEFAULT_POOL: DEFAULT_QUEUE, GRAPH_POOL: GRAPH_QUEUE}
 """The queue that the workers of each pool serve."""
 
+POOL_OF_QUEUE = {queue: pool for pool, queue in QUEUE_OF_POOL.items()}
+
 UNPLANNED = "unknown"
 """Fingerprint of a host that no leader planned. A worker of it may be of a release whose workers run no skills."""
 

@@ -11,7 +11,7 @@ from seedcore.decision.routing_table import RoutingTable
 from seedcore.errors import NotFoundError
 from seedcore.fleet.organ_spec import organ_of_skills
 from seedcore.fleet.quarantine_repository import QuarantinedSkill
-from seedcore.organism.control.host import DEFAULT_POOL, QUEUE_OF_POOL, RESERVED, Host
+from seedcore.organism.control.host import DEFAULT_POOL, POOL_OF_QUEUE, QUEUE_OF_POOL, RESERVED, Host
 from seedcore.organism.control.reserved_pools import quarantine_pools, wanted_workers, worker_pools
 from seedcore.organism.desired.desired_state import Organ
 from seedcore.organism.routing.table_builder import OrganMembers, SkillDeclarations, build_routing_table
@@ -95,12 +95,14 @@ class OrganismView:
         return sorted(own, key=lambda host: host.name)
 
     def homes(self, organ: Organ) -> list[Host]:
-        """The living hosts that an organ's agents live on: its own, or the workers.
+        """The living hosts that an organ's agents live on: its own, or the workers of its queue, or others while these
+        are away.
 
         While there is no worker, as at the beginning of an upgrade, agents stay on the hosts that their organ has had.
         """
-        workers = [] if organ.spec.own_hosts else self.hosts_of(DEFAULT_POOL, keep_agents=True)
-        return workers or self.hosts_of(organ.id, keep_agents=True)
+        pools = () if organ.spec.own_hosts else (POOL_OF_QUEUE[organ.spec.queue], DEFAULT_POOL)
+        homes = (self.hosts_of(name, keep_agents=True) for name in (*pools, organ.id))
+        return next((found for found in homes if found), [])
 
     @property
     def complete(self) -> bool:

@@ -2,11 +2,13 @@
 
 from seedcore.tasks.sql.claim import LEASED_TASKS, TAKE_AND_LEASE, TAKE_IN_TURNS_AND_LEASE
 
-# Primary key leases (id); the token fences. One event a status, not one a task. Failed tasks are the dead letters.
+# Primary key leases (id); the token fences. One event a status, not one a task. Failed tasks are the dead letters. $9 says of
+# which kind each task is, the place of an object in $10 (`{tenant, type, agent, code}`): the graph gets their sums, as one row.
 _FINISH = """
 ack as materialized (
-  select * from unnest($1::uuid[], $2::bigint[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::bool[])
-    as a(id, token, status, result, error_code, error_message, decision, began))
+  select * from unnest($1::uuid[], $2::bigint[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::bool[],
+                       $9::int[])
+    as a(id, token, status, result, error_code, error_message, decision, began, kind))
 , gone as (
   delete from seedcore.leases l using ack a where l.id between a.id and a.id and l.token = a.token
   returning a.*, l.attempts, l.leased_at)
@@ -24,7 +26,12 @@ ack as materialized (
   select g.id, s.tick, g.token, g.attempts, g.began, g.leased_at, g.error_code, coalesce(g.error_message, ''),
          seedcore.errors_of(g.id, g.attempts, g.error_code, g.error_message), g.decision::jsonb
   from gone g join logged s on s.event = g.status where g.status = 'failed')
-, notified as (select seedcore.tell() from logged limit 1)
+, summed as (
+  select seedcore.graph_ended(jsonb_agg(($10::jsonb -> k.kind) || jsonb_build_object('n', k.n, 'seconds', k.seconds)))
+  from (select kind, count(*) as n, sum(extract(epoch from now() - leased_at)) as seconds from gone where kind is not null
+        group by kind) k
+  having count(*) > 0)
+, notified as (select seedcore.tell() from logged where (select count(*) from summed) >= 0 limit 1)
 """
 
 # What was refused; `except` hashes both sides, so a batch is not compared with itself.
@@ -43,7 +50,7 @@ order by priority desc nulls last, seq
 
 
 def _and_claim(take: str, parameters: int) -> str:
-    return f"with {_FINISH}, {take.format(*(f'${n}' for n in range(9, 9 + parameters)))}{LEASED_TASKS}{_REFUSED_ROWS}"
+    return f"with {_FINISH}, {take.format(*(f'${n}' for n in range(11, 11 + parameters)))}{LEASED_TASKS}{_REFUSED_ROWS}"
 
 
 FINISH_AND_CLAIM = _and_claim(TAKE_AND_LEASE, 9)

@@ -14,26 +14,27 @@ with gone as (
 select id from gone
 """
 
-# A step has the attempts that its skill declares (primary key skills), else those of its task; tenant and trace are the
-# task's. It is not run after its plan's deadline.
+# A step has the attempts and the queue that its skill declares (primary key skills), else those of its task; tenant and
+# trace are the task's. It is not run after its plan's deadline.
 PLAN_STEPS = """
-with input as materialized (
-  select * from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[]) as i(id, step, type, params, bindings))
-, parent as (select * from seedcore.tasks where id = $6)
+with parent as (select * from seedcore.tasks where id = $6)
+, input as materialized (
+  select i.*, coalesce(k.queue, p.queue) as queue, coalesce(k.max_attempts, p.max_attempts) as max_attempts
+  from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[]) as i(id, step, type, params, bindings)
+  cross join parent p left join seedcore.skills k on k.name = i.type)
 , stored as (
   insert into seedcore.tasks
     (id, type, params, bindings, queue, domain, priority, max_attempts, deadline, parent_id, step, tenant,
      traceparent)
-  select i.id, i.type, i.params::jsonb, i.bindings::jsonb, p.queue, p.domain, p.priority,
-         coalesce((select k.max_attempts from seedcore.skills k where k.name = i.type), p.max_attempts), p.deadline,
+  select i.id, i.type, i.params::jsonb, i.bindings::jsonb, i.queue, p.domain, p.priority, i.max_attempts, p.deadline,
          p.id, i.step, p.tenant, p.traceparent
   from input i, parent p)
 , now_ready as (
   insert into seedcore.ready (id, queue, rank, tenant)
-  select i.id, p.queue, -p.priority, p.tenant from input i, parent p where not (i.id = any($7::uuid[])))
+  select i.id, i.queue, -p.priority, p.tenant from input i, parent p where not (i.id = any($7::uuid[])))
 , logged as (
   insert into seedcore.events (event, task_ids) select 'submitted', array_agg(id) from input)
-select seedcore.wake(p.queue, false), seedcore.tell() from parent p
+select count(seedcore.wake(q.queue, false)), seedcore.tell() from (select distinct queue from input) q
 """
 
 # Before the steps are stored. A plan that is made again keeps the time and what was spent since its first one. The task's

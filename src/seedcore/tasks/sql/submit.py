@@ -206,10 +206,13 @@ on conflict (name) do update set value = excluded.value where s.value <> exclude
 """
 
 PUBLISH_SKILLS = """
-insert into seedcore.skills as s (name, slow, max_attempts, platform)
-select name, slow, max_attempts, platform
-from unnest($1::text[], $2::bool[], $3::smallint[], $4::bool[]) g(name, slow, max_attempts, platform)
+insert into seedcore.skills as s (name, slow, max_attempts, platform, queue, organ)
+select name, slow, max_attempts, platform, queue, organ
+from unnest($1::text[], $2::bool[], $3::smallint[], $4::bool[], $5::text[], $6::text[])
+  g(name, slow, max_attempts, platform, queue, organ)
 order by name
-on conflict (name) do update set slow = excluded.slow, max_attempts = excluded.max_attempts, platform = excluded.platform
-where (s.slow, s.max_attempts, s.platform) is distinct from (excluded.slow, excluded.max_attempts, excluded.platform)
+on conflict (name) do update set slow = excluded.slow, max_attempts = excluded.max_attempts,
+  platform = excluded.platform, queue = excluded.queue, organ = excluded.organ
+where (s.slow, s.max_attempts, s.platform, s.queue, s.organ)
+  is distinct from (excluded.slow, excluded.max_attempts, excluded.platform, excluded.queue, excluded.organ)
 """

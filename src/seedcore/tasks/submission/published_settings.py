@@ -27,6 +27,8 @@ async def publish(connection: asyncpg.Connection, settings: Settings, skills: Ma
             [s.slow for s in specs],
             [s.retry.max_attempts for s in specs],
             [s.platform for s in specs],
+            [s.queue for s in specs],
+            [s.organ for s in specs],
         )
 
 

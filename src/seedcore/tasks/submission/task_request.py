@@ -31,7 +31,9 @@ class TaskIn(BaseModel):
 
     type: Annotated[str, task_options.TYPE.field] = Field(description="a skill's name, or `goal`")
     params: dict[str, Any] = Field(default_factory=dict)
-    queue: Annotated[str, Field(pattern=QUEUE_NAME)] | None = "default"
+    queue: Annotated[str, Field(pattern=QUEUE_NAME)] | None = Field(
+        None, description="the one that its skill declares when left out, else `default`"
+    )
     domain: Text | None = None
     priority: Annotated[int, task_options.PRIORITY.field, NUMBER] | None = Field(0, description="the higher runs first")
     max_attempts: Annotated[int, task_options.MAX_ATTEMPTS.field, NUMBER] | None = None

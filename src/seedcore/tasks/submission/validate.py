@@ -76,19 +76,19 @@ class Submission:
             wrong = wrong_fields(error.errors(include_url=False, include_input=False))
             raise InvalidInputError.for_fields(wrong) from None
         params = self._encode(given.params)
-        slow, max_attempts = True, None
+        slow, max_attempts, queue = True, None, None
         if given.type == GOAL:
             self._check_goal(given.params)
         else:
             spec = self._skills.check(given.type, given.params)
             if spec.platform and not origin.operates:
                 raise PlatformOnlyError(f"{spec.name} changes what all tenants use: your key may not submit it.")
-            slow, max_attempts = spec.slow, spec.retry.max_attempts
+            slow, max_attempts, queue = spec.slow, spec.retry.max_attempts, spec.queue
         first, limits = _limits(given)
         return TaskSpec(
             type=given.type,
             params=params,
-            queue=given.queue or DEFAULT_QUEUE,
+            queue=given.queue or queue or DEFAULT_QUEUE,
             domain=given.domain,
             priority=given.priority or 0,
             max_attempts=given.max_attempts or max_attempts or self._settings.max_attempts,

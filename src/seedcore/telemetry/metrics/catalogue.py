@@ -110,6 +110,7 @@ CATALOGUE: tuple[MetricSpec, ...] = (
     _counter(
         "seedcore_predictions_recorded_total", ("result",), "Predictions that were to be recorded.", "predictions"
     ),
+    _counter("seedcore_graph_changes_total", (), "Changes that the graph has got.", "changes"),
     _gauge("seedcore_gate_lag_seconds", (), "Age of the oldest outcome when the gate last counted some.", "seconds"),
     _gauge("seedcore_snapshot_age_seconds", ("worker",), "Age of what a worker decides with.", "seconds"),
     _gauge("seedcore_valve_evidence", ("stream",), "The valve's evidence of a change (e-value).", "e-value"),
@@ -123,6 +124,8 @@ CATALOGUE: tuple[MetricSpec, ...] = (
         "seedcore_model_accuracy", ("model",), "Share of right answers among a champion's newest outcomes.", "ratio"
     ),
     _gauge("seedcore_energy_term", ("term",), "Terms of the potential, as last computed.", "energy"),
+    _stored("seedcore_graph_lag_seconds", (), "Age of the oldest change that waits for the graph in use.", "seconds"),
+    _stored("seedcore_graph_pending_changes", (), "Changes that wait for the graph, in use or not.", "changes"),
     _stored(
         "seedcore_queue_depth",
         ("queue", "state"),

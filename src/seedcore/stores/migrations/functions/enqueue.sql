@@ -24,7 +24,7 @@ declare
   same      boolean;
   the_limit jsonb := nullif(options->'limit', 'null');
   gates     jsonb := nullif(options->'limits', 'null');
-  the_queue text := 'default';
+  the_queue text;
   tenant_of text := (select r.tenant from seedcore.sql_roles r where r.role = session_user::text);
   is_bound  boolean := tenant_of is not null;
   wanted    text;
@@ -52,7 +52,7 @@ begin
     perform seedcore.refuse_unknown(options, 'options', array['queue', 'idempotency_key', 'idempotency_period_s', 'run_after',
       'deadline', 'priority', 'domain', 'max_attempts', 'timeout_s', 'limit', 'limits', 'tenant', 'traceparent']);
     if options ? 'queue' then
-      the_queue := coalesce(seedcore.option_text(options, 'queue', 0, 1000), the_queue);
+      the_queue := seedcore.option_text(options, 'queue', 0, 1000);
     end if;
     if the_queue !~ '^[a-z][a-z0-9_-]{0,62}$' then
       raise exception 'seedcore.enqueue: invalid queue name: %', the_queue using errcode = 'invalid_parameter_value',
@@ -119,8 +119,10 @@ begin
   end if;
   select coalesce((select s.value from seedcore.settings s where s.name = 'max_params_bytes'), 262144),
          type = 'goal' or coalesce(k.slow, false),
-         coalesce(tries, k.max_attempts, (select s.value from seedcore.settings s where s.name = 'max_attempts'), 5)
-    into most, is_slow, tries
+         coalesce(tries, k.max_attempts, (select s.value from seedcore.settings s where s.name = 'max_attempts'), 5),
+         -- While the schema is brought up to date, the column may not be there yet.
+         coalesce(the_queue, to_jsonb(k)->>'queue', 'default')
+    into most, is_slow, tries, the_queue
     from (values (enqueue.type)) g(name) left join seedcore.skills k on k.name = g.name;
   if octet_length(params::text) > most and seedcore.compact_bytes(params) > most then
     perform seedcore.refuse(format('params are larger than %s bytes (SEEDCORE_MAX_PARAMS_BYTES)', most));

@@ -16,6 +16,9 @@ declare
   wins   bigint;
 begin
   perform seedcore.move_ended(task, good);
+  if to_regclass('seedcore.graph_changes') is not null then
+    perform seedcore.graph_plan_ended(task, good);
+  end if;
   select * into own from seedcore.plans p where p.id = task;
   if own.signature is null or hash is null then
     return;

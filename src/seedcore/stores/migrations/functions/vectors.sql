@@ -36,6 +36,7 @@ begin
   create table if not exists seedcore.graph_vectors (
     node      text primary key,
     label     text not null,
+    tenant    text,
     model     text not null,
     dimension smallint not null,
     vector    public.vector not null,
