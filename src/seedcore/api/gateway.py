@@ -6,6 +6,7 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
+from seedcore.graph import outbox
 from seedcore.llm.embedding.embedder import make_embedder
 from seedcore.memory.facts.fact_store import FactStore
 from seedcore.memory.long_term.store import MemoryStore
@@ -14,7 +15,7 @@ from seedcore.memory.working.working_memory import WorkingMemory
 from seedcore.settings import Settings
 from seedcore.skills.registry import SkillRegistry
 from seedcore.stores.metric_series import MetricSeriesWriter
-from seedcore.stores.postgres import Database
+from seedcore.stores.postgres import DATABASE_ERRORS, Database
 from seedcore.tasks.events.task_feed import EventFeed
 from seedcore.tasks.model import DEFAULT_QUEUE
 from seedcore.tasks.submission.published_settings import Publisher
@@ -66,12 +67,24 @@ class Gateway:
         postgres = await self.database.ready()
         published = postgres["ready"] and await self._publisher.attempt()
         ready = postgres["ready"] and (published or bool(postgres.get("degraded")))
+        graph = await self._graph() if ready else {}
         return {
             "ready": ready,
             "postgres": postgres,
             "skills_published": published,
             "working_memory": self.working.health(),
+            **graph,
         }
+
+    async def _graph(self) -> Mapping[str, object]:
+        """How far the graph is behind; its failure degrades nothing but the skills of the graph."""
+        settings = self.database.settings
+        try:
+            async with self.database.connection(wait_s=1.0) as connection:
+                state = await outbox.read_state(connection)
+        except DATABASE_ERRORS as error:
+            return {"graph": {"status": "unknown", "reason": f"{type(error).__name__}"}}
+        return {"graph": state.health(continuous=settings.neo4j_uri is not None)}
 
     async def aclose(self) -> None:
         """Close connections."""

@@ -1,7 +1,7 @@
 """FastRP: vectors of a graph's nodes from random projections that are smoothed over the edges. Pure.
 
-Chen et al., "Fast and Accurate Network Embeddings via Very Sparse Random Projection", CIKM 2019. Each node starts with a
-very sparse random vector of its own, which follows from its id: the same node starts alike in every run. Each round
+Chen et al., "Fast and Accurate Network Embeddings via Very Sparse Random Projection", CIKM 2019. Each node starts with
+a very sparse random vector of its own, which follows from its id: the same node starts alike in every run. Each round
 replaces a node's vector by the mean of its neighbours'; the result is the weighted sum of the rounds.
 """
 
@@ -42,7 +42,7 @@ def fastrp(
     n = len(ids)
     if sources.shape != targets.shape:
         raise ValueError(f"{len(sources)} sources and {len(targets)} targets")
-    if len(sources) and not (0 <= min(sources.min(), targets.min()) and max(sources.max(), targets.max()) < n):
+    if len(sources) and (min(sources.min(), targets.min()) < 0 or max(sources.max(), targets.max()) >= n):
         raise ValueError(f"an edge ends at a node that is not one of {n}")
     # By the node that receives, so that the sums of each node are one run.
     to, of = np.concatenate([targets, sources]), np.concatenate([sources, targets])

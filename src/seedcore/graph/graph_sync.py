@@ -140,7 +140,7 @@ class GraphSync:
 
 
 async def wait_until_synced(database: Database, settings: Settings, timeout_s: float) -> outbox.GraphState:
-    """Use the graph: from the first time on it is kept up to date. Waits until it has what the database had at the call.
+    """Use the graph: from the first time on it is kept up to date. Waits until it has what the database has now.
 
     Raises:
         UnavailableError: it does not come to that within `timeout_s` seconds; the detail says why.

@@ -27,7 +27,8 @@ cross join lateral (
 _START = "update seedcore.graph_state set started_at = now() where started_at is null"
 _REFILL = "update seedcore.graph_state set refill = true"
 _SYNCED = """
-update seedcore.graph_state set synced_seq = greatest(synced_seq, $1), synced_at = now(), failing = null, failing_at = null
+update seedcore.graph_state
+set synced_seq = greatest(synced_seq, $1), synced_at = now(), failing = null, failing_at = null
 """
 _FAILED = "update seedcore.graph_state set failing = $1, failing_at = now() where failing is distinct from $1"
 # Primary key graph_changes (seq).

@@ -6,7 +6,7 @@ besides its own: one constraint on it makes ids unique, and its index finds ever
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence, Set
-from typing import TYPE_CHECKING, Any, LiteralString, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from seedcore.errors import DeadlineError, SeedCoreError
 from seedcore.graph.operations import EDGES, ENTITY, LABELS, EdgeRow, GraphWrite, NodeRow
@@ -221,7 +221,7 @@ class GraphStore:
             for name in EDGES
         ]
         for statement in statements:
-            await driver.execute_query(cast("LiteralString", statement), database_=self._database)
+            await driver.execute_query(statement, database_=self._database)
 
 
 def label_of(labels: Sequence[str]) -> str:
@@ -235,9 +235,11 @@ def _translated(error: BaseException) -> BaseException:
     return graph_error(error) if isinstance(error, DriverError | Neo4jError) else error
 
 
-async def _rows(transaction: "AsyncManagedTransaction", statement: str, parameters: Mapping[str, object]) -> list[Record]:
+async def _rows(
+    transaction: "AsyncManagedTransaction", statement: str, parameters: Mapping[str, object]
+) -> list[Record]:
     # The parts of the statement that are not parameters are of fixed lists.
-    result = await transaction.run(cast("LiteralString", statement), dict(parameters))
+    result = await transaction.run(statement, dict(parameters))
     return await result.data()
 
 

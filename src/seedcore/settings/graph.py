@@ -16,8 +16,8 @@ class GraphSettings(SettingsGroup):
         Field(
             None,
             validation_alias=AliasChoices("NEO4J_URI"),
-            description="Bolt server of the knowledge graph, for code of your own that uses `seedcore.graph`; "
-            "no service does yet. Unset: an embedded one, started on first use.",
+            description="Bolt server of the knowledge graph, such as Neo4j 5. It is kept up to date from the start. "
+            "Unset: an embedded one, started by the first task of a skill of the graph.",
         )
     )
     neo4j_user: str = Field(

@@ -31,7 +31,7 @@ class WorkerSettings(SettingsGroup):
         ge=0,
         le=256,
         validation_alias=AliasChoices("SEEDCORE_GRAPH_DISPATCHERS"),
-        description="Workers on the queue `graph`.",
+        description="Workers on the queue `graph`: they run the skills of the graph, and one of them keeps it current.",
     )
     claim_batch: int = Field(
         500,

@@ -10,7 +10,9 @@ if TYPE_CHECKING:
     from neo4j import AsyncDriver
 
 CONNECT_TIMEOUT_S = 5.0
-RETRY_S = 10.0
+ACQUIRE_S = 10.0
+RETRY_S = 2.0
+"""The driver tries again for so long; who waits for the graph longer tries again itself."""
 POOL_SIZE = 8
 
 
@@ -26,7 +28,7 @@ def graph_driver(settings: Settings) -> "AsyncDriver":
         uri,
         auth=auth,
         connection_timeout=CONNECT_TIMEOUT_S,
-        connection_acquisition_timeout=RETRY_S,
+        connection_acquisition_timeout=ACQUIRE_S,
         max_connection_pool_size=POOL_SIZE,
         max_transaction_retry_time=RETRY_S,
         # Two writers of one node meet often and briefly; the driver's own first delay is a second.

@@ -174,8 +174,8 @@ class Outcome:
     """How an attempt ended; JSON fields are text.
 
     `began`: the `started` event is not written yet and belongs before the last one. An outcome with `usage` has
-    `follow_up` set: its plan may be over its budget. `counts_for`: tenant, type and agent ("" where none is known), whose
-    sums it counts in; None: it counts in none.
+    `follow_up` set: its plan may be over its budget. `counts_for`: tenant, type and agent ("" where none is known),
+    whose sums it counts in; None: it counts in none.
     """
 
     id: UUID

@@ -10,6 +10,7 @@ import time
 from dataclasses import asdict
 from uuid import uuid4
 
+from seedcore.graph import outbox
 from seedcore.settings import Settings
 from seedcore.stores.postgres import DATABASE_ERRORS, Database
 from seedcore.tasks import reaping
@@ -107,6 +108,7 @@ class Reaper:
                 self._add(
                     {f"expired_{k}": n for k, n in asdict(await reaping.expire(connection, self._settings)).items()}
                 )
+                self._add({"graph_changes_merged": await outbox.tidy(connection)})
         self._add({"rounds": 1, **asdict(done)})
         if any(asdict(done).values()):
             self._log.info("tasks reaped", **{name: count for name, count in asdict(done).items() if count})

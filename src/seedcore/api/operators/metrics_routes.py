@@ -10,6 +10,7 @@ from fastapi import APIRouter, Request, Response
 
 from seedcore.api.gateway import Gateway
 from seedcore.fleet.agent_reads import count_by_status
+from seedcore.graph import outbox
 from seedcore.stores import metric_series
 from seedcore.stores.leading import leadership
 from seedcore.stores.metric_series import MetricSeries
@@ -64,6 +65,10 @@ class MetricsPage:
                 led = await leadership.led_roles(connection)
                 gauges["seedcore_role_led"] = {(role,): float(leads) for role, leads in led.items()}
                 gauges["seedcore_agents"] = await count_by_status(connection)
+                graph = await outbox.read_state(connection)
+                gauges["seedcore_graph_pending_changes"] = {(): float(graph.pending)}
+                if graph.started_at is not None or self._database.settings.neo4j_uri is not None:
+                    gauges["seedcore_graph_lag_seconds"] = {(): graph.lag_s}
         except DATABASE_ERRORS as error:
             self._log.warning("metrics not read", reason=f"{type(error).__name__}: {error}")
             up = {**up, "postgres": False}

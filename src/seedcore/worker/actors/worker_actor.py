@@ -7,12 +7,13 @@ import ray
 
 from seedcore import __version__
 from seedcore.decision.routing_table import RoutingTable
+from seedcore.graph.graph_sync import GraphSync
 from seedcore.service_clients.skill_clients import SkillServiceClients
-from seedcore.settings import get_settings
+from seedcore.settings import Settings, get_settings
 from seedcore.skills.host_protocol import Call, Columns, Completion, calls_of, to_columns
 from seedcore.skills.registry import SkillRegistry
 from seedcore.stores.postgres import ENGINE_SESSION, Database
-from seedcore.tasks.model import DEFAULT_QUEUE
+from seedcore.tasks.model import DEFAULT_QUEUE, GRAPH_QUEUE
 from seedcore.telemetry.metrics import gauge
 from seedcore.telemetry.traces import tracing
 from seedcore.telemetry.traces.trace_setup import configure_traces
@@ -116,6 +117,7 @@ class WorkerActor:
         self._run = self._background.start(self._dispatcher.run())
         self._warming = Warming({"cognitive": self._plans.cognitive.reach})
         self._background.start(self._warming.run())
+        self._graph = _GraphKeeper(settings, name) if queue == GRAPH_QUEUE else None
 
     async def run(self, calls: Columns) -> AsyncIterator[Columns]:
         """Run another worker's calls side by side; yields completions as they happen."""
@@ -179,6 +181,8 @@ class WorkerActor:
                 "cognitive": self._plans.cognitive.counts.fallbacks,
             },
         }
+        if self._graph is not None:
+            facts["graph"] = self._graph.sync.status()
         cold = dict(self._warming.cold)
         if isinstance(skills := host.get("cold"), Mapping):
             cold |= skills
@@ -209,6 +213,8 @@ class WorkerActor:
         """Claim no more; finish within `grace_s` seconds or release. It still answers for its status."""
         stopped = asyncio.wrap_future(self._background.start(self._dispatcher.stop(grace_s)))
         await asyncio.wait_for(stopped, grace_s + 15)
+        if self._graph is not None:
+            await self._graph.stop()
         await self._host.export_metrics()
         await asyncio.to_thread(tracing.flush, tracing.FLUSH_S)
         if self._before.journal is not None:
@@ -234,3 +240,16 @@ class WorkerActor:
             if "limits" in columns
         }
         self._host.set_organs(living_here)
+
+
+class _GraphKeeper:
+    """Keeps the graph up to date, in a thread of its own: a claim must not wait for it."""
+
+    def __init__(self, settings: Settings, name: str) -> None:
+        self.sync = GraphSync(settings, Database(settings, size=2, name=f"{name}-graph"))
+        self._background = BackgroundLoop(f"{name}-graph")
+        self._background.loop.call_soon_threadsafe(self.sync.start)
+
+    async def stop(self) -> None:
+        """Let another worker keep it."""
+        await asyncio.wrap_future(self._background.start(self.sync.stop()))
