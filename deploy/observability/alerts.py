@@ -186,6 +186,15 @@ ALERTS = [
         "gate-lag",
     ),
     alert(
+        "SeedCoreGraphBehind",
+        f"{gauge('seedcore_graph_lag_seconds', '', 'max')} > 60",
+        "5m",
+        "warning",
+        "The knowledge graph is behind",
+        "The oldest change that waits for it is {{ $value | humanizeDuration }} old; the rest works.",
+        "graph-behind",
+    ),
+    alert(
         "SeedCoreRayNodeDown",
         'up{job="seedcore-ray"} == 0',
         "2m",

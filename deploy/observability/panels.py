@@ -83,6 +83,12 @@ DASHBOARDS: dict[str, tuple[str, list[Panel]]] = {
                 "Age of snapshots", (gauge("seedcore_snapshot_age_seconds", "worker", "max"), "{{worker}}"), unit="s"
             ),
             series("Fall-backs", (rate("seedcore_fallbacks_total", "fallback"), "{{fallback}}"), unit="ops"),
+            series("Lag of the graph", (gauge("seedcore_graph_lag_seconds", "", "max"), "oldest change"), unit="s"),
+            series(
+                "Changes for the graph",
+                (gauge("seedcore_graph_pending_changes", "", "max"), "waiting"),
+                (rate("seedcore_graph_changes_total", ""), "applied a second"),
+            ),
             series(
                 "Connections to Ray", (rate("seedcore_ray_connections_total", "outcome"), "{{outcome}}"), unit="ops"
             ),

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seedcore.graph.changes import SEPARATOR, Change, EndedSum, node_id, write_of
-from seedcore.graph.operations import EDGES, LABELS, GraphWrite
+from seedcore.graph.graph_write import EDGES, LABELS, GraphWrite
 
 GONE = {"gone": True}
 

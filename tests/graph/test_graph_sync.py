@@ -13,7 +13,7 @@ from seedcore.errors import DeadlineError, NotConfiguredError, UnavailableError
 from seedcore.graph import graph_sync, outbox, repository
 from seedcore.graph.changes import Change, write_of
 from seedcore.graph.graph_sync import GraphSync, wait_until_synced
-from seedcore.graph.operations import GraphWrite, NodeRow
+from seedcore.graph.graph_write import GraphWrite, NodeRow
 from seedcore.settings import Settings
 from seedcore.stores.embedded import embedded_bolt
 from seedcore.stores.neo4j import bolt_address

@@ -69,7 +69,7 @@ async def test_it_is_visible(up: httpx.AsyncClient, service: OrganismService, po
     assert (health.status_code, health.json()["quarantined"]) == (200, ["echo"])
     status = (await up.get("/status")).json()
     assert status["quarantined"] == [item]
-    assert set(status["organs"]) == {"utility", "ml"}
+    assert set(status["organs"]) == {"utility", "ml", "graph"}
 
 
 async def test_a_quarantined_skill_without_a_host_waits_and_the_shortfall_is_told(

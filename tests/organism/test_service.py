@@ -41,11 +41,12 @@ async def test_initialize_brings_every_organ_to_its_size(up: httpx.AsyncClient, 
     assert {name: (o["desired_agents"], o["living_agents"]) for name, o in status["organs"].items()} == {
         "utility": (4, 4),
         "ml": (1, 1),
+        "graph": (4, 0),
     }
     assert sorted(pool.hosts) == ["seedcore-host-ml-1", "seedcore-host-utility-2", "seedcore-host-utility-3"]
     health = await up.get("/health")
     assert (health.status_code, health.json()["organism_initialized"]) == (200, True)
-    assert health.json()["organs"] == {"utility": "4/4", "ml": "1/1"}
+    assert health.json()["organs"] == {"utility": "4/4", "ml": "1/1", "graph": "0/4"}
 
 
 async def test_initializing_again_changes_nothing(up: httpx.AsyncClient):
@@ -145,7 +146,7 @@ async def test_a_replica_that_starts_finds_what_lives_before_it_answers(
     again = await start()
     health = await again.health()
     assert (health["ready"], health["organism_initialized"], health["starting"]) == (True, True, False)
-    assert (await again.status()).organs.keys() == {"utility", "ml"}
+    assert (await again.status()).organs.keys() == {"utility", "ml", "graph"}
     await until(lambda: again._loop.leads)
     assert pool.made == made
 
@@ -226,7 +227,7 @@ async def test_an_organ_is_read_changed_and_read_again(up: httpx.AsyncClient, po
     stale = await up.put("/organs/utility", json=spec, headers={"If-Match": '"1"'})
     assert (stale.status_code, stale.json()["code"]) == (412, "precondition_failed")
     assert "version 2" in stale.json()["detail"]
-    assert {organ["id"] for organ in (await up.get("/organs")).json()["items"]} == {"utility", "ml"}
+    assert {organ["id"] for organ in (await up.get("/organs")).json()["items"]} == {"utility", "ml", "graph"}
     assert (await up.get("/organs/nowhere")).status_code == 404
 
 
@@ -287,6 +288,7 @@ async def test_shutdown_stops_every_host_for_good_and_initialize_starts_again(
     assert {name: (own["agents"], own["hosts"]) for name, own in table["organs"].items()} == {
         "utility": ([], []),
         "ml": ([], []),
+        "graph": ([], []),
     }
     assert (await again.initialize()).organism_initialized
     assert len(pool.hosts) == 3

@@ -76,7 +76,8 @@ async def test_agents_of_an_organ_without_hosts_of_its_own_live_in_workers(
     assert (utility["limits"], utility["roles"]) == ({"agent_concurrency": 3}, {"reader": 2.0})
     assert ml["hosts"] == pool.of("ml")
     assert not {"limits", "roles"} & ml.keys()
-    assert set(found["organs"]) == {"utility", "ml"}, "pools of workers are no organs"
+    assert set(found["organs"]) == {"utility", "ml", "graph"}, "pools of workers are no organs"
+    assert found["organs"]["graph"]["hosts"] == ["seedcore-graph-dispatcher-3"]
     status = (await up.get("/status")).json()["organs"]
     assert (status["utility"]["living_agents"], status["utility"]["living_hosts"]) == (4, 2)
     assert (status["utility"]["desired_hosts"], status["ml"]["desired_hosts"]) == (None, {"min": 1, "max": 1})

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from seedcore.graph.operations import EdgeRow, GraphWrite, NodeRow, Properties, Value
+from seedcore.graph.graph_write import EdgeRow, GraphWrite, NodeRow, Properties, Value
 
 SEPARATOR = "\x1f"
 MAX_TEXT = 200

@@ -7,8 +7,8 @@ from uuid import UUID
 import asyncpg
 
 from seedcore.errors import NotConfiguredError, NotFoundError
-from seedcore.graph.catalogue import CATALOGUE, EDGES_AMONG, EXISTS, NEIGHBOURS, NODES
 from seedcore.graph.changes import node_id
+from seedcore.graph.query_catalogue import CATALOGUE, EDGES_AMONG, EXISTS, NEIGHBOURS, NODES
 from seedcore.graph.repository import GraphStore, Record, label_of
 from seedcore.stores.postgres import Database
 

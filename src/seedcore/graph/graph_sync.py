@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from seedcore.errors import NotConfiguredError, SeedCoreError, UnavailableError
 from seedcore.graph import outbox
 from seedcore.graph.changes import write_of
-from seedcore.graph.operations import NodeRow
+from seedcore.graph.graph_write import NodeRow
 from seedcore.graph.repository import MARK, GraphStore
 from seedcore.settings import Settings
 from seedcore.stores.leading.leader_loop import LeaderJob, LeaderLoop
@@ -148,10 +148,14 @@ async def wait_until_synced(database: Database, settings: Settings, timeout_s: f
     async with database.connection() as connection:
         await outbox.start(connection)
         goal = await outbox.last_seq(connection)
-    deadline = time.monotonic() + timeout_s
+    deadline, refilling = time.monotonic() + timeout_s, False
     while True:
         async with database.connection() as connection:
             state = await outbox.read_state(connection)
+            if refilling and not state.refill:
+                # What the tables hold waits now.
+                goal = await outbox.last_seq(connection)
+            refilling = state.refill
             oldest = await outbox.oldest(connection)
         if state.failing is not None:
             raise _failing(state.failing)

@@ -5,15 +5,15 @@ from collections.abc import Callable
 
 import asyncpg
 import numpy as np
+import orjson
 
 from seedcore.errors import NotConfiguredError, TooLargeError
 from seedcore.graph.fastrp import Vectors, fastrp
 from seedcore.graph.repository import GraphStore, Record
-from seedcore.memory.long_term.vector_text import vector_text
 from seedcore.stores.postgres import Database
 
 MODEL = "fastrp"
-MAX_NODES = 200_000
+MAX_NODES, MAX_EDGES = 200_000, 2_000_000
 CHUNK = 2000
 
 _HAS_TABLE = "select to_regclass('seedcore.graph_vectors') is not null"
@@ -43,7 +43,7 @@ async def embed_nodes(
 
     Raises:
         NotConfiguredError: PostgreSQL has no pgvector.
-        TooLargeError: there are more than MAX_NODES nodes.
+        TooLargeError: there are more than MAX_NODES nodes or MAX_EDGES edges.
         UnavailableError: a server does not answer.
     """
     async with database.connection() as connection:
@@ -68,13 +68,10 @@ async def embed_nodes(
 
 
 async def _read(store: GraphStore) -> tuple[list[Record], list[tuple[str, str]]]:
-    nodes: list[Record] = []
-    edges: list[tuple[str, str]] = []
-    async for page in store.nodes():
-        nodes += page
-        if len(nodes) > MAX_NODES:
-            raise TooLargeError(f"The graph has more than {MAX_NODES} nodes.", limit=MAX_NODES)
-        edges += await store.edges([node["id"] for node in page])
+    nodes = await store.nodes(MAX_NODES + 2)
+    edges = await store.edges(MAX_EDGES + 1)
+    if len(nodes) > MAX_NODES or len(edges) > MAX_EDGES:
+        raise TooLargeError(f"The graph has more than {MAX_NODES} nodes or {MAX_EDGES} edges.", limit=MAX_NODES)
     return nodes, edges
 
 
@@ -86,4 +83,5 @@ async def _write(
 
 
 def _texts(vectors: Vectors) -> list[str]:
-    return [vector_text(vector) for vector in vectors]
+    """Each as pgvector reads it."""
+    return [orjson.dumps(vector, option=orjson.OPT_SERIALIZE_NUMPY).decode() for vector in vectors]

@@ -5,11 +5,11 @@ besides its own: one constraint on it makes ids unique, and its index finds ever
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence, Set
 from typing import TYPE_CHECKING, Any, cast
 
 from seedcore.errors import DeadlineError, SeedCoreError
-from seedcore.graph.operations import EDGES, ENTITY, LABELS, EdgeRow, GraphWrite, NodeRow
+from seedcore.graph.graph_write import EDGES, ENTITY, LABELS, EdgeRow, GraphWrite, NodeRow
 from seedcore.settings import Settings
 from seedcore.stores.neo4j import bolt_address, graph_database, graph_driver, graph_error
 
@@ -22,7 +22,9 @@ CONNECT_S = 60.0
 READ_S, WRITE_S = 10.0, 30.0
 """Seconds that one read and one transaction of writes may take."""
 
-PAGE = 5000
+WHOLE_S = 300.0
+"""Seconds that reading all nodes, or all edges, may take."""
+
 MARK = "mark:sync"
 SEMANTIC_ERROR = "Neo.ClientError.Statement.SemanticError"
 
@@ -129,32 +131,23 @@ class GraphStore:
             await _rows(transaction, _UPDATE, {"rows": changed})
         return {node.id for node in nodes} - known
 
-    async def nodes(self) -> AsyncIterator[list[Record]]:
-        """Every node in the order of ids, in pages: `{id, label, tenant}`."""
-        after = ""
-        while True:
-            page = await self.read(
-                f"MATCH (n:{ENTITY}) WHERE n.id > $after RETURN n.id AS id, labels(n) AS labels, n.tenant AS tenant "
-                "ORDER BY n.id LIMIT $page",
-                WRITE_S,
-                after=after,
-                page=PAGE,
-            )
-            yield [
-                {"id": row["id"], "label": label_of(row["labels"]), "tenant": row["tenant"]}
-                for row in page
-                if row["id"] != MARK
-            ]
-            if len(page) < PAGE:
-                return
-            after = page[-1]["id"]
-
-    async def edges(self, ids: Sequence[str]) -> list[tuple[str, str]]:
-        """The edges that leave these nodes, as (source, target)."""
+    async def nodes(self, limit: int) -> list[Record]:
+        """Nodes in the order of ids, at most `limit`: `{id, label, tenant}`."""
         rows = await self.read(
-            f"UNWIND $ids AS id MATCH (a:{ENTITY} {{id: id}})-->(b:{ENTITY}) RETURN a.id AS a, b.id AS b",
-            WRITE_S,
-            ids=list(ids),
+            f"MATCH (n:{ENTITY}) RETURN n.id AS id, labels(n) AS labels, n.tenant AS tenant ORDER BY id LIMIT $limit",
+            WHOLE_S,
+            limit=limit,
+        )
+        return [
+            {"id": row["id"], "label": label_of(row["labels"]), "tenant": row["tenant"]}
+            for row in rows
+            if row["id"] != MARK
+        ]
+
+    async def edges(self, limit: int) -> list[tuple[str, str]]:
+        """Edges as (source, target), at most `limit`."""
+        rows = await self.read(
+            f"MATCH (a:{ENTITY})-->(b:{ENTITY}) RETURN a.id AS a, b.id AS b LIMIT $limit", WHOLE_S, limit=limit
         )
         return [(row["a"], row["b"]) for row in rows]
 

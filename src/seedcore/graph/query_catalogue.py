@@ -6,11 +6,11 @@ What belongs to a tenant carries its name; a node without one is everybody's. Ev
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from seedcore.graph.operations import ENTITY
+from seedcore.graph.graph_write import ENTITY
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class GraphQuestion:
     """A question of the catalogue.
 
     Attributes:
@@ -97,12 +97,12 @@ sum(r.seconds) AS seconds RETURN skill, tasks, failed, seconds ORDER BY tasks DE
 RETURN d.id AS dead_letter, d.type AS type, d.code AS code, d.at AS at ORDER BY at DESC, dead_letter {_LIMIT}""",
 }
 
-CATALOGUE: Mapping[str, Question] = {
-    "blast_radius": Question("skill", "skill", _BLAST_RADIUS),
-    "lineage": Question("model", "model", _LINEAGE),
-    "who_else": Question("incident", "incident", _WHO_ELSE),
-    "relied_on": Question("fact", "fact", _RELIED_ON),
-    "agent_record": Question("agent", "agent", _RECORD),
+CATALOGUE: Mapping[str, GraphQuestion] = {
+    "blast_radius": GraphQuestion("skill", "skill", _BLAST_RADIUS),
+    "lineage": GraphQuestion("model", "model", _LINEAGE),
+    "who_else": GraphQuestion("incident", "incident", _WHO_ELSE),
+    "relied_on": GraphQuestion("fact", "fact", _RELIED_ON),
+    "agent_record": GraphQuestion("agent", "agent", _RECORD),
 }
 """By name; `neighbours` and `similar`, which take any node, are in `graph_reader`."""
 
