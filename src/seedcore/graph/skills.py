@@ -112,8 +112,8 @@ class AskGraph(_Params):
     limit: Limit = Field(50, description="nodes")
 
 
-class RecalledMemory(BaseModel):
-    """A memory that fits."""
+class SeedMemory(BaseModel):
+    """A memory that fits, and the node that it comes from."""
 
     id: str
     text: str
@@ -135,7 +135,7 @@ class ScoredNode(BaseModel):
 class GraphContext(BaseModel):
     """What memory and the graph know about a text; `fallback` names what the search had to do without."""
 
-    memories: list[RecalledMemory]
+    memories: list[SeedMemory]
     nodes: list[ScoredNode]
     edges: list[dict[str, Any]]
     lag_s: float
@@ -186,7 +186,7 @@ async def graph_rag(params: AskGraph, context: SkillContext) -> GraphContext:
         state = await graph.synced()
         recall = await graph.recall(params.query, context.tenant, params.k, params.depth, params.limit)
     memories = [
-        RecalledMemory(
+        SeedMemory(
             id=str(memory.id),
             text=memory.text,
             score=round(memory.score, 5),
