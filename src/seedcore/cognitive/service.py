@@ -11,7 +11,6 @@ from seedcore.cognitive.engines.engine import Asker
 from seedcore.cognitive.engines.engine_router import EngineRouter
 from seedcore.cognitive.engines.llm.llm_engine import LlmEngine
 from seedcore.cognitive.engines.offline.offline_engine import OfflineEngine
-from seedcore.cognitive.engines.offline.text_goals import is_free_text
 from seedcore.cognitive.evidence_reader import EvidenceReader
 from seedcore.cognitive.knowledge import Knowledge
 from seedcore.cognitive.moves.escalations import Escalations
@@ -41,6 +40,7 @@ from seedcore.skills import SkillRegistry
 from seedcore.skills.signatures import Signature, signatures
 from seedcore.stores.leading.leader_loop import LeaderLoop
 from seedcore.stores.postgres import Database
+from seedcore.tasks.plans.free_text import is_free_text
 from seedcore.tasks.submission.tenancy import HERE, Origin
 from seedcore.web.access.caller import ANONYMOUS, Caller
 from seedcore.web.access.request_origin import tenant_of

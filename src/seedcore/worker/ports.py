@@ -13,7 +13,7 @@ from pydantic import JsonValue
 
 from seedcore.skills.host_protocol import Call, Completion
 from seedcore.tasks.claims.claim_cursor import ClaimCursor
-from seedcore.tasks.model import EarlierPlan, Lease, Outcome, PlanTerms, Retry, StepSpec
+from seedcore.tasks.model import DEFAULT_TENANT, EarlierPlan, Lease, Outcome, PlanTerms, Retry, StepSpec
 from seedcore.tasks.plans.moves import MoveNote
 from seedcore.tasks.recovery.lost_leases import LastSession
 from seedcore.tasks.sessions import Heartbeat
@@ -36,7 +36,8 @@ class HostLostError(Exception):
 @dataclass(frozen=True, slots=True)
 class PlanRequest:
     """A request for a plan: the goal, the inputs, the largest number of steps, skills not to use, and the skills of the
-    earlier steps that completed, by the step's name; `escalation` for a task that could run without a plan."""
+    earlier steps that completed, by the step's name; `escalation` for a task that could run without a plan; whose
+    task it is for."""
 
     goal: str | list[str]
     inputs: Mapping[str, JsonValue]
@@ -44,6 +45,8 @@ class PlanRequest:
     without: Sequence[str] = ()
     done: Mapping[str, str] = field(default_factory=dict)
     escalation: EscalatedTask | None = None
+    tenant: str = DEFAULT_TENANT
+    task_id: UUID | None = None
 
 
 class PlanStepJson(TypedDict):

@@ -8,7 +8,6 @@ from seedcore.cognitive.engines.engine import Asker
 from seedcore.cognitive.engines.llm.asking import Spent, UnusableAnswerError
 from seedcore.cognitive.engines.llm.llm_engine import LlmEngine
 from seedcore.cognitive.engines.offline.offline_engine import OfflineEngine, Skills
-from seedcore.cognitive.engines.offline.text_goals import is_free_text
 from seedcore.errors import (
     BadGatewayError,
     DeadlineError,
@@ -26,6 +25,7 @@ from seedcore.schemas.cognitive.failures import ReasonRequest, ReasonResponse
 from seedcore.schemas.cognitive.memory_synthesis import SynthesizeMemoryRequest, SynthesizeMemoryResponse
 from seedcore.schemas.cognitive.planning import PlanTaskRequest, PlanTaskResponse
 from seedcore.schemas.cognitive.problem_solving import SolveProblemRequest, SolveProblemResponse
+from seedcore.tasks.plans.free_text import is_free_text
 from seedcore.telemetry.logs import get_logger
 from seedcore.telemetry.metrics import counter
 

@@ -4,15 +4,20 @@ import json
 import time
 from collections.abc import Mapping, Sequence
 from operator import attrgetter
+from typing import cast
 
 import asyncpg
 import orjson
 from pydantic import ValidationError
 
 from seedcore.errors import FieldError, InvalidInputError, PlatformOnlyError, TooLargeError, wrong_fields
+from seedcore.llm.model_errors import LlmNotConfiguredError
+from seedcore.llm.upstream import missing_upstream
 from seedcore.settings import Settings
 from seedcore.skills.registry import SkillRegistry
+from seedcore.skills.signatures import signatures
 from seedcore.tasks.model import DEFAULT_QUEUE, GOAL, Limit, Submitted, TaskSpec
+from seedcore.tasks.plans.free_text import is_free_text
 from seedcore.tasks.plans.plan_options import OTHERS, read_goal
 from seedcore.tasks.submission.accept_span import begin_accept
 from seedcore.tasks.submission.submit import submit
@@ -58,7 +63,7 @@ class Submission:
         for n, item in enumerate(items):
             try:
                 tasks.append(self.check(item, origin))
-            except InvalidInputError as error:
+            except (InvalidInputError, LlmNotConfiguredError) as error:
                 wrong += _below(n, error.errors)
             except TooLargeError as error:
                 found = _below(n, error.errors)
@@ -107,9 +112,22 @@ class Submission:
 
     def _check_goal(self, params: Mapping[str, object]) -> None:
         policy, _ = read_goal(params, self._settings)
+        self._check_text(params)
         if unknown := sorted(policy.keys() - self._skills.keys() - {OTHERS}):
             field = FieldError(f"params.on_failure.{unknown[0]}", "no such skill")
             raise InvalidInputError.for_fields([field])
+
+    def _check_text(self, params: Mapping[str, object]) -> None:
+        """Refuse free text where no language model could read it."""
+        goal, inputs = cast("str | list[str]", params["goal"]), cast("dict[str, object]", params.get("inputs", {}))
+        if not is_free_text(goal, inputs, {}) or (why := missing_upstream(self._settings)) is None:
+            return
+        # A name may have spaces in it, too.
+        if is_free_text(goal, inputs, signatures(self._skills.values())):
+            raise LlmNotConfiguredError(
+                f"A goal in free text needs a language model. {why} Or name output fields or skills.",
+                errors=[FieldError("params.goal", "must name fields or skills while there is no language model")],
+            )
 
     def _encode(self, params: Mapping[str, object]) -> str:
         try:

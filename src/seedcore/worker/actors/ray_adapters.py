@@ -50,7 +50,8 @@ class CognitivePlans:
     """The plan service: the Cognitive service, by its client."""
 
     def __init__(self, settings: Settings) -> None:
-        self.cognitive = CognitiveClient(settings, timeout_s=settings.cognitive_timeout_s + 5)
+        reads_s = 0.0 if settings.llm_provider == "none" else settings.cognitive_llm_timeout_s
+        self.cognitive = CognitiveClient(settings, timeout_s=settings.cognitive_timeout_s + reads_s + 5)
 
     async def plan(self, request: PlanRequest) -> PlanJson:
         """A plan, as JSON."""
@@ -63,6 +64,8 @@ class CognitivePlans:
             without=request.without,
             done=request.done,
             escalation=escalation,
+            tenant=request.tenant,
+            plan_id=request.task_id,
         )
         return cast(PlanJson, plan.model_dump(mode="json", by_alias=True))
 

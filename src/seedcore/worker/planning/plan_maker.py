@@ -127,7 +127,8 @@ class PlanMaker:
         without = before.without if before else ()
         escalation = escalated_task(lease, decision)
         most = min(left, self._settings.max_plan_steps)
-        plan = await self._plans.plan(PlanRequest(goal.goal, goal.inputs, most, without, done, escalation))
+        request = PlanRequest(goal.goal, goal.inputs, most, without, done, escalation, lease.tenant, lease.id)
+        plan = await self._plans.plan(request)
         move = plan.pop("move", None)
         kind = _kind_of(lease, signature)
         if move is not None and move["kind"] == "person":

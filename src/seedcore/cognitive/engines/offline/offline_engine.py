@@ -12,7 +12,7 @@ from seedcore.cognitive.engines.offline.past_plans import goals_of_past_plans
 from seedcore.cognitive.engines.offline.planner import find_plan
 from seedcore.cognitive.engines.offline.reasoning import reason
 from seedcore.cognitive.engines.offline.synthesis import Source, synthesize
-from seedcore.cognitive.engines.offline.text_goals import goals_in_text, is_free_text
+from seedcore.cognitive.engines.offline.text_goals import goals_in_text
 from seedcore.cognitive.engines.plan_check import check_plan
 from seedcore.cognitive.evidence_reader import EvidenceReader, response
 from seedcore.cognitive.gap_reader import GapReader
@@ -29,6 +29,7 @@ from seedcore.schemas.cognitive.planning import PlanStep, PlanTaskRequest, PlanT
 from seedcore.schemas.cognitive.problem_solving import SolutionPlan, SolveProblemRequest, SolveProblemResponse
 from seedcore.settings import Settings
 from seedcore.skills.signatures import Signature
+from seedcore.tasks.plans.free_text import is_free_text
 from seedcore.tasks.plans.plan import PlanDefinition
 
 Skills = Callable[[], Mapping[str, Signature]]
@@ -75,21 +76,22 @@ class OfflineEngine:
             NoPlanError: the text is like no past goal and names nothing that a plan reaches.
         """
         text = request.goal if isinstance(request.goal, str) else request.goal[0]
+        skills = {name: skill for name, skill in self._skills().items() if name not in request.without}
         recalled = await self._knowledge.recall(text, asker.tenant)
-        past = goals_of_past_plans(recalled.memories, self._skills())
+        past = goals_of_past_plans(recalled.memories, skills)
         for memory, goals in past:
             try:
                 found = await self._plan(request, goals, method="past_plan")
             except InvalidInputError:
                 continue
             return found.model_copy(update={"evidence": [memory_evidence(memory), *found.evidence]})
-        goals = goals_in_text(text, request.inputs, self._skills())
+        goals = goals_in_text(text, request.inputs, skills)
         if not goals:
             raise NoPlanError(
                 "The goal reads like no goal of the past, and names no skill and no output field.",
                 errors=[FieldError("goal", "must name output fields or skills")],
                 missing=[],
-                known=sorted({name for skill in self._skills().values() for name in skill.results}),
+                known=sorted({name for skill in skills.values() for name in skill.results}),
             )
         return await self._plan(request, goals)
 

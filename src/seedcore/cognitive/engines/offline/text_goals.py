@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from seedcore.skills.signatures import Signature
 
 _WORD = re.compile(r"[^\W\d_]{3,}")
-_NAME = re.compile(r"[\w.:\-]+", re.ASCII)
 _STEM = 5
 _COMMON = frozenset(
     [
@@ -69,19 +68,6 @@ _COMMON = frozenset(
         "tasks",
     ]
 )
-
-
-def is_free_text(goal: str | Sequence[str], inputs: Mapping[str, object], skills: Mapping[str, Signature]) -> bool:
-    """Whether a goal is a text for a language model: neither a name that is known nor one that might be misspelt."""
-    if not isinstance(goal, str):
-        return len(goal) == 1 and is_free_text(goal[0], inputs, skills)
-    text = goal.strip()
-    if _NAME.fullmatch(text) or text in inputs or text in skills:
-        return False
-    skill, _, name = text.rpartition(".")
-    return not any(text in each.results for each in skills.values()) and name not in getattr(
-        skills.get(skill), "results", ()
-    )
 
 
 def goals_in_text(text: str, inputs: Mapping[str, object], skills: Mapping[str, Signature]) -> list[str]:
