@@ -1,5 +1,6 @@
 """Plans of the embedded small model: how many are valid at once, and how many after the round that corrects them."""
 
+import asyncio
 import time
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from seedcore.llm.chat_client import ChatClient
 from seedcore.settings import load_settings
 from seedcore.skills.registry import SkillRegistry
 from seedcore.skills.signatures import signatures
-from seedcore.stores.embedded import embedded_postgres
+from seedcore.stores.embedded import embedded_llama, embedded_postgres
 from seedcore.stores.migrate import migrate
 from seedcore.stores.postgres import Database
 from seedcore.tasks.plans.plan import PlanDefinition
@@ -32,8 +33,8 @@ GOALS = [
 
 async def measure(console: Console, goals: int, folder: str) -> None:
     settings = load_settings(data_dir=Path(folder), llm_provider="embedded", llm_max_tokens=256)
-    dsn = embedded_postgres(settings).acquire()
-    await migrate(dsn)
+    embedded_postgres(settings).acquire()
+    await asyncio.to_thread(migrate, settings)
     database = Database(settings)
     chat = ChatClient(settings, database)
     registry = SkillRegistry.load(settings)
@@ -50,9 +51,7 @@ async def measure(console: Console, goals: int, folder: str) -> None:
 
         spent, begun = Spent(), time.perf_counter()
         try:
-            await ask(
-                chat, messages, PlanDraft, check, profile="fast", asker=Asker(), spent=spent, timeout_s=120
-            )
+            await ask(chat, messages, PlanDraft, check, profile="fast", asker=Asker(), spent=spent, timeout_s=120)
         except (UnusableAnswerError, DeadlineError):
             continue
         finally:
@@ -65,3 +64,5 @@ async def measure(console: Console, goals: int, folder: str) -> None:
     )
     await chat.aclose()
     await database.aclose()
+    embedded_llama(settings).release()
+    embedded_postgres(settings).release()

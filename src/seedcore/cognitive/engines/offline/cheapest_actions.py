@@ -93,7 +93,7 @@ def _look(
     bound += _cost(costs, chosen)
     forced = {cut[0] for cut in found if len(cut) == 1}
     if not forced:
-        return bound, found[0] if found else (), chosen
+        return bound, min(found, key=len, default=()), chosen
     chosen |= forced
     if len(chosen) > max_steps:
         return inf, (), chosen
