@@ -311,6 +311,20 @@ def test_work_that_changes_for_good_is_planned_then_done_by_a_recipe_and_the_val
     assert (last["status"], last["decision"]["route"], last["decision"]["rule"]) == ("completed", "fast", "recipe")
 
 
+def test_the_first_question_to_the_graph_starts_it_and_its_own_workers_answer(system: System):
+    post(system, "/pipeline/route-and-execute", {"type": "echo", "params": {"value": 1}})
+    params = {"query": "blast_radius", "skill": "echo"}
+    asked = post(system, "/api/v1/tasks", {"type": "graph.query", "params": params}).json()
+    assert asked["queue"] == "graph"
+    task = until_ended(system, asked["id"], 100)
+    assert (task["status"], task["error"]) == ("completed", None)
+    assert task["decision"]["agent"].startswith("graph-")
+    found = task["result"]["found"]
+    assert found["organs"][0]["organ"] == "utility"
+    assert sum(agent["tasks"] for agent in found["agents"]) >= 1
+    assert system.get("/api/v1/health")["graph"]["status"] in ("in_sync", "behind")
+
+
 def test_the_graph_queue_has_dispatchers_of_its_own(system: System):
     answer = post(system, "/api/v1/tasks", {"type": "echo", "params": {"value": 1}, "queue": "graph"})
     assert until_ended(system, answer.json()["id"])["status"] == "completed"
