@@ -132,9 +132,9 @@ class GraphStore:
         return {node.id for node in nodes} - known
 
     async def nodes(self, limit: int) -> list[Record]:
-        """Nodes in the order of ids, at most `limit`: `{id, label, tenant}`."""
+        """Nodes, at most `limit`: `{id, label, tenant}`."""
         rows = await self.read(
-            f"MATCH (n:{ENTITY}) RETURN n.id AS id, labels(n) AS labels, n.tenant AS tenant ORDER BY id LIMIT $limit",
+            f"MATCH (n:{ENTITY}) RETURN n.id AS id, labels(n) AS labels, n.tenant AS tenant LIMIT $limit",
             WHOLE_S,
             limit=limit,
         )
