@@ -83,6 +83,7 @@ DASHBOARDS: dict[str, tuple[str, list[Panel]]] = {
                 "Age of snapshots", (gauge("seedcore_snapshot_age_seconds", "worker", "max"), "{{worker}}"), unit="s"
             ),
             series("Fall-backs", (rate("seedcore_fallbacks_total", "fallback"), "{{fallback}}"), unit="ops"),
+            series("Memories fed and forgotten", (rate("seedcore_memories_total", "event"), "{{event}}"), unit="ops"),
             series("Lag of the graph", (gauge("seedcore_graph_lag_seconds", "", "max"), "oldest change"), unit="s"),
             series(
                 "Changes for the graph",
