@@ -15,7 +15,7 @@ import time
 from rich.console import Console
 
 from benchmarks.cognitive.model_plans import measure as measure_model
-from benchmarks.cognitive.planner_suite import STEPS, cheapest_cost, generate
+from benchmarks.cognitive.planner_suite import STEPS, cost_bounds, generate
 from seedcore.cognitive.engines.offline.cheapest_actions import SearchBounds
 from seedcore.cognitive.engines.offline.planner import find_plan
 from seedcore.errors import SeedCoreError
@@ -38,7 +38,8 @@ def planner(console: Console, problems: int, checked: int) -> bool:
         solved += 1
         steps.append(len(plan.steps))
         if seed < checked:
-            optimal += abs(plan.cost - cheapest_cost(problem, STEPS + 4)) < 1e-6
+            low, high = cost_bounds(problem, STEPS + 4)
+            optimal += low - 1e-6 <= plan.cost <= high + 1e-6
     p99, cpu = (statistics.quantiles(found, n=100)[98] for found in (times, busy))
     console.print(
         f"planner: {solved} of {problems} solved, {optimal} of {checked} compared are optimal, "
