@@ -151,6 +151,12 @@ DASHBOARDS: dict[str, tuple[str, list[Panel]]] = {
                 unit="ops",
             ),
             series("Money a day", (f"86400 * {rate('seedcore_model_money_total', 'model')}", "{{model}}")),
+            series(
+                "Calls that a budget stopped",
+                (rate("seedcore_model_budget_refusals_total", "budget"), "{{budget}}"),
+                unit="ops",
+            ),
+            series("Memories", (rate("seedcore_memories_total", "event"), "{{event}}"), unit="ops"),
         ],
     ),
     "tenants": (
