@@ -12,6 +12,7 @@ from seedcore.errors import SkillError
 from seedcore.graph import graph_client, skills
 from seedcore.graph.graph_client import GraphClient
 from seedcore.graph.graph_sync import GraphSync
+from seedcore.memory.intake.memory_texts import failure_memory
 from seedcore.memory.long_term.items import NewMemory
 from seedcore.memory.long_term.store import MemoryStore
 from seedcore.service_clients.skill_clients import SkillServiceClients
@@ -150,6 +151,14 @@ async def test_memories_are_seeds_that_the_graph_goes_on_from(asker: Asker, data
     assert scores["skill:echo"] == scores[f"fact:{FACT}"] == 0.5
     nothing = await asker.run(skills.graph_rag, skills.AskGraph(query="zzz"), "gamma")
     assert (nothing.memories, nothing.nodes, nothing.edges) == ([], [], [])
+
+
+async def test_the_memory_of_a_kind_of_failure_leads_to_its_skill(asker: Asker) -> None:
+    payload = {"tenant": "acme", "type": "echo", "code": "timeout", "message": "it waited for the lamp"}
+    await asker.clients.recall.store.remember([failure_memory("acme echo timeout", payload)])
+    found = await asker.run(skills.graph_rag, skills.AskGraph(query="waited for the lamp", depth=1))
+    assert found.memories[0].node == "skill:echo"
+    assert "skill:echo" in [node.id for node in found.nodes]
 
 
 async def test_names_are_data_whatever_they_contain(asker: Asker) -> None:

@@ -9,7 +9,6 @@ from seedcore.graph.graph_reader import GraphReader, Neighbourhood, node_of_memo
 from seedcore.graph.graph_sync import wait_until_synced
 from seedcore.graph.outbox import GraphState
 from seedcore.graph.repository import GraphStore
-from seedcore.llm.embedding.embedder import make_embedder
 from seedcore.memory.long_term.items import FoundMemory
 from seedcore.memory.long_term.store import MemoryStore
 from seedcore.settings import Settings
@@ -49,7 +48,6 @@ class GraphClient:
         self.database = Database(settings, size=2, name="seedcore-graph-skills")
         self.store = GraphStore(settings)
         self.reader = GraphReader(self.store, self.database)
-        self._memory: MemoryStore | None = None
         self._state: tuple[float, GraphState] | None = None
         self._asked = 0
 
@@ -75,20 +73,20 @@ class GraphClient:
             self._state = time.monotonic(), state
         return self._state[1]
 
-    async def recall(self, query: str, tenant: str, k: int, depth: int, limit: int) -> GraphRecall:
+    async def recall(
+        self, memories: MemoryStore, query: str, tenant: str, k: int, depth: int, limit: int
+    ) -> GraphRecall:
         """The memories that fit a text best, and what the graph has around what they come from.
 
         Raises:
             InvalidInputError: the text cannot be searched.
             UnavailableError: a server does not answer.
         """
-        if self._memory is None:
-            self._memory = MemoryStore(self.database, make_embedder(self._settings))
-        search = await self._memory.find(query, k, tenant=tenant)
+        search = await memories.find(query, k, tenant=tenant)
         seeds: dict[str, float] = {}
         best = max((memory.score for memory in search.items), default=1.0)
         for memory in search.items:
-            node = node_of_memory(memory.source, memory.source_id)
+            node = node_of_memory(memory)
             if node is not None:
                 seeds.setdefault(node, memory.score / best)
         around = await self.reader.walk(list(seeds), tenant, depth, limit) if seeds else Neighbourhood()

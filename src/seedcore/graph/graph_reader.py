@@ -10,6 +10,7 @@ from seedcore.errors import NotConfiguredError, NotFoundError
 from seedcore.graph.changes import node_id
 from seedcore.graph.query_catalogue import CATALOGUE, EDGES_AMONG, EXISTS, NEIGHBOURS, NODES
 from seedcore.graph.repository import GraphStore, Record, label_of
+from seedcore.memory.long_term.items import FoundMemory
 from seedcore.stores.postgres import Database
 
 MAX_DEPTH = 3
@@ -128,15 +129,17 @@ class GraphReader:
             raise NotFoundError(f"The graph does not know {node!r}.")
 
 
-def node_of_memory(source: str, source_id: str | None) -> str | None:
-    """The node that a memory comes from; None: none does."""
-    kind = {"plan": "plan", "failure": "dead", "triage": "incident", "fact": "fact"}.get(source)
-    if kind is None or not source_id:
+def node_of_memory(memory: FoundMemory) -> str | None:
+    """The node that a memory comes from; None: none does. Failures of a kind are one memory, of their skill."""
+    if memory.source == "failure":
+        return node_id("skill", memory.metadata["type"]) if "type" in memory.metadata else None
+    kind = {"plan": "plan", "triage": "incident", "fact": "fact"}.get(memory.source)
+    if kind is None or not memory.source_id:
         return None
     try:
-        return node_id(kind, UUID(source_id))
+        return node_id(kind, UUID(memory.source_id))
     except ValueError:
-        return node_id(kind, source_id)
+        return None
 
 
 def _node(row: Record, depth: int) -> GraphNode:

@@ -5,11 +5,11 @@ from collections.abc import Callable
 
 import asyncpg
 import numpy as np
-import orjson
 
 from seedcore.errors import NotConfiguredError, TooLargeError
 from seedcore.graph.fastrp import Vectors, fastrp
 from seedcore.graph.repository import GraphStore, Record
+from seedcore.memory.long_term.vector_text import vector_text
 from seedcore.stores.postgres import Database
 
 MODEL = "fastrp"
@@ -84,4 +84,4 @@ async def _write(
 
 def _texts(vectors: Vectors) -> list[str]:
     """Each as pgvector reads it."""
-    return [orjson.dumps(vector, option=orjson.OPT_SERIALIZE_NUMPY).decode() for vector in vectors]
+    return [vector_text(vector) for vector in vectors]

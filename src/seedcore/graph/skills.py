@@ -11,6 +11,7 @@ from seedcore.skills.skill_decorator import SkillContext, skill
 if TYPE_CHECKING:
     from seedcore.graph.graph_client import GraphClient
     from seedcore.graph.graph_reader import Neighbourhood
+    from seedcore.memory.long_term.store import MemoryStore
 
 Name = Annotated[str, Field(min_length=1, max_length=256, pattern=r"^[^\x00-\x1f]*$")]
 Limit = Annotated[int, Field(ge=1, le=500)]
@@ -184,14 +185,15 @@ async def graph_rag(params: AskGraph, context: SkillContext) -> GraphContext:
 
     async with _Graph(context) as graph:
         state = await graph.synced()
-        recall = await graph.recall(params.query, context.tenant, params.k, params.depth, params.limit)
-    memories = [
+        memories = _memories(context)
+        recall = await graph.recall(memories, params.query, context.tenant, params.k, params.depth, params.limit)
+    seeds = [
         SeedMemory(
             id=str(memory.id),
             text=memory.text,
             score=round(memory.score, 5),
             source=memory.source,
-            node=node_of_memory(memory.source, memory.source_id),
+            node=node_of_memory(memory),
         )
         for memory in recall.memories
     ]
@@ -203,12 +205,20 @@ async def graph_rag(params: AskGraph, context: SkillContext) -> GraphContext:
     ]
     nodes.sort(key=lambda node: (-node.score, node.depth, node.id))
     return GraphContext(
-        memories=memories,
+        memories=seeds,
         nodes=nodes,
         edges=recall.around.edges,
         lag_s=round(state.lag_s, 3),
         fallback=recall.fallback,
     )
+
+
+def _memories(context: SkillContext) -> "MemoryStore":
+    """The memories of this process's skills."""
+    from seedcore.memory.long_term.kept_memory import KeptMemory
+
+    assert context.clients is not None
+    return context.clients.keep(KeptMemory).store
 
 
 async def _found(graph: "GraphClient", params: GraphQuery, tenant: str) -> dict[str, list[dict[str, Any]]]:
