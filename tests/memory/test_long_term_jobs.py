@@ -1,8 +1,8 @@
 import asyncio
-from collections.abc import AsyncIterator
 
 import pytest
 
+from seedcore.llm.embedding.embedder import make_embedder
 from seedcore.memory.facts.fact import FactDraft
 from seedcore.memory.facts.fact_store import FactStore
 from seedcore.memory.long_term.store import MemoryStore
@@ -14,10 +14,13 @@ from seedcore.tasks.schedules import repository
 
 
 @pytest.fixture
-async def jobs(pg_settings: Settings) -> AsyncIterator[LongTermJobs]:
-    jobs = LongTermJobs(pg_settings)
-    yield jobs
-    await jobs.aclose()
+def jobs(pg_settings: Settings, database: Database) -> LongTermJobs:
+    return jobs_of(pg_settings, database)
+
+
+def jobs_of(settings: Settings, database: Database) -> LongTermJobs:
+    embedder = make_embedder(settings, database)
+    return LongTermJobs(settings, database, embedder, MemoryStore(database, embedder))
 
 
 async def test_the_leader_remembers_what_the_database_says(
@@ -68,10 +71,10 @@ async def test_health_says_that_vectors_are_missing(jobs: LongTermJobs, database
 
 async def test_health_answers_without_a_database(tmp_path) -> None:
     settings = load_settings(data_dir=tmp_path, pg_dsn="postgresql://nobody@127.0.0.1:9/none")
-    jobs = LongTermJobs(settings)
+    database = Database(settings)
     async with asyncio.timeout(10):
-        assert "reason" in await jobs.health()
-    await jobs.aclose()
+        assert "reason" in await jobs_of(settings, database).health()
+    await database.aclose()
 
 
 test_health_answers_without_a_database = pytest.mark.integration(test_health_answers_without_a_database)

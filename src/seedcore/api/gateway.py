@@ -32,7 +32,8 @@ class Gateway:
         self.database = Database(settings, size=8, name="seedcore-gateway")
         self.facts = FactStore(self.database)
         self.working = WorkingMemory(settings)
-        self.memory = MemoryStore(self.database, KeptEmbedder(make_embedder(settings, self.database), self.working))
+        self._embedder = KeptEmbedder(make_embedder(settings, self.database), self.working)
+        self.memory = MemoryStore(self.database, self._embedder)
         self.approvers = settings.approvers
         self.feed = EventFeed(self.database)
         self.submission = Submission(settings, skills)
@@ -94,6 +95,7 @@ class Gateway:
         if self._exporting is not None:
             await self._exporting.aclose()
         await self.feed.aclose()
+        await self._embedder.aclose()
         await self.working.close()
         await self.database.aclose()
 

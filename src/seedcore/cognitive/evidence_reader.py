@@ -36,7 +36,7 @@ class EvidenceReader:
     """Reads the database, which it connects on first use, and fetches the stream's valve."""
 
     def __init__(self, settings: Settings, fetch_valves: FetchValves) -> None:
-        self.database = Database(settings, name="seedcore-cognitive", size=4)
+        self.database = Database(settings, name="seedcore-cognitive", size=6)
         self._fetch_valves = fetch_valves
 
     async def aclose(self) -> None:

@@ -10,6 +10,7 @@ from ray import serve
 from seedcore.cognitive.engines.engine import Asker
 from seedcore.cognitive.engines.engine_router import EngineRouter
 from seedcore.cognitive.engines.llm.llm_engine import LlmEngine
+from seedcore.cognitive.engines.offline.learned_costs import with_learned_costs
 from seedcore.cognitive.engines.offline.offline_engine import OfflineEngine
 from seedcore.cognitive.evidence_reader import EvidenceReader
 from seedcore.cognitive.knowledge import Knowledge
@@ -69,13 +70,14 @@ class CognitiveService(ServiceBase):
         self._working = WorkingMemory(self.settings)
         self._plans, self._digest = PlanAnswers(self._working), ""
         self._memory_jobs = MemoryJobs(self.settings, database)
-        memories = MemoryStore(database, KeptEmbedder(make_embedder(self.settings), self._working))
+        self._embedder = KeptEmbedder(make_embedder(self.settings, database), self._working)
+        memories = MemoryStore(database, self._embedder)
         self._statistics = SkillStatistics(database, reads=background)
         self._descriptions: dict[str, str] = {}
         self._chat: ChatClient | None = None
         self._engines = self._make_engines(Knowledge(memories, FactStore(database)))
         self._escalations = Escalations(self.settings, database, MoveMemory(memories), self._working)
-        self._long_term = LongTermJobs(self.settings)
+        self._long_term = LongTermJobs(self.settings, database, self._embedder, memories)
         jobs = [*self._memory_jobs.jobs(), *self._long_term.jobs(), *self._escalations.jobs()]
         self._leader = LeaderLoop(database, "memory", jobs)
 
@@ -127,10 +129,10 @@ class CognitiveService(ServiceBase):
         """Close connections."""
         await self._leader.stop()
         await self._memory_jobs.aclose()
-        await self._long_term.aclose()
         await self._statistics.aclose()
         if self._chat is not None:
             await self._chat.aclose()
+        await self._embedder.aclose()
         await self._working.close()
         await self._reader.aclose()
         await self._coordinator.aclose()
@@ -164,9 +166,11 @@ class CognitiveService(ServiceBase):
         asker = _asker(request, origin, caller)
         if request.escalation is not None and caller.tenant is not None:
             tenant_of(caller, request.escalation.tenant)
-        moved = await self._escalations.plan(request, self._skills)
-        if moved is not None:
-            return moved
+        if request.escalation is not None:
+            skills = with_learned_costs(self._skills, await self._statistics.known())
+            moved = await self._escalations.plan(request, skills)
+            if moved is not None:
+                return moved
 
         async def make() -> PlanTaskResponse:
             with self._place():

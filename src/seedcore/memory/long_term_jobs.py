@@ -2,9 +2,9 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from seedcore.errors import NotFoundError
-from seedcore.llm.embedding.embedder import make_embedder
 from seedcore.memory.intake.feeder import FEED_EVERY_S, MemoryFeeder
 from seedcore.memory.long_term.forgetting import Forgetting, Forgotten
 from seedcore.memory.long_term.pgvector_state import pgvector_state
@@ -20,6 +20,9 @@ from seedcore.tasks.submission.validate import Submission
 from seedcore.telemetry.logs import get_logger
 from seedcore.telemetry.metrics import counter
 
+if TYPE_CHECKING:
+    from seedcore.llm.embedding.embedder import Embedder
+
 FORGET_EVERY_S = 600.0
 EMBED_EVERY_S = 15.0
 KEEP_SCHEDULE_EVERY_S = 60.0
@@ -31,17 +34,17 @@ class LongTermJobs:
     """The jobs of long-term memory for the leader of the role `memory`, and what health says of it.
 
     Args:
-        settings: how much is kept, and which embedder makes vectors.
+        settings: how much is kept.
+        database: where it is kept.
+        embedder: the one in use.
+        store: the memories, with their vectors by that embedder.
     """
 
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-        self.database = Database(settings, size=3, name="seedcore-memory-jobs")
-        self.embedder = make_embedder(settings, self.database)
-        self.store = MemoryStore(self.database, self.embedder)
-        self.feeder = MemoryFeeder(self.database, self.store)
-        self._reembedding = Reembedding(self.database, self.embedder)
-        self._forgetting = Forgetting(self.database, settings)
+    def __init__(self, settings: Settings, database: Database, embedder: "Embedder", store: MemoryStore) -> None:
+        self._settings, self._database, self._embedder = settings, database, embedder
+        self.feeder = MemoryFeeder(database, store)
+        self._reembedding = Reembedding(database, embedder)
+        self._forgetting = Forgetting(database, settings)
         self._forgotten = Forgotten(0, 0)
         self._log = get_logger("seedcore.memory")
 
@@ -53,10 +56,6 @@ class LongTermJobs:
             LeaderJob("forget", FORGET_EVERY_S, self.forget),
             LeaderJob("schedule", KEEP_SCHEDULE_EVERY_S, self.keep_schedule),
         )
-
-    async def aclose(self) -> None:
-        """Close the pool."""
-        await self.database.aclose()
 
     async def feed(self) -> None:
         """Remember what waits."""
@@ -75,7 +74,7 @@ class LongTermJobs:
     async def keep_schedule(self) -> None:
         """Make the schedule of consolidation, and keep its rhythm what the setting says."""
         every_s = self._settings.memory_consolidate_every_s
-        async with self.database.connection() as connection:
+        async with self._database.connection() as connection:
             try:
                 known = await repository.get(connection, SCHEDULE, "default")
                 if known.every_s == every_s:
@@ -83,16 +82,16 @@ class LongTermJobs:
             except NotFoundError:
                 self._log.info("schedule of consolidation made", every_s=every_s)
         skills = await asyncio.to_thread(SkillRegistry.load, self._settings)
-        async with self.database.connection() as connection:
+        async with self._database.connection() as connection:
             body = ScheduleBody(task={"type": "memory.consolidate", "params": {}}, every_s=every_s)
             await repository.put(connection, Submission(self._settings, skills), SCHEDULE, body)
 
     async def health(self) -> Mapping[str, object]:
         """What memory does, and what it does without: the names of fallbacks."""
-        report: dict[str, object] = {"embedder": self.embedder.name}
+        report: dict[str, object] = {"embedder": self._embedder.name}
         try:
             state = await self.feeder.queue.state()
-            pgvector = await pgvector_state(self.database)
+            pgvector = await pgvector_state(self._database)
         except DATABASE_ERRORS as error:
             return report | {"reason": str(error)}
         report |= {"waiting": state.waiting, "lag_s": round(state.lag_s, 1), "pgvector": pgvector.version}

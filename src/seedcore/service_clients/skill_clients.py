@@ -43,7 +43,9 @@ class SkillServiceClients:
         """The one object of this process that `make` makes."""
         found = self._kept.get(make)
         if found is None:
-            found = self._kept[make] = make(self._settings)
+            # Memory keeps vectors of queries where all of this process keeps what is dear to make.
+            made = KeptMemory(self._settings, self.working) if make is KeptMemory else make(self._settings)
+            found = self._kept[make] = made
         return cast(Kept, found)
 
     def status(self) -> dict[str, object]:

@@ -8,6 +8,7 @@ import pytest
 from numpy.typing import NDArray
 
 from seedcore.errors import UnavailableError
+from seedcore.llm.embedding import embedder as embedders
 from seedcore.llm.embedding.word_embedder import WordEmbedder
 from seedcore.memory.long_term import reembedding, replaced_embedder
 from seedcore.memory.long_term.items import NewMemory
@@ -27,6 +28,9 @@ class Hashed:
 
     def __init__(self, last: int | None = None) -> None:
         self.last, self.embedded = last, 0
+
+    async def aclose(self) -> None:
+        """Nothing is open."""
 
     async def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
         self.embedded += len(texts)
@@ -110,6 +114,15 @@ async def test_without_the_old_embedder_words_find_the_rest_and_the_search_says_
     assert all("paint" in item.text for item in found.items)
     await Reembedding(database, WordEmbedder()).run()
     assert (await store.find("paint", 3)).fallback is None
+
+
+async def test_an_old_embedder_that_fails_is_done_without(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    await remembered(database, Unknown())
+    await Reembedding(database, Unknown()).run()
+    monkeypatch.setattr(embedders, "embedder_in_process", lambda name: Unknown(last=0))
+    found = await MemoryStore(database, WordEmbedder()).find("paint", 3)
+    assert found.fallback == BEING_EMBEDDED
+    assert all("paint" in item.text for item in found.items)
 
 
 async def test_memories_that_were_stored_without_a_vector_get_one(database: Database) -> None:

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from seedcore.errors import UnavailableError
+from seedcore.errors import DeadlineError, SeedCoreError, UnavailableError
 from seedcore.llm.embedding.embedder import make_embedder
+from seedcore.llm.model_errors import BudgetExceededError, ModelAnswerError
 from seedcore.memory.long_term.items import NewMemory
 from seedcore.memory.long_term.store import NO_EMBEDDER, NO_PGVECTOR, MemoryStore
 from seedcore.settings import Settings
@@ -19,12 +20,18 @@ TEXTS = [
 
 
 class Broken:
-    """An embedder whose endpoint is away."""
+    """An embedder whose endpoint fails."""
 
     name, dimension = "broken", 256
 
+    def __init__(self, error: SeedCoreError) -> None:
+        self.error = error
+
     async def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        raise UnavailableError("no answer")
+        raise self.error
+
+    async def aclose(self) -> None:
+        """Nothing is open."""
 
 
 @pytest.fixture
@@ -116,7 +123,8 @@ async def test_secrets_are_not_remembered(store: MemoryStore) -> None:
 
 
 async def test_without_an_embedder_words_are_found_and_the_answer_says_so(database: Database) -> None:
-    for store in (MemoryStore(database, None), MemoryStore(database, Broken())):
+    errors = UnavailableError("away"), ModelAnswerError("no"), BudgetExceededError("over"), DeadlineError("late")
+    for store in (MemoryStore(database, None), *(MemoryStore(database, Broken(error)) for error in errors)):
         kept = await store.keep(memories(TEXTS[2]))
         assert kept.fallback == NO_EMBEDDER
         found = await store.find("customer 4711")
@@ -146,7 +154,7 @@ async def test_a_vector_of_another_size_is_no_error(database: Database) -> None:
         async def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
             return np.eye(3, dtype=np.float32)[[len(text) % 3 for text in texts]]
 
-    store = MemoryStore(database, Short())
+    store = MemoryStore(database, Short(UnavailableError("not raised")))
     [id_] = await store.remember(memories("abc"))
     assert (await store.search("xyz"))[0].id == id_
 

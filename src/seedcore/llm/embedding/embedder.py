@@ -36,6 +36,10 @@ class Embedder(Protocol):
         """
         ...
 
+    async def aclose(self) -> None:
+        """Close the connections, if it has some."""
+        ...
+
 
 def make_embedder(settings: Settings, database: Database | None = None) -> Embedder:
     """The embedder that SEEDCORE_EMBEDDER names. Nothing is loaded or connected before its first text.

@@ -145,6 +145,9 @@ class SentenceEmbedder:
         """
         return await asyncio.to_thread(self.embed_now, texts)
 
+    async def aclose(self) -> None:
+        """Nothing is open."""
+
     def embed_now(self, texts: Sequence[str]) -> Vectors:
         """`embed`, in the calling thread."""
         return _shared.get().embed(texts)

@@ -83,6 +83,9 @@ class WordEmbedder:
             return vectors.embed(texts)
         return await asyncio.to_thread(lambda: _shared.get().embed(texts))
 
+    async def aclose(self) -> None:
+        """Nothing is open."""
+
     def embed_now(self, texts: Sequence[str]) -> Vectors:
         """`embed`, in the calling thread."""
         return _shared.get().embed(texts)[0]

@@ -6,12 +6,18 @@ from typing import ClassVar
 from seedcore.llm.embedding.embedder import make_embedder
 from seedcore.memory.long_term.items import FoundMemory, NewMemory
 from seedcore.memory.long_term.store import MemoryStore
+from seedcore.memory.working.kept_embedder import KeptEmbedder
+from seedcore.memory.working.working_memory import WorkingMemory
 from seedcore.settings import Settings
 from seedcore.stores.postgres import Database
 
 
 class KeptMemory:
     """What skills remember and recall with; get it by `context.clients.keep(KeptMemory)`.
+
+    Args:
+        settings: which embedder makes vectors.
+        working: where vectors of queries are kept; None: nowhere.
 
     Attributes:
         database: its pool.
@@ -20,10 +26,11 @@ class KeptMemory:
 
     name: ClassVar[str] = "long_term_memory"
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, working: WorkingMemory | None = None) -> None:
         self.settings = settings
         self.database = Database(settings, size=2, name="seedcore-skill-memory")
-        self.embedder = make_embedder(settings, self.database)
+        embedder = make_embedder(settings, self.database)
+        self.embedder = embedder if working is None else KeptEmbedder(embedder, working)
         self.store = MemoryStore(self.database, self.embedder)
 
     async def remember(
@@ -52,5 +59,6 @@ class KeptMemory:
         return {"embedder": self.embedder.name}
 
     async def aclose(self) -> None:
-        """Close the pool."""
+        """Close the connections."""
+        await self.embedder.aclose()
         await self.database.aclose()

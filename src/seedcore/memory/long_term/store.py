@@ -11,7 +11,7 @@ from uuid import UUID
 import asyncpg
 import orjson
 
-from seedcore.errors import InvalidInputError, UnavailableError
+from seedcore.errors import InvalidInputError, SeedCoreError
 from seedcore.memory.long_term import memory_statements as statements
 from seedcore.memory.long_term.items import (
     FoundMemory,
@@ -23,7 +23,7 @@ from seedcore.memory.long_term.items import (
     digest_of,
 )
 from seedcore.memory.long_term.memory_limits import MAX_K, MAX_TEXT_CHARS
-from seedcore.memory.long_term.replaced_embedder import ReplacedEmbedder
+from seedcore.memory.long_term.replaced_embedder import BEING_EMBEDDED, ReplacedEmbedder
 from seedcore.memory.long_term.vector_text import vector_text
 from seedcore.stores.postgres import DATABASE_ERRORS, Database, loads
 from seedcore.telemetry.logs import get_logger
@@ -158,8 +158,12 @@ class MemoryStore:
             older, fallback = await self._replaced.find()
             dimensions = [self._embedder.dimension]
             if older is not None:
-                dimensions.append(older.dimension)
-                near += [older.name, vector_text((await older.embed([query]))[0])]
+                beside = await self._vectors_by(older, [query])
+                if beside is None:
+                    fallback = _fell_back(BEING_EMBEDDED)
+                else:
+                    dimensions.append(older.dimension)
+                    near += [older.name, vector_text(beside[0])]
             session += statements.VECTOR_SESSION.format(ef=max(EF_SEARCH, filters[4]))
             statement = statements.search_statement(*dimensions)
         async with self._database.transaction() as connection:
@@ -187,11 +191,16 @@ class MemoryStore:
             return None, _fell_back(NO_PGVECTOR)
         if self._embedder is None:
             return None, _fell_back(NO_EMBEDDER)
+        vectors = await self._vectors_by(self._embedder, texts)
+        return vectors, _fell_back(NO_EMBEDDER) if vectors is None else None
+
+    async def _vectors_by(self, embedder: "Embedder", texts: Sequence[str]) -> "NDArray[np.float32] | None":
+        """Vectors of the texts; None: the embedder failed, whatever its reason, such as a budget that is used up."""
         try:
-            return await asyncio.wait_for(self._embedder.embed(texts), EMBED_S), None
-        except (UnavailableError, TimeoutError) as error:
-            self._log.warning("embedder failed, words alone", model=self._embedder.name, reason=str(error))
-            return None, _fell_back(NO_EMBEDDER)
+            return await asyncio.wait_for(embedder.embed(texts), EMBED_S)
+        except (SeedCoreError, TimeoutError) as error:
+            self._log.warning("embedder failed, words alone", model=embedder.name, reason=str(error))
+            return None
 
     async def _note(self, ids: Sequence[UUID]) -> None:
         """Count what was found; written in sums, as forgetting needs no more."""

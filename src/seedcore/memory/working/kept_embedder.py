@@ -38,6 +38,10 @@ class KeptEmbedder:
         """Numbers of a vector."""
         return self._embedder.dimension
 
+    async def aclose(self) -> None:
+        """Close the model's connections."""
+        await self._embedder.aclose()
+
     async def embed(self, texts: Sequence[str]) -> "NDArray[np.float32]":
         """Vectors of unit length, shape (n, dimension); see `Embedder.embed` for what it raises."""
         if len(texts) != 1:
