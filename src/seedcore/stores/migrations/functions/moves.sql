@@ -10,6 +10,11 @@ declare
 begin
   insert into seedcore.stream_samples (stream) values (the_stream) on conflict do nothing;
   select * into s from seedcore.stream_samples x where x.stream = the_stream for update;
+  if s.ended_at > now() - make_interval(secs => (case s.status when 'passed' then 60 else 10 end)) then
+    -- The sample was chosen while that one ran. The task waits like its others; when it passed, `held_for_sample` lets it
+    -- go on at once, and it is asked about again.
+    return format('a first sample of %s runs before the others (sample %s)', s.size, s.id);
+  end if;
   if s.status <> 'open' or s.opened_at < now() - make_interval(secs => hold_s) then
     update seedcore.stream_samples x set id = seedcore.new_id(), status = 'open', size = wanted, started = 0, good = 0,
            bad = 0, opened_at = now(), ended_at = null
