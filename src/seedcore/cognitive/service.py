@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import TypeVar
 
 from pydantic import BaseModel
 from ray import serve
@@ -18,7 +19,7 @@ from seedcore.cognitive.moves.escalations import Escalations
 from seedcore.cognitive.moves.move_memory import MoveMemory
 from seedcore.cognitive.plan_answers import PlanAnswers, skills_digest
 from seedcore.cognitive.skill_statistics import SkillStatistics
-from seedcore.errors import InvalidInputError, OverloadedError
+from seedcore.errors import ForbiddenError, InvalidInputError, OverloadedError
 from seedcore.llm.chat_client import ChatClient
 from seedcore.llm.embedding.embedder import make_embedder
 from seedcore.llm.upstream import missing_upstream, upstream_health
@@ -30,7 +31,7 @@ from seedcore.memory.working.kept_embedder import KeptEmbedder
 from seedcore.memory.working.working_memory import WorkingMemory
 from seedcore.schemas.cognitive.capabilities import AssessCapabilitiesRequest, AssessCapabilitiesResponse
 from seedcore.schemas.cognitive.decisions import MakeDecisionRequest, MakeDecisionResponse
-from seedcore.schemas.cognitive.engine_answer import OnBehalf
+from seedcore.schemas.cognitive.engine_answer import EngineAnswer, OnBehalf
 from seedcore.schemas.cognitive.failures import ReasonRequest, ReasonResponse
 from seedcore.schemas.cognitive.memory_synthesis import SynthesizeMemoryRequest, SynthesizeMemoryResponse
 from seedcore.schemas.cognitive.planning import PlanTaskRequest, PlanTaskResponse
@@ -46,6 +47,8 @@ from seedcore.tasks.submission.tenancy import HERE, Origin
 from seedcore.web.access.caller import ANONYMOUS, Caller
 from seedcore.web.access.request_origin import tenant_of
 from seedcore.web.service_base import Operation, ServiceBase
+
+Answer = TypeVar("Answer", bound=EngineAnswer)
 
 COORDINATOR_TIMEOUT_S = 5.0
 """Longest wait for the state of a stream's valve; reasoning continues without it."""
@@ -164,8 +167,12 @@ class CognitiveService(ServiceBase):
         if unknown := sorted(set(request.done.values()) - set(self._skills)):
             raise InvalidInputError.for_field("done", f"no skill {unknown[0]!r}")
         asker = _asker(request, origin, caller)
+        recalls = request.engine == "llm" or is_free_text(request.goal, request.inputs, self._skills)
         if request.escalation is not None and caller.tenant is not None:
-            tenant_of(caller, request.escalation.tenant)
+            # A stream's counts are of the tasks of all tenants.
+            raise ForbiddenError("`escalation` is for callers who see all tenants: leave it out.")
+        if recalls or request.escalation is not None:
+            _check_payloads(caller)
         if request.escalation is not None:
             skills = with_learned_costs(self._skills, await self._statistics.known())
             moved = await self._escalations.plan(request, skills)
@@ -176,14 +183,15 @@ class CognitiveService(ServiceBase):
             with self._place():
                 return await self._engines.plan_task(request, asker)
 
-        if request.engine == "llm" or is_free_text(request.goal, request.inputs, self._skills):
-            return await make()
-        return await self._plans.get_or_make(request, self._digest, make)
+        answer = await (make() if recalls else self._plans.get_or_make(request, self._digest, make))
+        return _of_tenant(answer, caller)
 
     async def reason(
         self, request: ReasonRequest, *, origin: Origin = HERE, caller: Caller = ANONYMOUS
     ) -> ReasonResponse:
         """Possible causes of a failure, ranked by how much better than chance each explains the task history."""
+        if request.engine == "llm":
+            _check_payloads(caller)
         with self._place():
             return await self._engines.reason_about_failure(request, _asker(request, origin, caller))
 
@@ -191,6 +199,8 @@ class CognitiveService(ServiceBase):
         self, request: MakeDecisionRequest, *, origin: Origin = HERE, caller: Caller = ANONYMOUS
     ) -> MakeDecisionResponse:
         """The option with the least expected loss whose requirements are met, and what would change the choice."""
+        if request.engine == "llm":
+            _check_payloads(caller)
         with self._place():
             return await self._engines.make_decision(request, _asker(request, origin, caller))
 
@@ -201,13 +211,16 @@ class CognitiveService(ServiceBase):
         limit = self.settings.max_plan_steps
         if request.max_steps is not None and request.max_steps > limit:
             raise InvalidInputError.for_field("max_steps", f"must be at most {limit} (MAX_PLAN_STEPS)")
+        _check_payloads(caller)
         with self._place():
-            return await self._engines.solve_problem(request, _asker(request, origin, caller))
+            answer = await self._engines.solve_problem(request, _asker(request, origin, caller))
+        return _of_tenant(answer, caller)
 
     async def synthesize_memory(
         self, request: SynthesizeMemoryRequest, *, origin: Origin = HERE, caller: Caller = ANONYMOUS
     ) -> SynthesizeMemoryResponse:
         """What the memories of a tenant say about a query; each statement cites memories by id."""
+        _check_payloads(caller)
         with self._place():
             return await self._engines.synthesize_memory(request, _asker(request, origin, caller))
 
@@ -215,6 +228,7 @@ class CognitiveService(ServiceBase):
         self, request: AssessCapabilitiesRequest, *, origin: Origin = HERE, caller: Caller = ANONYMOUS
     ) -> AssessCapabilitiesResponse:
         """What is asked for and cannot be done: rejected types, goals without plan, failing skills, missing fields."""
+        _check_payloads(caller)
         with self._place():
             return await self._engines.assess_capabilities(request, _asker(request, origin, caller))
 
@@ -240,6 +254,23 @@ def _asker(request: OnBehalf, origin: Origin, caller: Caller) -> Asker:
     if caller.tenant is not None:
         return Asker(tenant_of(caller, request.tenant), caller.by)
     return Asker(request.tenant or origin.tenant, caller.by, request.plan_id)
+
+
+def _check_payloads(caller: Caller) -> None:
+    """Refuse an answer that rests on memory, facts or goals, which say what tasks carry.
+
+    Raises:
+        ForbiddenError: the caller's key may not see that.
+    """
+    if not caller.payloads:
+        raise ForbiddenError("Your key may not see what tasks carry, nor what is remembered of it.")
+
+
+def _of_tenant(answer: Answer, caller: Caller) -> Answer:
+    """The answer, without counts over the tasks of all tenants for a caller of one."""
+    if caller.tenant is None:
+        return answer
+    return answer.model_copy(update={"evidence": [item for item in answer.evidence if item.kind != "statistic"]})
 
 
 CognitiveDeployment = serve.deployment(name="CognitiveService")(serve.ingress()(CognitiveService))

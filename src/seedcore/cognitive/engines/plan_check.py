@@ -11,6 +11,8 @@ from seedcore.tasks.plans.plan import FROM, PlanDefinition, is_reference, valida
 from seedcore.utils.pg_json import unfit
 
 ADDRESS = re.compile(r"[a-z][a-z0-9+.-]{1,30}:(?://|[^\s/:]+@)[^\s\"'<>]+", re.IGNORECASE)
+AUTHORITY = re.compile(r"[a-z][a-z0-9+.-]{1,30}://[^/?#]*@[^\s/?#]*", re.IGNORECASE)
+"""Of an address: what stands before the last `@` may be anything, quotes and spaces as well, and is no host."""
 MAX_PLAN_BYTES = 256 * 1024
 
 
@@ -52,7 +54,7 @@ def check_plan(
             wrong.append(FieldError(f"steps.{i}", f"nothing of {step.id!r} is used"))
         for name, value in step.params.items():
             for address in _addresses(value):
-                if address not in known:
+                if not _stands_in(address, known):
                     message = f"{address[:200]!r} stands neither in the goal nor in the inputs"
                     wrong.append(FieldError(f"steps.{i}.params.{name}", message))
     if not plan.output and not any(skills[s.skill].results == {} for s in plan.steps if s.skill in skills):
@@ -76,16 +78,24 @@ def _unstorable(plan: PlanDefinition) -> Iterator[FieldError]:
 
 def _addresses(value: object) -> Iterator[str]:
     for text in _texts(value):
-        yield from (found.group() for found in ADDRESS.finditer(text))
+        yield from (found.group() for kind in (ADDRESS, AUTHORITY) for found in kind.finditer(text))
 
 
-def _texts(value: object, depth: int = 0) -> Iterator[str]:
-    if isinstance(value, str):
-        yield value
-    elif depth < 32 and isinstance(value, Mapping):
-        for name, item in value.items():
-            yield str(name)
-            yield from _texts(item, depth + 1)
-    elif depth < 32 and isinstance(value, list | tuple):
-        for item in value:
-            yield from _texts(item, depth + 1)
+def _stands_in(address: str, known: str) -> bool:
+    """Whether an address stands in a text: `https://a.org` does not stand in `https://a.org.evil.net`."""
+    if re.search(r"//[^/?#]*[/?#]", address):
+        return address in known
+    return re.search(re.escape(address) + r"(?![\w%@:-]|\.\w)", known) is not None
+
+
+def _texts(value: object) -> Iterator[str]:
+    """All texts in a JSON value, however deep: names, too."""
+    left = [value]
+    while left:
+        item = left.pop()
+        if isinstance(item, str):
+            yield item
+        elif isinstance(item, Mapping):
+            left += [*map(str, item), *item.values()]
+        elif isinstance(item, list | tuple):
+            left += item

@@ -7,6 +7,9 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from seedcore.schemas.cognitive.engine_answer import Chance, EngineAnswer, EngineChoice, Name, OnBehalf, StrictInput
 
+MAX_COUNT = 2**53
+"""Integers that every double holds."""
+
 
 class ValveFacts(StrictInput):
     """The state of a stream's valve; see `GET /pipeline/valve`."""
@@ -14,7 +17,7 @@ class ValveFacts(StrictInput):
     state: Literal["learning", "closed", "open", "unwatched"]
     evidence: float | None = Field(None, ge=0, le=1)
     arl0: float | None = Field(None, gt=0)
-    since_alarm: int | None = Field(None, ge=0, description="observations since its last alarm")
+    since_alarm: int | None = Field(None, ge=0, le=MAX_COUNT, description="observations since its last alarm")
 
 
 class ModelFacts(StrictInput):
@@ -23,7 +26,7 @@ class ModelFacts(StrictInput):
     name: Name
     monitor: Literal["inputs", "losses", "accuracy"]
     evidence: float = Field(ge=0, le=1)
-    observed: int = Field(ge=0)
+    observed: int = Field(ge=0, le=MAX_COUNT)
     arl0: float = Field(gt=1)
 
 
@@ -32,7 +35,7 @@ class SeriesPoint(BaseModel):
 
     model_config = ConfigDict(extra="ignore", allow_inf_nan=False)
 
-    index: int = Field(ge=0)
+    index: int = Field(ge=0, le=MAX_COUNT)
     score: float = Field(ge=0)
     chance: Chance | None = None
 
@@ -43,7 +46,7 @@ class SeriesFinding(BaseModel):
     model_config = ConfigDict(extra="ignore", allow_inf_nan=False)
 
     name: Name
-    points: int = Field(ge=1)
+    points: int = Field(ge=1, le=MAX_COUNT)
     anomalies: list[SeriesPoint] = Field(max_length=20_000)
 
 

@@ -11,6 +11,7 @@ from seedcore.tasks.model import TENANT_NAME
 from seedcore.tasks.plans.plan_options import MAX_INPUTS, MAX_NAME, MAX_NAMES
 
 GoalName = Annotated[str, StringConstraints(min_length=1, max_length=MAX_NAME, strip_whitespace=True)]
+NO_NUL = r"^[^\x00]*$"
 SkillName = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 
 
@@ -19,8 +20,8 @@ class EscalationIn(BaseModel):
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
-    stream: str = Field(min_length=1, max_length=500, description="`type` or `domain/type`")
-    rule: str = Field("", max_length=200, description="the policy's rule")
+    stream: str = Field(min_length=1, max_length=500, pattern=NO_NUL, description="`type` or `domain/type`")
+    rule: str = Field("", max_length=200, pattern=NO_NUL, description="the policy's rule")
     why: str = Field("", max_length=2000)
     evidence: float | None = Field(None, ge=0, le=1)
     tenant: str | None = Field(None, pattern=TENANT_NAME)
