@@ -216,6 +216,16 @@ async def test_a_wrong_field_is_named_before_anything_is_sent(http: httpx.AsyncC
         assert [error["field"] for error in answer.json()["errors"]] == [field], (body, answer.text)
 
 
+@pytest.mark.parametrize("name", ["n_predict", "n_cmpl", "best_of", "max_new_tokens", "num_predict"])
+async def test_no_other_name_of_the_maximum_goes_past_a_budget(
+    facade: httpx.AsyncClient, model: ScriptedModel, name: str
+) -> None:
+    answer = await facade.post(CHAT, json={"messages": HELLO, "max_tokens": 1, name: 100_000})
+    assert answer.status_code == 422
+    assert [error["field"] for error in answer.json()["errors"]] == [name]
+    assert model.requests == []
+
+
 async def test_deep_nesting_is_refused(http: httpx.AsyncClient) -> None:
     deep = f"{'[' * 5000}1{']' * 5000}"
     nested = f'{{"messages": [{{"role": "user", "content": {deep}}}]}}'

@@ -13,7 +13,7 @@ from seedcore.llm.budgets import ModelBudgets, Reservation
 from seedcore.llm.calls.answers import answer_of, usage_of
 from seedcore.llm.calls.model_gate import ModelGate
 from seedcore.llm.calls.prepared_call import AttemptFailed, PreparedCall
-from seedcore.llm.calls.upstream_link import read_bounded
+from seedcore.llm.calls.upstream_link import check_unpacked, read_bounded
 from seedcore.llm.model_errors import ModelAnswerError
 from seedcore.llm.prices import ModelUsage, cost_of
 from seedcore.settings import Settings
@@ -105,13 +105,19 @@ class OpenCall:
         """
         most, size = self._settings.llm_max_answer_bytes, 0
         parts = self._response.aiter_bytes()
-        rest = b""
+        rest: list[bytes] = []
         try:
+            check_unpacked(self._response)
             while (part := await self._call.within(anext(parts, None))) is not None:
                 size += len(part)
                 if size > most:
                     raise _too_long(most)
-                *lines, rest = (rest + part).split(b"\n")
+                if b"\n" not in part:
+                    # Joined once: a line may come in a million pieces.
+                    rest.append(part)
+                    continue
+                *lines, last = b"".join([*rest, part]).split(b"\n")
+                rest = [last]
                 for line in lines:
                     if not line.startswith(DATA):
                         continue

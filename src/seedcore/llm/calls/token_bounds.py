@@ -17,8 +17,8 @@ def prompt_bound(body: Mapping[str, Any]) -> int:
     nearer to a quarter of them. Settlement gives back the difference.
     """
     messages = body.get("messages") or ()
-    parts = [body.get(name) for name in ("messages", "tools", "response_format", "input") if body.get(name) is not None]
-    size = sum(len(json.dumps(part, ensure_ascii=False).encode(errors="surrogatepass")) for part in parts)
+    # All of it: servers put more into a prompt than messages, such as documents, functions and templates.
+    size = len(json.dumps(body, ensure_ascii=False).encode(errors="surrogatepass"))
     count = len(messages) if isinstance(messages, list) else 1
     return size + MESSAGE_TOKENS * count + TEMPLATE_TOKENS
 

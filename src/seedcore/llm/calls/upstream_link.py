@@ -10,7 +10,7 @@ import httpx
 from seedcore.errors import DeadlineError, UnavailableError
 from seedcore.llm.calls.answers import answer_of, error_of
 from seedcore.llm.calls.prepared_call import AttemptFailed, PreparedCall
-from seedcore.llm.model_errors import LlmNotConfiguredError
+from seedcore.llm.model_errors import LlmNotConfiguredError, ModelAnswerError
 from seedcore.llm.upstream import FAST, Upstream
 from seedcore.settings import Settings
 from seedcore.utils.tls.contexts import client_context
@@ -18,7 +18,8 @@ from seedcore.utils.tls.contexts import client_context
 CONNECT_S = 5.0
 MODELS_KEPT_S = 60.0
 MAX_ERROR_BYTES = 64 * 1024
-SHOWN_MODELS = 10
+MAX_LIST_BYTES = 4 * 1024 * 1024
+SHOWN_MODELS, MAX_MODEL_NAME = 10, 200
 SURELY_UNSENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 
 
@@ -53,6 +54,8 @@ class UpstreamLink:
                 await response.aclose()
         except DeadlineError as error:
             raise AttemptFailed(error, retry=False, unseen=True, sick=True) from None
+        except ModelAnswerError as error:
+            raise AttemptFailed(error, retry=False, unseen=False, sick=False) from None
         except httpx.HTTPError as error:
             sent = not isinstance(error, SURELY_UNSENT)
             raise AttemptFailed(_lost(error), retry=True, unseen=sent, sick=True) from None
@@ -71,18 +74,24 @@ class UpstreamLink:
         at, of, names = self._models
         if names and of == upstream.base_url and time.monotonic() - at < MODELS_KEPT_S:
             return names
+        client = self._client(upstream)
+        request = client.build_request("GET", f"{upstream.base_url}/models", headers=_key(upstream))
         try:
             async with asyncio.timeout(wait_s):
-                response = await self._client(upstream).get(f"{upstream.base_url}/models", headers=_key(upstream))
+                response = await client.send(request, stream=True)
+                try:
+                    body = await read_bounded(response, MAX_LIST_BYTES)
+                finally:
+                    await response.aclose()
         except TimeoutError:
             raise DeadlineError("The language model's server did not say which models it has in time.") from None
         except httpx.HTTPError as error:
             raise _lost(error) from None
         if not response.is_success:
-            raise error_of(upstream, response.status_code, response.content[:MAX_ERROR_BYTES], None)
-        data = answer_of(response.content).get("data")
+            raise error_of(upstream, response.status_code, body[:MAX_ERROR_BYTES], None)
+        data = answer_of(body).get("data")
         items: list[Any] = data if isinstance(data, list) else []
-        names = [str(item["id"]) for item in items if isinstance(item, dict) and "id" in item]
+        names = [item["id"] for item in items if isinstance(item, dict) and _is_model_name(item.get("id"))]
         self._models = time.monotonic(), upstream.base_url, names
         return names
 
@@ -110,6 +119,8 @@ class UpstreamLink:
                 timeout=httpx.Timeout(self._settings.llm_timeout_s, connect=CONNECT_S),
                 limits=httpx.Limits(max_connections=None, max_keepalive_connections=20),
                 verify=(client_context(self._settings) if not upstream.reserves else None) or True,
+                # What unpacks may be a thousand times as large as what is read, and bounded.
+                headers={"accept-encoding": "identity"},
                 # What is on this machine or in this cluster is behind no proxy.
                 trust_env=not ours,
             )
@@ -122,14 +133,34 @@ class UpstreamLink:
             await client.aclose()
 
 
+def check_unpacked(response: httpx.Response) -> None:
+    """Refuse a packed answer; none was asked for.
+
+    Raises:
+        ModelAnswerError: it is packed.
+    """
+    packed = response.headers.get("content-encoding", "identity")
+    if packed != "identity":
+        raise ModelAnswerError(f"The language model's server sends a packed answer ({packed[:50]!r}), unasked.")
+
+
 async def read_bounded(response: httpx.Response, most: int) -> bytes:
-    """The first `most` bytes of a body and, when there are more, at least one more."""
+    """The first `most` bytes of a body and, when there are more, at least one more.
+
+    Raises:
+        ModelAnswerError: it is packed.
+    """
+    check_unpacked(response)
     body = bytearray()
     async for part in response.aiter_bytes():
         body += part
         if len(body) > most:
             break
     return bytes(body)
+
+
+def _is_model_name(name: object) -> bool:
+    return isinstance(name, str) and 0 < len(name) <= MAX_MODEL_NAME and name.isprintable()
 
 
 def _key(upstream: Upstream) -> dict[str, str]:

@@ -11,6 +11,19 @@ from seedcore.errors import InvalidInputError
 from seedcore.llm.model_errors import ModelAnswerError
 
 MAX_BITS = 64
+OTHER_MAXIMA = frozenset(
+    {
+        "best_of",
+        "max_gen_len",
+        "max_length",
+        "max_new_tokens",
+        "max_output_tokens",
+        "n_cmpl",
+        "n_predict",
+        "num_predict",
+    }
+)
+"""What servers also take for how much to write: it would go past the reservation of a call."""
 
 
 def check_json(body: dict[str, Any]) -> None:
@@ -27,6 +40,16 @@ def check_json(body: dict[str, Any]) -> None:
             if (fault := _fault(value)) is not None:
                 raise InvalidInputError.for_field(field, fault) from None
         raise InvalidInputError.for_field("(body)", "is nested too deeply") from None
+
+
+def check_maximum(body: dict[str, Any]) -> None:
+    """Refuse a chat that says how much to write by a name that no budget is held against.
+
+    Raises:
+        InvalidInputError: names the field.
+    """
+    for name in sorted(OTHER_MAXIMA & body.keys()):
+        raise InvalidInputError.for_field(name, "is not taken: say `max_tokens`, and `n` for how many answers")
 
 
 def check_completion(body: dict[str, Any]) -> None:

@@ -85,6 +85,7 @@ class LlmOperations:
             """Continue a chat by OpenAI's protocol, whole or streamed; nothing is sent that a budget does not hold."""
             body = request.model_dump(exclude_unset=True)
             llm_bodies.check_json(body)
+            llm_bodies.check_maximum(body)
             scope = _scope_of(caller, tenant, http.headers)
             if not request.stream:
                 reply = await self._caller.chat(body, scope)
