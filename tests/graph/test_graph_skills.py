@@ -139,6 +139,49 @@ async def test_vectors_find_nodes_of_a_like_place(asker: Asker, database: Databa
         assert await connection.fetchval("select count(*) from seedcore.graph_vectors") == done.nodes
 
 
+async def test_no_word_of_a_tenant_names_a_node_that_others_see(asker: Asker, database: Database) -> None:
+    own = [{"tenant": "acme", "type": "acme.own-word", "agent": "utility-0001", "code": "", "n": 1, "seconds": 1.0}]
+    async with database.connection() as connection:
+        await connection.execute("select seedcore.graph_ended($1::jsonb)", json.dumps(own))
+    context = SkillContext("t", 1, 1, "k", None, clients=asker.clients)
+    await skills.graph_embed(skills.EmbedGraph(dimension=32), context)
+    seen = [
+        await asker.query("beta", query="similar", node="skill:hash", limit=100),
+        await asker.query("beta", query="neighbours", node="skill:echo", depth=3, limit=100),
+        await asker.query("beta", query="neighbours", node="agent:utility-0001", depth=3, limit=100),
+    ]
+    assert not any(word in json.dumps(seen) for word in ("acme", "shop", "bank"))
+    for node in ("stream:shop/echo", "stream:bank/echo"):
+        with pytest.raises(SkillError, match="does not know"):
+            await asker.query("beta", query="neighbours", node=node)
+    found = await asker.query("default", query="who_else", incident=str(TRIAGE))
+    assert [incident["stream"] for incident in found["incidents"]] == ["bank/echo"]
+
+
+@pytest.mark.parametrize(
+    ("params", "field"),
+    [
+        ({}, "query"),
+        ({"query": "drop"}, "query"),
+        ({"query": "blast_radius"}, "skill"),
+        ({"query": "blast_radius", "skill": ""}, "skill"),
+        ({"query": "blast_radius", "skill": "a\0"}, "skill"),
+        ({"query": "blast_radius", "skill": "x" * 257}, "skill"),
+        ({"query": "blast_radius", "skill": ["a"]}, "skill"),
+        ({"query": "blast_radius", "skill": "a", "model": "b"}, "model"),
+        ({"query": "neighbours", "node": "a", "depth": 4}, "depth"),
+        ({"query": "neighbours", "node": "a", "depth": 10**400}, "depth"),
+        ({"query": "neighbours", "node": "a", "limit": 0}, "limit"),
+        ({"query": "neighbours", "node": "a", "limit": float("nan")}, "limit"),
+        ({"query": "neighbours", "node": "a", "cypher": "MATCH (n) RETURN n"}, "cypher"),
+    ],
+)
+def test_odd_questions_are_refused_by_field(params: dict[str, Any], field: str) -> None:
+    with pytest.raises(ValidationError) as refused:
+        skills.GraphQuery.model_validate(params)
+    assert refused.value.errors()[0]["loc"] == (field,)
+
+
 async def test_memories_are_seeds_that_the_graph_goes_on_from(asker: Asker, database: Database) -> None:
     memory = MemoryStore(database, None)
     text = "the plan to say it failed at noon because echo was slow"

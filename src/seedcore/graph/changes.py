@@ -219,7 +219,9 @@ def _on_stream(write: GraphWrite, incident: str, stream: object, seq: int) -> No
     """A stream is `domain/type`: its incidents are on that skill."""
     if not isinstance(stream, str) or not stream:
         return
-    own = _stub(write, "Stream", "stream", stream)
+    # Its name holds a domain, which is a tenant's own word.
+    own = node_id("stream", stream)
+    write.put(NodeRow(own, "Stream", 0, {"tenant": "default", "name": _value(stream)}))
     skill = _stub(write, "Skill", "skill", stream.rpartition("/")[2])
     write.link(EdgeRow("HAPPENED_ON", incident, own, seq))
     write.link(EdgeRow("HAPPENED_ON", incident, skill, seq))

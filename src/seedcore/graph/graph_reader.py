@@ -18,12 +18,14 @@ MAX_EDGES = 1000
 INNER = frozenset({"id", "seq", "_key", "tenant"})
 """Properties that no answer shows."""
 
-# A scan: for the tens of thousands of nodes that a graph has, it takes milliseconds, and finds all.
+# A scan: for the tens of thousands of nodes that a graph has, it takes milliseconds, and finds all. Tasks of a type
+# that no skill has make nodes, too; such a type is a tenant's own word.
 _SIMILAR = """
 select o.node, o.label, 1 - (o.vector <=> n.vector) as similarity
 from seedcore.graph_vectors n
 join seedcore.graph_vectors o on o.model = n.model and o.dimension = n.dimension and o.node <> n.node
 where n.node = $1 and (n.tenant is null or n.tenant = $2) and (o.tenant is null or o.tenant = $2)
+  and (o.label <> 'Skill' or exists (select from seedcore.skills s where 'skill:' || s.name = o.node))
 order by o.vector <=> n.vector, o.node limit $3
 """
 
