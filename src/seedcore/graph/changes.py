@@ -103,7 +103,7 @@ def _plan(write: GraphWrite, change: Change) -> None:
     _only(write, "USES", own, change.seq, used)
     if facts.get("parent"):
         parent = node_id("plan", facts["parent"])
-        write.put(NodeRow(parent, "Plan", 0, {"tenant": facts.get("tenant")}))
+        write.put(NodeRow(parent, "Plan", 0, {"tenant": _value(facts.get("tenant"))}))
         _only(write, "PART_OF", own, change.seq, [parent])
 
 
@@ -122,7 +122,7 @@ def _dead(write: GraphWrite, change: Change) -> None:
             _only(write, "DIED_AT", own, change.seq, [_stub(write, "Agent", "agent", facts["agent"])])
         if facts.get("parent"):
             parent = node_id("plan", facts["parent"])
-            write.put(NodeRow(parent, "Plan", 0, {"tenant": facts.get("tenant")}))
+            write.put(NodeRow(parent, "Plan", 0, {"tenant": _value(facts.get("tenant"))}))
             _only(write, "PART_OF", own, change.seq, [parent])
 
 
@@ -165,7 +165,7 @@ def _fact(write: GraphWrite, change: Change) -> None:
     write.put(_node(own, "Fact", change, **{name: facts.get(name) for name in names}))
     for edge, name in (("ABOUT", facts.get("subject")), ("SAYS", facts.get("object"))):
         thing = node_id("thing", facts.get("tenant"), name)
-        write.put(NodeRow(thing, "Thing", 0, {"tenant": facts.get("tenant"), "name": _value(name)}))
+        write.put(NodeRow(thing, "Thing", 0, {"tenant": _value(facts.get("tenant")), "name": _value(name)}))
         _only(write, edge, own, change.seq, [thing])
 
 
