@@ -156,7 +156,6 @@ DASHBOARDS: dict[str, tuple[str, list[Panel]]] = {
                 (rate("seedcore_model_budget_refusals_total", "budget"), "{{budget}}"),
                 unit="ops",
             ),
-            series("Memories", (rate("seedcore_memories_total", "event"), "{{event}}"), unit="ops"),
         ],
     ),
     "tenants": (
