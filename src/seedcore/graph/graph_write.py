@@ -55,7 +55,7 @@ class NodeRow:
         id: unique in the whole graph, `KIND:NAME`.
         label: one of LABELS; that of an existing node does not change.
         seq: of the change; a newer one that is in the graph already stays. 0: only make sure that the node is there.
-        properties: those to set. `tenant` is whose it is; a node without one is everybody's.
+        properties: those to set. `tenant` is whose it is; a node without one belongs to all.
     """
 
     id: str

@@ -1,6 +1,6 @@
 """The fixed catalogue of questions to the graph: parameterised Cypher, each part bounded and of one tenant.
 
-What belongs to a tenant carries its name; a node without one is everybody's. Every part sees both, and nothing else.
+What belongs to a tenant carries its name; a node without one belongs to all. Every part sees both, and nothing else.
 """
 
 from collections.abc import Mapping

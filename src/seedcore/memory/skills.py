@@ -30,6 +30,7 @@ class Consolidated(BaseModel):
     sampled: int = Field(description="memories that were asked for by their own text, before and after")
     found_before: float | None = Field(description="share of these that were among the first ten")
     found_after: float | None = Field(description="share of which the one that stays is among the first ten")
+    fallback: str | None = Field(None, description="`memory_without_vectors`: nothing can be compared")
 
 
 @skill("memory.consolidate", organ="utility", slow=True, platform=True, timeout_s=3600)

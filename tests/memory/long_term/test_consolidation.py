@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from seedcore.memory.long_term.consolidation import Consolidation, group_alike
 from seedcore.memory.long_term.items import NewMemory
-from seedcore.memory.long_term.store import MemoryStore
+from seedcore.memory.long_term.store import NO_PGVECTOR, MemoryStore
 from seedcore.stores.postgres import Database
 
 MODEL = "wordllama-l2-supercat-256"
@@ -51,6 +51,14 @@ async def test_tenants_and_sources_are_never_mixed(store: MemoryStore, database:
     report = await consolidation(database, store, max_loss=1.0).run()
     assert (report.groups, report.removed) == (0, 0)
     assert len(await rows(database)) == 6
+
+
+async def test_without_vectors_nothing_is_compared_and_the_report_says_so(
+    store: MemoryStore, database: Database
+) -> None:
+    async with database.connection() as connection:
+        await connection.execute("drop table seedcore.memory_vectors")
+    assert (await consolidation(database, store).run()).fallback == NO_PGVECTOR
 
 
 async def test_a_second_run_changes_nothing(store: MemoryStore, database: Database) -> None:

@@ -1,4 +1,4 @@
-"""The check that a plan of either engine must pass before anybody gets it."""
+"""The check that a plan of either engine must pass before it is an answer."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence

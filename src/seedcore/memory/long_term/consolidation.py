@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from seedcore.memory.long_term.items import NewMemory
 from seedcore.memory.long_term.memory_limits import MAX_TAGS
-from seedcore.memory.long_term.store import MemoryStore
+from seedcore.memory.long_term.store import NO_PGVECTOR, MemoryStore
 from seedcore.stores.postgres import Database
 
 SOURCE = "consolidation"
@@ -66,6 +66,7 @@ class ConsolidationReport:
     sampled: int = 0
     found_before: float | None = None
     found_after: float | None = None
+    fallback: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +155,7 @@ class Consolidation:
         """
         report = ConsolidationReport()
         if not await self._store.has_vectors():
+            report.fallback = NO_PGVECTOR
             return report
         async with self._database.connection() as connection:
             groups = await connection.fetch(_GROUPS, self._after_d, [SOURCE, "fact"], LEAST_ALIKE)

@@ -73,4 +73,7 @@ class EngineAnswer(BaseModel):
     model: str | None = Field(None, description="the language model that answered")
     usage: UsageOut | None = Field(None, description="of the language model, also when its answer was not used")
     evidence: list[EvidenceOut] = Field(default_factory=list)
+    memory_fallback: str | None = Field(
+        None, description="the fallback's name when memory was searched without vectors, or could not be read"
+    )
     fallback: FallbackOut | None = Field(None, description="why the offline engine answered instead of the model")

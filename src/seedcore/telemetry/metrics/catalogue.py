@@ -163,6 +163,7 @@ CATALOGUE: tuple[MetricSpec, ...] = (
 BY_NAME: dict[str, MetricSpec] = {spec.name: spec for spec in CATALOGUE}
 
 FALLBACKS: dict[str, str] = {
+    "answer_without_memory": "Memory or facts could not be read, and Cognitive answered without them.",
     "aliases_stale": "The database did not answer, and the last known aliases of models were used.",
     "bootstrap_http": "Bootstrap found no Ray, and reached the Organism over HTTP.",
     "bounded_report": "A host reported an impossible time or amount; the nearest possible value was taken.",

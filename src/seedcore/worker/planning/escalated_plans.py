@@ -41,7 +41,7 @@ def is_escalated(lease: Lease, decision: RouteDecision) -> bool:
 
 
 def escalated_task(lease: Lease, decision: RouteDecision) -> EscalatedTask | None:
-    """What the Cognitive service is told of an escalated task; None: it is none."""
+    """What the Cognitive service gets to know of an escalated task; None: it is none."""
     if not is_escalated(lease, decision):
         return None
     stream, rule = stream_name(lease.domain, lease.type), decision.rule[:200]

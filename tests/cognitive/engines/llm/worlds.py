@@ -11,6 +11,7 @@ import httpx
 from seedcore.cognitive.service import CognitiveService
 from seedcore.memory.facts.fact import Fact
 from seedcore.memory.long_term.items import FoundMemory
+from seedcore.memory.long_term.store import MemorySearch
 from seedcore.settings import Settings, load_settings
 from tests.support.scripted_model import Answer, ScriptedModel, scripted_model
 
@@ -22,9 +23,9 @@ class Memories:
         self.found = [memory(text) for text in texts]
         self.tenants: list[str] = []
 
-    async def search(self, query: str, k: int = 10, *, tenant: str = "default", **_: Any) -> list[FoundMemory]:
+    async def find(self, query: str, k: int = 10, *, tenant: str = "default", **_: Any) -> MemorySearch:
         self.tenants.append(tenant)
-        return self.found[:k]
+        return MemorySearch(self.found[:k])
 
     async def relevant(self, text: str, tenant: str, k: int = 8) -> list[Fact]:
         return []

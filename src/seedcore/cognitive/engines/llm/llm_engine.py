@@ -109,7 +109,7 @@ class LlmEngine:
         answer = PlanTaskResponse(
             steps=plan_steps(plan), output=plan.output, cost=plan.cost, explored=spent.calls, method="model"
         )
-        return _signed(answer, spent, evidence)
+        return _signed(answer, spent, evidence, recalled.fallback)
 
     async def reason_about_failure(
         self, request: ReasonRequest, asker: Asker, spent: Spent | None = None
@@ -130,7 +130,7 @@ class LlmEngine:
         messages = prompts.question(CAUSE_RULE, data, recalled.evidence)
         draft, evidence = await self._ask(messages, CauseDraft, check, request, asker, spent)
         ranked.likely, ranked.explanation = draft.likely, draft.explanation
-        return _signed(ranked, spent, [*evidence, *ranked.evidence])
+        return _signed(ranked, spent, [*evidence, *ranked.evidence], recalled.fallback)
 
     async def make_decision(
         self, request: MakeDecisionRequest, asker: Asker, spent: Spent | None = None
@@ -151,7 +151,7 @@ class LlmEngine:
         messages = prompts.question(ADVICE_RULE, data, recalled.evidence)
         draft, evidence = await self._ask(messages, AdviceDraft, check, request, asker, spent)
         made.advised, made.advice = draft.option, draft.advice
-        return _signed(made, spent, [*evidence, *made.evidence])
+        return _signed(made, spent, [*evidence, *made.evidence], recalled.fallback)
 
     async def solve_problem(
         self, request: SolveProblemRequest, asker: Asker, spent: Spent | None = None
@@ -179,7 +179,7 @@ class LlmEngine:
             plan=None if plan is None else SolutionPlan(steps=plan_steps(plan), output=plan.output, cost=plan.cost),
             missing={},
         )
-        return _signed(answer, spent, evidence)
+        return _signed(answer, spent, evidence, recalled.fallback)
 
     async def synthesize_memory(
         self, request: SynthesizeMemoryRequest, asker: Asker, spent: Spent | None = None
@@ -187,9 +187,9 @@ class LlmEngine:
         """Statements in the model's words, each with memories that it was given."""
         spent = spent or Spent()
         found = await self._knowledge.search(request.query, request.k, asker.tenant, request.scopes, request.tags)
-        if not found:
+        if not found.items:
             return await self._offline.synthesize_memory(request, asker)
-        evidence = [memory_evidence(memory) for memory in found][: prompts.MAX_EVIDENCE]
+        evidence = [memory_evidence(memory) for memory in found.items][: prompts.MAX_EVIDENCE]
         data = {"query": request.query, "sentences": request.sentences}
 
         def check(draft: SynthesisDraft) -> list[Statement]:
@@ -203,9 +203,9 @@ class LlmEngine:
         statements = await self._ask(messages, SynthesisDraft, check, request, asker, spent)
         used = {cite for statement in statements for cite in statement.cites}
         answer = SynthesizeMemoryResponse(
-            summary=" ".join(statement.text for statement in statements), statements=statements, read=len(found)
+            summary=" ".join(statement.text for statement in statements), statements=statements, read=len(found.items)
         )
-        return _signed(answer, spent, [item for item in evidence if item.id in used])
+        return _signed(answer, spent, [item for item in evidence if item.id in used], found.fallback)
 
     async def assess_capabilities(
         self, request: AssessCapabilitiesRequest, asker: Asker, spent: Spent | None = None
@@ -242,7 +242,9 @@ class LlmEngine:
         )
 
 
-def _signed(answer: Answer, spent: Spent, evidence: Sequence[EvidenceOut]) -> Answer:
+def _signed(
+    answer: Answer, spent: Spent, evidence: Sequence[EvidenceOut], memory_fallback: str | None = None
+) -> Answer:
     answer.engine, answer.model, answer.usage = "llm", spent.model, spent.usage
-    answer.evidence = list(evidence)
+    answer.evidence, answer.memory_fallback = list(evidence), memory_fallback
     return answer

@@ -1,4 +1,4 @@
-"""What a language model is told. Instructions stand in the system message; all else is data, fenced as JSON.
+"""What a language model is asked. Instructions stand in the system message; all else is data, fenced as JSON.
 
 A planning prompt holds no value of an input, only names and types: what pages, files or other tasks say never reaches
 the model that chooses steps. No prompt holds a setting, a key, or anything of another tenant.

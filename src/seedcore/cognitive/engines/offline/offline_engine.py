@@ -84,7 +84,8 @@ class OfflineEngine:
                 found = await self._plan(request, goals, method="past_plan")
             except InvalidInputError:
                 continue
-            return found.model_copy(update={"evidence": [memory_evidence(memory), *found.evidence]})
+            evidence = [memory_evidence(memory), *found.evidence]
+            return found.model_copy(update={"evidence": evidence, "memory_fallback": recalled.fallback})
         goals = goals_in_text(text, request.inputs, skills)
         if not goals:
             raise NoPlanError(
@@ -93,7 +94,8 @@ class OfflineEngine:
                 missing=[],
                 known=sorted({name for skill in skills.values() for name in skill.results}),
             )
-        return await self._plan(request, goals)
+        found = await self._plan(request, goals)
+        return found.model_copy(update={"memory_fallback": recalled.fallback})
 
     async def _plan(
         self, request: PlanTaskRequest, goal: str | Sequence[str], method: str = "search"
@@ -185,19 +187,21 @@ class OfflineEngine:
             plan=None if plan is None else SolutionPlan(steps=plan_steps(plan), output=plan.output, cost=plan.cost),
             missing={} if plan is not None else missing,
             evidence=[*recalled.evidence, *costs],
+            memory_fallback=recalled.fallback,
         )
 
     async def synthesize_memory(self, request: SynthesizeMemoryRequest, asker: Asker) -> SynthesizeMemoryResponse:
         """Sentences of memories that say the most about the query, each with the memories that say it."""
         found = await self._knowledge.search(request.query, request.k, asker.tenant, request.scopes, request.tags)
-        sources = [Source(str(m.id), m.text, m.score, m.salience) for m in found]
+        sources = [Source(str(m.id), m.text, m.score, m.salience) for m in found.items]
         statements = await asyncio.to_thread(synthesize, request.query, sources, request.sentences)
         cited = {cite for statement in statements for cite in statement.cites}
         return SynthesizeMemoryResponse(
             summary=" ".join(statement.text for statement in statements) or "Memory has nothing about this.",
             statements=statements,
-            read=len(found),
-            evidence=[memory_evidence(memory) for memory in found if str(memory.id) in cited],
+            read=len(found.items),
+            evidence=[memory_evidence(memory) for memory in found.items if str(memory.id) in cited],
+            memory_fallback=found.fallback,
         )
 
     async def assess_capabilities(self, request: AssessCapabilitiesRequest, asker: Asker) -> AssessCapabilitiesResponse:
