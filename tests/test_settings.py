@@ -44,6 +44,12 @@ def test_the_documented_defaults_hold():
     assert {name: getattr(settings, name) for name in DEFAULTS} == DEFAULTS
 
 
+@pytest.mark.parametrize(("request_s", "llm_s", "waits"), [(60, 45, 45), (60, 600, 50), (12, 45, 6), (600, 300, 300)])
+def test_a_language_model_leaves_the_offline_engine_time_to_answer_a_request(request_s: int, llm_s: int, waits: int):
+    settings = load_settings(request_timeout_s=request_s, cognitive_llm_timeout_s=llm_s, cognitive_timeout_s=8)
+    assert settings.model_answer_s == waits
+
+
 @pytest.mark.parametrize("name", Settings.model_fields)
 def test_every_setting_has_a_variable_in_capitals_and_a_description(name: str):
     assert all(variable == variable.upper() for variable in env_names(name))

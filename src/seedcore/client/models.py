@@ -185,8 +185,8 @@ class Decision(_Response):
 class Task(_Response):
     """A task as SeedCore shows it; times have a time zone, `timeout_s` is in seconds.
 
-    `unreadable` says why a value (`params`, `result`) that JSON readers could not read is None; `payloads_hidden`: the
-    key may not see them.
+    `usage` is what its attempts spent, `tokens` and `money`; None: no skill reported any. `unreadable` says why a value
+    (`params`, `result`) that JSON readers could not read is None; `payloads_hidden`: the key may not see them.
     """
 
     id: UUID
@@ -214,6 +214,7 @@ class Task(_Response):
     limits: list[dict[str, Any]] | None = None
     tenant: str = DEFAULT_TENANT
     trace_id: str | None = None
+    usage: dict[str, float] | None = None
     payloads_hidden: bool = False
     errors: list[dict[str, object]] = Field(default_factory=list, description="of a failed task's attempts")
     unreadable: dict[str, str] = Field(default_factory=dict)

@@ -78,6 +78,12 @@ class Settings(
         return "http" if self.tls_cert is None else "https"
 
     @property
+    def model_answer_s(self) -> float:
+        """How long Cognitive waits for a language model: what is left of a request is for the offline engine."""
+        left = self.request_timeout_s - self.cognitive_timeout_s - 2
+        return min(self.cognitive_llm_timeout_s, max(left, self.request_timeout_s / 2))
+
+    @property
     def models_dir(self) -> Path:
         """Folder of the model registry."""
         return self.xgb_storage_path or self.data_dir / "models"

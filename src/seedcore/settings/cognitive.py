@@ -23,12 +23,12 @@ class CognitiveSettings(SettingsGroup):
         description="Longest time one plan may take.",
     )
     cognitive_llm_timeout_s: float = Field(
-        60.0,
+        45.0,
         gt=0,
         le=3600,
         validation_alias=AliasChoices("COGNITIVE_LLM_TIMEOUT_S"),
         description="Longest time that the language model may take for one answer, with the round that corrects it; "
-        "then the offline engine answers.",
+        "then the offline engine answers. It ends early enough for that within SEEDCORE_REQUEST_TIMEOUT_S.",
     )
     cognitive_max_inflight: int = Field(
         64,

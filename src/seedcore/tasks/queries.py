@@ -21,7 +21,8 @@ from seedcore.tasks.submission.tenancy import unscoped
 class TaskRecord:
     """A task as people see it. JSON values are kept as PostgreSQL's text: it holds what Python cannot read.
 
-    The properties read them, and raise ValueError or RecursionError where Python cannot.
+    The properties read them, and raise ValueError or RecursionError where Python cannot. `usage` is what all attempts
+    said that they spent: `tokens` and `money`; None when none said anything.
     """
 
     id: UUID
@@ -50,6 +51,7 @@ class TaskRecord:
     tenant: str
     traceparent: str | None
     limits: tuple[Mapping[str, object], ...]
+    usage: Mapping[str, float] | None = None
 
     @property
     def params(self) -> Any:
@@ -83,6 +85,7 @@ def _record(row: asyncpg.Record) -> TaskRecord:
         values["limit_key"] = unscoped(values["limit_key"])
     limits = json.loads(values["limits"] or "[]")
     values["limits"] = tuple({"key": unscoped(limit["key"]), "cost": limit["cost"]} for limit in limits)
+    values["usage"] = loads(values["usage"])
     return TaskRecord(**values, **texts)
 
 

@@ -64,6 +64,7 @@ def task_json(record: TaskRecord, payloads: bool = True) -> bytes:
         "limit_key": record.limit_key,
         "limits": record.limits or None,
         "errors": shown["errors"],
+        "usage": record.usage,
         "tenant": record.tenant,
         "trace_id": trace_id(str(record.parent_id or task_id), record.traceparent),
     }

@@ -204,6 +204,8 @@ async def test_a_plan_that_spends_more_than_its_budget_ends_with_its_steps(plann
     assert shown is not None
     assert (shown["spent"]["tokens"], shown["spent"]["money"], shown["spent"]["steps"]) == (101.0, 1.0, 3)
     assert shown["budget"] == {"steps": 16, "tokens": 100, "money": 5.0}
+    steps = {str(step.step): step.usage for step in await queries.children(planned.connection, planned.id)}
+    assert steps == {"a": {"tokens": 60, "money": 1}, "b": {"tokens": 41, "money": 0}, "c": None}
 
 
 async def test_a_lost_lease_spends_nothing(planned: Planned):

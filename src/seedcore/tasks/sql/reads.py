@@ -6,7 +6,9 @@ STATE_COLUMNS = """
 id, type, params::text as params, status, domain, priority, queue, idempotency_key, attempts, max_attempts, timeout_s,
 coalesce(run_at, run_after) as run_after, created_at, started_at, finished_at, result::text as result, error_code,
 error_message, decision::text as decision, parent_id, step, deadline, limit_key, errors::text as errors,
-tenant, traceparent, limits::text as limits
+tenant, traceparent, limits::text as limits,
+(select json_build_object('tokens', sum(u.tokens), 'money', sum(u.money)) from seedcore.usage u
+  where u.id = task_state.id having count(*) > 0)::text as usage
 """
 
 GET = f"select {STATE_COLUMNS} from seedcore.task_state where id = $1"

@@ -10,6 +10,7 @@ import orjson
 import ray
 from ray.exceptions import RayError, RayTaskError
 
+from seedcore.llm.upstream import missing_upstream
 from seedcore.schemas.cognitive.planning import EscalationIn
 from seedcore.schemas.snapshot import SnapshotUpdate, StoredSnapshotJson, WorkerReportJson
 from seedcore.service_clients.cognitive_client import CognitiveClient
@@ -50,14 +51,18 @@ class CognitivePlans:
     """The plan service: the Cognitive service, by its client."""
 
     def __init__(self, settings: Settings) -> None:
-        reads_s = 0.0 if settings.llm_provider == "none" else settings.cognitive_llm_timeout_s
-        self.cognitive = CognitiveClient(settings, timeout_s=settings.cognitive_timeout_s + reads_s + 5)
+        timeout_s = settings.cognitive_timeout_s + 5
+        self.cognitive = CognitiveClient(settings, timeout_s=timeout_s)
+        # A language model may read a goal first; what names a skill is never left to one.
+        reads_s = settings.model_answer_s if missing_upstream(settings) is None else 0.0
+        self._goals = CognitiveClient(settings, timeout_s=timeout_s + reads_s)
 
     async def plan(self, request: PlanRequest) -> PlanJson:
         """A plan, as JSON."""
         task = request.escalation
         escalation = None if task is None else EscalationIn(**asdict(task))
-        plan = await self.cognitive.plan_task(
+        client = self._goals if task is None else self.cognitive
+        plan = await client.plan_task(
             request.goal,
             request.inputs,
             request.max_steps,

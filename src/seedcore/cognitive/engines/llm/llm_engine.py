@@ -238,7 +238,7 @@ class LlmEngine:
             profile=choice.profile,
             asker=asker,
             spent=spent,
-            timeout_s=self._settings.cognitive_llm_timeout_s,
+            timeout_s=self._settings.model_answer_s,
         )
 
 
