@@ -60,12 +60,15 @@ class PlanStepJson(TypedDict):
 
 class PlanJson(TypedDict):
     """A plan as it is stored; `output` says which field of which step gives each part of the goal. `move` and
-    `evidence`: of an escalated task."""
+    `evidence`: of an escalated task. `engine`, `model` and `fallback`: see `schemas.cognitive.engine_answer`."""
 
     steps: list[PlanStepJson]
     output: dict[str, JsonValue]
     move: NotRequired[MoveJson | None]
     evidence: NotRequired[list[dict[str, JsonValue]]]
+    engine: NotRequired[str]
+    model: NotRequired[str | None]
+    fallback: NotRequired[dict[str, JsonValue] | None]
 
 
 class Decider(Protocol):

@@ -96,6 +96,26 @@ async def steps(world: World, task_id: UUID) -> list[queries.TaskRecord]:
     return await world.engine.steps(task_id)
 
 
+@pytest.mark.parametrize(
+    ("signed", "said"),
+    [
+        ({"engine": "llm", "model": "small-1"}, "; planned by the language model small-1"),
+        ({"engine": "offline", "fallback": {"code": "deadline_exceeded"}}, "gave no plan (deadline_exceeded)"),
+    ],
+)
+@pytest.mark.integration
+async def test_a_goal_says_when_a_model_planned_it_or_why_none_did(pg_world: World, signed: dict[str, Any], said: str):
+    class Signing(Searching):
+        async def plan(self, request: PlanRequest) -> Any:
+            return {**await super().plan(request), **signed}
+
+    service = Signing()
+    async with pg_world.dispatcher(service, hosts(), service):
+        record = await pg_world.until(await goal(pg_world, "summary"), "completed")
+    assert record.decision is not None
+    assert record.decision["reason"].endswith(said)
+
+
 @pytest.mark.integration
 async def test_a_goal_goes_on_without_the_skill_that_it_may_skip(pg_world: World):
     async with pg_world.dispatcher(Searching(), hosts("text.keywords"), Searching()):

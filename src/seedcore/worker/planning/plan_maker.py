@@ -29,7 +29,7 @@ from seedcore.worker.planning.escalated_plans import (
 )
 from seedcore.worker.planning.move_json import MoveJson
 from seedcore.worker.planning.own_plans import OwnPlan, OwnPlans
-from seedcore.worker.planning.plan_steps import renamed, steps_of
+from seedcore.worker.planning.plan_steps import planned_by, renamed, steps_of
 from seedcore.worker.ports import LeaseStore, PlanJson, PlanRequest, PlanService
 from seedcore.worker.skill_catalog import SkillCatalog
 
@@ -142,6 +142,8 @@ class PlanMaker:
             raise OverBudgetError(f"the plan has {len(plan['steps'])} steps, and its budget has {left} left")
         if move is None:
             terms = self._terms(goal, None if before else signature, recipe=False)
+            if (who := planned_by(plan)) is not None:
+                decision = decision._replace(reason=f"{decision.reason}; {who}")
             return self._checked(plan, goal, skills, before, terms, decision)
         self._own_plans.forget(kind)
         decision = move_decision(decision, plan, move)

@@ -15,6 +15,14 @@ MAX_FACTS = 100
 """Most facts that are noted of one plan."""
 
 
+def planned_by(plan: PlanJson) -> str | None:
+    """Who planned, for the decision: a language model, or who did in its place; None where none was asked."""
+    if plan.get("engine") == "llm":
+        return f"planned by the language model {plan.get('model')}"
+    fallback = plan.get("fallback")
+    return None if fallback is None else f"planned offline, as the language model gave no plan ({fallback['code']})"
+
+
 def renamed(plan: PlanJson, prefix: str, done: Mapping[str, str]) -> PlanJson:
     """`plan` with a prefix to the names of its own steps, so that none has the name of an earlier one (`done`)."""
 
