@@ -64,7 +64,7 @@ def _tell(options: argparse.Namespace, settings: Settings) -> int:
     if options.json:
         print(json.dumps(story.as_json() | {"total_s": round(time.monotonic() - began, 1)}, indent=1))
     else:
-        Console().print(table(story))
+        Console().print(table(story), *sentences(story), sep="\n", highlight=False, markup=False)
     problems = story.problems()
     for problem in problems:
         say(f"Not the whole story: {problem}.")
@@ -86,18 +86,21 @@ async def _run(options: argparse.Namespace, settings: Settings, deadline: float)
 def table(story: MemoryStory) -> Table:
     """The story for people."""
     report = Table(title="Prices in another form, in one market and then in another", title_justify="left")
-    for name in ("occurrence", "unnoticed", "tasks", "runs", "asked", "seconds", "tried", "solved by"):
-        report.add_column(
-            name, justify="right" if name in ("unnoticed", "tasks", "runs", "asked", "seconds") else "left"
-        )
+    for name in ("occurrence", "unnoticed", "tasks", "runs", "asked", "seconds"):
+        report.add_column(name, justify="left" if name == "occurrence" else "right")
     for name, one in (("first", story.first), ("second", story.second)):
-        tried = ", ".join(f"{skill.removeprefix('shop.')}{'' if ok else ' (failed)'}" for skill, ok in one.tried)
         numbers = (str(one.unnoticed), str(one.tasks), str(one.runs), str(one.asked), f"{one.seconds:.1f}")
-        report.add_row(f"{name}, {one.market}", *numbers, tried, f"{one.solved_by}: {one.reason}")
-    report.add_section()
-    for text in story.remembered:
-        report.add_row("remembered", "", "", "", "", "", "", text)
+        report.add_row(f"{name}, {one.market}", *numbers)
     return report
+
+
+def sentences(story: MemoryStory) -> list[str]:
+    """What is too long for the table: what was tried and why, and what was remembered."""
+    said = []
+    for one in (story.first, story.second):
+        tried = ", ".join(f"{skill}{'' if ok else ' (failed)'}" for skill, ok in one.tried)
+        said.append(f"{one.market}: tried {tried}; solved by {one.solved_by}: {one.reason}")
+    return [*said, *(f"remembered: {text}" for text in story.remembered)]
 
 
 def _options(argv: Sequence[str] | None) -> argparse.Namespace:

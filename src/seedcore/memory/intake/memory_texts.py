@@ -57,7 +57,8 @@ def plan_memory(plan: EndedPlan) -> NewMemory:
 def failure_memory(ref: str, payload: Mapping[str, Any]) -> NewMemory:
     """A kind of failure: of a tenant, type and code, with its newest message."""
     type_, code = str(payload["type"]), str(payload["code"])
-    text = f"Tasks of type {type_} fail with code {code}{_after_colon(payload.get('message'), 2 * MAX_QUOTED)}."
+    said = f"Tasks of type {type_} fail with code {code}{_after_colon(payload.get('message'), 2 * MAX_QUOTED)}"
+    text = f"{said.rstrip('.')}."
     return NewMemory(
         text=text[:MAX_TEXT_CHARS],
         tenant=str(payload["tenant"]),
