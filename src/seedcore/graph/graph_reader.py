@@ -12,6 +12,7 @@ from seedcore.graph.query_catalogue import CATALOGUE, EDGES_AMONG, EXISTS, NEIGH
 from seedcore.graph.repository import GraphStore, Record, label_of
 from seedcore.memory.long_term.items import FoundMemory
 from seedcore.stores.postgres import Database
+from seedcore.tasks.sql.reads import is_skill
 
 MAX_DEPTH = 3
 MAX_EDGES = 1000
@@ -20,14 +21,14 @@ INNER = frozenset({"id", "seq", "_key", "tenant"})
 
 # A scan: for the tens of thousands of nodes that a graph has, it takes milliseconds, and finds all. Tasks of a type
 # that no skill has make nodes, too; such a type is a tenant's own word.
-_SIMILAR = """
+_SIMILAR = f"""
 select o.node, o.label, 1 - (o.vector <=> n.vector) as similarity
 from seedcore.graph_vectors n
 join seedcore.graph_vectors o on o.model = n.model and o.dimension = n.dimension and o.node <> n.node
 where n.node = $1 and (n.tenant is null or n.tenant = $2) and (o.tenant is null or o.tenant = $2)
-  and (o.label <> 'Skill' or exists (select from seedcore.skills s where 'skill:' || s.name = o.node))
+  and (o.label <> 'Skill' or {is_skill("substr(o.node, length('skill:') + 1)")})
 order by o.vector <=> n.vector, o.node limit $3
-"""
+"""  # noqa: S608 - of constants
 
 
 @dataclass(frozen=True, slots=True)

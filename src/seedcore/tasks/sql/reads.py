@@ -21,6 +21,11 @@ def find(where: str, parameters: int) -> str:
     return f"select {STATE_COLUMNS} from seedcore.task_state {where} order by id desc limit ${parameters}"
 
 
+def is_skill(name: str) -> str:
+    """SQL that says whether `name`, an expression of SQL, is a skill that gateways have published."""
+    return f"exists (select from seedcore.skills published where published.name = {name})"
+
+
 # The short table that holds the ids of a state: a filter by state starts there, not in history.
 IDS_OF_STATUS = {
     Status.QUEUED: (
