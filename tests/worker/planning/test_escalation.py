@@ -155,9 +155,12 @@ async def test_moves_are_tried_in_turn_for_one_task_and_a_person_is_asked_at_las
     pg_world: World, cognition: Cognition
 ):
     async with running(pg_world, cognition):
-        for _ in range(8):
+        # For a moment after an answer others like it run without asking, so which of them is asked about varies.
+        for _ in range(40):
             (task,) = await prices(pg_world, "no price at all")
             record = await pg_world.until(task, "failed", "approval")
+            if record.status == "approval":
+                break
         assert record.status == "approval"
         assert (record.decision or {})["rule"] == "escalation"
         assert "a person decides" in (record.decision or {})["reason"]
