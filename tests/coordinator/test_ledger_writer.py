@@ -43,6 +43,7 @@ async def test_what_is_reported_is_summed_by_scope_and_written_once(pg_settings:
     assert set(found) == {"utility/echo", "-/gone"}
     assert (found["utility/echo"]["outcomes"], found["utility/echo"]["router"]) == (5, "random")
     assert found["utility/echo"]["realised_delta"] == 2.0
+    assert (found["utility/echo"]["tokens"], found["utility/echo"]["money"]) == (2.0, 2.0)
     assert writer.counts == {"entries": 2, "lost_outcomes": 0, "failed_writes": 0}
 
 

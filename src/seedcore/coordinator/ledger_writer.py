@@ -94,4 +94,6 @@ def _sums(report: EnergyReport) -> Sums:
         report["realised_delta"],
         report["realised_squares"],
         report["squared_error"],
+        report.get("tokens", 0.0),
+        report.get("money", 0.0),
     )

@@ -13,13 +13,14 @@ from seedcore.pricing.outcome_sums import Sums
 
 _SUMS = (
     "outcomes, expected_s, realised_s, expected_failures, failures, expected_delta, realised_delta, "
-    "realised_squares, squared_error"
+    "realised_squares, squared_error, tokens, money"
 )
 _TOTALS = ", ".join(f"coalesce(sum({name}), 0)::float8 as {name}" for name in _SUMS.split(", "))
 _APPEND = f"""
 insert into seedcore.energy_ledger (scope, router, v, {_SUMS})
 select * from unnest($1::text[], $2::text[], $3::float8[], $4::bigint[], $5::float8[], $6::float8[], $7::float8[],
-                     $8::bigint[], $9::float8[], $10::float8[], $11::float8[], $12::float8[])
+                     $8::bigint[], $9::float8[], $10::float8[], $11::float8[], $12::float8[],
+                     $13::float8[], $14::float8[])
 """  # noqa: S608 - constants of this file
 # Primary key (all scopes), index energy_ledger_scope (one).
 _PAGE = f"""

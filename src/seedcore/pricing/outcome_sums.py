@@ -16,7 +16,7 @@ class Expected(NamedTuple):
 
 @dataclass(slots=True)
 class Sums:
-    """Sums over outcomes; seconds, seconds² (deltas) and seconds⁴ (squares)."""
+    """Sums over outcomes; seconds, seconds² (deltas), seconds⁴ (squares), and what skills said that they spent."""
 
     outcomes: int = 0
     expected_s: float = 0.0
@@ -27,11 +27,14 @@ class Sums:
     realised_delta: float = 0.0
     realised_squares: float = 0.0
     squared_error: float = 0.0
+    tokens: float = 0.0
+    money: float = 0.0
 
-    def add(self, expected: Expected, seconds: float, ok: bool) -> None:
+    def add(self, expected: Expected, seconds: float, ok: bool, spent: tuple[float, float] | None = None) -> None:
         """Add the outcome of a decision: the same ΔE = We + ½e² + V·cost, with its real seconds and success.
 
-        Money in the cost counts as if it grew with the seconds: it cannot be separated from the backlog.
+        Money in the cost counts as if it grew with the seconds: it cannot be separated from the backlog. `spent`: the
+        tokens and the money that the skill reported.
         """
         e, fails, v, added = expected
         if e <= 0:
@@ -47,6 +50,9 @@ class Sums:
         self.realised_delta += realised
         self.realised_squares += realised * realised
         self.squared_error += (realised - added) ** 2
+        if spent is not None:
+            self.tokens += spent[0]
+            self.money += spent[1]
 
     def join(self, other: "Sums") -> None:
         """Add the sums of `other`."""

@@ -6,7 +6,7 @@ nothing.
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Annotated, Self
+from typing import Annotated, NotRequired, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from typing_extensions import TypedDict
@@ -130,6 +130,8 @@ class EnergyReport(TypedDict):
     realised_delta: Annotated[float, Field(allow_inf_nan=False, description="seconds²")]
     realised_squares: Annotated[FinitePositive, Field(description="of single outcomes, seconds⁴")]
     squared_error: Annotated[FinitePositive, Field(description="of single decisions, seconds⁴")]
+    tokens: NotRequired[Annotated[FinitePositive, Field(description="that skills said they spent")]]
+    money: NotRequired[FinitePositive]
 
 
 class Report(BaseModel):

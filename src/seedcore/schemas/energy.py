@@ -185,7 +185,8 @@ class LedgerRequest(BaseModel):
 
 
 class LedgerOut(BaseModel):
-    """Entries: sums over outcomes; `expected_*` from the decisions, `realised_*` from the outcomes."""
+    """Entries: sums over outcomes; `expected_*` from the decisions, `realised_*` from the outcomes, `tokens` and
+    `money` as skills said that they spent them."""
 
     items: list[dict[str, object]]
     next: int | None = Field(None, description="`before` of the next page; null: this is the last")

@@ -31,7 +31,7 @@ def test_a_report_has_all_that_happened_since_the_last_one_and_what_waits_now():
     reports.sent("b", "echo")
     reports.returned("b", "echo")
     reports.observe([lease(), lease(domain="sales")])
-    reports.record_completion(completion(), DECISION)
+    reports.record_completion(completion(usage=(7.0, 0.0)), DECISION)
     reports.record_completion(completion(ok=False, usage=(10.0, 0.25)))
     reports.count_decision("fast", "known_skill", 3)
     reports.count_decision("plan", "valve_open")
@@ -45,7 +45,7 @@ def test_a_report_has_all_that_happened_since_the_last_one_and_what_waits_now():
     assert report.outstanding == [{"agent": "a", "type": "echo", "count": 1}]
     assert report.outcomes == [{"agent": "a", "type": "echo", "count": 2, "seconds": 1.0, "successes": 1}]
     assert report.spent == [{"agent": "a", "type": "echo", "count": 1, "money": 0.25}]
-    assert [(e["type"], e["outcomes"]) for e in report.energy] == [("echo", 1)]
+    assert [(e["type"], e["outcomes"], e["tokens"]) for e in report.energy] == [("echo", 1, 7.0)]
     assert [(s["domain"], len(s["tasks"]), len(s["outcomes"])) for s in report.streams] == [
         (None, 1, 2),
         ("sales", 1, 0),

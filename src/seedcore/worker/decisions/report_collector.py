@@ -118,7 +118,7 @@ class ReportCollector:
             sums = body.energy.get(completion.skill)
             if sums is None:
                 sums = body.energy[completion.skill] = Sums()
-            sums.add(expected, completion.seconds, completion.ok)
+            sums.add(expected, completion.seconds, completion.ok, completion.usage)
 
     def take_unlearned(self) -> dict[AgentType, tuple[int, float, int]]:
         """Outcomes since the last call: count, seconds and successes by agent and type; they count here at once."""
@@ -226,4 +226,6 @@ def _energy_report(task_type: str, sums: Sums) -> EnergyReport:
         "realised_delta": sums.realised_delta,
         "realised_squares": sums.realised_squares,
         "squared_error": sums.squared_error,
+        "tokens": sums.tokens,
+        "money": sums.money,
     }

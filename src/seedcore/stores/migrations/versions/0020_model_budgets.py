@@ -18,6 +18,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
+    op.execute("alter table seedcore.energy_ledger drop column tokens, drop column money")
     for function in ("plan_of", "llm_settle", "llm_reserve"):
         op.execute(f"drop function if exists seedcore.{function}")
     for table in _TABLES:

@@ -72,3 +72,8 @@ returns setof record language sql stable as $$
   from seedcore.tasks t left join seedcore.plans p on p.id = t.parent_id
   where t.id = task_id and t.parent_id is not null
 $$;
+
+-- What outcomes said that they spent stands in the ledger beside what they cost the fleet.
+alter table seedcore.energy_ledger
+  add column tokens double precision not null default 0,
+  add column money double precision not null default 0;
