@@ -1,5 +1,6 @@
 """Escalated tasks through a dispatcher: moves are chosen by the Cognitive service's code, kept, learnt, remembered."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -210,3 +211,64 @@ async def half_fails(world: World, cognition: Cognition) -> None:
         for text in ("12.50", "no", "12.50", "no", "12.50", "no"):
             (task,) = await prices(world, text)
             await world.until(task, "completed", "failed")
+
+
+async def test_who_chose_to_sample_before_a_sample_ended_starts_no_other_one(pg_world: World):
+    async with pg_world.database.connection() as connection:
+
+        async def join(after: UUID | None) -> str | None:
+            return await connection.fetchval("select seedcore.join_sample('de/x', 1, 600, $1)", after)
+
+        async def ended(good: bool) -> UUID:
+            found = await connection.fetchval("select id from seedcore.stream_samples where stream = 'de/x'")
+            await connection.execute("select seedcore.sample_ended('de/x', $1, $2)", found, good)
+            return found
+
+        assert await join(None) is None
+        for good in (True, False):
+            last = await ended(good)
+            assert f"(sample {last})" in (await join(None) or "")
+            assert f"(sample {last})" in (await join(UUID(int=1)) or "")
+            assert await join(last) is None
+
+
+async def test_a_task_that_comes_after_its_sample_has_passed_goes_on(pg_world: World, cognition: Cognition):
+    await half_fails(pg_world, cognition)
+    # An answer from before the sample: the history that is known does not change any more.
+    history = cognition.escalations._history
+    kept: list[Any] = []
+
+    async def old(escalation: Any) -> Any:
+        kept[:] = kept or [(await history(escalation))._replace(waiting=40)]
+        return kept[0]
+
+    cognition.escalations._history = old  # type: ignore[method-assign]
+    async with running(pg_world, cognition, concurrency=4):
+        first = await prices(pg_world, *["12.50"] * 5)
+        for task in first:
+            await pg_world.until(task, "completed")
+        (late,) = await prices(pg_world, "12.50")
+        async with asyncio.timeout(20):
+            while (how := await released(pg_world, late)) is None:
+                await asyncio.sleep(0.02)
+    assert how == "sample"
+    assert await moves_of(pg_world, late) == []
+
+
+async def released(world: World, task_id: UUID) -> str | None:
+    async with world.database.connection() as connection:
+        events = await queries.events_of(connection, task_id)
+    return next((event.data.get("how") for event in events if event.data.get("released")), None)
+
+
+async def test_a_task_that_waits_for_a_sample_that_another_has_replaced_goes_on(pg_world: World):
+    (task,) = await prices(pg_world, "12.50")
+    async with pg_world.database.connection() as connection:
+        assert await connection.fetchval("select seedcore.join_sample('de/x', 1, 600, null)") is None
+        why = f"a first sample of 1 runs before the others (sample {UUID(int=1)})"
+        await connection.execute("delete from seedcore.ready where id = $1", task)
+        decision = json.dumps({"rule": "sample_first", "reason": why})
+        await connection.execute(
+            "insert into seedcore.held (id, status, attempts, decision) values ($1, 'approval', 0, $2)", task, decision
+        )
+    assert (await pg_world.task(task)).status == "queued"

@@ -171,6 +171,7 @@ def _answer(choice: MoveChoice, incident: ChangedWork) -> PlanTaskResponse:
         direct_good=sum(changed),
         direct_bad=len(changed) - sum(changed),
         sample=known.sample_size if move.kind == "sample" else None,
+        sample_after=None if known.sample is None or known.sample.status == "open" else known.sample.id,
         again_s=0.0 if move.kind != "as_is" else AGAIN_S if len(changed) >= FEW_RUNS else AGAIN_SOON_S,
     )
     steps = () if plan is None else plan.steps

@@ -1,6 +1,7 @@
 """The move in the answer of `POST /cognitive/plan-task` for escalated work."""
 
 from typing import Literal
+from uuid import UUID
 
 from pydantic import BaseModel, Field
 
@@ -29,4 +30,7 @@ class EscalationMoveOut(BaseModel):
     direct_good: int = Field(0, description="runs of the skill as it is, since the work changed, that completed")
     direct_bad: int = Field(0, description="those that failed")
     sample: int | None = Field(None, description="how many tasks of the stream run before the others")
+    sample_after: UUID | None = Field(
+        None, description="the stream's last sample, if that had ended when this was chosen"
+    )
     again_s: float = Field(0.0, description="for how long the answer holds for the stream's other tasks")

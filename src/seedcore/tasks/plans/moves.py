@@ -40,12 +40,16 @@ class SampleFullError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class MoveNote:
-    """The move that a plan is; `sample`: the task is one of so many that run before the stream's others."""
+    """The move that a plan is; `sample`: the task is one of so many that run before the stream's others.
+
+    `sample_after`: the stream's last sample, if it had ended when the move was chosen.
+    """
 
     stream: str
     move: str
     detail: Mapping[str, object] = field(default_factory=dict)
     sample: int | None = None
+    sample_after: UUID | None = None
 
 
 class MoveEnds(NamedTuple):
@@ -66,6 +70,7 @@ class SampleState(NamedTuple):
     size: int
     good: int
     bad: int
+    id: UUID | None = None
 
 
 class DirectEnd(NamedTuple):
@@ -115,7 +120,7 @@ async def note_move(connection: asyncpg.Connection, lease: Lease, note: MoveNote
     """
     detail = dict(note.detail)
     if note.sample is not None:
-        why = await connection.fetchval(JOIN_SAMPLE, note.stream, note.sample, SAMPLE_HOLD_S)
+        why = await connection.fetchval(JOIN_SAMPLE, note.stream, note.sample, SAMPLE_HOLD_S, note.sample_after)
         if why is not None:
             raise SampleFullError(why)
         detail["sample"] = str(await connection.fetchval(SAMPLE_ID, note.stream))

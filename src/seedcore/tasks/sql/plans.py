@@ -122,14 +122,15 @@ select $1, coalesce((select max(n) + 1 from seedcore.move_outcomes where task_id
 """
 
 # Null: it has a place.
-JOIN_SAMPLE = "select seedcore.join_sample($1, $2, $3)"
+JOIN_SAMPLE = "select seedcore.join_sample($1, $2, $3, $4)"
 
 SAMPLE_ID = "select id from seedcore.stream_samples where stream = $1"
 
 # Primary key.
 SAMPLE_OF = """
 select case when status = 'open' and opened_at < now() - make_interval(secs => $2) then 'over' else status end as status,
-       extract(epoch from now() - coalesce(ended_at, opened_at))::float8 as age_s, size, good, bad
+       extract(epoch from now() - coalesce(ended_at, opened_at))::float8 as age_s, size, good, bad,
+       id
 from seedcore.stream_samples where stream = $1 and status <> 'new'
 """
 

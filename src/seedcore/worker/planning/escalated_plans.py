@@ -1,6 +1,7 @@
 """From the Cognitive service's move for an escalated task to what the worker does about it."""
 
 from collections.abc import Mapping
+from uuid import UUID
 
 from pydantic import JsonValue
 
@@ -70,7 +71,9 @@ def note_of(lease: Lease, move: MoveJson) -> MoveNote:
         "direct_bad": move["direct_bad"],
         "expected_cost": move["expected_cost"],
     }
-    return MoveNote(stream_name(lease.domain, lease.type), move["move"], detail, move["sample"])
+    after = move.get("sample_after")
+    stream = stream_name(lease.domain, lease.type)
+    return MoveNote(stream, move["move"], detail, move["sample"], None if after is None else UUID(after))
 
 
 def _id_of(item: Mapping[str, JsonValue]) -> str | None:

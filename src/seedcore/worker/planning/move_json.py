@@ -1,7 +1,7 @@
 """What is asked and answered about an escalated task, in addition to its plan."""
 
 from dataclasses import dataclass
-from typing import TypedDict
+from typing import NotRequired, TypedDict
 from uuid import UUID
 
 from pydantic import JsonValue
@@ -31,4 +31,5 @@ class MoveJson(TypedDict):
     direct_good: int
     direct_bad: int
     sample: int | None
+    sample_after: NotRequired[str | None]
     again_s: float

@@ -1,8 +1,10 @@
 -- Moves for work that stopped looking like its past: first samples of a stream, and what became of a move.
 
 -- A place in a stream's first sample: null. Without a place the task waits, for the reason that is returned. The last place
--- holds the stream. A sample that has been open for longer than `hold_s` is over, and the next one takes its place.
-create or replace function seedcore.join_sample(the_stream text, wanted integer, hold_s double precision)
+-- holds the stream. A sample that has been open for longer than `hold_s` is over, and the next one takes its place. A sample
+-- that ended is followed by another only for those who knew of its end when they chose to sample (`after` is its id): a task
+-- that comes from before waits for it like the others, which lets it go on at once when the sample passed.
+create or replace function seedcore.join_sample(the_stream text, wanted integer, hold_s double precision, after uuid)
 returns text language plpgsql as $$
 declare
   s   record;
@@ -10,9 +12,7 @@ declare
 begin
   insert into seedcore.stream_samples (stream) values (the_stream) on conflict do nothing;
   select * into s from seedcore.stream_samples x where x.stream = the_stream for update;
-  if s.ended_at > now() - make_interval(secs => (case s.status when 'passed' then 60 else 10 end)) then
-    -- The sample was chosen while that one ran. The task waits like its others; when it passed, `held_for_sample` lets it
-    -- go on at once, and it is asked about again.
+  if s.status in ('passed', 'failed') and s.id is distinct from after then
     return format('a first sample of %s runs before the others (sample %s)', s.size, s.id);
   end if;
   if s.status <> 'open' or s.opened_at < now() - make_interval(secs => hold_s) then
@@ -59,14 +59,15 @@ begin
   perform seedcore.tell();
 end $$;
 
--- A task is held for a sample that passed meanwhile: it goes on. The row lock makes the sample's end and this take turns.
+-- A task is held for a sample that passed meanwhile, or that another one has replaced since: it goes on. The row lock makes the
+-- sample's end and this take turns.
 create or replace function seedcore.held_for_sample() returns trigger language plpgsql as $$
 declare
   passed boolean;
 begin
   select s.status = 'passed' into passed from seedcore.stream_samples s
    where s.id = substring(new.decision->>'reason' from '[(]sample ([0-9a-f-]{36})[)]$')::uuid for share;
-  if passed then
+  if passed or not found then
     perform seedcore.release_waiting(new.decision->>'reason', new.id);
   end if;
   return null;

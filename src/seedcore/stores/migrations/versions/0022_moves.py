@@ -16,7 +16,7 @@ _FUNCTIONS = (
     "release_waiting(text, uuid)",
     "move_ended(uuid, boolean)",
     "sample_ended(text, uuid, boolean)",
-    "join_sample(text, integer, double precision)",
+    "join_sample(text, integer, double precision, uuid)",
 )
 
 

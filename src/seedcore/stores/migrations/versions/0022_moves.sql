@@ -43,7 +43,7 @@ declare
 begin
   select s.status = 'passed' into passed from seedcore.stream_samples s
    where s.id = substring(new.decision->>'reason' from '[(]sample ([0-9a-f-]{36})[)]$')::uuid for share;
-  if passed then
+  if passed or not found then
     perform seedcore.release_waiting(new.decision->>'reason', new.id);
   end if;
   return null;
