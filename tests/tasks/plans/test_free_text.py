@@ -4,6 +4,7 @@ from seedcore.errors import SeedCoreError
 from seedcore.settings import Settings, load_settings
 from seedcore.skills.registry import SkillRegistry
 from seedcore.skills.signatures import signatures
+from seedcore.stores.postgres import Database
 from seedcore.tasks.plans.free_text import is_free_text
 from seedcore.tasks.submission.validate import Submission
 
@@ -32,3 +33,21 @@ def test_free_text_is_refused_at_submission_where_no_model_reads_it(settings: Se
     model = {"llm_provider": "vllm", "llm_upstream_url": "http://127.0.0.1:9/v1"}
     with_model = load_settings(data_dir=settings.data_dir, **model)
     assert Submission(with_model, REGISTRY).check(task).type == "goal"
+
+
+@pytest.mark.integration
+async def test_a_batch_whose_only_fault_is_free_text_says_that_no_model_is_set_up(pg_settings: Settings):
+    unread = {"type": "goal", "params": {"goal": "Summarise this page", "inputs": {"url": "https://example.org/"}}}
+    wrong = {"type": "echo", "params": {"value": 1}, "priority": "high"}
+    database = Database(pg_settings)
+    submission = Submission(pg_settings, REGISTRY)
+    try:
+        async with database.connection() as connection:
+            for batch, code in (([unread, unread], "llm_not_configured"), ([unread, wrong], "invalid_input")):
+                with pytest.raises(SeedCoreError) as caught:
+                    await submission.many(connection, batch)
+                assert (caught.value.code, caught.value.status) == (code, 422)
+                assert caught.value.errors[0].field == "tasks.0.params.goal"
+                assert len(caught.value.errors) == 2
+    finally:
+        await database.aclose()

@@ -52,7 +52,14 @@ class Submission:
     async def many(
         self, connection: asyncpg.Connection, items: Sequence[Mapping[str, object]], origin: Origin = HERE
     ) -> list[Submitted]:
-        """Submit a batch, all or none; errors name `tasks.N.field`."""
+        """Submit a batch, all or none; errors name `tasks.N.field`.
+
+        Raises:
+            InvalidInputError: see `one`.
+            LlmNotConfiguredError: all that is wrong is that no language model can read goals in free text.
+            TooLargeError: the batch, or the params of a task, are over the limit.
+            ConflictError: a key was used with other params.
+        """
         if len(items) > self._settings.max_batch_tasks:
             limit = self._settings.max_batch_tasks
             message = f"at most {limit} tasks in a batch (SEEDCORE_MAX_BATCH_TASKS), got {len(items)}"
@@ -60,15 +67,21 @@ class Submission:
         tasks: list[TaskSpec] = []
         began_ns = time.time_ns()
         wrong: list[FieldError] = []
+        unread: list[str] = []
         for n, item in enumerate(items):
             try:
                 tasks.append(self.check(item, origin))
-            except (InvalidInputError, LlmNotConfiguredError) as error:
+            except LlmNotConfiguredError as error:
+                unread.append(error.detail)
+                wrong += _below(n, error.errors)
+            except InvalidInputError as error:
                 wrong += _below(n, error.errors)
             except TooLargeError as error:
                 found = _below(n, error.errors)
                 raise TooLargeError(f"tasks.{n}.{error.detail}", errors=found, **error.extra) from None
         if wrong:
+            if len(unread) == len(wrong):
+                raise LlmNotConfiguredError(f"{unread[0]} Nothing was stored.", errors=wrong[:MAX_REPORTED])
             detail = f"{len(wrong)} fields are wrong, first {wrong[0].field}: {wrong[0].message}. Nothing was stored."
             raise InvalidInputError(detail, errors=wrong[:MAX_REPORTED])
         return await _store(connection, tasks, began_ns)
