@@ -1,8 +1,9 @@
-"""`python -m benchmarks.cognitive [planner] [model]`: how fast and how well Cognitive plans.
+"""`python -m benchmarks.cognitive [planner] [model] [injection]`: how fast and how well Cognitive plans.
 
 `planner`: generated problems (see `planner_suite`), each solved and compared with the cheapest plan by integer
 programming. `model`: the share of valid plans of the embedded small model, before and after the round that corrects
-them. Exit status 0: every target is met.
+them, and the time to its first token through ML's facade. `injection`: that model reads twenty-two texts that try to
+make a plan do more than it may; the target is that none gets through. Exit status 0: every target is met.
 """
 
 import argparse
@@ -14,6 +15,7 @@ import time
 
 from rich.console import Console
 
+from benchmarks.cognitive.model_injection import measure as measure_injection
 from benchmarks.cognitive.model_plans import measure as measure_model
 from benchmarks.cognitive.planner_suite import STEPS, cost_bounds, generate
 from seedcore.cognitive.engines.offline.cheapest_actions import SearchBounds
@@ -52,10 +54,11 @@ def planner(console: Console, problems: int, checked: int) -> bool:
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.cognitive", description=__doc__)
-    parser.add_argument("parts", nargs="*", choices=["planner", "model"], default=["planner"])
+    parser.add_argument("parts", nargs="*", choices=["planner", "model", "injection"], default=["planner"])
     parser.add_argument("--problems", type=int, default=500)
     parser.add_argument("--checked", type=int, default=100, help="how many are compared with integer programming")
     parser.add_argument("--goals", type=int, default=20, help="of the model")
+    parser.add_argument("--ways", type=int, default=22, help="how many texts of injection are read")
     given = parser.parse_args()
     console, met = Console(width=140), True
     if "planner" in given.parts:
@@ -63,6 +66,9 @@ def main() -> int:
     if "model" in given.parts:
         with tempfile.TemporaryDirectory(prefix="seedcore-bench-") as folder:
             asyncio.run(measure_model(console, given.goals, folder))
+    if "injection" in given.parts:
+        with tempfile.TemporaryDirectory(prefix="seedcore-bench-") as folder:
+            met &= asyncio.run(measure_injection(console, given.ways, folder))
     return 0 if met else 1
 
 

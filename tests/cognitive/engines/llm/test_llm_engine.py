@@ -41,7 +41,7 @@ async def test_a_goal_in_free_text_becomes_a_plan_in_the_order_of_its_needs(pg_s
     assert body["usage"] == {"calls": 1, "input_tokens": 10, "output_tokens": 5, "money": 0}
     assert [(step["id"], step["needs"]) for step in body["steps"]] == [("s1", []), ("s2", ["s1"])]
     shown = user_data(model.requests[0])
-    assert shown["inputs"] == {"address": "string"}, "values stay here"
+    assert shown["inputs"] == [{"is": "string", "param": {"$from": "inputs", "field": "address"}}], "values stay here"
     assert "example.org" not in json.dumps(model.requests[0])
 
 

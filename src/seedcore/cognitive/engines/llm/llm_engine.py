@@ -8,6 +8,7 @@ from pydantic import BaseModel
 from seedcore.cognitive.engines.engine import Asker
 from seedcore.cognitive.engines.llm import prompts
 from seedcore.cognitive.engines.llm.asking import Chat, Spent, ask
+from seedcore.cognitive.engines.llm.closed_plans import closed_plan
 from seedcore.cognitive.engines.llm.draft_plans import cited, plan_of
 from seedcore.cognitive.engines.llm.drafts import (
     AdviceDraft,
@@ -105,7 +106,9 @@ class LlmEngine:
             )
             return plan, cited(draft.cites, recalled.evidence)
 
-        plan, evidence = await self._ask(messages, PlanDraft, check, request, asker, spent)
+        ids = [item.id for item in recalled.evidence[: prompts.MAX_EVIDENCE] if item.id]
+        kind = closed_plan(skills, request.inputs, limit, ids, request.done)
+        plan, evidence = await self._ask(messages, kind, check, request, asker, spent)
         answer = PlanTaskResponse(
             steps=plan_steps(plan), output=plan.output, cost=plan.cost, explored=spent.calls, method="model"
         )

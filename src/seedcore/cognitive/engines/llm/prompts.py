@@ -11,6 +11,7 @@ from seedcore.llm.chat_types import ChatMessage
 from seedcore.schemas.cognitive.engine_answer import EvidenceOut
 from seedcore.skills import jsontypes
 from seedcore.skills.signatures import Signature
+from seedcore.tasks.plans.plan import INPUTS, reference
 
 MAX_EVIDENCE, MAX_TEXT = 20, 600
 MAX_SKILLS = 200
@@ -26,7 +27,12 @@ PLAN_RULE = (
     'takes from `inputs` or from earlier steps. A param is a literal, or {"$from": "inputs" or a step\'s id, '
     '"field": NAME}. Give every required param; the types must fit. `output` names what is wanted, each as '
     '{"$from": STEP, "field": NAME}. Use as few steps as possible, and no step whose result is not used. Never write '
-    "an address that does not stand in the goal."
+    "an address that does not stand in the goal. A param whose value is an input or comes from a step is such a "
+    "reference, never a literal. An example, with other skills: the goal `Read the page and count its words` with the "
+    'inputs [{"is": "string", "param": {"$from": "inputs", "field": "link"}}] is answered by '
+    '{"steps": [{"id": "s1", "skill": "web.read", "params": {"address": {"$from": "inputs", "field": "link"}}}, '
+    '{"id": "s2", "skill": "words.count", "params": {"content": {"$from": "s1", "field": "body"}}}], '
+    '"output": {"count": {"$from": "s2", "field": "count"}}}.'
 )
 
 
@@ -40,11 +46,15 @@ def planning(
 ) -> list[ChatMessage]:
     """Messages that ask for a plan."""
     data = {
-        "goal": goal,
-        "inputs": {name: jsontypes.shown(jsontypes.of_value(value)) for name, value in inputs.items()},
-        "max_steps": max_steps,
+        # What changes least comes first: servers keep what they read of earlier prompts.
         "skills": skills_shown(skills, descriptions),
+        "max_steps": max_steps,
         "evidence": evidence_shown(evidence),
+        "inputs": [
+            {"is": jsontypes.shown(jsontypes.of_value(value)), "param": reference(INPUTS, name)}
+            for name, value in inputs.items()
+        ],
+        "goal": goal,
     }
     return _messages(f"{PLAN_RULE} {DATA_RULE}", data)
 
