@@ -9,7 +9,7 @@ import pytest
 from pydantic import BaseModel
 
 from seedcore.errors import InvalidInputError
-from seedcore.llm.model_errors import BudgetExceededError, LlmNotConfiguredError
+from seedcore.llm.model_errors import BudgetExceededError, LlmNotConfiguredError, ModelAnswerError
 from seedcore.llm.skill_models import HostModels
 from seedcore.memory.working.working_memory import WorkingMemory
 from seedcore.settings import Settings, load_settings
@@ -106,8 +106,12 @@ async def test_what_failed_after_an_answer_is_paid_for(make_models: Callable[...
     model.say(ModelTurn("no mood"))
     meter = Spent()
     context = context_of(make_models(), meter)
-    with pytest.raises(Exception, match="not what was asked for"):
+    with pytest.raises(ModelAnswerError, match="not what was asked for") as caught:
         await context.llm.complete("How are you?", output=Mood)
+    assert caught.value.extra == {
+        "model": "scripted-1",
+        "usage": {"calls": 1, "input_tokens": 10, "output_tokens": 5, "money": 0.0},
+    }
     assert meter.usage == (15, 0)
 
 

@@ -253,7 +253,8 @@ def _asker(request: OnBehalf, origin: Origin, caller: Caller) -> Asker:
     """
     if caller.tenant is not None:
         return Asker(tenant_of(caller, request.tenant), caller.by)
-    return Asker(request.tenant or origin.tenant, caller.by, request.plan_id)
+    tenant = request.tenant or origin.tenant
+    return Asker(tenant, caller.by, request.plan_id, request.plan_tokens, request.plan_money)
 
 
 def _check_payloads(caller: Caller) -> None:

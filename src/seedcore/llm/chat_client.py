@@ -96,7 +96,7 @@ class ChatClient:
             )
         except UsageLimitExceeded:
             raise ModelAnswerError(
-                f"The language model did not come to an answer in {request.max_rounds} calls."
+                f"The language model did not come to an answer in {request.max_rounds} calls.", **question.facts()
             ) from None
         except (AgentRunError, SeedCoreError) as error:
             if question.error is not None:
@@ -104,9 +104,8 @@ class ChatClient:
             if isinstance(error, SeedCoreError):
                 # A tool's.
                 raise
-            raise ModelAnswerError(
-                f"The language model's answer is not what was asked for: {str(error)[:SHOWN]}"
-            ) from None
+            detail = f"The language model's answer is not what was asked for: {str(error)[:SHOWN]}"
+            raise ModelAnswerError(detail, **question.facts()) from None
         finally:
             current_question.reset(token)
         output = run.output

@@ -27,7 +27,10 @@ class LlmNotConfiguredError(NotConfiguredError, code="llm_not_configured", title
 
 
 class ModelAnswerError(SeedCoreError, code="llm_bad_answer", status=502, title="Bad answer of a model"):
-    """The language model's answer cannot be used: not what was asked for, too long, or not in OpenAI's protocol."""
+    """The language model's answer cannot be used: not what was asked for, too long, or not in OpenAI's protocol.
+
+    Where they are known it carries `model` and `usage`: calls, input_tokens, output_tokens, money.
+    """
 
 
 class ModelRefusedError(SeedCoreError, code="llm_refused", status=502, title="Refused by the model's server"):

@@ -30,6 +30,8 @@ class CognitiveClient(ServiceClient):
         escalation: EscalationIn | None = None,
         tenant: str | None = None,
         plan_id: UUID | None = None,
+        plan_tokens: float | None = None,
+        plan_money: float | None = None,
     ) -> PlanTaskResponse:
         """The cheapest plan that reaches `goal` from `inputs`.
 
@@ -42,6 +44,8 @@ class CognitiveClient(ServiceClient):
             escalation: the task that the plan is for, where its stream looks unlike its past.
             tenant: whose memory is read, and whose budget pays for a language model.
             plan_id: task of the plan, whose budget pays as well.
+            plan_tokens: that budget in tokens.
+            plan_money: the same in money.
 
         Raises:
             NoPlanError: there is none; the detail says what is missing.
@@ -55,6 +59,8 @@ class CognitiveClient(ServiceClient):
             body["escalation"] = escalation.model_dump(mode="json")
         if tenant is not None or plan_id is not None:
             body |= {"tenant": tenant, "plan_id": None if plan_id is None else str(plan_id)}
+        if plan_tokens is not None or plan_money is not None:
+            body |= {"plan_tokens": plan_tokens, "plan_money": plan_money}
         return await self.call_model(PlanTaskResponse, "POST", "/plan-task", body)
 
     async def reason_about_failure(self, request: Mapping[str, object]) -> ReasonResponse:

@@ -11,7 +11,7 @@ from seedcore.tasks import leases as engine
 from seedcore.tasks import sessions
 from seedcore.tasks.claims.claim_cursor import ClaimCursor
 from seedcore.tasks.events.notifications import NotificationHandler, NotificationListener
-from seedcore.tasks.model import EarlierPlan, Lease, Outcome, PlanTerms, Retry, StepSpec
+from seedcore.tasks.model import EarlierPlan, Lease, Outcome, PlanTerms, Retry, StepSpec, Usage
 from seedcore.tasks.plans import repository
 from seedcore.tasks.plans.moves import MoveNote
 from seedcore.tasks.recovery.lost_leases import LastSession
@@ -119,10 +119,11 @@ class PostgresLeaseStore:
         done: Sequence[UUID],
         facts: Sequence[UUID] = (),
         move: MoveNote | None = None,
+        usage: Usage | None = None,
     ) -> bool:
-        """Store a plan's steps, which facts it relied on, and what it tries."""
+        """Store a plan's steps, which facts it relied on, what it tries, and what making it used."""
         async with self._database.transaction() as connection:
-            stored = await repository.store_plan(connection, lease, decision, plan, steps, terms, done, move)
+            stored = await repository.store_plan(connection, lease, decision, plan, steps, terms, done, move, usage)
             if stored:
                 await record_uses(connection, lease.id, facts, lease.tenant)
             return stored

@@ -13,7 +13,7 @@ from pydantic import JsonValue
 
 from seedcore.skills.host_protocol import Call, Completion
 from seedcore.tasks.claims.claim_cursor import ClaimCursor
-from seedcore.tasks.model import DEFAULT_TENANT, EarlierPlan, Lease, Outcome, PlanTerms, Retry, StepSpec
+from seedcore.tasks.model import DEFAULT_TENANT, EarlierPlan, Lease, Outcome, PlanTerms, Retry, StepSpec, Usage
 from seedcore.tasks.plans.moves import MoveNote
 from seedcore.tasks.recovery.lost_leases import LastSession
 from seedcore.tasks.sessions import Heartbeat
@@ -37,7 +37,7 @@ class HostLostError(Exception):
 class PlanRequest:
     """A request for a plan: the goal, the inputs, the largest number of steps, skills not to use, and the skills of the
     earlier steps that completed, by the step's name; `escalation` for a task that could run without a plan; whose
-    task it is for."""
+    task it is for; what its plan may spend on language models, making the plan included."""
 
     goal: str | list[str]
     inputs: Mapping[str, JsonValue]
@@ -47,6 +47,16 @@ class PlanRequest:
     escalation: EscalatedTask | None = None
     tenant: str = DEFAULT_TENANT
     task_id: UUID | None = None
+    tokens: float | None = None
+    money: float | None = None
+
+
+class PlanUsageJson(TypedDict):
+    """What a language model used to make a plan."""
+
+    input_tokens: int
+    output_tokens: int
+    money: float
 
 
 class PlanStepJson(TypedDict):
@@ -69,6 +79,7 @@ class PlanJson(TypedDict):
     engine: NotRequired[str]
     model: NotRequired[str | None]
     fallback: NotRequired[dict[str, JsonValue] | None]
+    usage: NotRequired[PlanUsageJson | None]
 
 
 class Decider(Protocol):
@@ -244,10 +255,11 @@ class LeaseStore(Protocol):
         done: Sequence[UUID],
         facts: Sequence[UUID] = (),
         move: MoveNote | None = None,
+        usage: Usage | None = None,
     ) -> bool:
         """Let a task wait for its plan's steps and store those, all or none; False when the lease was lost.
 
-        `facts` are those that the plan relied on.
+        `facts` are those that the plan relied on; `usage` is what making it used, which its budget pays.
 
         Raises:
             SampleFullError: the move is a first sample, which has no place left for it; the task has its lease still.

@@ -16,7 +16,18 @@ from uuid import UUID
 import asyncpg
 
 from seedcore.tasks.claims.claim_cursor import ClaimCursor
-from seedcore.tasks.model import EarlierPlan, Lease, Outcome, PlanTerms, Retry, Status, StepSpec, TaskSpec, lane_name
+from seedcore.tasks.model import (
+    EarlierPlan,
+    Lease,
+    Outcome,
+    PlanTerms,
+    Retry,
+    Status,
+    StepSpec,
+    TaskSpec,
+    Usage,
+    lane_name,
+)
 from seedcore.tasks.plans.moves import MoveNote
 from seedcore.tasks.queries import TaskRecord
 from seedcore.tasks.reaping import MAX_UNCOUNTED
@@ -287,6 +298,7 @@ class InMemoryLeaseStore:
         done: Sequence[UUID],
         facts: Sequence[UUID] = (),
         move: MoveNote | None = None,
+        usage: Usage | None = None,
     ) -> bool:
         parent = self._fenced(lease.id, lease.token)
         if parent is None:

@@ -22,11 +22,15 @@ class Asker:
         tenant: whose memory it reads, and whose budget pays.
         key: name of the API key that was presented; None: none was, or SeedCore itself asks.
         plan: task of the plan whose budget pays.
+        plan_tokens: what that plan may use in tokens; None: what the settings say.
+        plan_money: the same in money.
     """
 
     tenant: str = DEFAULT_TENANT
     key: str | None = None
     plan: UUID | None = None
+    plan_tokens: float | None = None
+    plan_money: float | None = None
 
 
 class Engine(Protocol):

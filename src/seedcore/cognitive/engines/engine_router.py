@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from seedcore.cognitive.engines.engine import Asker
 from seedcore.cognitive.engines.llm.asking import Spent, UnusableAnswerError
@@ -131,13 +131,15 @@ class EngineRouter:
         self.fallbacks[code] += 1
         counter("seedcore_fallbacks_total").add(1, fallback="offline_engine")
         self._log.warning("the language model gave no answer, the offline engine does", code=code)
+        used: dict[str, Any] = {"usage": spent.usage.model_dump()} if spent.calls else {}
         try:
             answer = await (second or offline)(request, asker)
         except NoPlanError as error:
             if code != INVALID:
+                failure.extra |= used
                 raise failure from error
             detail = f"{failure.detail} The offline engine has no plan either: {error.detail}"
-            raise NoPlanError(detail, errors=error.errors, fallback={"code": code}, **error.extra) from None
+            raise NoPlanError(detail, errors=error.errors, fallback={"code": code}, **used, **error.extra) from None
         answer.fallback = FallbackOut(code=code, reason=failure.detail[:1000])
         answer.usage, answer.model = (spent.usage, spent.model) if spent.calls else (None, None)
         return self._counted(answer)

@@ -8,6 +8,7 @@ import json
 from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from typing import Any
 
 import httpx2
 
@@ -30,6 +31,13 @@ class OpenQuestion:
     rounds: int = 0
     model: str = ""
     error: SeedCoreError | None = None
+
+    def facts(self) -> dict[str, Any]:
+        """What an error about the answer says of it: the model, and what its calls used."""
+        return {
+            "model": self.model or None,
+            "usage": {"calls": self.rounds, **self.usage._asdict(), "money": self.money},
+        }
 
 
 current_question: ContextVar[OpenQuestion] = ContextVar("current_question")

@@ -5,6 +5,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
+from seedcore.llm.budget_scope import MAX_AMOUNT
 from seedcore.tasks.model import TENANT_NAME
 
 Name = Annotated[str, StringConstraints(min_length=1, max_length=300)]
@@ -38,6 +39,10 @@ class OnBehalf(BaseModel):
     plan_id: UUID | None = Field(
         None, description="task of the plan whose budget pays; read of callers without a tenant alone"
     )
+    plan_tokens: float | None = Field(
+        None, ge=0, le=MAX_AMOUNT, description="what that plan may use in tokens, beside LLM_BUDGET_PLAN_TOKENS"
+    )
+    plan_money: float | None = Field(None, ge=0, le=MAX_AMOUNT, description="the same in money")
 
 
 class UsageOut(BaseModel):

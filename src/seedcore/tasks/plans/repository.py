@@ -7,10 +7,18 @@ from uuid import UUID
 
 import asyncpg
 
-from seedcore.tasks.model import CompletedStep, EarlierPlan, Lease, PlanTerms, StepSpec
+from seedcore.tasks.model import CompletedStep, EarlierPlan, Lease, PlanTerms, StepSpec, Usage
 from seedcore.tasks.plans.moves import MoveNote, note_move
 from seedcore.tasks.sql.finish import SETTLE
-from seedcore.tasks.sql.plans import BIND, PLAN_PARENT, PLAN_STEPS, PLAN_TERMS, PLAN_WAIT, PLANNED_BEFORE
+from seedcore.tasks.sql.plans import (
+    BIND,
+    PLAN_PARENT,
+    PLAN_STEPS,
+    PLAN_TERMS,
+    PLAN_WAIT,
+    PLANNED_BEFORE,
+    PLANNING_SPENT,
+)
 
 
 async def read_earlier_plan(
@@ -34,12 +42,14 @@ async def store_plan(
     terms: PlanTerms | None = None,
     done: Sequence[UUID] = (),
     move: MoveNote | None = None,
+    usage: Usage | None = None,
 ) -> bool:
     """Turn a leased goal into a waiting parent and its steps into tasks, all or none.
 
     Without `terms` a step that fails ends the plan, and nothing bounds what it spends. A plan without steps takes all
     that it gives from those that are `done` already, and ends at once.
-    Returns False, and changes nothing, when the lease was lost. `move` is what is tried for escalated work.
+    Returns False, and changes nothing, when the lease was lost. `move` is what is tried for escalated work, `usage`
+    what making the plan used.
 
     Raises:
         SampleFullError: the task was to be in a sample, and waits instead; nothing is changed.
@@ -49,6 +59,8 @@ async def store_plan(
         row = await connection.fetchrow(PLAN_PARENT, lease.id, lease.token, decision, plan, len(steps))
         if row is None:
             return False
+        if usage is not None:
+            await connection.execute(PLANNING_SPENT, lease.id, lease.token, *usage)
         if move is not None:
             await note_move(connection, lease, move)
         if terms is not None:

@@ -14,6 +14,9 @@ with gone as (
 select id from gone
 """
 
+# Once a lease: the token is its own.
+PLANNING_SPENT = "insert into seedcore.usage (id, token, tokens, money) values ($1, $2, $3, $4) on conflict do nothing"
+
 # A step has the attempts and the queue that its skill declares (primary key skills), else those of its task; tenant and
 # trace are the task's. It is not run after its plan's deadline.
 PLAN_STEPS = """

@@ -71,6 +71,8 @@ class CognitivePlans:
             escalation=escalation,
             tenant=request.tenant,
             plan_id=request.task_id,
+            plan_tokens=request.tokens,
+            plan_money=request.money,
         )
         return cast(PlanJson, plan.model_dump(mode="json", by_alias=True))
 

@@ -13,7 +13,7 @@ from seedcore.errors import InvalidInputError
 from seedcore.settings import Settings
 from seedcore.skills import jsontypes
 from seedcore.skills.signatures import Signature, signatures
-from seedcore.tasks.model import GOAL, EarlierPlan, Lease, PlanTerms, StepSpec
+from seedcore.tasks.model import GOAL, EarlierPlan, Lease, PlanTerms, StepSpec, Usage
 from seedcore.tasks.plans.moves import MoveNote
 from seedcore.tasks.plans.plan import read_plan, validate_plan
 from seedcore.tasks.plans.plan_options import bounds, read_goal
@@ -29,7 +29,7 @@ from seedcore.worker.planning.escalated_plans import (
 )
 from seedcore.worker.planning.move_json import MoveJson
 from seedcore.worker.planning.own_plans import OwnPlan, OwnPlans
-from seedcore.worker.planning.plan_steps import planned_by, renamed, steps_of
+from seedcore.worker.planning.plan_steps import planned_by, planning_usage, renamed, steps_of
 from seedcore.worker.ports import LeaseStore, PlanJson, PlanRequest, PlanService
 from seedcore.worker.skill_catalog import SkillCatalog
 
@@ -44,7 +44,8 @@ class OverBudgetError(Exception):
 class StorablePlan:
     """A plan, ready to store: as JSON, as steps, with its terms.
 
-    `done` are the tasks that it takes results from, `move` is what it tries for an escalated task.
+    `done` are the tasks that it takes results from, `move` is what it tries for an escalated task, `usage` is what a
+    language model used to make it.
     """
 
     plan: PlanJson
@@ -53,6 +54,7 @@ class StorablePlan:
     decision: RouteDecision
     done: tuple[UUID, ...] = ()
     move: MoveNote | None = None
+    usage: Usage | None = None
 
 
 @dataclass(slots=True)
@@ -127,7 +129,18 @@ class PlanMaker:
         without = before.without if before else ()
         escalation = escalated_task(lease, decision)
         most = min(left, self._settings.max_plan_steps)
-        request = PlanRequest(goal.goal, goal.inputs, most, without, done, escalation, lease.tenant, lease.id)
+        request = PlanRequest(
+            goal.goal,
+            goal.inputs,
+            most,
+            without,
+            done,
+            escalation,
+            lease.tenant,
+            lease.id,
+            goal.budget.get("tokens"),
+            goal.budget.get("money"),
+        )
         plan = await self._plans.plan(request)
         move = plan.pop("move", None)
         kind = _kind_of(lease, signature)
@@ -205,7 +218,9 @@ class PlanMaker:
         if before:
             plan = renamed(plan, f"r{before.replans}.", done)
         tasks = {step.name: step.task for step in before.done} if before else {}
-        return StorablePlan(plan, steps_of(plan, goal.inputs, tasks), terms, decision, tuple(tasks.values()))
+        usage = planning_usage(plan.get("usage"))
+        steps = steps_of(plan, goal.inputs, tasks)
+        return StorablePlan(plan, steps, terms, decision, tuple(tasks.values()), usage=usage)
 
 
 def signature_of(goal: PlanGoal, skills: str) -> str:

@@ -13,7 +13,7 @@ from seedcore.settings import Settings
 from seedcore.stores.postgres import DATABASE_ERRORS
 from seedcore.stores.sqlstates import is_row_error
 from seedcore.tasks.failure_codes import FailureCode
-from seedcore.tasks.model import GOAL, Lease
+from seedcore.tasks.model import GOAL, Lease, Usage
 from seedcore.tasks.plans.moves import SampleFullError
 from seedcore.telemetry.metrics import counter
 from seedcore.worker.attempt_endings import AttemptEndings
@@ -25,7 +25,7 @@ from seedcore.worker.outcome_records import decision_text, lease_fields, own_pla
 from seedcore.worker.planning.escalated_plans import SAMPLE_FIRST, PersonWantedError
 from seedcore.worker.planning.own_plans import OwnPlan
 from seedcore.worker.planning.plan_maker import OverBudgetError, PlanMaker, StorablePlan
-from seedcore.worker.planning.plan_steps import facts_of
+from seedcore.worker.planning.plan_steps import facts_of, planning_usage
 from seedcore.worker.ports import WorkerPorts
 from seedcore.worker.skill_catalog import SkillCatalog
 
@@ -92,7 +92,8 @@ class PlanRunner:
             _PLANS.add(1, outcome="person")
             await self._endings.hold(held, asked.decision)
         except SeedCoreError as error:
-            self._no_plan(held, error.code, error.detail, retry=error.transient)
+            usage = planning_usage(error.extra.get("usage"))
+            self._no_plan(held, error.code, error.detail, retry=error.transient, usage=usage)
         except DATABASE_ERRORS as error:
             self._log.warning(
                 "cannot read earlier plans, releasing the lease", reason=reason_of(error), **lease_fields(held.lease)
@@ -107,11 +108,13 @@ class PlanRunner:
             else:
                 await self._store(held, plan)
 
-    def _no_plan(self, held: HeldLease, code: str, message: str, *, retry: bool = True) -> None:
+    def _no_plan(
+        self, held: HeldLease, code: str, message: str, *, retry: bool = True, usage: Usage | None = None
+    ) -> None:
         """Retry or fail a goal; run what names a skill as it is, with a decision that says so."""
         if held.lease.type == GOAL:
             _PLANS.add(1, outcome="failed")
-            self._endings.retry_or_fail(held, code, message, retry=retry)
+            self._endings.retry_or_fail(held, code, message, retry=retry, usage=usage)
         else:
             _PLANS.add(1, outcome="unplanned")
             counter("seedcore_fallbacks_total").add(1, fallback="no_plan")
@@ -141,6 +144,7 @@ class PlanRunner:
                 plan.done,
                 facts_of(plan.plan),
                 plan.move,
+                plan.usage,
             )
         except SampleFullError as full:
             _PLANS.add(1, outcome="waits")

@@ -7,12 +7,14 @@ from uuid import UUID
 
 from pydantic import JsonValue
 
-from seedcore.tasks.model import StepSpec, new_id
+from seedcore.tasks.model import StepSpec, Usage, new_id
 from seedcore.tasks.plans.plan import FROM, INPUTS
 from seedcore.worker.ports import PlanJson, PlanStepJson
 
 MAX_FACTS = 100
 """Most facts that are noted of one plan."""
+
+MAX_SPENT = 1e15
 
 
 def planned_by(plan: PlanJson) -> str | None:
@@ -85,3 +87,13 @@ def facts_of(plan: PlanJson) -> tuple[UUID, ...]:
             with contextlib.suppress(ValueError):
                 found[UUID(str(item.get("id")))] = None
     return tuple(found)[:MAX_FACTS]
+
+
+def planning_usage(given: object) -> Usage | None:
+    """What a language model used for a plan, as the Cognitive service says it; None: nothing, or it cannot be read."""
+    if not isinstance(given, Mapping):
+        return None
+    counts = [given.get(name, 0) for name in ("input_tokens", "output_tokens", "money")]
+    if not all(isinstance(count, int | float) and 0 <= count <= MAX_SPENT for count in counts) or not any(counts):
+        return None
+    return Usage(float(counts[0] + counts[1]), float(counts[2]))

@@ -42,13 +42,12 @@ class Spent:
     money: float = 0.0
     refusals: list[str] = field(default_factory=list)
 
-    def add(self, answer: ChatAnswer) -> None:
-        """Count an answer."""
-        self.model = answer.model
-        self.calls += answer.rounds
-        self.input_tokens += answer.usage.input_tokens
-        self.output_tokens += answer.usage.output_tokens
-        self.money += answer.money
+    def add(self, input_tokens: int, output_tokens: int, money: float) -> None:
+        """Count a call of the model, whatever becomes of its answer."""
+        self.calls += 1
+        self.input_tokens += input_tokens
+        self.output_tokens += output_tokens
+        self.money += money
 
     @property
     def usage(self) -> UsageOut:
@@ -78,7 +77,8 @@ async def ask(
     """
     loop = asyncio.get_running_loop()
     until = loop.time() + timeout_s
-    scope = BudgetScope(None if asker.plan is None else str(asker.plan), asker.key, asker.tenant)
+    plan = None if asker.plan is None else str(asker.plan)
+    scope = BudgetScope(plan, asker.key, asker.tenant, asker.plan_tokens, asker.plan_money)
     asked = list(messages)
     for _ in range(ROUNDS):
         left = until - loop.time()
@@ -87,9 +87,10 @@ async def ask(
         said = ""
         try:
             answer = await asyncio.wait_for(
-                chat.complete(ChatRequest(asked, profile, kind, budget=scope, timeout_s=left)), left
+                chat.complete(ChatRequest(asked, profile, kind, budget=scope, timeout_s=left, used=spent.add)),
+                left,
             )
-            spent.add(answer)
+            spent.model = answer.model
             said = answer.text
             if not isinstance(answer.output, kind):
                 raise ModelAnswerError("The answer is not a JSON object of the schema.")
