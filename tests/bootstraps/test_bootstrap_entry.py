@@ -129,11 +129,12 @@ async def test_the_organism_is_initialized_before_dispatchers_are_asked_to_work_
     monkeypatch.setattr(bootstrap_entry, "_export_metrics", exported)
     monkeypatch.setattr(bootstrap_entry, "migrate", lambda _: steps.append("schema"))
     monkeypatch.setattr(bootstrap_entry, "wait_for_ray", wait_for_ray)
-    for name in ("bootstrap_organism", "bootstrap_dispatchers", "canary", "bootstrap_warmth"):
+    for name in ("bootstrap_memory", "bootstrap_organism", "bootstrap_dispatchers", "canary", "bootstrap_warmth"):
         monkeypatch.setattr(bootstrap_entry, name, step(name))
     await bootstrap_entry.bootstrap(settings)
     assert steps == [
         "schema",
+        "bootstrap_memory",
         "ray",
         "bootstrap_organism",
         "ray",

@@ -10,16 +10,20 @@ ROOT = Path(__file__).parents[2]
 
 
 def fallbacks_in_code() -> set[str]:
-    """Every value of the label `fallback` that the code gives."""
-    return {
-        keyword.value.value
-        for folder in ("src/seedcore", "bootstraps")
-        for path in (ROOT / folder).rglob("*.py")
-        for call in ast.walk(ast.parse(path.read_text()))
-        if isinstance(call, ast.Call)
-        for keyword in call.keywords
-        if keyword.arg == "fallback" and isinstance(keyword.value, ast.Constant)
-    }
+    """Every value of the label `fallback` that the code gives, as a text or by the name of a constant."""
+    constants: dict[str, str] = {}
+    given: list[ast.expr] = []
+    for path in [p for folder in ("src/seedcore", "bootstraps") for p in (ROOT / folder).rglob("*.py")]:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+                if isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
+                    constants[node.targets[0].id] = node.value.value
+            elif isinstance(node, ast.Call):
+                given += [keyword.value for keyword in node.keywords if keyword.arg == "fallback"]
+                if ast.unparse(node.func) == "_fell_back":
+                    given += node.args
+    texts = {value.value for value in given if isinstance(value, ast.Constant) and isinstance(value.value, str)}
+    return texts | {constants[value.id] for value in given if isinstance(value, ast.Name) and value.id.isupper()}
 
 
 def test_the_page_is_generated() -> None:

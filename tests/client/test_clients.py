@@ -298,4 +298,4 @@ def test_a_small_service_can_import_it():
 
 
 def test_new_tasks_are_typed_by_the_same_model():
-    assert NewTask(type="echo", params={"value": 1}).queue == "default"
+    assert NewTask(type="echo", params={"value": 1}).queue is None, "its skill says which"

@@ -35,7 +35,7 @@ def test_a_task_that_cannot_be_submitted_is_refused_at_load(tmp_path: Path, task
 def test_a_task_has_its_defaults_and_keeps_nulls_of_its_params(tmp_path: Path):
     task = loaded(tmp_path, "{type: echo, timeout_s: null, params: {value: null, deep: {a: null}}}")
     params = {"value": None, "deep": {"a": None}}
-    assert task == {"type": "echo", "queue": "default", "priority": 0, "params": params}
+    assert task == {"type": "echo", "priority": 0, "params": params}
 
 
 def test_a_moment_in_yaml_stays_that_moment(tmp_path: Path):

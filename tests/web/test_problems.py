@@ -6,13 +6,16 @@ import httpx
 import pytest
 
 from seedcore import errors
+from seedcore.llm.model_errors import LlmNotConfiguredError
 from tests.web.application import SECRET, refused
 
 
 @pytest.mark.parametrize("kind", errors.known_errors().values(), ids=lambda k: k.code)
 async def test_every_error_becomes_its_problem_document(http: httpx.AsyncClient, kind: type[errors.SeedCoreError]):
     answer = await http.get(f"/raise/{kind.code}")
-    document = refused(answer, kind.status, kind.code)
+    # It names a field, so it is the request that asks for what is not set up.
+    status = 422 if kind is LlmNotConfiguredError else kind.status
+    document = refused(answer, status, kind.code)
     assert document["errors"] == [{"field": "a", "message": "b"}]
     assert answer.headers["retry-after"] == "2"
 

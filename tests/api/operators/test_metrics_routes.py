@@ -110,6 +110,7 @@ async def test_every_metric_of_the_catalogue_is_shown_under_its_name(http: httpx
             "insert into seedcore.agents (id, organ, host) values ('a', 'utility', 'h'), ('b', 'utility', '')"
         )
         await sessions.open_session(connection, uuid4(), "w", "default", 60.0, "w")
+        await connection.execute("update seedcore.graph_state set started_at = now()")
     answer = (await http.get("/metrics")).text
     families = {family.name: family for family in text_string_to_metric_families(answer)}
     for spec in CATALOGUE:
