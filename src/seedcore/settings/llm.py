@@ -18,6 +18,9 @@ from pydantic import (
 
 from seedcore.settings.base import LOWER, READABLE, SettingsGroup, ends_in_v1, url_of
 
+Limit = Annotated[float | None, Field(ge=0, le=1e15)]
+"""Of tokens or money; None: there is none."""
+
 
 class ModelPrice(BaseModel):
     """What a model costs, in money for a million tokens."""
@@ -139,59 +142,43 @@ class LlmSettings(SettingsGroup):
         description="What models cost, as JSON: `{model: {input, output}}`, in money for a million tokens. A model "
         "that is not in it costs 0, and answers say so.",
     )
-    llm_budget_plan_tokens: float | None = Field(
+    llm_budget_plan_tokens: Limit = Field(
         None,
-        ge=0,
-        le=1e15,
         validation_alias=AliasChoices("LLM_BUDGET_PLAN_TOKENS"),
         description="Tokens that the calls of one plan may use. Unset: no limit; so are the next seven.",
     )
-    llm_budget_plan_money: float | None = Field(
+    llm_budget_plan_money: Limit = Field(
         None,
-        ge=0,
-        le=1e15,
         validation_alias=AliasChoices("LLM_BUDGET_PLAN_MONEY"),
         description="Money that the calls of one plan may cost.",
     )
-    llm_budget_key_tokens: float | None = Field(
+    llm_budget_key_tokens: Limit = Field(
         None,
-        ge=0,
-        le=1e15,
         validation_alias=AliasChoices("LLM_BUDGET_KEY_TOKENS"),
         description="Tokens that one API key may use in a day (UTC).",
     )
-    llm_budget_key_money: float | None = Field(
+    llm_budget_key_money: Limit = Field(
         None,
-        ge=0,
-        le=1e15,
         validation_alias=AliasChoices("LLM_BUDGET_KEY_MONEY"),
         description="Money that one API key may spend in a day (UTC).",
     )
-    llm_budget_tenant_tokens: float | None = Field(
+    llm_budget_tenant_tokens: Limit = Field(
         None,
-        ge=0,
-        le=1e15,
         validation_alias=AliasChoices("LLM_BUDGET_TENANT_TOKENS"),
         description="Tokens that one tenant may use in a day (UTC).",
     )
-    llm_budget_tenant_money: float | None = Field(
+    llm_budget_tenant_money: Limit = Field(
         None,
-        ge=0,
-        le=1e15,
         validation_alias=AliasChoices("LLM_BUDGET_TENANT_MONEY"),
         description="Money that one tenant may spend in a day (UTC).",
     )
-    llm_budget_day_tokens: float | None = Field(
+    llm_budget_day_tokens: Limit = Field(
         None,
-        ge=0,
-        le=1e15,
         validation_alias=AliasChoices("LLM_BUDGET_DAY_TOKENS"),
         description="Tokens that all calls may use in a day (UTC).",
     )
-    llm_budget_day_money: float | None = Field(
+    llm_budget_day_money: Limit = Field(
         None,
-        ge=0,
-        le=1e15,
         validation_alias=AliasChoices("LLM_BUDGET_DAY_MONEY"),
         description="Money that all calls may cost in a day (UTC).",
     )

@@ -12,7 +12,16 @@ from pathlib import Path
 
 from seedcore.errors import UnavailableError
 from seedcore.stores.embedded.lock_files import ServerAddress, ServerFiles
-from seedcore.stores.embedded.os_processes import Account, alive, command_line, find_all, free_port, send, wait_until
+from seedcore.stores.embedded.os_processes import (
+    Account,
+    alive,
+    command_line,
+    find_all,
+    free_port,
+    kill_all,
+    send,
+    wait_until,
+)
 
 DATABASE = "seedcore"
 USER = "root"
@@ -93,14 +102,7 @@ class BoltServer:
 
     def clear(self) -> None:
         """End a JVM that hangs."""
-
-        def gone() -> bool:
-            left = list(find_all(os.geteuid(), self._is_ours))
-            for pid in left:
-                send(pid, signal.SIGKILL)
-            return not left
-
-        if not wait_until(gone, timeout_s=10):
+        if not kill_all(os.geteuid(), self._is_ours):
             raise UnavailableError(f"An earlier Bolt server in {self._home} does not end when killed.")
 
     def start(self, lock_fd: int, log_fd: int) -> "subprocess.Popen[bytes]":

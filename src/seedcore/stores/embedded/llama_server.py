@@ -13,7 +13,16 @@ from pathlib import Path
 from seedcore.errors import SettingsError, UnavailableError
 from seedcore.stores.embedded.llama_files import api_key, key_file, make_key
 from seedcore.stores.embedded.lock_files import ServerAddress, ServerFiles, ServerOptions
-from seedcore.stores.embedded.os_processes import Account, alive, command_line, find_all, free_port, send, wait_until
+from seedcore.stores.embedded.os_processes import (
+    Account,
+    alive,
+    command_line,
+    find_all,
+    free_port,
+    kill_all,
+    send,
+    wait_until,
+)
 
 HOST = "127.0.0.1"
 PROGRAM = Path(__file__).with_name("llama_program.py")
@@ -55,14 +64,7 @@ class LlamaServer:
 
     def clear(self) -> None:
         """End one that hangs, or has another model."""
-
-        def gone() -> bool:
-            left = list(find_all(os.geteuid(), self._is_ours))
-            for pid in left:
-                send(pid, signal.SIGKILL)
-            return not left
-
-        if not wait_until(gone, timeout_s=10):
+        if not kill_all(os.geteuid(), self._is_ours):
             raise UnavailableError(f"An earlier language model's server of {self._data_dir} does not end when killed.")
 
     def start(self, lock_fd: int, log_fd: int) -> "subprocess.Popen[bytes]":

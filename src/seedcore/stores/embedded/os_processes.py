@@ -73,6 +73,18 @@ def wait_until(condition: Callable[[], bool], timeout_s: float, pause_s: float =
     return True
 
 
+def kill_all(uid: int, is_ours: Callable[[list[str]], bool], timeout_s: float = 10.0) -> bool:
+    """Kill a user's processes that `is_ours` knows by their arguments; False when one is left after that time."""
+
+    def gone() -> bool:
+        left = list(find_all(uid, is_ours))
+        for pid in left:
+            send(pid, signal.SIGKILL)
+        return not left
+
+    return wait_until(gone, timeout_s)
+
+
 def free_port(host: str, wanted: int = 0) -> int:
     """That port of `host` when it is free, another one otherwise."""
     for port in (wanted, 0):

@@ -16,7 +16,7 @@ from urllib.parse import quote
 
 from seedcore.errors import SettingsError, UnavailableError
 from seedcore.stores.embedded.lock_files import ServerAddress, ServerFiles
-from seedcore.stores.embedded.os_processes import Account, alive, command_line, find_all, owner, send, wait_until
+from seedcore.stores.embedded.os_processes import Account, alive, command_line, kill_all, owner, send, wait_until
 
 MAJOR = 18
 DATABASE = "seedcore"
@@ -91,14 +91,7 @@ class PostgresServer:
 
     def clear(self) -> None:
         """End backends whose postmaster was killed."""
-
-        def gone() -> bool:
-            left = list(find_all(self._account.uid, self._is_ours))
-            for pid in left:
-                send(pid, signal.SIGKILL)
-            return not left
-
-        if not wait_until(gone, timeout_s=10):
+        if not kill_all(self._account.uid, self._is_ours):
             raise UnavailableError(f"Processes of an earlier PostgreSQL in {self._data} do not end when killed.")
 
     def start(self, lock_fd: int, log_fd: int) -> "subprocess.Popen[bytes]":
